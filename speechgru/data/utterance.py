@@ -1,0 +1,26 @@
+"""One recorded utterance and what is known of it: the row of every manifest and corpus."""
+
+from __future__ import annotations
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Utterance:
+    """A stretch of a recording with its transcript or label.
+
+    Attributes:
+        audio: path of the recording.
+        text: the transcript; empty where only a label is known.
+        label: the class; None where only a transcript is known.
+        speaker: name of the speaker; empty where unknown.
+        start_s: where in the recording the utterance begins, in seconds.
+        duration_s: how long it lasts; None means to the end of the recording.
+    """
+
+    audio: str
+    text: str = ""
+    label: str | None = None
+    speaker: str = ""
+    start_s: float = 0.0
+    duration_s: float | None = None

@@ -1,0 +1,21 @@
+"""The errors a user can cause and mend. Each message is one line: what is wrong, where, with which value, and the mend."""
+
+
+class SpeechGRUError(Exception):
+    """Base of every error this package raises on purpose; the command line prints it without a traceback."""
+
+
+class AudioError(SpeechGRUError):
+    """A recording cannot be used; the message names the file (or the array) and what to do about it."""
+
+
+class ConfigError(SpeechGRUError, ValueError):
+    """A setting has an impossible value; the message names the key, the value and the legal range."""
+
+
+class DataError(SpeechGRUError):
+    """A corpus, manifest or download is not what it should be; the message names the file and line."""
+
+
+class ModelError(SpeechGRUError):
+    """A model folder or checkpoint cannot be loaded; the message names the folder and the file in it."""
