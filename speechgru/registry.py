@@ -16,6 +16,8 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import enum
+import functools
+import importlib.metadata
 import types
 import typing
 from collections.abc import Callable
@@ -61,19 +63,27 @@ def component(family: str, default: Any = dataclasses.MISSING) -> Any:
     return dataclasses.field(default_factory=default, metadata={"family": family})
 
 
+@functools.cache
+def load_plugins() -> None:
+    """Imports the modules that other installed packages announce, once, so that their components are registered."""
+    for point in importlib.metadata.entry_points(group="speechgru.components"):
+        point.load()
+
+
 def families() -> dict[str, dict[str, Entry]]:
     """Every family with its entries, by name."""
+    load_plugins()
     return _FAMILIES
 
 
 def names(family: str) -> list[str]:
     """The registered names of a family, sorted."""
-    return sorted(_FAMILIES.get(family, {}))
+    return sorted(families().get(family, {}))
 
 
 def entry(family: str, name: str) -> Entry:
     """The entry called ``name``; an unknown name raises ConfigError that lists the known ones."""
-    entries = _FAMILIES.get(family, {})
+    entries = families().get(family, {})
     if name not in entries:
         near = difflib.get_close_matches(name, entries, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""

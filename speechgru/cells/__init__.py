@@ -1,0 +1,6 @@
+"""Gated recurrent cells, one to a file, under one contract."""
+
+from speechgru.cells.cell import Cell, reverse_within, valid_frames
+from speechgru.cells.gru import GRU, GRUConfig
+
+__all__ = ["GRU", "Cell", "GRUConfig", "reverse_within", "valid_frames"]

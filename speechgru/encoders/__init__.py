@@ -1,0 +1,6 @@
+"""Encoders: (batch, time, feature) and lengths in, (batch, time, hidden) and lengths out."""
+
+from speechgru.encoders.convolution import Convolution, ConvolutionConfig
+from speechgru.encoders.gru import GRUEncoder, GRUEncoderConfig, Merge
+
+__all__ = ["Convolution", "ConvolutionConfig", "GRUEncoder", "GRUEncoderConfig", "Merge"]

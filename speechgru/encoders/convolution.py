@@ -1,0 +1,136 @@
+"""A convolutional front end: a few masked convolutions over time and frequency before the recurrent layers."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from speechgru.cells import valid_frames
+from speechgru.errors import ConfigError
+from speechgru.registry import register
+
+
+@dataclasses.dataclass
+class ConvolutionConfig:
+    """Settings of the convolutional front end.
+
+    Attributes:
+        channels: output channels of each layer, at least 1 each.
+        kernel_time: frames a kernel sees, odd.
+        kernel_feature: features (mel bands) a kernel sees, odd.
+        stride_time: frames a kernel moves by in each layer; their product is the subsampling.
+        stride_feature: features a kernel moves by in each layer.
+        residual: every layer that keeps its shape adds its input to its output.
+        dropout: share of whole channels dropped after each layer while training, 0 to below 1.
+    """
+
+    channels: list[int] = dataclasses.field(default_factory=lambda: [16, 32, 48])
+    kernel_time: int = 3
+    kernel_feature: int = 3
+    stride_time: list[int] = dataclasses.field(default_factory=lambda: [1, 2, 1])
+    stride_feature: list[int] = dataclasses.field(default_factory=lambda: [2, 2, 2])
+    residual: bool = True
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        layers = len(self.channels)
+        if not layers or min(self.channels) < 1:
+            raise ConfigError(f"channels={self.channels}: at least one layer, each of at least 1 channel")
+        for name in ("stride_time", "stride_feature"):
+            strides = getattr(self, name)
+            if len(strides) != layers or min(strides) < 1:
+                raise ConfigError(f"{name}={strides}: one stride of at least 1 for each of the {layers} channels")
+        for name in ("kernel_time", "kernel_feature"):
+            if getattr(self, name) < 1 or getattr(self, name) % 2 == 0:
+                raise ConfigError(f"{name}={getattr(self, name)}: an odd number of at least 1")
+        if not 0 <= self.dropout < 1:
+            raise ConfigError(f"dropout={self.dropout}: from 0 to below 1")
+
+
+@register("front_end", "convolution", ConvolutionConfig)
+class Convolution(nn.Module):
+    """Layers of convolution, batch normalisation and ReLU over (time, feature), as in Deep Speech 2 (1512.02595, 3.5).
+
+    Frames beyond a row's length come in as zeros and are set to zero after every layer, so they act as the convolution's own zero padding,
+    and batch statistics run over valid frames only: padding is inert, while training too.
+
+    Args:
+        input_size: features of a frame.
+    """
+
+    def __init__(self, input_size: int, config: ConvolutionConfig | None = None) -> None:
+        super().__init__()
+        self.config = config = config or ConvolutionConfig()
+        self.convolutions = nn.ModuleList()
+        self.normalizations = nn.ModuleList()
+        channels, size = 1, input_size
+        for out, stride in zip(config.channels, config.stride_feature, strict=True):
+            kernel = (config.kernel_time, config.kernel_feature)
+            self.convolutions.append(nn.Conv2d(channels, out, kernel, bias=False))
+            self.normalizations.append(MaskedBatchNorm(out))
+            channels, size = out, -(-size // stride)
+        self.input_size = input_size
+        self.output_size = channels * size
+        self.subsampling = 1
+        for stride in config.stride_time:
+            self.subsampling *= stride
+
+    def output_lengths(self, lengths: Tensor) -> Tensor:
+        """Frames that come out for ``lengths`` that go in: divided by each stride, rounded up."""
+        for stride in self.config.stride_time:
+            lengths = (lengths + stride - 1) // stride
+        return lengths
+
+    def forward(self, features: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """(batch, time, feature) with zeros beyond each row's length, (batch,) -> (batch, shorter time, output_size), (batch,)."""
+        config = self.config
+        planes = features[:, None]
+        strides = zip(config.stride_time, config.stride_feature, strict=True)
+        for convolution, normalization, stride in zip(self.convolutions, self.normalizations, strides, strict=True):
+            before = planes
+            planes = convolution_same(planes, convolution.weight, stride)
+            if lengths is not None:
+                lengths = (lengths + stride[0] - 1) // stride[0]
+            mask = None if lengths is None else valid_frames(lengths, planes.shape[2])
+            planes = F.relu(normalization(planes, mask))
+            if config.residual and planes.shape == before.shape:
+                planes = planes + before
+            planes = F.dropout2d(planes, config.dropout, self.training)
+            if mask is not None:
+                planes = planes.masked_fill(~mask[:, None, :, None], 0.0)
+        return planes.transpose(1, 2).flatten(2), lengths
+
+
+def convolution_same(planes: Tensor, weight: Tensor, stride: tuple[int, int]) -> Tensor:
+    """A convolution whose output has ceil(size / stride) frames and features and whose padding begins at the first frame.
+
+    The padding on the left does not depend on the size, so a row gives the same output however far it is padded.
+    """
+    time, feature = weight.shape[2:]
+    padded = F.pad(planes, (feature // 2, feature // 2, time // 2, time // 2))
+    return F.conv2d(padded, weight, stride=stride)
+
+
+class MaskedBatchNorm(nn.BatchNorm2d):
+    """Batch normalisation (1502.03167) whose statistics run over valid frames only."""
+
+    def forward(self, planes: Tensor, mask: Tensor | None = None) -> Tensor:  # type: ignore[override]
+        """(batch, channel, time, feature), mask (batch, time) True where valid -> the normalised planes."""
+        if not self.training or mask is None or bool(mask.all()):
+            return super().forward(planes)
+        assert self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None
+        weight = mask[:, None, :, None].to(torch.float32)
+        count = (weight.sum() * planes.shape[3]).clamp(min=2.0)
+        planes32 = planes.float()
+        mean = (planes32 * weight).sum((0, 2, 3)) / count
+        centred = planes32 - mean[:, None, None]
+        variance = (centred.square() * weight).sum((0, 2, 3)) / count
+        with torch.no_grad():
+            self.num_batches_tracked += 1
+            self.running_mean.lerp_(mean, self.momentum or 0.1)
+            self.running_var.lerp_(variance * count / (count - 1), self.momentum or 0.1)
+        scale = self.weight * torch.rsqrt(variance + self.eps)
+        return (centred * scale[:, None, None] + self.bias[:, None, None]).to(planes.dtype)

@@ -1,0 +1,254 @@
+"""The stacked, one- or bidirectional recurrent encoder."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from speechgru.cells import GRUConfig, valid_frames
+from speechgru.errors import ConfigError
+from speechgru.registry import build, component, register
+
+
+class Merge(enum.Enum):
+    """How the two directions of a layer become one sequence."""
+
+    concat = "concat"
+    sum = "sum"
+
+
+@dataclasses.dataclass
+class GRUEncoderConfig:
+    """Settings of the recurrent encoder.
+
+    Attributes:
+        hidden_size: state of each cell, at least 1.
+        num_layers: recurrent layers, at least 1.
+        bidirectional: run every layer in both directions.
+        merge: join the directions by concatenation (2 hidden_size) or by their sum (hidden_size).
+        dropout: share of hidden values dropped between layers and after the last while training, 0 to below 1.
+        variational: drop the same values in every frame of an utterance (Gal & Ghahramani, 1512.05287).
+        layer_norm: normalise the output of every layer (1607.06450).
+        residual: add a layer's input to its output where the sizes agree.
+        projection_size: a linear layer of this size behind every recurrent layer; 0 means none.
+        pyramid: frames joined into one before each layer, one factor a layer (Chan et al., 1508.01211, eq. 5), such as
+            [1, 2, 2]; empty means none.
+        cell: the recurrent cell.
+        front_end: layers before the first cell; None means none.
+    """
+
+    hidden_size: int = 128
+    num_layers: int = 2
+    bidirectional: bool = True
+    merge: Merge = Merge.concat
+    dropout: float = 0.1
+    variational: bool = False
+    layer_norm: bool = False
+    residual: bool = False
+    projection_size: int = 0
+    pyramid: list[int] = dataclasses.field(default_factory=list)
+    cell: Any = component("cell", GRUConfig)
+    front_end: Any = component("front_end", lambda: None)
+
+    def __post_init__(self) -> None:
+        if self.hidden_size < 1 or self.num_layers < 1:
+            raise ConfigError(f"hidden_size={self.hidden_size} num_layers={self.num_layers}: both are at least 1")
+        if not 0 <= self.dropout < 1:
+            raise ConfigError(f"dropout={self.dropout}: from 0 to below 1")
+        if self.projection_size < 0:
+            raise ConfigError(f"projection_size={self.projection_size}: at least 0 (0 means none)")
+        if self.pyramid and (len(self.pyramid) != self.num_layers or min(self.pyramid) < 1):
+            raise ConfigError(f"pyramid={self.pyramid}: empty, or one factor of at least 1 for each of {self.num_layers} layers")
+
+
+@register("encoder", "gru", GRUEncoderConfig)
+class GRUEncoder(nn.Module):
+    """A stack of gated recurrent layers over frames of any kind.
+
+    A row of the batch gives the same result alone, beside any other row and under any padding: the backward direction
+    begins at each row's own last frame (no packing), and frames beyond a row's length come out as zeros.
+
+    Args:
+        input_size: features of a frame, at least 1.
+        config: the settings; single ones can be given by name instead, ``GRUEncoder(40, hidden_size=128)``.
+
+    Attributes:
+        output_size: features of an output frame.
+        subsampling: input frames per output frame.
+    """
+
+    def __init__(self, input_size: int, config: GRUEncoderConfig | None = None, **settings: Any) -> None:
+        super().__init__()
+        if config is not None and settings:
+            raise ConfigError(f"{', '.join(settings)}: give a config or single settings, not both")
+        self.config = config = config or GRUEncoderConfig(**settings)
+        if input_size < 1:
+            raise ConfigError(f"input_size={input_size}: at least 1")
+        self.input_size = input_size
+        self.front_end = build("front_end", config.front_end, input_size) if config.front_end is not None else None
+        size = self.front_end.output_size if self.front_end is not None else input_size
+        self.subsampling = self.front_end.subsampling if self.front_end is not None else 1
+        self.layers = nn.ModuleList()
+        for index in range(config.num_layers):
+            factor = config.pyramid[index] if config.pyramid else 1
+            layer = RecurrentLayer(size * factor, factor, config)
+            self.layers.append(layer)
+            self.subsampling *= factor
+            size = layer.output_size
+        self.output_size = size
+
+    def output_lengths(self, lengths: Tensor) -> Tensor:
+        """Frames that come out for ``lengths`` that go in, (batch,)."""
+        if self.front_end is not None:
+            lengths = self.front_end.output_lengths(lengths)
+        for layer in self.layers:
+            lengths = -(-lengths // layer.factor)
+        return lengths
+
+    def forward(self, features: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Encodes frames.
+
+        Args:
+            features: (batch, time, input_size).
+            lengths: valid frames of each row, int64 (batch,); None means all.
+
+        Returns:
+            hidden (batch, shorter time, output_size) with zeros beyond each row's length, and the lengths (batch,).
+        """
+        if features.dim() != 3 or features.shape[2] != self.input_size:
+            raise ConfigError(f"features of shape {tuple(features.shape)}: the encoder takes (batch, time, {self.input_size})")
+        full = lengths is None
+        if lengths is not None:
+            # Zeros instead of whatever a caller padded with: a NaN there would reach the gradients of the weights.
+            features = features.masked_fill(~valid_frames(lengths, features.shape[1])[..., None], 0.0)
+        else:
+            lengths = torch.full((features.shape[0],), features.shape[1], dtype=torch.int64, device=features.device)
+        if self.front_end is not None:
+            features, _ = self.front_end(features, None if full else lengths)
+            lengths = self.front_end.output_lengths(lengths)
+        for layer in self.layers:
+            features = layer(features, None if full else lengths)
+            lengths = -(-lengths // layer.factor)
+        return features, lengths
+
+    @classmethod
+    def from_torch(cls, module: nn.GRU) -> GRUEncoder:
+        """The encoder that computes what a ``torch.nn.GRU`` computes, with a copy of its weights.
+
+        Raises:
+            ConfigError: the module has a projection or no biases, which this encoder cannot express.
+        """
+        if not isinstance(module, nn.GRU) or not module.bias:
+            raise ConfigError(f"{module}: only a torch.nn.GRU with biases can be converted")
+        encoder = cls(
+            module.input_size,
+            hidden_size=module.hidden_size,
+            num_layers=module.num_layers,
+            bidirectional=module.bidirectional,
+            dropout=module.dropout,
+        )
+        encoder.to(module.weight_ih_l0.device, module.weight_ih_l0.dtype)
+        for name, parameter in _torch_names(encoder, module):
+            getattr(parameter[0], parameter[1]).data.copy_(getattr(module, name))
+        return encoder
+
+    def to_torch(self) -> nn.GRU:
+        """The ``torch.nn.GRU`` that computes what this encoder computes, with a copy of its weights.
+
+        Raises:
+            ConfigError: the encoder has something ``torch.nn.GRU`` lacks (the message names it).
+        """
+        config = self.config
+        lacking = {
+            "front_end": config.front_end is not None,
+            "merge": config.bidirectional and config.merge is not Merge.concat,
+            "layer_norm": config.layer_norm,
+            "residual": config.residual,
+            "projection_size": config.projection_size > 0,
+            "pyramid": any(factor > 1 for factor in config.pyramid),
+            "cell": not isinstance(config.cell, GRUConfig),
+        }
+        if any(lacking.values()):
+            raise ConfigError(f"torch.nn.GRU has no {', '.join(name for name, is_set in lacking.items() if is_set)}")
+        # nn.GRU drops between layers only, so with one layer its dropout would do nothing but warn.
+        dropout = config.dropout if config.num_layers > 1 else 0.0
+        module = nn.GRU(
+            self.input_size,
+            config.hidden_size,
+            config.num_layers,
+            batch_first=True,
+            dropout=dropout,
+            bidirectional=config.bidirectional,
+        )
+        first = next(self.parameters())
+        module.to(first.device, first.dtype)
+        for name, parameter in _torch_names(self, module):
+            getattr(module, name).data.copy_(getattr(parameter[0], parameter[1]))
+        return module.train(self.training)
+
+
+class RecurrentLayer(nn.Module):
+    """One layer of the stack: join frames, run the cell in one or both directions, project, add, normalise, drop."""
+
+    def __init__(self, input_size: int, factor: int, config: GRUEncoderConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.factor = factor
+        self.forward_cell = build("cell", config.cell, input_size, config.hidden_size)
+        self.backward_cell = build("cell", config.cell, input_size, config.hidden_size) if config.bidirectional else None
+        size = config.hidden_size * (2 if config.bidirectional and config.merge is Merge.concat else 1)
+        self.projection = nn.Linear(size, config.projection_size) if config.projection_size else None
+        self.output_size = config.projection_size or size
+        self.normalization = nn.LayerNorm(self.output_size) if config.layer_norm else None
+
+    def forward(self, features: Tensor, lengths: Tensor | None) -> Tensor:
+        """(batch, time, feature), lengths before the reduction or None -> (batch, shorter time, output_size)."""
+        config = self.config
+        if self.factor > 1:
+            features = join_frames(features, lengths, self.factor)
+            lengths = None if lengths is None else -(-lengths // self.factor)
+        hidden, _ = self.forward_cell(features, lengths)
+        if self.backward_cell is not None:
+            backward, _ = self.backward_cell(features, lengths, reverse=True)
+            hidden = torch.cat((hidden, backward), 2) if config.merge is Merge.concat else hidden + backward
+        if self.projection is not None:
+            hidden = self.projection(hidden)
+        if config.residual and hidden.shape == features.shape:
+            hidden = hidden + features
+        if self.normalization is not None:
+            hidden = self.normalization(hidden)
+        if self.training and config.dropout:
+            if config.variational:
+                hidden = hidden * F.dropout(hidden.new_ones(hidden.shape[0], 1, hidden.shape[2]), config.dropout)
+            else:
+                hidden = F.dropout(hidden, config.dropout)
+        if lengths is not None and (self.projection is not None or self.normalization is not None or config.residual):
+            # The biases of the projection and the norm write into the padding.
+            hidden = hidden.masked_fill(~valid_frames(lengths, hidden.shape[1])[..., None], 0.0)
+        return hidden
+
+
+def join_frames(features: Tensor, lengths: Tensor | None, factor: int) -> Tensor:
+    """``factor`` neighbouring frames side by side in one; a last incomplete group is filled with zeros.
+
+    (batch, time, feature) -> (batch, ceil(time / factor), factor * feature)
+    """
+    if lengths is not None:
+        features = features.masked_fill(~valid_frames(lengths, features.shape[1])[..., None], 0.0)
+    features = F.pad(features, (0, 0, 0, -features.shape[1] % factor))
+    return features.reshape(features.shape[0], -1, factor * features.shape[2])
+
+
+def _torch_names(encoder: GRUEncoder, module: nn.GRU) -> list[tuple[str, tuple[nn.Module, str]]]:
+    pairs: list[tuple[str, tuple[nn.Module, str]]] = []
+    for index, layer in enumerate(encoder.layers):
+        for suffix, cell in (("", layer.forward_cell), ("_reverse", layer.backward_cell)):
+            if cell is not None:
+                for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
+                    pairs.append((f"{kind}_l{index}{suffix}", (cell, kind)))
+    return pairs

@@ -1,0 +1,14 @@
+"""Heads: the encoder's frames in, scores and a loss out."""
+
+from speechgru.heads.classification import ClassificationConfig, ClassificationHead, Pooling
+from speechgru.heads.pooling import AttentionPooling, EndsPooling, MaxPooling, MeanPooling
+
+__all__ = [
+    "AttentionPooling",
+    "ClassificationConfig",
+    "ClassificationHead",
+    "EndsPooling",
+    "MaxPooling",
+    "MeanPooling",
+    "Pooling",
+]

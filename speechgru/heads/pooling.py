@@ -1,0 +1,90 @@
+"""From the frames of an utterance to one vector, by four ways that never look at padding."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from speechgru.cells import valid_frames
+from speechgru.errors import ConfigError
+
+
+class MeanPooling(nn.Module):
+    """The mean of the valid frames."""
+
+    def __init__(self, input_size: int) -> None:
+        super().__init__()
+        self.output_size = input_size
+
+    def forward(self, hidden: Tensor, lengths: Tensor) -> Tensor:
+        """(batch, time, hidden), (batch,) -> (batch, hidden); a row without frames gives zeros."""
+        valid = valid_frames(lengths, hidden.shape[1])[..., None]
+        return hidden.masked_fill(~valid, 0.0).sum(1) / lengths.clamp(min=1)[:, None]
+
+
+class MaxPooling(nn.Module):
+    """The largest value of each feature over the valid frames."""
+
+    def __init__(self, input_size: int) -> None:
+        super().__init__()
+        self.output_size = input_size
+
+    def forward(self, hidden: Tensor, lengths: Tensor) -> Tensor:
+        """(batch, time, hidden), (batch,) -> (batch, hidden); a row without frames gives zeros."""
+        valid = valid_frames(lengths, hidden.shape[1])[..., None]
+        largest = hidden.masked_fill(~valid, float("-inf")).amax(1)
+        return largest.masked_fill((lengths < 1)[:, None], 0.0)
+
+
+class EndsPooling(nn.Module):
+    """The forward half of the last valid frame beside the backward half of the first.
+
+    Those are the two states that have seen the whole utterance. The last frame alone is not one: its backward half has
+    seen a single frame. For a one-directional encoder it is the last valid frame.
+    """
+
+    def __init__(self, input_size: int, bidirectional: bool) -> None:
+        super().__init__()
+        if bidirectional and input_size % 2:
+            raise ConfigError(f"pooling=ends: {input_size} hidden values cannot be two halves; merge the directions by concat")
+        self.bidirectional = bidirectional
+        self.output_size = input_size
+
+    def forward(self, hidden: Tensor, lengths: Tensor) -> Tensor:
+        """(batch, time, hidden), (batch,) -> (batch, hidden); a row without frames gives zeros."""
+        index = (lengths - 1).clamp(min=0)[:, None, None].expand(-1, 1, hidden.shape[2])
+        last = hidden.gather(1, index).squeeze(1)
+        if self.bidirectional:
+            half = hidden.shape[2] // 2
+            last = torch.cat((last[:, :half], hidden[:, 0, half:]), 1)
+        return last.masked_fill((lengths < 1)[:, None], 0.0)
+
+
+class AttentionPooling(nn.Module):
+    """Several learned weighted means side by side, each over its own slice of the features.
+
+    Head k scores every valid frame with ``v_k . tanh(W h_t)``, turns the scores into weights by a softmax over time and
+    averages its slice of the features with them (self-attentive pooling, Lin et al., 1703.03130, eq. 6, with the slices of
+    multi-head attention, 1706.03762, 3.2.2).
+    """
+
+    def __init__(self, input_size: int, heads: int) -> None:
+        super().__init__()
+        if heads < 1 or input_size % heads:
+            raise ConfigError(f"attention_heads={heads}: at least 1 and a divisor of the {input_size} hidden values")
+        self.heads = heads
+        self.key = nn.Linear(input_size, input_size // heads)
+        self.score = nn.Linear(input_size // heads, heads)
+        self.output_size = input_size
+
+    def weights(self, hidden: Tensor, lengths: Tensor) -> Tensor:
+        """The share of each frame in each head's mean: (batch, time, heads), summing to one over valid frames."""
+        scores = self.score(torch.tanh(self.key(hidden)))
+        valid = valid_frames(lengths, hidden.shape[1])[..., None]
+        # The smallest finite number, not minus infinity: a row without frames would turn into NaN.
+        return torch.softmax(scores.float().masked_fill(~valid, torch.finfo(torch.float32).min), 1) * valid
+
+    def forward(self, hidden: Tensor, lengths: Tensor) -> Tensor:
+        """(batch, time, hidden), (batch,) -> (batch, hidden); a row without frames gives zeros."""
+        slices = hidden.reshape(*hidden.shape[:2], self.heads, -1)
+        return torch.einsum("bth,bthd->bhd", self.weights(hidden, lengths).to(slices.dtype), slices).flatten(1)

@@ -1,0 +1,257 @@
+"""Features, encoder and head as one module, and the folder a trained one is kept in."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+import speechgru.encoders
+import speechgru.features
+import speechgru.heads  # noqa: F401  the import registers the components a model folder can name
+from speechgru.audio import read_audio
+from speechgru.errors import ConfigError, ModelError
+from speechgru.features.fingerprint import fingerprint
+from speechgru.registry import build, component, from_plain, name_of, to_plain
+from speechgru.tokens import Tokens
+
+FORMAT = 1
+
+
+@dataclasses.dataclass
+class RecognizerConfig:
+    """The three components a recognizer is made of, and where it comes from.
+
+    Attributes:
+        features: from waveform to frames.
+        encoder: from frames to hidden frames.
+        head: from hidden frames to scores.
+        data: settings of the corpus it was trained on as plain values, for ``evaluate``; empty where unknown.
+    """
+
+    features: Any = component("features")
+    encoder: Any = component("encoder")
+    head: Any = component("head")
+    data: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Classification:
+    """What a recording was classified as.
+
+    Attributes:
+        label: the most probable label.
+        confidence: its probability, 0 to 1.
+        scores: the ``top_k`` labels with their probabilities, the most probable first.
+        duration_s: length of the recording in seconds.
+    """
+
+    label: str
+    confidence: float
+    scores: dict[str, float]
+    duration_s: float
+
+
+class Recognizer(nn.Module):
+    """Waveforms in, scores out: features, encoder and head in one module, with the names of its labels.
+
+    Args:
+        config: the components.
+        tokens: the labels (or symbols) the head scores.
+    """
+
+    def __init__(self, config: RecognizerConfig, tokens: Tokens) -> None:
+        super().__init__()
+        self.config = config
+        self.tokens = tokens
+        self.features = build("features", config.features)
+        self.encoder = build("encoder", config.encoder, self.features.output_size)
+        self.head = build("head", config.head, self.encoder.output_size, tokens)
+
+    @property
+    def task(self) -> str:
+        """The registered name of the head: ``classification``."""
+        return name_of("head", self.config.head)
+
+    @property
+    def sample_rate(self) -> int:
+        """Samples per second of the waveforms it takes."""
+        return self.features.sample_rate
+
+    @property
+    def device(self) -> torch.device:
+        """Where its parameters live."""
+        return next(self.parameters()).device
+
+    def forward(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores before the softmax.
+
+        Args:
+            waveforms: (batch, samples) at ``sample_rate``, padded to the longest.
+            lengths: valid samples of each row, int64 (batch,).
+
+        Returns:
+            scores, (batch, labels) for classification, and the encoder's frame counts (batch,).
+        """
+        features, lengths = self.features(waveforms, lengths)
+        hidden, lengths = self.encoder(features, lengths)
+        return self.head(hidden, lengths), lengths
+
+    @torch.no_grad()
+    def classify(self, audio: Any, top_k: int = 1, source_rate: int | None = None) -> Any:
+        """Labels one recording, or every one of a list in one batch; the batch makes no difference to the result.
+
+        Args:
+            audio: a path, bytes, a file object or an array (with ``source_rate``), or a list of them.
+            top_k: how many labels ``scores`` holds, at least 1.
+            source_rate: samples per second of arrays.
+
+        Returns:
+            A :class:`Classification`, or a list of them for a list.
+
+        Raises:
+            AudioError: a recording cannot be read.
+            ModelError: the model has no classification head.
+        """
+        if isinstance(audio, list):
+            rate = self.sample_rate
+            waveforms = [read_audio(one, rate, source_rate=source_rate)[0] for one in audio]
+            return self.classify_waveforms(waveforms, top_k)
+        return self.classify([audio], top_k, source_rate)[0]
+
+    @torch.no_grad()
+    def classify_waveforms(self, waveforms: Sequence[Tensor], top_k: int = 1) -> list[Classification]:
+        """Labels waveforms (samples,) that already have ``sample_rate``."""
+        if self.task != "classification":
+            raise ModelError(f"this model has a {self.task} head; classify needs one with a classification head")
+        if top_k < 1:
+            raise ConfigError(f"top_k={top_k}: at least 1")
+        if not waveforms:
+            return []
+        self.eval()
+        lengths = torch.tensor([len(waveform) for waveform in waveforms])
+        padded = nn.utils.rnn.pad_sequence(list(waveforms), batch_first=True)
+        scores, _ = self(padded.to(self.device), lengths.to(self.device))
+        values, indices = scores.float().softmax(1).cpu().topk(min(top_k, len(self.tokens)))
+        results = []
+        for row, index, length in zip(values.tolist(), indices.tolist(), lengths.tolist(), strict=True):
+            ranked = {self.tokens.names[i]: value for i, value in zip(index, row, strict=True)}
+            results.append(Classification(self.tokens.names[index[0]], row[0], ranked, length / self.sample_rate))
+        return results
+
+    def parameter_count(self) -> int:
+        """How many numbers training adjusts."""
+        return sum(parameter.numel() for parameter in self.parameters() if parameter.requires_grad)
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Writes the model folder: config.yaml, model.safetensors, tokens.txt, fingerprint.json (card.md is ``card.py``'s).
+
+        Each file is complete or not there: it is written beside its place and renamed.
+        """
+        import yaml
+        from safetensors.torch import save
+
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
+        plain = {"format": FORMAT, "task": self.task, **to_plain(self.config)}
+        write_atomically(folder / "model.safetensors", save(tensors))
+        write_atomically(folder / "config.yaml", yaml.safe_dump(plain, sort_keys=False, allow_unicode=True).encode())
+        self.tokens.save(folder / "tokens.txt")
+        write_atomically(folder / "fingerprint.json", json.dumps({"features": fingerprint(self.features)}).encode())
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike[str], device: str | torch.device = "cpu") -> Recognizer:
+        """Reads a model folder; nothing in it is executed.
+
+        Args:
+            folder: what ``save`` wrote.
+            device: where to put the parameters, such as ``cpu`` or ``cuda``.
+
+        Raises:
+            ModelError: a file is missing or damaged, or features computed here differ from those of training.
+        """
+        from safetensors.torch import load
+
+        folder = Path(folder)
+        config = _read_config(folder)
+        tokens = Tokens.load(_file(folder, "tokens.txt"))
+        model = cls(config, tokens)
+        try:
+            tensors = load(_file(folder, "model.safetensors").read_bytes())
+            model.load_state_dict(tensors)
+        except Exception as error:
+            reason = " ".join(str(error).split())
+            raise ModelError(f"{folder / 'model.safetensors'} does not fit config.yaml: {reason}") from error
+        model.eval()
+        _check_fingerprint(model, folder)
+        return model.to(device)
+
+
+def load(folder: str | os.PathLike[str] | None = None, device: str | torch.device = "cpu") -> Recognizer:
+    """The trained model in ``folder``, ready to use; without a folder, the one that ships inside the package."""
+    return Recognizer.load(folder if folder is not None else shipped_model(), device)
+
+
+def shipped_model(name: str = "commands") -> Path:
+    """The folder of a model that ships inside the package."""
+    folder = Path(__file__).parent / "models" / name
+    if not folder.is_dir():
+        raise ModelError(f"no model called {name} ships with this package; give a model folder with -m")
+    return folder
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Writes a file so that a reader, or a restart after a kill, finds the old content or the new, never a part."""
+    temporary = path.with_name(path.name + ".tmp")
+    with open(temporary, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def _file(folder: Path, name: str) -> Path:
+    path = folder / name
+    if not path.is_file():
+        if not folder.is_dir():
+            raise ModelError(f"{folder} is not a folder; give the model folder that a training run wrote")
+        mend = "; the model of a run is in its folder model" if (folder / "model").is_dir() else ""
+        raise ModelError(f"{folder} holds no {name}, so it is not a model folder{mend}")
+    return path
+
+
+def _read_config(folder: Path) -> RecognizerConfig:
+    import yaml
+
+    path = _file(folder, "config.yaml")
+    try:
+        plain = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if plain["format"] > FORMAT:
+            raise ModelError(f"{path} has format {plain['format']}, newer than this speechgru reads ({FORMAT}); update speechgru")
+        parts = {family: from_plain(plain[family], family) for family in ("features", "encoder", "head")}
+        return RecognizerConfig(**parts, data=plain.get("data") or {})
+    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, AttributeError, ConfigError) as error:
+        raise ModelError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
+
+
+def _check_fingerprint(model: Recognizer, folder: Path) -> None:
+    path = _file(folder, "fingerprint.json")
+    try:
+        expected = json.loads(path.read_text())["features"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{path} is not a fingerprint: {error}; save the model again") from error
+    actual = fingerprint(model.features)
+    furthest = max((abs(a - b) for a, b in zip(actual, expected, strict=False)), default=0.0)
+    if len(actual) != len(expected) or not math.isfinite(furthest) or furthest > 1e-2:
+        raise ModelError(
+            f"{path}: features computed here differ from those of training by {furthest:.3g}; "
+            "config.yaml was changed, or the model needs the speechgru version it was trained with"
+        )
