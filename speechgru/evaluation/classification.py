@@ -1,0 +1,310 @@
+"""What a list of predicted labels is worth: accuracy with its interval, classes, confusions, speakers, calibration."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+import statistics
+from collections.abc import Sequence
+
+import numpy as np
+
+from speechgru.data.utterance import Utterance
+from speechgru.errors import DataError
+
+
+def wilson_interval(correct: int, total: int, confidence: float = 0.95) -> tuple[float, float]:
+    """The score interval of a proportion: where the true rate lies, ``confidence`` of the time.
+
+    Unlike p ± 1.96 s it stays inside [0, 1] and is honest at 100 % and for few clips. It takes the clips as independent;
+    many clips of few speakers are not, so for those look at the speakers too.
+
+    Source: E. B. Wilson, "Probable inference, the law of succession, and statistical inference", Journal of the American
+    Statistical Association 22 (158), 1927, pp. 209-212.
+
+    Args:
+        correct: how many succeeded, 0 to ``total``.
+        total: how many were tried; 0 gives (0, 1), for nothing is known.
+        confidence: share of the intervals that hold the true rate, inside (0, 1).
+
+    Returns:
+        The lower and the upper end, as fractions.
+    """
+    assert 0 <= correct <= total and 0 < confidence < 1
+    if total == 0:
+        return 0.0, 1.0
+    z = statistics.NormalDist().inv_cdf((1 + confidence) / 2)
+    rate = correct / total
+    middle = rate + z * z / (2 * total)
+    half = z * math.sqrt(rate * (1 - rate) / total + z * z / (4 * total * total))
+    scale = 1 + z * z / total
+    # At 0 and 100 % the formula is exact, its rounding is not.
+    low = 0.0 if correct == 0 else (middle - half) / scale
+    high = 1.0 if correct == total else (middle + half) / scale
+    return low, high
+
+
+@dataclasses.dataclass(frozen=True)
+class ClassScore:
+    """How one class fared. A measure whose denominator is zero is None: unknown, not bad.
+
+    Attributes:
+        label: the class.
+        support: clips that are of this class.
+        predicted: clips that were called this class.
+        correct: clips that are both.
+        precision: correct / predicted.
+        recall: correct / support.
+        f1: harmonic mean of the two, 2 correct / (support + predicted).
+        interval: 95 % Wilson interval of the recall.
+    """
+
+    label: str
+    support: int
+    predicted: int
+    correct: int
+    precision: float | None
+    recall: float | None
+    f1: float | None
+    interval: tuple[float, float]
+
+
+@dataclasses.dataclass(frozen=True)
+class SpeakerScore:
+    """How one speaker fared: clips, correct ones, and their ratio."""
+
+    speaker: str
+    clips: int
+    correct: int
+    accuracy: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Confusion:
+    """How often clips of class ``reference`` were called ``prediction``; ``share`` of the clips of that class."""
+
+    reference: str
+    prediction: str
+    count: int
+    share: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Mistake:
+    """A clip with the wrong label: how sure the model was, and how probable it held the right one (both 0 to 1)."""
+
+    utterance: Utterance
+    reference: str
+    prediction: str
+    confidence: float
+    reference_probability: float
+
+
+@dataclasses.dataclass(eq=False)
+class ClassificationResult:
+    """Everything that can be said of one evaluation of a classifier.
+
+    Args:
+        references: the true label of each clip.
+        predictions: the label given to each clip.
+        scores: (clips, classes) logits or log-probabilities (natural), columns in the order of ``labels``.
+        labels: the classes, in the model's order.
+        utterances: the clips, for their files and speakers.
+        errors: one line for each file that could not be used; these are in none of the other lists.
+
+    Raises:
+        DataError: no clips, lists of unequal length, a label that is not among ``labels``, scores that are NaN or
+            that are probabilities.
+    """
+
+    references: list[str]
+    predictions: list[str]
+    scores: np.ndarray
+    labels: list[str]
+    utterances: list[Utterance]
+    errors: list[str] = dataclasses.field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.scores = np.asarray(self.scores, dtype=np.float64)
+        clips = len(self.references)
+        if clips == 0:
+            failed = f"; {len(self.errors)} failed, the first: {self.errors[0]}" if self.errors else ""
+            raise DataError(f"nothing to evaluate: the split has no usable clip{failed}")
+        if not (clips == len(self.predictions) == len(self.utterances)) or self.scores.shape != (
+            clips,
+            len(self.labels),
+        ):
+            raise DataError(
+                f"{clips} references, {len(self.predictions)} predictions, {len(self.utterances)} utterances, "
+                f"{len(self.labels)} labels and scores {self.scores.shape} do not belong together"
+            )
+        known = set(self.labels)
+        if len(known) != len(self.labels):
+            raise DataError(f"the labels {self.labels} name a class twice")
+        for name, given in (("label", self.references), ("prediction", self.predictions)):
+            for label, utterance in zip(given, self.utterances, strict=True):
+                if label not in known:
+                    raise DataError(
+                        f"{utterance.audio}: the {name} {label!r} is none of the model's classes ({', '.join(self.labels)})"
+                    )
+        bad = np.isnan(self.scores).any(1) | (self.scores == np.inf).any(1) | ~np.isfinite(self.scores).any(1)
+        if bad.any():
+            raise DataError(f"{self.utterances[int(bad.argmax())].audio}: the model's scores are not finite")
+        if len(self.labels) > 1 and (self.scores >= 0).all() and np.allclose(self.scores.sum(1), 1, rtol=0, atol=1e-6):
+            raise DataError("the scores are probabilities; give logits or log-probabilities")
+
+    @property
+    def clips(self) -> int:
+        """How many clips were classified."""
+        return len(self.references)
+
+    @functools.cached_property
+    def log_probabilities(self) -> np.ndarray:
+        """(clips, classes) log-softmax of the scores."""
+        shifted = self.scores - self.scores.max(1, keepdims=True)
+        return shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
+
+    @functools.cached_property
+    def _indices(self) -> tuple[np.ndarray, np.ndarray]:
+        index = {label: place for place, label in enumerate(self.labels)}
+        true, guessed = ([index[label] for label in given] for given in (self.references, self.predictions))
+        return np.array(true), np.array(guessed)
+
+    @functools.cached_property
+    def confusion(self) -> np.ndarray:
+        """(classes, classes) counts: row = the true class, column = the predicted one."""
+        counts = np.zeros((len(self.labels), len(self.labels)), dtype=np.int64)
+        np.add.at(counts, self._indices, 1)
+        return counts
+
+    @property
+    def correct(self) -> int:
+        """How many clips got their own label."""
+        return int(np.trace(self.confusion))
+
+    @property
+    def accuracy(self) -> float:
+        """Share of clips that got their own label."""
+        return self.correct / self.clips
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95 % Wilson interval of the accuracy."""
+        return wilson_interval(self.correct, self.clips)
+
+    @functools.cached_property
+    def per_class(self) -> list[ClassScore]:
+        """Precision, recall and F1 of each class, in the order of ``labels``."""
+        scores = []
+        for place, label in enumerate(self.labels):
+            correct = int(self.confusion[place, place])
+            support, predicted = int(self.confusion[place].sum()), int(self.confusion[:, place].sum())
+            scores.append(
+                ClassScore(
+                    label,
+                    support,
+                    predicted,
+                    correct,
+                    correct / predicted if predicted else None,
+                    correct / support if support else None,
+                    2 * correct / (support + predicted) if support + predicted else None,
+                    wilson_interval(correct, support),
+                )
+            )
+        return scores
+
+    @property
+    def macro_recall(self) -> float:
+        """Mean recall over the classes that occur (balanced accuracy)."""
+        return statistics.fmean(score.recall for score in self.per_class if score.recall is not None)
+
+    @property
+    def macro_f1(self) -> float:
+        """Mean F1 over the classes that occur or were predicted."""
+        return statistics.fmean(score.f1 for score in self.per_class if score.f1 is not None)
+
+    def top_k_accuracy(self, k: int) -> float:
+        """Share of clips whose true class is among the ``k`` best scores (k >= 1); of equal scores the first class wins."""
+        assert k >= 1
+        true, _ = self._indices
+        order = np.argsort(-self.scores, axis=1, kind="stable")[:, :k]
+        return float((order == true[:, None]).any(1).mean())
+
+    @property
+    def cross_entropy(self) -> float:
+        """Mean negative log-probability of the true class, in nats; infinite if one was held impossible."""
+        true, _ = self._indices
+        return float(-self.log_probabilities[np.arange(self.clips), true].mean())
+
+    @functools.cached_property
+    def confidences(self) -> np.ndarray:
+        """(clips,) the probability the model gave to the label it chose."""
+        _, guessed = self._indices
+        return np.exp(self.log_probabilities[np.arange(self.clips), guessed])
+
+    def calibration_error(self, bins: int = 15) -> float:
+        """Expected calibration error: mean distance of confidence and accuracy over equally wide bins of confidence.
+
+        Source: Guo et al., "On calibration of modern neural networks", 2017 (arXiv 1706.04599), equation 3; bins are
+        ((m-1)/M, m/M].
+
+        Args:
+            bins: the number of bins M, at least 1.
+        """
+        true, guessed = self._indices
+        place = np.clip(np.ceil(self.confidences * bins).astype(np.int64) - 1, 0, bins - 1)
+        # Sum over bins of (count / clips) * |accuracy - confidence|: the counts cancel.
+        gap = np.bincount(place, weights=(true == guessed) - self.confidences, minlength=bins)
+        return float(np.abs(gap).sum() / self.clips)
+
+    def confused_pairs(self, most: int = 10) -> list[Confusion]:
+        """The kinds of error, the most frequent first."""
+        pairs = [
+            Confusion(reference, prediction, int(count), float(count / row.sum()))
+            for reference, row in zip(self.labels, self.confusion, strict=True)
+            for prediction, count in zip(self.labels, row, strict=True)
+            if count and reference != prediction
+        ]
+        return sorted(pairs, key=lambda pair: (-pair.count, -pair.share))[:most]
+
+    def worst_clips(self, most: int = 20) -> list[Mistake]:
+        """The errors the model was surest of: look here for wrong labels and broken recordings."""
+        true, guessed = self._indices
+        probabilities = np.exp(self.log_probabilities[np.arange(self.clips), true])
+        mistakes = [
+            Mistake(
+                self.utterances[clip],
+                self.references[clip],
+                self.predictions[clip],
+                float(self.confidences[clip]),
+                float(probabilities[clip]),
+            )
+            for clip in np.flatnonzero(true != guessed)
+        ]
+        return sorted(mistakes, key=lambda one: (-one.confidence, one.utterance.audio, one.utterance.start_s))[:most]
+
+    @functools.cached_property
+    def per_speaker(self) -> list[SpeakerScore]:
+        """Accuracy of each speaker, the worst first; clips of unknown speakers are left out."""
+        hits: dict[str, list[bool]] = {}
+        for utterance, reference, prediction in zip(self.utterances, self.references, self.predictions, strict=True):
+            if utterance.speaker:
+                hits.setdefault(utterance.speaker, []).append(reference == prediction)
+        scores = [SpeakerScore(name, len(one), sum(one), sum(one) / len(one)) for name, one in hits.items()]
+        return sorted(scores, key=lambda score: (score.accuracy, -score.clips, score.speaker))
+
+
+def classification_result(
+    references: Sequence[str],
+    scores: np.ndarray,
+    labels: Sequence[str],
+    utterances: Sequence[Utterance],
+    errors: Sequence[str] = (),
+) -> ClassificationResult:
+    """The result whose predictions are the best-scored classes; see :class:`ClassificationResult`."""
+    scores = np.asarray(scores, dtype=np.float64).reshape(len(references), -1)
+    if references and scores.shape[1] != len(labels):
+        raise DataError(f"scores of {scores.shape[1]} classes for {len(labels)} labels ({', '.join(labels)})")
+    predictions = [labels[place] for place in scores.argmax(1)] if len(references) else []
+    return ClassificationResult(list(references), predictions, scores, list(labels), list(utterances), list(errors))

@@ -1,0 +1,37 @@
+"""The machine a number was measured on, in words that tell its speed and nothing of its owner."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import platform
+import re
+from typing import Any
+
+
+def describe_machine(device: str = "cpu") -> dict[str, Any]:
+    """Processor, cores this process may use, threads, system, Python and torch; the GPU if ``device`` is one."""
+    import torch
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    machine: dict[str, Any] = {
+        "cpu": _processor(),
+        "cores": cores,
+        "threads": torch.get_num_threads(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+    }
+    if device.startswith("cuda") and torch.cuda.is_available():
+        machine["gpu"] = torch.cuda.get_device_name(device)
+    return machine
+
+
+def _processor() -> str:
+    try:
+        found = re.search(
+            r"^model name\s*: (.+)$", pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8"), re.MULTILINE
+        )
+    except OSError:
+        found = None
+    return found[1].strip() if found else platform.processor() or platform.machine()

@@ -1,0 +1,223 @@
+"""The pictures of a run: confusion matrix, recall of each class, learning curves.
+
+Each function returns a PNG as bytes, for light or dark paper, and writes it to ``path`` if given. Labels are shown as
+they are: no mathematics in dollar signs, no line breaks, cut when long.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import pathlib
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from speechgru.evaluation.classification import ClassificationResult, ClassScore
+
+LIGHT = {"paper": "#ffffff", "ink": "#1f2328", "faint": "#d8dee4", "blue": "#1f5fa8", "orange": "#c4500a"}
+DARK = {"paper": "#161b22", "ink": "#e6edf3", "faint": "#3d444d", "blue": "#6cb2ff", "orange": "#ffa657"}
+COUNTS_UP_TO = 20  # classes; beyond that the numbers in the cells are too small to read
+
+
+def confusion_picture(
+    result: ClassificationResult,
+    path: str | os.PathLike[str] | None = None,
+    *,
+    title: str = "Confusion matrix",
+    dark: bool = False,
+) -> bytes:
+    """Rows are the true classes, columns the predicted ones; the colour is the share of the row, the numbers are clips."""
+    from matplotlib.colors import LinearSegmentedColormap, PowerNorm
+    from matplotlib.figure import Figure
+
+    colours = DARK if dark else LIGHT
+    counts, classes = result.confusion, len(result.labels)
+    share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    names = [_short(label) for label in result.labels]
+    letters = max(len(name) for name in names)
+    cell_in = max(0.27, 0.62 - 0.018 * classes)
+    margin_in = 0.75 + 0.085 * letters
+    side_in = max(cell_in * classes, 2.6)
+    with _style(colours):
+        figure = Figure(figsize=(side_in + margin_in + 1.3, side_in + margin_in + 0.9), layout="constrained")
+        axes = figure.subplots()
+        ramp = LinearSegmentedColormap.from_list("share", [colours["paper"], colours["blue"]])
+        # The square root lets a few per cent of confusions be seen beside a diagonal near 100 %.
+        image = axes.imshow(share, cmap=ramp, norm=PowerNorm(0.5, 0, 1), aspect="equal")
+        rotation = 0 if letters * 0.085 < cell_in * 0.95 else 90
+        axes.set_xticks(range(classes), names, rotation=rotation, parse_math=False)
+        axes.set_yticks(range(classes), names, parse_math=False)
+        axes.set_xticks(np.arange(classes + 1) - 0.5, minor=True)
+        axes.set_yticks(np.arange(classes + 1) - 0.5, minor=True)
+        axes.grid(which="minor", color=colours["faint"], linewidth=0.6)
+        axes.tick_params(which="both", length=0)
+        axes.set(xlabel="Predicted", ylabel="True")
+        axes.set_title(f"{_short(title, 70)}\n{_accuracy(result)}", parse_math=False, fontsize=11)
+        if classes <= COUNTS_UP_TO:
+            for row, column in np.argwhere(counts):
+                ink = colours["paper"] if share[row, column] > 0.3 else colours["ink"]
+                axes.text(column, row, f"{counts[row, column]}", ha="center", va="center", color=ink, fontsize=8.5)
+        bar = figure.colorbar(image, ax=axes, fraction=0.045, pad=0.02, ticks=[0, 0.01, 0.05, 0.1, 0.25, 0.5, 1])
+        bar.ax.set_yticklabels(["0", "1", "5", "10", "25", "50", "100"])
+        bar.set_label("Share of the true class, %")
+        return _png(figure, path)
+
+
+def recall_picture(
+    result: ClassificationResult,
+    path: str | os.PathLike[str] | None = None,
+    *,
+    title: str = "Recall of each class",
+    dark: bool = False,
+) -> bytes:
+    """One bar per class that occurs, the worst on top, with its 95 % interval; the line is the accuracy over all."""
+    from matplotlib.figure import Figure
+
+    colours = DARK if dark else LIGHT
+    scores = sorted((score for score in result.per_class if score.support), key=_recall)
+    recalls = np.array([_recall(score) for score in scores]) * 100
+    low, high = (np.array([score.interval[end] for score in scores]) * 100 for end in (0, 1))
+    with _style(colours):
+        figure = Figure(figsize=(7.4, 1.3 + 0.26 * max(len(scores), 3)), layout="constrained")
+        axes = figure.subplots()
+        whiskers = np.maximum([recalls - low, high - recalls], 0)
+        axes.barh(
+            range(len(scores)),
+            recalls,
+            height=0.68,
+            color=colours["blue"],
+            xerr=whiskers,
+            error_kw={"ecolor": colours["orange"], "elinewidth": 1.3, "capsize": 2.5},
+        )
+        axes.axvline(result.accuracy * 100, color=colours["ink"], linewidth=1, linestyle=(0, (4, 3)))
+        # Bars that all end near 100 % differ only there: begin a little below the lowest whisker.
+        start = max(0.0, np.floor(low.min() / 10) * 10 - 10)
+        axes.set_xlim(start, 100 + (100 - start) * 0.1)
+        axes.set_xticks([tick for tick in axes.get_xticks() if start <= tick <= 100])
+        for place, (score, recall) in enumerate(zip(scores, recalls, strict=True)):
+            axes.text(100 + (100 - start) * 0.012, place, f"{recall:.1f}  ", va="center", fontsize=8.5)
+            axes.text(
+                start, place, f" {score.correct}/{score.support}", va="center", fontsize=8, color=colours["paper"]
+            )
+        axes.set_yticks(range(len(scores)), [_short(score.label) for score in scores], parse_math=False)
+        axes.set_ylim(len(scores) - 0.4, -0.6)
+        axes.tick_params(axis="y", length=0)
+        axes.set_xlabel("Recall, % (bar), 95 % interval (whisker); dashed: accuracy over all clips")
+        axes.set_title(_short(title, 70), parse_math=False, fontsize=11)
+        axes.spines[["top", "right"]].set_visible(False)
+        return _png(figure, path)
+
+
+def _recall(score: ClassScore) -> float:
+    return score.recall or 0.0
+
+
+def learning_curves(
+    rows: Sequence[dict[str, Any]],
+    path: str | os.PathLike[str] | None = None,
+    *,
+    title: str = "Learning curves",
+    dark: bool = False,
+) -> bytes:
+    """The rows of ``metrics.jsonl`` over the training step: losses, measures (``valid_accuracy``, ...), learning rate.
+
+    A panel without numbers is left out; rows whose value is null (not finite) leave a gap.
+    """
+    from matplotlib.figure import Figure
+
+    colours = DARK if dark else LIGHT
+    panels = [panel for panel in _panels(rows) if panel[1]]
+    with _style(colours):
+        figure = Figure(figsize=(7.6, 0.7 + 2.1 * max(len(panels), 1)), layout="constrained")
+        figure.suptitle(_short(title, 70), fontsize=11, parse_math=False)
+        plots = figure.subplots(max(len(panels), 1), 1, sharex=True, squeeze=False)[:, 0]
+        for axes, (label, curves) in zip(plots, panels, strict=False):
+            for name, (steps, values) in sorted(curves.items(), reverse=True):
+                train = name.startswith("train") or name == "learning_rate"
+                colour = colours["blue" if train else "orange"] if len(curves) <= 2 else None
+                points = "" if len(steps) > 60 else "o"
+                shown = _short(name.replace("_", " "))
+                axes.plot(steps, values, points + "-", markersize=3, linewidth=1.5, color=colour, label=shown)
+            finite = [value for _, values in curves.values() for value in values if value is not None]
+            if "loss" in label.lower() and finite and min(finite) > 0 and max(finite) > 20 * min(finite):
+                axes.set_yscale("log")
+            axes.set_ylabel(label)
+            axes.grid(color=colours["faint"], linewidth=0.6)
+            axes.spines[["top", "right"]].set_visible(False)
+            if list(curves) != ["learning_rate"]:
+                axes.legend(frameon=False, fontsize=9)
+        if not panels:
+            plots[0].text(0.5, 0.5, "no numbers yet", ha="center", transform=plots[0].transAxes)
+        plots[-1].set_xlabel("Training step")
+        plots[-1].xaxis.set_major_formatter(lambda step, _: f"{step:,.0f}")
+        return _png(figure, path)
+
+
+Curves = dict[str, tuple[list[int], list[float]]]
+
+
+def _panels(rows: Sequence[dict[str, Any]]) -> list[tuple[str, Curves]]:
+    """Which curve goes where: (axis label, curves by name) for loss, measures and learning rate."""
+    loss, share, other, rate = Curves(), Curves(), Curves(), Curves()
+    for row in rows:
+        for name, value in row.items():
+            if name == "learning_rate":
+                panel = rate
+            elif name.endswith("loss"):
+                panel = loss
+            elif name.endswith(("accuracy", "recall", "f1")):
+                panel = share
+            elif name.startswith(("train_", "valid_")) and not name.endswith("_s"):
+                panel = other
+            else:
+                continue
+            if value is None or (isinstance(value, (int, float)) and not isinstance(value, bool)):
+                steps, values = panel.setdefault(name, ([], []))
+                steps.append(row["step"])
+                scaled = np.nan if value is None else float(value) * (100 if panel is share else 1)
+                values.append(scaled)
+    measure = next(iter(share)).rpartition("_")[2].capitalize() if share else ""
+    return [("Loss", loss), (f"{measure}, %", share), ("Measure", other), ("Learning rate", rate)]
+
+
+def _accuracy(result: ClassificationResult) -> str:
+    low, high = (100 * end for end in result.interval)
+    return f"accuracy {100 * result.accuracy:.2f} % (95 %: {low:.2f} to {high:.2f}), {result.clips:,} clips"
+
+
+def _short(text: str, most: int = 22) -> str:
+    """One line of at most ``most`` characters, without what cannot be drawn."""
+    line = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
+    return line if len(line) <= most else line[: most - 1] + "…"
+
+
+@contextlib.contextmanager
+def _style(colours: dict[str, str]) -> Iterator[None]:
+    import matplotlib
+
+    ink = {f"{part}.color": colours["ink"] for part in ("text", "xtick", "ytick")}
+    settings = ink | {
+        "axes.edgecolor": colours["ink"],
+        "axes.labelcolor": colours["ink"],
+        "axes.facecolor": colours["paper"],
+        "figure.facecolor": colours["paper"],
+        "font.family": "DejaVu Sans",
+        "font.size": 9.5,
+    }
+    with matplotlib.rc_context(settings), warnings.catch_warnings():
+        # A script the font lacks is drawn as boxes; that is no reason to stop.
+        warnings.filterwarnings("ignore", message="Glyph .* missing")
+        yield
+
+
+def _png(figure: Any, path: str | os.PathLike[str] | None) -> bytes:
+    buffer = io.BytesIO()
+    # No version of matplotlib in the file: the same numbers give the same bytes.
+    figure.savefig(buffer, format="png", dpi=130, metadata={"Software": None})
+    if path is not None:
+        pathlib.Path(path).write_bytes(buffer.getvalue())
+    return buffer.getvalue()

@@ -1,0 +1,306 @@
+"""``results.json``: one run's numbers, several runs' mean and spread, and the table of a recipe's README.
+
+A run's file is one object with the keys of :func:`result_record`, always in that order, so that two of them compare line
+by line. A recipe's file holds ``{"summary": [...], "runs": [...]}``. Nothing in either tells who ran it or where.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import math
+import os
+import pathlib
+import re
+import shlex
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+from speechgru.errors import DataError
+from speechgru.evaluation.classification import ClassificationResult
+from speechgru.evaluation.machine import describe_machine
+
+START, END = "<!-- results -->", "<!-- /results -->"
+
+
+def result_record(
+    result: ClassificationResult,
+    *,
+    dataset: str,
+    split: str,
+    model: str,
+    seed: int | None = None,
+    fold: str = "",
+    parameters: int | None = None,
+    wall_clock_s: float | None = None,
+    train_wall_clock_s: float | None = None,
+    command: Sequence[str] = (),
+    machine: dict[str, Any] | None = None,
+    date: str | None = None,
+) -> dict[str, Any]:
+    """What ``results.json`` keeps of an evaluation: plain values, rounded, in a fixed order.
+
+    Args:
+        result: the evaluation.
+        dataset: name of the corpus.
+        split: train, valid or test.
+        model: what was evaluated, such as the recipe's name; runs of one model are averaged over their seeds.
+        seed: the seed of the training.
+        fold: which part of a cross-validation was held out, such as the speaker; empty without one.
+        parameters: how many the model has.
+        wall_clock_s: duration of the evaluation in seconds.
+        train_wall_clock_s: duration of the training in seconds.
+        command: the words of the command line; paths outside the working folder lose their folders.
+        machine: :func:`describe_machine`, asked now if not given.
+        date: ISO 8601; now (UTC) if not given.
+    """
+    low, high = result.interval
+    speakers = [score.accuracy for score in result.per_speaker]
+    return {
+        "format": 1,
+        "task": "classification",
+        "dataset": dataset,
+        "split": split,
+        "model": model,
+        "parameters": parameters,
+        "seed": seed,
+        "fold": fold,
+        "n": result.clips,
+        "failed": len(result.errors),
+        "correct": result.correct,
+        "accuracy": _rounded(result.accuracy),
+        "interval": [_rounded(low), _rounded(high)],
+        "macro_recall": _rounded(result.macro_recall),
+        "macro_f1": _rounded(result.macro_f1),
+        "top_2_accuracy": _rounded(result.top_k_accuracy(2)),
+        "cross_entropy": _rounded(result.cross_entropy),
+        "calibration_error": _rounded(result.calibration_error()),
+        "speakers": {
+            "n": len(speakers),
+            "mean_accuracy": _rounded(statistics.fmean(speakers)) if speakers else None,
+            "worst_accuracy": _rounded(min(speakers)) if speakers else None,
+        },
+        "per_class": {
+            score.label: {
+                "support": score.support,
+                "precision": _rounded(score.precision),
+                "recall": _rounded(score.recall),
+                "f1": _rounded(score.f1),
+            }
+            for score in result.per_class
+        },
+        "confusion": {"labels": list(result.labels), "counts": result.confusion.tolist()},
+        "wall_clock_s": _rounded(wall_clock_s, 2),
+        "train_wall_clock_s": _rounded(train_wall_clock_s, 1),
+        "machine": describe_machine() if machine is None else machine,
+        "date": date or datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "command": plain_command(command),
+    }
+
+
+def _rounded(value: float | None, digits: int = 6) -> float | None:
+    return round(float(value), digits) if value is not None and math.isfinite(value) else None
+
+
+def plain_command(words: Sequence[str]) -> str:
+    """A command line for others to read: absolute paths become relative, or ``.../name`` where they lead elsewhere."""
+    here = pathlib.Path.cwd()
+    home = pathlib.Path.home()
+
+    def plain(match: re.Match[str]) -> str:
+        path = pathlib.Path(os.path.normpath(match[0])).expanduser() if match[0] != "~" else home
+        if path.is_relative_to(here):
+            return str(path.relative_to(here))
+        return f".../{path.name}" if path.name else "..."
+
+    # A path begins the word or follows = , : [ ( or a quote (data.root=/x, [/a,/b]).
+    return shlex.join(re.sub(r"(?<![^=,:\[({'\"])(?:~?/)[^,\])}'\"]*", plain, word) for word in words)
+
+
+def write_results(path: str | os.PathLike[str], content: dict[str, Any]) -> None:
+    """Write a run's record (or a recipe's summary) as JSON, one short list or object to a line, in one move."""
+    fresh = pathlib.Path(f"{os.fspath(path)}.tmp")
+    fresh.write_text(_layout(content) + "\n", encoding="utf-8", newline="\n")
+    os.replace(fresh, path)
+
+
+def write_summary(path: str | os.PathLike[str], runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Write the file of a recipe, ``{"summary": aggregate(runs), "runs": runs}``; returns the summary."""
+    summary = aggregate(runs)
+    write_results(path, {"summary": summary, "runs": list(runs)})
+    return summary
+
+
+def _layout(value: Any, indent: str = "") -> str:
+    """JSON in which whatever fits stays on one line: a row of the confusion matrix is a row of the file."""
+    flat = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    inner = indent + "  "
+    nested = isinstance(value, (dict, list)) and any(isinstance(one, (dict, list)) for one in _values(value))
+    if not isinstance(value, (dict, list)) or not value or (not nested and (indent or isinstance(value, list))):
+        return flat
+    if isinstance(value, dict):
+        rows = [f"{json.dumps(key, ensure_ascii=False)}: {_layout(one, inner)}" for key, one in value.items()]
+    else:
+        rows = [_layout(one, inner) for one in value]
+    opening, closing = "{}" if isinstance(value, dict) else "[]"
+    return opening + "\n" + ",\n".join(inner + row for row in rows) + "\n" + indent + closing
+
+
+def _values(value: dict | list) -> list:
+    return list(value.values()) if isinstance(value, dict) else value
+
+
+def read_results(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
+    """The runs of a ``results.json``, a run's or a recipe's.
+
+    Raises:
+        DataError: the file is missing, is not JSON, or holds something else.
+    """
+    try:
+        content = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(f"{os.fspath(path)}: no results can be read ({error.strerror}); run evaluate first") from None
+    except ValueError as error:
+        raise DataError(f"{os.fspath(path)}: not JSON ({error}); run evaluate again") from None
+    runs = content.get("runs", [content]) if isinstance(content, dict) else content
+    if not isinstance(runs, list) or not runs or not all(isinstance(run, dict) and "accuracy" in run for run in runs):
+        raise DataError(f"{os.fspath(path)}: no results of an evaluation in it; run evaluate again")
+    return runs
+
+
+def aggregate(results: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Mean and spread over seeds, one entry per (task, dataset, split, model), in order of first appearance.
+
+    Folds of a cross-validation are averaged inside each seed first. ``accuracy_std`` is the sample standard deviation
+    (n - 1) over the seeds, None for one seed; ``by_fold`` gives each fold's mean over the seeds.
+
+    Raises:
+        DataError: one seed (and fold) of a model is there twice.
+    """
+    groups: dict[tuple, list[dict[str, Any]]] = {}
+    for run in results:
+        groups.setdefault(tuple(run[key] for key in ("task", "dataset", "split", "model")), []).append(run)
+    return [_summary(group, runs) for group, runs in groups.items()]
+
+
+def _summary(group: tuple, runs: list[dict[str, Any]]) -> dict[str, Any]:
+    task, dataset, split, model = group
+    by_seed: dict[Any, dict[str, float]] = {}
+    by_fold: dict[str, list[float]] = {}
+    for run in runs:
+        seed, fold = run.get("seed"), run.get("fold") or ""
+        folds = by_seed.setdefault(seed, {})
+        if fold in folds:
+            where = f"seed {seed}" + (f", fold {fold}" if fold else "")
+            raise DataError(f"{model} on {dataset} {split}: {where} is there twice; keep one of the two results")
+        folds[fold] = run["accuracy"]
+        by_fold.setdefault(fold, []).append(run["accuracy"])
+    uneven = [seed for seed, folds in by_seed.items() if set(folds) != set(by_fold)]
+    if uneven:
+        missing = sorted(set(by_fold) - set(by_seed[uneven[0]]))
+        raise DataError(
+            f"{model} on {dataset} {split}: seed {uneven[0]} lacks the fold {', '.join(missing)}; run it as well"
+        )
+    accuracies = [statistics.fmean(folds.values()) for folds in by_seed.values()]
+    train_s = [run["train_wall_clock_s"] for run in runs if run.get("train_wall_clock_s") is not None]
+    return {
+        "task": task,
+        "dataset": dataset,
+        "split": split,
+        "model": model,
+        "parameters": runs[0].get("parameters"),
+        "runs": len(runs),
+        "seeds": list(by_seed),
+        # Folds of one seed hold different clips, seeds of one fold the same.
+        "n": sum({run.get("fold") or "": run["n"] for run in runs}.values()),
+        "accuracy": _rounded(statistics.fmean(accuracies)),
+        "accuracy_std": _rounded(statistics.stdev(accuracies)) if len(accuracies) > 1 else None,
+        "accuracy_min": min(accuracies),
+        "accuracy_max": max(accuracies),
+        "interval": runs[0]["interval"] if len(runs) == 1 else None,
+        "by_fold": {fold: _rounded(statistics.fmean(values)) for fold, values in by_fold.items()}
+        if "" not in by_fold
+        else {},
+        "train_wall_clock_s": _rounded(statistics.fmean(train_s), 1) if train_s else None,
+        "machine": runs[0].get("machine"),
+    }
+
+
+def markdown_table(summaries: Sequence[dict[str, Any]]) -> str:
+    """The table of a README from :func:`aggregate`: accuracy in per cent, ± the sample standard deviation over seeds.
+
+    A single run shows its 95 % interval in brackets instead.
+    """
+    head = ("Model", "Parameters", "Data", "Clips", "Accuracy, %", "Runs", "Training", "Machine")
+    rows = [head, ("---", "---:", "---", "---:", "---:", "---", "---:", "---"), *map(_table_row, summaries)]
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+def _table_row(one: dict[str, Any]) -> tuple[str, ...]:
+    accuracy = f"{100 * one['accuracy']:.2f}"
+    if one["accuracy_std"] is not None:
+        accuracy += f" ± {100 * one['accuracy_std']:.2f}"
+    elif one["interval"]:
+        accuracy += " ({:.2f} to {:.2f})".format(*(100 * end for end in one["interval"]))
+    seeds = [str(seed) for seed in one["seeds"] if seed is not None]
+    runs = ("seed " if len(seeds) == 1 else "seeds ") + ", ".join(seeds) if seeds else "1"
+    if one["by_fold"]:
+        runs += f"; {len(one['by_fold'])} folds"
+    machine = one["machine"] or {}
+    processor = machine.get("gpu") or machine.get("cpu") or ""
+    cores = f"{machine['cores']} cores, " if machine.get("cores") and "gpu" not in machine else ""
+    return (
+        markdown_cell(one["model"]),
+        f"{one['parameters']:,}" if one["parameters"] else "",
+        markdown_cell(f"{one['dataset']}, {one['split']}"),
+        f"{one['n']:,}",
+        accuracy,
+        markdown_cell(runs),
+        duration(one["train_wall_clock_s"]),
+        markdown_cell(cores + processor),
+    )
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds as people say them: ``48 s``, ``12 min 05 s``, ``3 h 20 min``; empty for None."""
+    if seconds is None:
+        return ""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s" if whole >= 10 else f"{seconds:.1f} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def markdown_cell(text: object) -> str:
+    """``text`` so that Markdown shows it as it is, on one line, also inside a table."""
+    return re.sub(r"([\\`*_\[\]<>|~#&$])", r"\\\1", " ".join(str(text).split()))
+
+
+def update_readme(path: str | os.PathLike[str], table: str) -> bool:
+    """Put ``table`` between the lines ``<!-- results -->`` and ``<!-- /results -->``; True if the file changed.
+
+    Raises:
+        DataError: the file cannot be read, or has not exactly one pair of the marks.
+    """
+    readme = pathlib.Path(path)
+    try:
+        with open(readme, encoding="utf-8", newline="") as file:
+            text = file.read()
+    except OSError as error:
+        raise DataError(f"{readme}: cannot be read ({error.strerror})") from None
+    before, start, rest = text.partition(START)
+    _, end, after = rest.partition(END)
+    if not (start and end) or START in rest or END in before + after:
+        raise DataError(f"{readme}: put the table's place into it once: a line {START} and below it a line {END}")
+    newline = "\r\n" if "\r\n" in text else "\n"
+    fresh = newline.join([before + START, *table.strip().splitlines(), END + after])
+    if fresh == text:
+        return False
+    spare = readme.with_name(readme.name + ".tmp")
+    with open(spare, "w", encoding="utf-8", newline="") as file:
+        file.write(fresh)
+    os.replace(spare, readme)
+    return True

@@ -1,0 +1,147 @@
+"""What happened during training, one JSON object per line in ``metrics.jsonl``, and in TensorBoard if asked for.
+
+A row has ``step`` and any numbers beside it. The names the pictures know: ``epoch``, ``learning_rate``, ``train_loss``,
+``valid_loss`` and any other ``train_...`` / ``valid_...`` (``valid_accuracy``). A number that is NaN or infinite is
+written as null, for JSON has no word for it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import pathlib
+from typing import Any
+
+from speechgru.errors import ConfigError, DataError
+
+FILE = "metrics.jsonl"
+
+
+def read_metrics(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
+    """The rows of a ``metrics.jsonl`` (or of the folder that holds one); a half-written last line is dropped.
+
+    Raises:
+        DataError: no such file, or a line other than the last is not a JSON object with an integer ``step``.
+    """
+    file = pathlib.Path(path)
+    if file.is_dir():
+        file = file / FILE
+    try:
+        lines = file.read_bytes().split(b"\n")
+    except OSError as error:
+        raise DataError(
+            f"{file}: no metrics can be read ({error.strerror}); give the folder of a training run"
+        ) from None
+    rows = []
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        row = _row(line)
+        if row is not None:
+            rows.append(row)
+        elif number < len(lines):  # The last line has no newline behind it: the writer was killed inside it.
+            raise DataError(f"{file}: line {number} is not a JSON object with a step; remove the line")
+    return rows
+
+
+def _row(line: bytes) -> dict[str, Any] | None:
+    try:
+        row = json.loads(line, parse_constant=lambda _: None)
+    except ValueError:
+        return None
+    return row if isinstance(row, dict) and type(row.get("step")) is int else None
+
+
+class MetricsLog:
+    """Appends rows to ``metrics.jsonl`` in ``folder``; each is in the file when :meth:`write` returns.
+
+    A file that is there is continued; a last line cut by kill -9 is removed first. Use it on one process only.
+
+    Args:
+        folder: where the file is (made if need be).
+        tensorboard: also write the numbers as TensorBoard scalars to ``folder/tensorboard``.
+
+    Raises:
+        ConfigError: TensorBoard is asked for but not installed.
+        DataError: the file that is there is broken, or cannot be written.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], tensorboard: bool = False) -> None:
+        self.path = pathlib.Path(folder) / FILE
+        self._writer_class = _summary_writer() if tensorboard else None
+        self._writer: Any = None
+        self._purge_step: int | None = None
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            if self.path.exists():
+                self._replace(read_metrics(self.path))
+            # Unbuffered: a row is one write to the operating system, which outlives the process.
+            self._file = open(self.path, "ab", buffering=0)  # noqa: SIM115
+        except OSError as error:
+            raise DataError(f"{self.path}: cannot be written ({error.strerror}); choose another folder") from None
+
+    def write(self, step: int, **values: Any) -> None:
+        """Append one row: ``step`` (optimizer steps done) and numbers, strings, booleans, None or one-element tensors."""
+        row = {"step": int(step)} | {name: _plain(value) for name, value in values.items()}
+        self._file.write(json.dumps(row, allow_nan=False).encode() + b"\n")
+        if self._writer_class:
+            if self._writer is None:
+                self._writer = self._writer_class(str(self.path.parent / "tensorboard"), purge_step=self._purge_step)
+            for name, value in row.items():
+                if name != "step" and isinstance(value, (int, float)):
+                    self._writer.add_scalar(_tag(name), value, row["step"])
+            self._writer.flush()
+
+    def truncate_after(self, step: int) -> None:
+        """Forget the rows later than ``step``: a run resumed at ``step`` writes them again."""
+        rows = read_metrics(self.path)
+        self._file.close()
+        self._replace([row for row in rows if row["step"] <= step])
+        self._file = open(self.path, "ab", buffering=0)  # noqa: SIM115
+        self._purge_step = step + 1
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+    def _replace(self, rows: list[dict[str, Any]]) -> None:
+        """Put ``rows`` in the place of the file's in one move, so that a kill leaves the old file or the new."""
+        fresh = self.path.with_suffix(".tmp")
+        fresh.write_bytes(b"".join(json.dumps(row).encode() + b"\n" for row in rows))
+        os.replace(fresh, self.path)
+
+    def close(self) -> None:
+        """Close the files; writing is over."""
+        self._file.close()
+        if self._writer is not None:
+            self._writer.close()
+
+    def __enter__(self) -> MetricsLog:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+def _plain(value: Any) -> Any:
+    if value is None or isinstance(value, (str, bool)):
+        return value
+    value = value.item() if hasattr(value, "item") else value
+    assert isinstance(value, (int, float)), f"a metric is a number, not {type(value).__name__}"
+    return value if math.isfinite(value) else None
+
+
+def _tag(name: str) -> str:
+    """``valid_loss`` -> ``loss/valid``: TensorBoard shows one card group per part before the slash."""
+    part, _, measure = name.partition("_")
+    return f"{measure}/{part}" if part in ("train", "valid", "test") and measure else name
+
+
+def _summary_writer() -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise ConfigError(
+            "tensorboard=true needs an extra that is not installed: pip install 'speechgru[log]'"
+        ) from None
+    return SummaryWriter
