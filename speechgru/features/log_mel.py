@@ -1,0 +1,403 @@
+"""Log-mel frames, and everything MFCC shares with them: framing, power spectrum, deltas, normalisation, batches."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import warnings
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
+
+from speechgru.errors import ConfigError, ModelError
+from speechgru.features.convention import RULES, Convention, LogScale, Padding, Window
+from speechgru.features.deltas import with_deltas
+from speechgru.features.frames import Framing, window_weights
+from speechgru.features.mel import empty_filters, mel_filters, most_mels
+from speechgru.features.normalization import (
+    SMALLEST_STD,
+    Normalization,
+    normalize_sliding,
+    normalize_utterance,
+    valid_frames,
+)
+from speechgru.registry import register
+
+if TYPE_CHECKING:
+    from speechgru.features.stream import FeatureStream
+
+# Frames computed at once on a CPU: their windows and spectra stay in the cache (about 0.6 MB at 25 ms and 16 kHz).
+BLOCK_FRAMES = 128
+
+
+def _check(legal: bool, key: str, value: object, range_: str) -> None:
+    if not legal:
+        raise ConfigError(f"{key}={value}: must be {range_}")
+
+
+@dataclasses.dataclass
+class LogMelConfig:
+    """Settings of :class:`LogMel`; whatever is None is decided by ``convention`` (see convention.py for the table).
+
+    Attributes:
+        sample_rate: of the waveforms, in Hz, 8000 or more.
+        convention: whose values to reproduce: mel scale and filter shape, window, ends, logarithm.
+        mels: number of mel bands.
+        window_ms: length of the analysis window.
+        hop_ms: from one frame to the next.
+        fft_size: samples of the FFT, at least the window's. None: the window's own size (librosa, torchaudio), or
+            the next power of two (kaldi).
+        low_hz: lower edge of the lowest band. None: 0, Kaldi 20.
+        high_hz: upper edge of the highest band. None: half the sampling rate.
+        window: shape of the window. None: hann (periodic), Kaldi povey.
+        padding: what frames see beyond an utterance's ends. None: zeros (librosa), reflect (torchaudio), none (kaldi).
+        preemphasis: s[t] - preemphasis * s[t-1] inside each window, 0 to 1. None: 0, Kaldi 0.97.
+        dither: standard deviation of Gaussian noise added to the samples, in training mode only.
+        scale: the samples are multiplied by it; 32768 gives what Kaldi's own programs give for 16-bit files.
+        log: natural, db or none. None: db, Kaldi natural.
+        log_floor: smallest power whose logarithm is taken. None: 1e-10, Kaldi 2^-23.
+        top_db: features lower than the utterance's highest by more than this are raised to it; .inf switches it off.
+            Only where log is db. None: 80, which depends on the whole utterance and so cannot be streamed.
+        deltas: 0, 1 (append slopes) or 2 (and slopes of slopes).
+        delta_window: frames of the regression, odd, 3 or more.
+        normalization: none, utterance (each utterance by itself), sliding (statistics of the last seconds; can be
+            streamed), global (statistics of the training set, see :meth:`LogMel.fit`; can be streamed).
+        normalize_variance: divide by the standard deviation, and not only subtract the mean.
+        sliding_window_ms: how far back the sliding window reaches.
+        sliding_lookahead_ms: how far ahead it reaches: the lag it adds to a stream.
+        sliding_minimum_ms: the first so many ms are normalised together: the lag it adds to a stream's beginning.
+    """
+
+    sample_rate: int = 16000
+    convention: Convention = Convention.kaldi
+    mels: int = 40
+    window_ms: float = 25.0
+    hop_ms: float = 10.0
+    fft_size: int | None = None
+    low_hz: float | None = None
+    high_hz: float | None = None
+    window: Window | None = None
+    padding: Padding | None = None
+    preemphasis: float | None = None
+    dither: float = 0.0
+    scale: float = 1.0
+    log: LogScale | None = None
+    log_floor: float | None = None
+    top_db: float | None = None
+    deltas: int = 0
+    delta_window: int = 5
+    normalization: Normalization = Normalization.utterance
+    normalize_variance: bool = True
+    sliding_window_ms: float = 3000.0
+    sliding_lookahead_ms: float = 0.0
+    sliding_minimum_ms: float = 500.0
+
+    def __post_init__(self) -> None:
+        _check(self.sample_rate >= 8000, "sample_rate", self.sample_rate, "8000 Hz or more")
+        nyquist_hz = self.sample_rate / 2
+        _check(self.mels >= 1, "mels", self.mels, "1 or more")
+        _check(0 < self.hop_ms < math.inf, "hop_ms", self.hop_ms, "positive")
+        _check(self.samples(self.hop_ms) >= 1, "hop_ms", self.hop_ms, f"one sample at {self.sample_rate} Hz or more")
+        _check(0 < self.window_ms < math.inf, "window_ms", self.window_ms, "positive")
+        size = self.samples(self.window_ms)
+        _check(size >= 16, "window_ms", self.window_ms, f"16 samples at {self.sample_rate} Hz or more")
+        if self.fft_size is not None:
+            _check(self.fft_size >= size, "fft_size", self.fft_size, f"at least the window's {size} samples")
+        low_hz, high_hz = self.band_hz()
+        _check(
+            0 <= low_hz < nyquist_hz, "low_hz", self.low_hz, f"from 0 to below {nyquist_hz:g} (half the sampling rate)"
+        )
+        _check(
+            low_hz < high_hz <= nyquist_hz,
+            "high_hz",
+            self.high_hz,
+            f"above low_hz={low_hz:g} and at most {nyquist_hz:g} (half the sampling rate), or null for that",
+        )
+        if self.preemphasis is not None:
+            _check(0 <= self.preemphasis <= 1, "preemphasis", self.preemphasis, "from 0 to 1")
+        _check(0 <= self.dither < math.inf, "dither", self.dither, "0 or more")
+        _check(0 < self.scale < math.inf, "scale", self.scale, "positive")
+        if self.log_floor is not None:
+            _check(0 < self.log_floor < math.inf, "log_floor", self.log_floor, "positive")
+        if self.top_db is not None:
+            _check(self.top_db > 0, "top_db", self.top_db, "positive, or .inf for no limit")
+        _check(self.deltas in (0, 1, 2), "deltas", self.deltas, "0, 1 or 2")
+        _check(
+            self.delta_window >= 3 and self.delta_window % 2 == 1, "delta_window", self.delta_window, "odd, 3 or more"
+        )
+        _check(0 < self.sliding_window_ms < math.inf, "sliding_window_ms", self.sliding_window_ms, "positive")
+        _check(
+            0 <= self.sliding_lookahead_ms < math.inf, "sliding_lookahead_ms", self.sliding_lookahead_ms, "0 or more"
+        )
+        _check(0 <= self.sliding_minimum_ms < math.inf, "sliding_minimum_ms", self.sliding_minimum_ms, "0 or more")
+
+    def samples(self, duration_ms: float) -> int:
+        """Whole samples in a duration, rounded down as Kaldi does (and forgiving 1e-4 of a sample of rounding error)."""
+        return int(self.sample_rate * duration_ms / 1000 + 1e-4)
+
+    def frames(self, duration_ms: float) -> int:
+        """Whole frames in a duration."""
+        return int(duration_ms / self.hop_ms + 1e-6)
+
+    def resolved_fft_size(self) -> int:
+        """Size of the FFT in samples."""
+        if self.fft_size is not None:
+            return self.fft_size
+        size = self.samples(self.window_ms)
+        return 1 << (size - 1).bit_length() if RULES[self.convention].power_of_two_fft else size
+
+    def band_hz(self) -> tuple[float, float]:
+        """Edges of the mel bands in Hz."""
+        low_hz = RULES[self.convention].low_hz if self.low_hz is None else self.low_hz
+        nyquist = self.sample_rate // 2 if self.convention is Convention.torchaudio else self.sample_rate / 2
+        return float(low_hz), float(nyquist if self.high_hz is None else self.high_hz)
+
+
+@register("features", "log_mel", LogMelConfig)
+class LogMel(nn.Module):
+    """Log-mel filterbank frames of padded batches of waveforms.
+
+    Equal on real speech (tests/test_features.py) to
+
+    - librosa.feature.melspectrogram + power_to_db: 1e-3 dB,
+    - torchaudio.transforms.MelSpectrogram + AmplitudeToDB("power", 80): 2e-3 dB,
+    - torchaudio.compliance.kaldi.fbank with dither=0: 2e-3 (natural logarithm; the default convention),
+
+    for the ``convention`` of that name with ``normalization=none``. An utterance's frames depend on no other utterance
+    and on no padding of the batch. Samples are expected in [-1, 1]. Differentiable in the waveforms. On a CPU the
+    frames are computed utterance by utterance in blocks that stay in the cache, elsewhere all at once.
+
+    Args:
+        config: the settings.
+
+    Shape:
+        waveforms ``(batch, samples)``, lengths ``(batch,)`` -> features ``(batch, time, output_size)``, frame lengths
+        ``(batch,)``. An utterance of n samples has ``output_lengths(n)`` frames: with ``padding=none``,
+        1 + (n - window) // hop; with zeros or reflect, 1 + n // hop (even FFT size). The shortest non-empty utterance
+        has one frame (completed with what the padding says), an empty one has none. Padded frames are 0.
+    """
+
+    def __init__(self, config: LogMelConfig | None = None) -> None:
+        super().__init__()
+        self.config = config = config or LogMelConfig()
+        rules = RULES[config.convention]
+        self.sample_rate = config.sample_rate
+        self._fft_size = config.resolved_fft_size()
+        self.framing = Framing.of(
+            config.samples(config.window_ms),
+            config.samples(config.hop_ms),
+            self._fft_size,
+            rules.padding if config.padding is None else config.padding,
+            window_is_centred_in_fft=config.convention is not Convention.kaldi,
+        )
+        self._preemphasis = rules.preemphasis if config.preemphasis is None else config.preemphasis
+        self._remove_dc = rules.remove_dc
+        self._log = rules.log if config.log is None else config.log
+        self._log_floor = rules.log_floor if config.log_floor is None else config.log_floor
+        self.top_db = rules.top_db if config.top_db is None else config.top_db
+        if self._log is not LogScale.db:
+            self.top_db = math.inf
+
+        band = (config.convention, config.sample_rate, self._fft_size, config.mels, *config.band_hz())
+        filters = mel_filters(*band)
+        if empty := empty_filters(filters):
+            warnings.warn(
+                f"mels={config.mels}: {empty} mel bands are narrower than the FFT's resolution and stay empty; use "
+                f"mels={most_mels(*band)} or fewer, or a larger fft_size than {self._fft_size}",
+                stacklevel=2,
+            )
+        shape = rules.window if config.window is None else config.window
+        weights = window_weights(shape, self.framing.window, rules.periodic_window) * config.scale
+        self.register_buffer("_weights", weights.float(), persistent=False)
+        # Each filter twice over, because a power is the sum of two squares: the real and the imaginary part's.
+        self.register_buffer("_filters", filters.repeat_interleave(2, 0).float(), persistent=False)
+        if config.normalization is Normalization["global"]:
+            self.register_buffer("mean", torch.zeros(self.output_size))
+            self.register_buffer("std", torch.ones(self.output_size))
+            self.register_buffer("fitted", torch.tensor(False))
+
+    _weights: Tensor
+    _filters: Tensor
+    mean: Tensor
+    std: Tensor
+    fitted: Tensor
+
+    @property
+    def static_size(self) -> int:
+        """Features per frame before deltas."""
+        return self.config.mels
+
+    @property
+    def output_size(self) -> int:
+        """Features per frame."""
+        return self.static_size * (1 + self.config.deltas)
+
+    @property
+    def hop_s(self) -> float:
+        """Seconds from one frame to the next."""
+        return self.framing.hop / self.sample_rate
+
+    def output_lengths(self, lengths: Tensor) -> Tensor:
+        """Frames of utterances of so many samples, ``(batch,)``."""
+        return self.framing.count(lengths)
+
+    def forward(self, waveforms: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Features and their lengths; ``lengths=None`` means that no waveform is padded. See the class.
+
+        Raises:
+            ModelError: ``normalization=global`` and neither :meth:`fit` nor a loaded state gave its statistics.
+        """
+        if lengths is None:
+            lengths = torch.full((len(waveforms),), waveforms.shape[1], device=waveforms.device)
+        # Powers span twelve decades: no half precision here, whatever the model around it is run in.
+        with torch.autocast(waveforms.device.type, enabled=False):
+            features, lengths = self.unnormalized(waveforms, lengths)
+            return self.normalize(features, lengths), lengths
+
+    def fit(self, batches: Iterable[tuple[Tensor, Tensor]]) -> None:
+        """Take the mean and standard deviation of every feature from training batches ``(waveforms, lengths)``.
+
+        Raises:
+            ConfigError: the normalisation is not ``global``, or there was no frame.
+        """
+        if self.config.normalization is not Normalization["global"]:
+            raise ConfigError(
+                f"normalization={self.config.normalization.name}: only normalization=global can be fitted"
+            )
+        count = 0
+        total = torch.zeros(self.output_size, dtype=torch.float64)
+        squares = torch.zeros(self.output_size, dtype=torch.float64)
+        with torch.no_grad():
+            for waveforms, lengths in batches:
+                features, frames = self.unnormalized(
+                    waveforms.to(self._weights.device), lengths.to(self._weights.device)
+                )
+                valid = features[valid_frames(features.shape[1], frames)[..., 0]].double().cpu()
+                count += len(valid)
+                total += valid.sum(0)
+                squares += valid.square().sum(0)
+        if count == 0:
+            raise ConfigError("normalization=global: there was no frame to take the statistics from")
+        mean = total / count
+        self.mean.copy_(mean)
+        if self.config.normalize_variance:
+            self.std.copy_((squares / count - mean.square()).clamp(min=SMALLEST_STD**2).sqrt())
+        self.fitted.fill_(True)
+
+    def stream(self) -> FeatureStream:
+        """A new stream: the same features, computed from chunks as they arrive (see stream.py).
+
+        Raises:
+            ConfigError: a setting needs the whole utterance (``normalization=utterance``, a finite ``top_db``).
+        """
+        from speechgru.features.stream import FeatureStream
+
+        return FeatureStream(self)
+
+    def unnormalized(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """What :meth:`forward` normalises: static features and their deltas, padded frames 0."""
+        waveforms = waveforms.to(self._weights.dtype)
+        if self.training and self.config.dither > 0:
+            waveforms = waveforms + self.config.dither * torch.randn_like(waveforms)
+        frame_lengths = self.output_lengths(lengths)
+        if waveforms.device.type == "cpu":
+            features = self._one_by_one(waveforms, lengths)
+        else:
+            features = self._all_at_once(waveforms, lengths, frame_lengths)
+        if self.config.deltas:
+            features = with_deltas(features, frame_lengths, self.config.deltas, self.config.delta_window)
+            features = features * valid_frames(features.shape[1], frame_lengths)
+        return features, frame_lengths
+
+    def normalize(self, features: Tensor, lengths: Tensor) -> Tensor:
+        """Features ``(batch, time, output_size)`` normalised over their own lengths, padded frames 0."""
+        config = self.config
+        if config.normalization is Normalization.none:
+            return features
+        if config.normalization is Normalization.utterance:
+            return normalize_utterance(features, lengths, config.normalize_variance)
+        if config.normalization is Normalization.sliding:
+            features = normalize_sliding(features, lengths, *self.sliding_frames(), config.normalize_variance)
+        else:
+            features = self.normalize_globally(features)
+        return features.masked_fill(~valid_frames(features.shape[1], lengths), 0.0)
+
+    def sliding_frames(self) -> tuple[int, int, int]:
+        """Frames before, frames after, and least number of frames of the sliding normalisation."""
+        config = self.config
+        return (
+            config.frames(config.sliding_window_ms),
+            config.frames(config.sliding_lookahead_ms),
+            config.frames(config.sliding_minimum_ms),
+        )
+
+    def normalize_globally(self, features: Tensor) -> Tensor:
+        """Features ``(..., output_size)`` by the statistics of the training set."""
+        if not self.fitted:
+            raise ModelError(
+                "normalization=global has no statistics yet: call features.fit(training batches) or load a trained model"
+            )
+        return (features - self.mean) / self.std
+
+    def static(self, windows: Tensor) -> Tensor:
+        """Static features of one utterance's windows ``(frames, window)``: ``(frames, static_size)``."""
+        blocks = windows.split(BLOCK_FRAMES)
+        if self.top_db < math.inf:
+            log_mel = torch.cat([self._log_mel(block) for block in blocks])
+            return self._project(torch.maximum(log_mel, log_mel.amax() - self.top_db))
+        return torch.cat([self._block(block) for block in blocks]) if len(blocks) > 1 else self._block(windows)
+
+    def _block(self, windows: Tensor) -> Tensor:
+        # A matrix product with a single row takes another path through the linear algebra library than one with
+        # several, and rounds differently. Two rows at least, and a frame is the same to the bit in any block.
+        if len(windows) == 1:
+            return self._block(windows.expand(2, -1))[:1]
+        return self._project(self._log_mel(windows))
+
+    def _log_mel(self, windows: Tensor) -> Tensor:
+        """``(frames, window)`` -> ``(frames, mels)``."""
+        if self._remove_dc:
+            windows = windows - windows.mean(1, keepdim=True)
+        if self._preemphasis:
+            first = windows[:, :1] * (1 - self._preemphasis)
+            windows = torch.cat([first, torch.sub(windows[:, 1:], windows[:, :-1], alpha=self._preemphasis)], dim=1)
+        spectrum = torch.fft.rfft(windows * self._weights, n=self._fft_size)
+        # Squares of the parts as a plain matrix: several times faster than the modulus of complex numbers.
+        mel = torch.view_as_real(spectrum).square().flatten(1) @ self._filters
+        if self._log is LogScale.none:
+            return mel
+        log = mel.clamp(min=self._log_floor).log()
+        return log * (10 / math.log(10)) if self._log is LogScale.db else log
+
+    def _project(self, log_mel: Tensor) -> Tensor:
+        """``(..., mels)`` -> ``(..., static_size)``: nothing to do here; MFCC's cosine transform."""
+        return log_mel
+
+    def _one_by_one(self, waveforms: Tensor, lengths: Tensor) -> Tensor:
+        """Static features ``(batch, time, static_size)`` of padded waveforms, utterance by utterance."""
+        empty = waveforms.new_zeros(0, self.static_size)
+        rows = []
+        for waveform, length in zip(waveforms, lengths.tolist(), strict=True):
+            assert 0 <= length <= len(waveform), f"length {length} of a waveform of {len(waveform)} samples"
+            whole = waveform[:length]
+            rows.append(self.static(self.framing.split(self.framing.extend(whole))) if length else empty)
+        return pad_sequence(rows, batch_first=True)
+
+    def _all_at_once(self, waveforms: Tensor, lengths: Tensor, frame_lengths: Tensor) -> Tensor:
+        """The same in one go, for devices on which every operation has a price of its own."""
+        batch, samples = waveforms.shape
+        framing, time = self.framing, self.framing.count(samples)
+        index = torch.arange(
+            framing.first, framing.first + (time - 1) * framing.hop + framing.window, device=lengths.device
+        )
+        source = framing.source(index[None], lengths[:, None])
+        extended = waveforms.gather(1, source.clamp(min=0)).masked_fill(source < 0, 0.0)
+        valid = valid_frames(time, frame_lengths)
+        log_mel = self._log_mel(framing.split(extended).flatten(0, 1)).unflatten(0, (batch, time))
+        if self.top_db < math.inf:
+            loudest = log_mel.masked_fill(~valid, -math.inf).amax((1, 2), keepdim=True)
+            log_mel = torch.maximum(log_mel, loudest - self.top_db)
+        return self._project(log_mel).masked_fill(~valid, 0.0)

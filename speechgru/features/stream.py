@@ -1,0 +1,159 @@
+"""The same features from chunks of a waveform as from the whole of it."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from speechgru.errors import ConfigError
+from speechgru.features.deltas import with_deltas
+from speechgru.features.normalization import Normalization, normalize_by_sums, window_bounds
+
+if TYPE_CHECKING:
+    from speechgru.features.log_mel import LogMel
+
+
+class FeatureStream:
+    """Features of one waveform that arrives in chunks; the state lives here, the module is only read.
+
+    ``feed(chunk)`` returns the frames that no later sample can change, ``flush()`` the rest; one after the other they
+    are the frames of the whole waveform. On a CPU they are the same to the bit with the linear algebra library of
+    PyTorch's x86 wheels (tests/test_features_stream.py), and to 1e-4 anywhere.
+
+    The lag behind the last sample is what a window, the deltas (``delta_window // 2`` frames for each order) and
+    ``sliding_lookahead_ms`` reach ahead. After ``flush`` the stream is at an end; make another for the next waveform.
+
+    Args:
+        features: a :class:`LogMel` or :class:`MFCC`, in evaluation mode or without dither.
+
+    Raises:
+        ConfigError: a setting of ``features`` needs the whole utterance, or noise (dither) is added in training mode.
+    """
+
+    def __init__(self, features: LogMel) -> None:
+        config = features.config
+        if config.normalization is Normalization.utterance:
+            raise ConfigError(
+                "normalization=utterance needs the whole utterance; to stream choose sliding, global or none"
+            )
+        if features.top_db < math.inf:
+            raise ConfigError(
+                f"top_db={features.top_db:g} needs the whole utterance's maximum; to stream set top_db=.inf or log=natural"
+            )
+        if features.training and config.dither > 0:
+            raise ConfigError(
+                f"dither={config.dither:g} is noise of training mode; to stream call features.eval() first"
+            )
+        self._features = features
+        self._samples = _Samples(features)
+        self._deltas = _Deltas(features)
+        self._sliding = _Sliding(features) if config.normalization is Normalization.sliding else None
+        self._ended = False
+
+    def feed(self, chunk: Tensor) -> Tensor:
+        """Frames ``(time, output_size)``, possibly none, that the samples ``(samples,)`` complete."""
+        assert not self._ended, "the stream was flushed; make a new one with features.stream()"
+        return self._advance(chunk, end=False)
+
+    def flush(self) -> Tensor:
+        """The last frames ``(time, output_size)``: the waveform has ended here."""
+        assert not self._ended, "the stream was flushed; make a new one with features.stream()"
+        self._ended = True
+        return self._advance(self._features._weights.new_zeros(0), end=True)
+
+    @torch.no_grad()
+    def _advance(self, chunk: Tensor, end: bool) -> Tensor:
+        with torch.autocast(chunk.device.type, enabled=False):
+            frames = self._deltas.advance(self._samples.advance(chunk, end), end)
+            if self._sliding is not None:
+                return self._sliding.advance(frames, end)
+            if self._features.config.normalization is Normalization["global"]:
+                return self._features.normalize_globally(frames)
+            return frames
+
+
+class _Samples:
+    """Samples -> static frames. Keeps the samples that a coming window, or the reflection at the end, still needs."""
+
+    def __init__(self, features: LogMel) -> None:
+        self._features = features
+        self._kept = features._weights.new_zeros(0)
+        self._origin = 0  # index of the first kept sample
+        self._frames = 0  # frames given out
+
+    def advance(self, chunk: Tensor, end: bool) -> Tensor:
+        features, framing = self._features, self._features.framing
+        self._kept = torch.cat([self._kept, chunk.to(self._kept)])
+        samples = self._origin + len(self._kept)
+        until = framing.count(samples) if end else framing.ready(samples)
+        if until <= self._frames:
+            return self._kept.new_zeros(0, features.static_size)
+        start = framing.first + self._frames * framing.hop
+        stop = framing.first + (until - 1) * framing.hop + framing.window
+        parts = [self._kept[max(0, start - self._origin) : max(0, stop - self._origin)]]
+        if start < 0:
+            parts.insert(0, framing.outside(self._kept, self._origin, samples, start, 0))
+        if stop > samples:
+            parts.append(framing.outside(self._kept, self._origin, samples, max(samples, start), stop))
+        frames = features.static(framing.split(torch.cat(parts)))
+        self._frames = until
+        needed = min(framing.first + until * framing.hop, samples - 2 * framing.window - 2)
+        if needed > self._origin:
+            self._kept, self._origin = self._kept[needed - self._origin :].clone(), needed
+        return frames
+
+
+class _Deltas:
+    """Static frames -> with deltas. A frame is final once ``reach`` later ones are known."""
+
+    def __init__(self, features: LogMel) -> None:
+        config = features.config
+        self._order, self._window = config.deltas, config.delta_window
+        self._reach = self._order * (self._window // 2)
+        self._kept = features._weights.new_zeros(0, features.static_size)
+        self._given = 0  # how many of the kept frames have been given out
+
+    def advance(self, frames: Tensor, end: bool) -> Tensor:
+        if self._order == 0:
+            return frames
+        kept = torch.cat([self._kept, frames])
+        length = torch.tensor([len(kept)], device=kept.device)
+        until = len(kept) if end else max(self._given, len(kept) - self._reach)
+        ready = with_deltas(kept[None], length, self._order, self._window)[0, self._given : until] if until else None
+        drop = max(0, until - self._reach)
+        self._kept, self._given = kept[drop:], until - drop
+        return kept.new_zeros(0, kept.shape[1] * (1 + self._order)) if ready is None else ready
+
+
+class _Sliding:
+    """Frames -> normalised by a sliding window. Keeps the running sums over the window and the frames not yet final."""
+
+    def __init__(self, features: LogMel) -> None:
+        self._bounds = features.sliding_frames()
+        self._variance = features.config.normalize_variance
+        self._waiting = features._weights.new_zeros(0, features.output_size)
+        self._sums = features._weights.new_zeros(1, 2 * features.output_size, dtype=torch.float64)
+        self._origin = 0  # the first kept sum is that of the first so many frames
+        self._given = 0  # frames given out
+
+    def advance(self, frames: Tensor, end: bool) -> Tensor:
+        past, lookahead, minimum = self._bounds
+        wide = frames.double()
+        steps = torch.cat([self._sums[-1:], torch.cat([wide, wide.square()], dim=1)])
+        self._sums = torch.cat([self._sums[:-1], steps.cumsum(0)])
+        self._waiting = torch.cat([self._waiting, frames])
+        known = self._given + len(self._waiting)
+        until = known if end else (max(self._given, known - lookahead) if known >= minimum else self._given)
+        time = torch.arange(self._given, until, device=frames.device)
+        low, high = window_bounds(time, known, past, lookahead, minimum)
+        between = self._sums[high - self._origin] - self._sums[low - self._origin]
+        total, squares = between.chunk(2, dim=1)
+        ready, self._waiting = self._waiting[: len(time)], self._waiting[len(time) :]
+        ready = normalize_by_sums(ready, total, squares, (high - low)[:, None], self._variance)
+        self._given = until
+        drop = max(0, until - past) - self._origin
+        self._sums, self._origin = self._sums[drop:], self._origin + drop
+        return ready
