@@ -1,0 +1,84 @@
+"""The command ``speechgru``: finds the subcommand, and turns every expected error into one line.
+
+A subcommand is a module of ``speechgru.commands`` with ``add_arguments(parser)`` and ``run(arguments) -> int``; it is
+imported only when it is called, so that ``speechgru --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import importlib
+import os
+import sys
+
+from speechgru.errors import ConfigError, SpeechGRUError
+
+COMMANDS = {
+    "train": "train a model (Hydra: recipe=..., any key=value, --cfg job, --multirun)",
+    "evaluate": "measure a trained model on a split and write results.json and a report (Hydra)",
+    "classify": "label recordings: files, folders, globs or - (standard input)",
+    "prepare": "fetch or build a corpus",
+    "recipes": "list, show or copy the training recipes",
+    "models": "list the models that ship inside, or show one's card",
+    "bench": "time this package against its peers on this machine",
+}
+
+USAGE_ERROR, FAILED_ITEMS = 2, 1
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs one subcommand; returns the exit code: 0, 1 for failed items, 2 for a usage error, 130 after Ctrl-C."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in words
+    words = [word for word in words if word != "--debug"]
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(_help())
+        return 0
+    if words[0] in ("-V", "--version"):
+        from speechgru import __version__
+
+        print(f"speechgru {__version__}")
+        return 0
+    try:
+        return _run(words[0], words[1:])
+    except SpeechGRUError as error:
+        if debug:
+            raise
+        print(f"speechgru {words[0]}: {error}", file=sys.stderr)
+        return USAGE_ERROR if isinstance(error, ConfigError) else FAILED_ITEMS
+    except KeyboardInterrupt:
+        if debug:
+            raise
+        print(f"speechgru {words[0]}: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of our output went away, as in `speechgru classify ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _run(name: str, words: list[str]) -> int:
+    if name not in COMMANDS:
+        near = difflib.get_close_matches(name, COMMANDS, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise ConfigError(f"no such command{hint} (known: {', '.join(COMMANDS)})")
+    command = importlib.import_module(f"speechgru.commands.{name}")
+    if hasattr(command, "run_hydra"):
+        return command.run_hydra(words)
+    parser = argparse.ArgumentParser(prog=f"speechgru {name}", description=COMMANDS[name], allow_abbrev=False)
+    command.add_arguments(parser)
+    return command.run(parser.parse_args(words))
+
+
+def _help() -> str:
+    width = max(map(len, COMMANDS))
+    rows = "\n".join(f"  {name:<{width}}  {text}" for name, text in COMMANDS.items())
+    return (
+        "speechgru: small, exact, fast recurrent models of speech and audio\n\n"
+        f"usage: speechgru COMMAND ...\n\n{rows}\n\n"
+        "speechgru COMMAND --help tells a command's options; --debug shows the traceback of an error."
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

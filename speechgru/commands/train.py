@@ -1,0 +1,27 @@
+"""``speechgru train``: composes a run with Hydra and trains it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from speechgru.config import hydra_main, plain
+from speechgru.training.run import train
+
+
+def run_hydra(words: list[str]) -> int:
+    """Runs the training that the overrides ``words`` describe, or what Hydra's own flags ask for."""
+    return hydra_main("train", words, _run)
+
+
+def _run(config: Any, folder: Path) -> None:
+    progress = train(config, folder, plain(config))
+    figure = "" if progress.best is None else f", best validation {config.trainer.monitor.name} {abs(progress.best):.4f}"
+    print(
+        f"{progress.epoch} epochs in {progress.seconds:.0f} s{figure} (epoch {progress.best_epoch})\n"
+        f"learning curves: {folder / 'curves.png'}\n"
+        f"next: speechgru evaluate model={folder / 'model'}",
+        file=sys.stderr,
+    )
+    print(folder / "model")

@@ -1,0 +1,77 @@
+"""The resume checkpoint: everything a killed run needs to go on to the bit, in one safetensors file.
+
+Tensors (weights, averages, optimizer state) are stored by dotted names, plain numbers as JSON in the file's metadata.
+One file, written beside its place and renamed: a kill finds the old checkpoint or the new one.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from speechgru.errors import ModelError
+from speechgru.recognizer import write_atomically
+
+NAME = "checkpoint.safetensors"
+
+
+def save_checkpoint(folder: Path, tensors: dict[str, dict[str, Tensor]], state: dict[str, Any]) -> None:
+    """Writes ``folder/checkpoint.safetensors``.
+
+    Args:
+        tensors: groups of named tensors, such as {"model": state_dict}.
+        state: plain values that JSON can hold.
+    """
+    from safetensors.torch import save
+
+    flat = {
+        f"{group}/{name}": tensor.detach().cpu().contiguous()
+        for group, named in tensors.items()
+        for name, tensor in named.items()
+    }
+    write_atomically(folder / NAME, save(flat, {"state": json.dumps(state)}))
+
+
+def load_checkpoint(path: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
+    """Reads what :func:`save_checkpoint` wrote: the groups of tensors and the plain values.
+
+    Raises:
+        ModelError: the file is missing or damaged.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    if not path.is_file():
+        raise ModelError(f"{path} is not there; nothing to resume from (start without resume=)")
+    groups: dict[str, dict[str, Tensor]] = {}
+    try:
+        with safe_open(path, "pt") as file:
+            state = json.loads(file.metadata()["state"])
+            for key in file.keys():  # noqa: SIM118  a safetensors file is no dict
+                group, name = key.split("/", 1)
+                groups.setdefault(group, {})[name] = file.get_tensor(key)
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        raise ModelError(f"{path} is damaged ({error}); delete it and start without resume=") from error
+    return groups, state
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The running statistics of an optimizer by ``<parameter number>.<name>``."""
+    return {
+        f"{number}.{name}": torch.as_tensor(value)
+        for number, values in optimizer.state_dict()["state"].items()
+        for name, value in values.items()
+        if value is not None
+    }
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    """Puts back what :func:`optimizer_tensors` took; the settings stay those of the optimizer."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, tensor in tensors.items():
+        number, name = key.split(".", 1)
+        state.setdefault(int(number), {})[name] = tensor
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

@@ -1,0 +1,85 @@
+"""Where this process stands among those torchrun started; one process is the special case of a world of one."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+from collections.abc import Iterator
+
+import torch
+import torch.distributed as dist
+from torch import nn
+
+from speechgru.errors import ConfigError
+
+
+@dataclasses.dataclass(frozen=True)
+class World:
+    """This process among all.
+
+    Attributes:
+        rank: its number, 0 for the one that writes files and prints.
+        size: how many there are.
+        device: where its model lives.
+    """
+
+    rank: int
+    size: int
+    device: torch.device
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process writes files and prints."""
+        return self.rank == 0
+
+    def any(self, flag: bool) -> bool:
+        """Whether ``flag`` is set in any process."""
+        return self.sum(float(flag)) > 0
+
+    def sum(self, value: float) -> float:
+        """The sum of ``value`` over all processes."""
+        if self.size == 1:
+            return value
+        total = torch.tensor(value, dtype=torch.float64 if self.device.type != "mps" else torch.float32, device=self.device)
+        dist.all_reduce(total)
+        return float(total)
+
+    def same(self, module: nn.Module) -> None:
+        """Gives every process the weights and statistics of the first one."""
+        if self.size > 1:
+            for tensor in module.state_dict().values():
+                dist.broadcast(tensor, 0)
+
+
+@contextlib.contextmanager
+def join_world(device: str) -> Iterator[World]:
+    """Joins the processes torchrun started (gloo on CPU, nccl on CUDA), or stands alone.
+
+    Args:
+        device: ``auto`` (CUDA where there is some), ``cpu``, ``cuda`` or ``cuda:1``.
+
+    Raises:
+        ConfigError: the device is not there.
+    """
+    rank, size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise ConfigError(f"trainer.device={device}: torch sees no CUDA device here; use cpu or auto")
+    if device == "cuda":
+        device = f"cuda:{os.environ.get('LOCAL_RANK', 0)}"
+    try:
+        place = torch.device(device)
+    except RuntimeError as error:
+        raise ConfigError(f"trainer.device={device}: auto, cpu, cuda or cuda:<number>") from error
+    if size == 1:
+        yield World(0, 1, place)
+        return
+    if place.type == "cuda":
+        torch.cuda.set_device(place)
+    dist.init_process_group("nccl" if place.type == "cuda" else "gloo")
+    try:
+        yield World(rank, size, place)
+    finally:
+        dist.destroy_process_group()

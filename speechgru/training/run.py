@@ -1,0 +1,133 @@
+"""One training run from a typed config: builds the parts, trains, and leaves a model folder with its card."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from speechgru.errors import ConfigError, ModelError
+from speechgru.recognizer import Recognizer, RecognizerConfig
+from speechgru.registry import build, to_plain
+from speechgru.tokens import Tokens
+from speechgru.training.checkpoint import NAME
+from speechgru.training.distributed import World, join_world
+from speechgru.training.trainer import Progress, Trainer, clear_run, finished_run, write_run
+
+
+def train(config: Any, folder: Path, settings: dict[str, Any]) -> Progress:
+    """Trains what ``config`` (a :class:`speechgru.config.TrainConfig`) describes.
+
+    Args:
+        config: the run.
+        folder: where it writes.
+        settings: the same config as plain values, kept in ``run.json``.
+
+    Returns:
+        How the run went; a run that was finished before is not run again.
+
+    Raises:
+        ConfigError: the folder holds another run, or a setting does not fit the data.
+        DataError: the corpus is not there or lacks a split.
+        TrainingStopped: interrupted, or the gradient stayed non-finite.
+    """
+    before = finished_run(folder)
+    if before is not None and before.finished and not config.overwrite:
+        return before
+    if before is not None and not config.resume and not config.overwrite:
+        raise ConfigError(
+            f"run_dir={folder} holds a run stopped after {before.epoch} epochs; "
+            "add resume=true to go on, overwrite=true to discard it, or choose another run_dir"
+        )
+    if config.resume and before is None:
+        raise ConfigError(f"resume=true: {folder / NAME} is not there; leave resume out to begin, or correct run_dir")
+    with join_world(config.trainer.device) as world:
+        if world.leads and config.overwrite and not config.resume:
+            clear_run(folder)
+        return _train(config, folder, settings, world)
+
+
+def _train(config: Any, folder: Path, settings: dict[str, Any], world: World) -> Progress:
+    corpus = build("data", config.data)
+    labels = corpus.labels()
+    if not labels:
+        raise ConfigError("data: this corpus has transcripts but no labels; a classification head needs labels")
+    torch.manual_seed(config.seed)
+    recognizer = Recognizer(
+        RecognizerConfig(config.features, config.encoder, config.head, data=portable(to_plain(config.data, "data"))),
+        Tokens(labels),
+    )
+    if config.init_from:
+        _start_from(recognizer, Path(config.init_from))
+    trainer = Trainer(
+        recognizer,
+        corpus.utterances("train"),
+        corpus.utterances("valid"),
+        config.trainer,
+        lambda module: build("optimizer", config.optimizer, module),
+        lambda steps: build("schedule", config.schedule, steps),
+        build("augment", config.augment) if config.augment is not None else None,
+        config.seed,
+        folder,
+        world,
+    )
+    if config.resume:
+        trainer.resume(folder / NAME)
+    if world.leads:
+        _announce(trainer, corpus)
+    progress = trainer.fit()
+    if world.leads:
+        best = Recognizer.load(folder / "model")
+        summary = {
+            "name": config.name,
+            "seed": config.seed,
+            "parameters": recognizer.parameter_count(),
+            "epochs": progress.epoch,
+            "best_epoch": progress.best_epoch,
+            "best_valid": progress.best,
+            "updates": progress.step,
+            "examples": progress.examples,
+            "nonfinite_steps": progress.nonfinite,
+            "wall_clock_s": round(progress.seconds, 1),
+            "date": time.strftime("%Y-%m-%d"),
+            "processes": world.size,
+            "settings": settings,
+        }
+        write_run(folder, summary)
+        _write_card(folder / "model", best, summary)
+    return progress
+
+
+def portable(data: dict[str, Any]) -> dict[str, Any]:
+    """Settings of a corpus without absolute paths, which mean something on one machine only."""
+    return {key: value for key, value in data.items() if not (isinstance(value, str) and os.path.isabs(value))}
+
+
+def _start_from(recognizer: Recognizer, folder: Path) -> None:
+    """Copies from a trained model every tensor whose name and shape agree (a head for other labels begins fresh)."""
+    own = recognizer.state_dict()
+    given = Recognizer.load(folder).state_dict()
+    fitting = {name: tensor for name, tensor in given.items() if name in own and own[name].shape == tensor.shape}
+    if not any(name.startswith("encoder.") for name in fitting):
+        raise ModelError(f"init_from={folder}: its encoder has no tensor of a name and shape in common with this one")
+    recognizer.load_state_dict(own | fitting)
+    print(f"started {len(fitting)} of {len(own)} tensors from {folder}", file=sys.stderr)
+
+
+def _announce(trainer: Trainer, corpus: Any) -> None:
+    recognizer, world = trainer.recognizer, trainer.world
+    where = str(world.device) if world.size == 1 else f"{world.size} x {world.device.type}"
+    train, valid = len(trainer.loader.utterances), len(trainer.valid_loader.utterances)
+    print(
+        f"{type(corpus).__name__}: {train} training and {valid} validation utterances, {len(recognizer.tokens)} labels; "
+        f"{recognizer.parameter_count():,} parameters on {where}",
+        file=sys.stderr,
+    )
+
+
+def _write_card(folder: Path, recognizer: Recognizer, summary: dict[str, Any]) -> None:
+    raise NotImplementedError

@@ -1,0 +1,540 @@
+"""The training loop: epochs of batches, validation after each, and a checkpoint from which a killed run goes on to the bit.
+
+Nothing random is remembered: the order of the data follows from (seed, epoch), the augmentation of an utterance from
+(seed, epoch, utterance), dropout and masks of a step from (seed, step). So the state of a run is its tensors and a few
+counters, and a run resumed from them ends as the uninterrupted one does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import enum
+import json
+import math
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from speechgru.data.batching import Batch, BatchLoader
+from speechgru.data.utterance import Utterance
+from speechgru.errors import ConfigError, DataError, SpeechGRUError
+from speechgru.evaluation.prediction import predict
+from speechgru.recognizer import Recognizer, write_atomically
+from speechgru.training.average import ExponentialAverage, mean_of, snapshot
+from speechgru.training.checkpoint import (
+    NAME,
+    load_checkpoint,
+    optimizer_tensors,
+    restore_optimizer,
+    save_checkpoint,
+)
+from speechgru.training.distributed import World
+from speechgru.training.logging import MetricsLog
+
+
+class Precision(enum.Enum):
+    """Number format of the matrix products."""
+
+    fp32 = "fp32"
+    bf16 = "bf16"
+
+
+class Monitor(enum.Enum):
+    """The validation figure by which the best epoch is chosen."""
+
+    accuracy = "accuracy"
+    loss = "loss"
+
+
+@dataclasses.dataclass
+class TrainerConfig:
+    """Settings of the training loop.
+
+    Attributes:
+        epochs: passes over the training set, at least 1.
+        batch_size: utterances of a step in each process, at least 1.
+        accumulate: steps whose gradients are summed into one update, at least 1.
+        gradient_clip: largest norm of the gradient; 0 means no limit.
+        precision: fp32, or bf16 autocast (the recurrent cells stay in fp32 on CPU).
+        ema_decay: exponential average of the weights that is validated and kept instead of the weights; 0 means none.
+        average_last: also try the mean of the last so many epochs at the end; 0 means none.
+        mixup: strength of mixing pairs of waveforms and their targets (alpha of 1710.09412); 0 means none.
+        monitor: the validation figure that chooses the best epoch.
+        patience: stop after so many epochs without a new best; 0 means never.
+        max_nonfinite: consecutive steps without a finite gradient that are skipped before the run stops, at least 1.
+        checkpoint_s: seconds between checkpoints inside an epoch (there is always one after it), above 0.
+        workers: processes that read and augment audio; 0 means the training process does.
+        cache_mb: memory for decoded audio in each process, in MB; 0 means none.
+        max_duration_s: longer utterances are left out and counted; 0 means no limit.
+        device: auto, cpu, cuda or cuda:<number>.
+        threads: CPU threads of the matrix products; 0 means torch's choice.
+        tensorboard: also write TensorBoard files (extra ``log``).
+    """
+
+    epochs: int = 30
+    batch_size: int = 32
+    accumulate: int = 1
+    gradient_clip: float = 5.0
+    precision: Precision = Precision.fp32
+    ema_decay: float = 0.0
+    average_last: int = 0
+    mixup: float = 0.0
+    monitor: Monitor = Monitor.accuracy
+    patience: int = 0
+    max_nonfinite: int = 5
+    checkpoint_s: float = 120.0
+    workers: int = 0
+    cache_mb: int = 1024
+    max_duration_s: float = 0.0
+    device: str = "auto"
+    threads: int = 0
+    tensorboard: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "accumulate", "max_nonfinite"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"trainer.{name}={getattr(self, name)}: at least 1")
+        for name in ("gradient_clip", "average_last", "mixup", "patience", "workers", "cache_mb", "max_duration_s", "threads"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"trainer.{name}={getattr(self, name)}: at least 0")
+        if not 0 <= self.ema_decay < 1:
+            raise ConfigError(f"trainer.ema_decay={self.ema_decay}: from 0 to below 1")
+        if not self.checkpoint_s > 0:
+            raise ConfigError(f"trainer.checkpoint_s={self.checkpoint_s}: above 0")
+
+
+class TrainingStopped(SpeechGRUError):
+    """Training ended before its time; the message says why and how to go on."""
+
+
+@dataclasses.dataclass
+class Progress:
+    """The plain numbers of a run, kept in its checkpoint.
+
+    Attributes:
+        epoch: epochs completed.
+        batch: batches done of the epoch in progress.
+        step: optimizer updates done.
+        examples: utterances seen, over all processes.
+        seconds: wall clock spent, over all its resumptions.
+        best: the best validation figure so far; None before the first.
+        best_epoch: the epoch it belongs to.
+        finished: whether the run is over.
+        nonfinite: steps skipped because their gradient was not finite.
+        nonfinite_run: how many of those came in a row.
+        clipped: steps whose gradient was clipped, this epoch.
+        loss_sum: sum of the training losses, this epoch.
+        loss_count: utterances in that sum.
+        norm_sum: sum of the gradient norms, this epoch.
+        steps_in_epoch: updates, this epoch.
+        unreadable: files that could not be used, this epoch.
+    """
+
+    epoch: int = 0
+    batch: int = 0
+    step: int = 0
+    examples: int = 0
+    seconds: float = 0.0
+    best: float | None = None
+    best_epoch: int = 0
+    finished: bool = False
+    nonfinite: int = 0
+    nonfinite_run: int = 0
+    clipped: int = 0
+    loss_sum: float = 0.0
+    loss_count: int = 0
+    norm_sum: float = 0.0
+    steps_in_epoch: int = 0
+    unreadable: int = 0
+
+
+class Objective(nn.Module):
+    """The loss of a batch as one module, so that DistributedDataParallel sees one forward pass."""
+
+    def __init__(self, recognizer: Recognizer, augment: Any, precision: Precision, mixup: float) -> None:
+        super().__init__()
+        self.recognizer = recognizer
+        self.augment = augment
+        self.precision = precision
+        self.mixup = mixup
+
+    def forward(self, waveforms: Tensor, lengths: Tensor, targets: Tensor, target_lengths: Tensor | None, seed: int) -> Tensor:
+        """The loss of each utterance, (batch,)."""
+        generator = torch.Generator(waveforms.device).manual_seed(seed)
+        partner, share = None, 1.0
+        if self.mixup:
+            rng = np.random.default_rng(seed)
+            share = float(rng.beta(self.mixup, self.mixup))
+            partner = torch.from_numpy(rng.permutation(len(waveforms))).to(waveforms.device)
+            waveforms = share * waveforms + (1 - share) * waveforms[partner]
+            lengths = torch.maximum(lengths, lengths[partner])
+        with torch.no_grad():
+            features, lengths = self.recognizer.features(waveforms, lengths)
+            if self.augment is not None:
+                features, lengths = self.augment.spectrogram(features, lengths, generator)
+        with torch.autocast(waveforms.device.type, torch.bfloat16, enabled=self.precision is Precision.bf16):
+            hidden, lengths = self.recognizer.encoder(features, lengths)
+            scores = self.recognizer.head(hidden, lengths)
+        head = self.recognizer.head
+        losses = head.loss(scores, lengths, targets, target_lengths)
+        if partner is not None:
+            losses = share * losses + (1 - share) * head.loss(scores, lengths, targets[partner], target_lengths)
+        return losses
+
+
+class Trainer:
+    """Trains a recognizer and leaves in its folder ``model/`` (the best epoch), metrics.jsonl, curves.png and a checkpoint.
+
+    Args:
+        recognizer: the model, as initialised.
+        train: utterances to learn from.
+        valid: utterances to choose the best epoch on.
+        config: settings of the loop.
+        optimizer: a function of the module giving its optimizer.
+        schedule: a function of the number of steps giving a function of the step giving the factor on the learning rate.
+        augment: augmentation of waveforms and frames, or None.
+        seed: of the data order, augmentation, dropout and masks.
+        folder: where everything is written.
+        world: this process among those of torchrun.
+    """
+
+    def __init__(
+        self,
+        recognizer: Recognizer,
+        train: list[Utterance],
+        valid: list[Utterance],
+        config: TrainerConfig,
+        optimizer: Callable[[nn.Module], torch.optim.Optimizer],
+        schedule: Callable[[int], Callable[[int], float]],
+        augment: Any,
+        seed: int,
+        folder: Path,
+        world: World,
+    ) -> None:
+        if not train:
+            raise DataError("the training split has no utterances; check data= and its root")
+        if not valid:
+            raise DataError("the validation split has no utterances, so no epoch could be chosen; check data= and its root")
+        self.recognizer = recognizer.to(world.device)
+        self.config, self.seed, self.folder, self.world = config, seed, folder, world
+        shared = {"tokens": recognizer.tokens, "sample_rate": recognizer.sample_rate, "batch_size": config.batch_size}
+        shared |= {"seed": seed, "workers": config.workers, "cache_mb": config.cache_mb}
+        shared |= {"max_duration_s": config.max_duration_s or None}
+        self.loader = BatchLoader(train, augment=augment, shuffle=True, rank=world.rank, world_size=world.size, **shared)
+        self.valid_loader = BatchLoader(valid, **shared)
+        self.objective: nn.Module = Objective(recognizer, augment, config.precision, config.mixup)
+        world.same(recognizer)
+        if world.size > 1:
+            self.objective = nn.parallel.DistributedDataParallel(self.objective)
+        self.optimizer = optimizer(recognizer)
+        self.peaks = [group["lr"] for group in self.optimizer.param_groups]
+        updates = len(self.loader) // config.accumulate
+        if not updates:
+            raise DataError(
+                f"{len(train)} training utterances make no update of {config.batch_size} x {config.accumulate} x {world.size}; "
+                "lower trainer.batch_size or trainer.accumulate"
+            )
+        self.schedule = schedule(updates * config.epochs)
+        self.average = ExponentialAverage(recognizer, config.ema_decay) if config.ema_decay else None
+        self.last: list[dict[str, Tensor]] = []
+        self.progress = Progress()
+        self.stop_signal = 0
+
+    def resume(self, path: Path) -> None:
+        """Goes on from the checkpoint at ``path``."""
+        tensors, state = load_checkpoint(path)
+        if state["seed"] != self.seed:
+            raise ConfigError(f"seed={self.seed}: the checkpoint {path} was written with seed={state['seed']}; use that")
+        try:
+            self.recognizer.load_state_dict(tensors["model"])
+            restore_optimizer(self.optimizer, tensors.get("optimizer", {}))
+        except (RuntimeError, KeyError, ValueError) as error:
+            raise ConfigError(f"{path} belongs to another model or optimizer; resume with the settings it began with") from error
+        self.progress = Progress(**state["progress"])
+        if self.average is not None:
+            self.average.updates = state["average_updates"]
+            self.average.tensors = {name: tensor.to(self.world.device) for name, tensor in tensors["average"].items()}
+        self.last = [tensors[f"last{number}"] for number in range(state["snapshots"])]
+
+    def fit(self) -> Progress:
+        """Trains until the last epoch, early stopping, an interruption or too many non-finite steps.
+
+        Raises:
+            TrainingStopped: interrupted by Ctrl-C or SIGTERM (a checkpoint is written), or the gradient stays non-finite.
+        """
+        torch.set_num_threads(self.config.threads or torch.get_num_threads())
+        log = MetricsLog(self.folder, self.config.tensorboard) if self.world.leads else None
+        if log is not None:
+            log.truncate_after(self.progress.step)
+        if not self.progress.step:
+            self._fit_statistics()
+        progress = self.progress
+        with self._signals(), contextlib.closing(log) if log is not None else contextlib.nullcontext():
+            self._checkpoint()
+            while not progress.finished:
+                self._epoch()
+                row = self._validate()
+                progress.epoch += 1
+                progress.batch = 0
+                stale = progress.epoch - progress.best_epoch
+                stopped = bool(self.config.patience) and stale >= self.config.patience
+                progress.finished = progress.epoch >= self.config.epochs or stopped
+                if progress.finished:
+                    row |= self._try_mean_of_last()
+                if log is not None:
+                    log.write(progress.step, epoch=progress.epoch, **row)
+                    self._draw()
+                self._begin_sums()
+                self.world.same(self.recognizer)
+                self._checkpoint()
+        return progress
+
+    def _epoch(self) -> None:
+        progress, config = self.progress, self.config
+        self.recognizer.train()
+        saved = began = time.monotonic()
+        updates = len(self.loader) // config.accumulate
+        batches = self.loader.epoch(progress.epoch, start_batch=progress.batch)
+        bar = self._bar(updates)
+        waiting: list[Batch] = []
+        for batch in batches:
+            waiting.append(batch)
+            progress.batch += 1
+            if len(waiting) < config.accumulate:
+                continue
+            self._update(waiting)
+            waiting = []
+            bar.update()
+            if progress.steps_in_epoch % 5 == 0:
+                bar.set_postfix_str(f"loss {progress.loss_sum / max(1, progress.loss_count):.3f}")
+            now = time.monotonic()
+            stop = self.world.any(bool(self.stop_signal))
+            if stop or now - saved > config.checkpoint_s:
+                progress.seconds += now - began
+                saved = began = now
+                self._checkpoint()
+            if stop:
+                bar.close()
+                raise TrainingStopped(f"interrupted after step {progress.step}; go on with resume=true run_dir={self.folder}")
+            if progress.batch // config.accumulate >= updates:
+                break
+        bar.close()
+        progress.seconds += time.monotonic() - began
+
+    def _update(self, batches: list[Batch]) -> None:
+        """One step of the optimizer over ``batches``."""
+        progress, config, device = self.progress, self.config, self.world.device
+        factor = self.schedule(progress.step + progress.nonfinite)
+        for group, peak in zip(self.optimizer.param_groups, self.peaks, strict=True):
+            group["lr"] = peak * factor
+        self.optimizer.zero_grad(set_to_none=True)
+        loss_sum, count = 0.0, sum(len(batch.utterances) for batch in batches)
+        for number, batch in enumerate(batches):
+            progress.unreadable += len(batch.errors)
+            if not batch.utterances and self.world.size == 1:
+                continue
+            seed = _seed(self.seed, progress.step + progress.nonfinite, number, self.world.rank)
+            torch.manual_seed(seed)
+            last = number == len(batches) - 1
+            sync = contextlib.nullcontext() if last or self.world.size == 1 else self.objective.no_sync()  # type: ignore[operator]
+            with sync:
+                moved = [None if one is None else one.to(device) for one in _tensors(batch)]
+                losses = self.objective(*moved, seed)
+                (losses.sum() / max(1, count)).backward()
+            loss_sum += float(losses.detach().sum())
+        parameters = [parameter for parameter in self.recognizer.parameters() if parameter.grad is not None]
+        limit = config.gradient_clip or math.inf
+        norm = float(nn.utils.clip_grad_norm_(parameters, limit))
+        # After DistributedDataParallel's mean the norm is the same in every process, so all of them skip or none.
+        if not math.isfinite(norm):
+            self._skip(batches)
+            return
+        self.optimizer.step()
+        if self.average is not None:
+            self.average.update(self.recognizer)
+        progress.step += 1
+        progress.steps_in_epoch += 1
+        progress.nonfinite_run = 0
+        progress.norm_sum += norm
+        progress.clipped += norm > limit
+        progress.loss_sum += loss_sum
+        progress.loss_count += count
+        progress.examples += round(self.world.sum(count))
+
+    def _skip(self, batches: list[Batch]) -> None:
+        progress = self.progress
+        progress.nonfinite += 1
+        progress.nonfinite_run += 1
+        if progress.nonfinite_run >= self.config.max_nonfinite:
+            files = ", ".join(utterance.audio for batch in batches for utterance in batch.utterances[:3])
+            raise TrainingStopped(
+                f"the gradient was not finite in {progress.nonfinite_run} steps in a row (the last one with {files}); "
+                "lower optimizer.learning_rate or trainer.gradient_clip, or check those recordings"
+            )
+
+    def _validate(self) -> dict[str, Any]:
+        """Measures the validation set, keeps the model if it is the best so far, and returns the row of the epoch."""
+        progress = self.progress
+        began = time.monotonic()
+        with self._weights(self.average.tensors if self.average is not None else None):
+            found = predict(self.recognizer, self.valid_loader.epoch(0))
+            improved = self._keep_if_best(found.accuracy, found.loss, progress.epoch + 1)
+        if self.config.average_last:
+            kept = self.average.tensors if self.average is not None else self.recognizer.state_dict()
+            self.last.append({name: tensor.detach().clone() for name, tensor in kept.items()})
+            self.last = self.last[-self.config.average_last :]
+        progress.seconds += time.monotonic() - began
+        return {
+            "train_loss": progress.loss_sum / max(1, progress.loss_count),
+            "valid_loss": found.loss,
+            "valid_accuracy": found.accuracy,
+            "learning_rate": self.optimizer.param_groups[0]["lr"],
+            "gradient_norm": progress.norm_sum / max(1, progress.steps_in_epoch),
+            "clipped": progress.clipped / max(1, progress.steps_in_epoch),
+            "nonfinite": progress.nonfinite,
+            "unreadable": progress.unreadable,
+            "examples": progress.examples,
+            "seconds": round(progress.seconds, 2),
+            "best": improved,
+        }
+
+    def _keep_if_best(self, accuracy: float, loss: float, epoch: int) -> bool:
+        progress = self.progress
+        figure = accuracy if self.config.monitor is Monitor.accuracy else -loss
+        # Among equals the later epoch is kept: it has seen more, at a lower learning rate.
+        improved = progress.best is None or figure >= progress.best
+        if improved:
+            progress.best, progress.best_epoch = figure, epoch
+            if self.world.leads:
+                self.recognizer.save(self.folder / "model")
+        return improved
+
+    def _try_mean_of_last(self) -> dict[str, Any]:
+        if len(self.last) < 2:
+            return {}
+        with self._weights(mean_of(self.last)):
+            found = predict(self.recognizer, self.valid_loader.epoch(0))
+            improved = self._keep_if_best(found.accuracy, found.loss, self.progress.epoch)
+        return {"averaged_valid_accuracy": found.accuracy, "averaged_valid_loss": found.loss, "averaged_kept": improved}
+
+    @contextlib.contextmanager
+    def _weights(self, tensors: dict[str, Tensor] | None) -> Iterator[None]:
+        """Puts other weights into the recognizer for a while."""
+        if tensors is None:
+            yield
+            return
+        own = snapshot(self.recognizer)
+        self.recognizer.load_state_dict(tensors)
+        try:
+            yield
+        finally:
+            self.recognizer.load_state_dict(own)
+
+    def _fit_statistics(self) -> None:
+        """Statistics of the training set for features that keep them in the model."""
+        if not getattr(self.recognizer.features, "needs_fit", False):
+            return
+        batches = BatchLoader(
+            self.loader.utterances,
+            tokens=self.recognizer.tokens,
+            sample_rate=self.recognizer.sample_rate,
+            batch_size=self.config.batch_size,
+            seed=self.seed,
+            max_duration_s=self.config.max_duration_s or None,
+        )
+        device = self.world.device
+        self.recognizer.features.fit((b.waveforms.to(device), b.lengths.to(device)) for b in batches.epoch(0) if b.utterances)
+        if self.average is not None:
+            self.average = ExponentialAverage(self.recognizer, self.config.ema_decay)
+
+    def _checkpoint(self) -> None:
+        if not self.world.leads:
+            return
+        groups = {"model": self.recognizer.state_dict(), "optimizer": optimizer_tensors(self.optimizer)}
+        if self.average is not None:
+            groups["average"] = self.average.tensors
+        groups |= {f"last{number}": tensors for number, tensors in enumerate(self.last)}
+        state = {
+            "seed": self.seed,
+            "progress": dataclasses.asdict(self.progress),
+            "average_updates": self.average.updates if self.average is not None else 0,
+            "snapshots": len(self.last),
+        }
+        save_checkpoint(self.folder, groups, state)
+
+    def _begin_sums(self) -> None:
+        for name in ("clipped", "loss_count", "steps_in_epoch", "unreadable"):
+            setattr(self.progress, name, 0)
+        self.progress.loss_sum = self.progress.norm_sum = 0.0
+
+    def _draw(self) -> None:
+        from speechgru.evaluation.pictures import learning_curves
+        from speechgru.training.logging import read_metrics
+
+        learning_curves(read_metrics(self.folder), self.folder / "curves.png")
+
+    def _bar(self, updates: int) -> Any:
+        from tqdm import tqdm
+
+        progress = self.progress
+        best = "" if progress.best is None else f" best {abs(progress.best):.4f}"
+        title = f"epoch {progress.epoch + 1}/{self.config.epochs}{best}"
+        disable = None if self.world.leads else True  # None: silent when the output is not a terminal
+        done = progress.batch // self.config.accumulate
+        return tqdm(total=updates, initial=done, desc=title, unit="step", file=sys.stderr, leave=False, disable=disable)
+
+    @contextlib.contextmanager
+    def _signals(self) -> Iterator[None]:
+        """Ctrl-C and SIGTERM ask for a stop after the step in progress; a second one is not held back."""
+        before = {}
+
+        def ask(number: int, frame: Any) -> None:
+            self.stop_signal = number
+            signal.signal(number, before[number])
+
+        try:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                before[number] = signal.signal(number, ask)
+        except ValueError:  # not the main thread: whoever runs us handles signals
+            pass
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def finished_run(folder: Path) -> Progress | None:
+    """The progress kept in a run's folder, or None where no run was begun."""
+    path = folder / NAME
+    return Progress(**load_checkpoint(path)[1]["progress"]) if path.is_file() else None
+
+
+def clear_run(folder: Path) -> None:
+    """Removes what an earlier run left in ``folder``, and nothing else."""
+    for name in (NAME, "metrics.jsonl", "curves.png", "run.json"):
+        (folder / name).unlink(missing_ok=True)
+    if (folder / "model" / "config.yaml").is_file():
+        shutil.rmtree(folder / "model")
+
+
+def write_run(folder: Path, summary: dict[str, Any]) -> None:
+    """Writes ``run.json``: what the run was and how it ended."""
+    write_atomically(folder / "run.json", (json.dumps(summary, indent=2) + "\n").encode())
+
+
+def _seed(*parts: int) -> int:
+    return int(np.random.SeedSequence(parts).generate_state(1)[0])
+
+
+def _tensors(batch: Batch) -> tuple[Tensor | None, ...]:
+    return batch.waveforms, batch.lengths, batch.targets, batch.target_lengths
