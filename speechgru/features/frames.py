@@ -19,7 +19,7 @@ class Framing:
     """The geometry of frames: window t covers the samples ``[first + t * hop, first + t * hop + window)``.
 
     Samples outside the utterance are what ``padding`` says. An utterance of n samples has
-    ``max(1, (n + slack) // hop)`` frames, none if n = 0: the shortest sound still has one frame, completed with padding.
+    ``max(1, (n + slack) // hop)`` frames, none if n = 0: the shortest sound still has one frame.
 
     Attributes:
         window: samples of a window.
@@ -64,38 +64,54 @@ class Framing:
     def source(self, index: Tensor, samples: int | Tensor) -> Tensor:
         """The sample of an utterance of ``samples`` samples that stands at ``index``, also outside; -1 means zero."""
         if self.padding is Padding.reflect:
-            period = 2 * torch.as_tensor(samples - 1, device=index.device).clamp(min=1)
+            last = torch.as_tensor(samples - 1, device=index.device)
+            period = 2 * last.clamp(min=1)
             index = torch.remainder(index, period)
-            return torch.minimum(
-                torch.minimum(index, period - index), torch.as_tensor(samples - 1, device=index.device)
-            )
+            return torch.minimum(torch.minimum(index, period - index), last)
         if self.padding is Padding.mirror:
             period = 2 * torch.as_tensor(samples, device=index.device).clamp(min=1)
             index = torch.remainder(index, period)
             return torch.minimum(index, period - 1 - index)
         return torch.where((index >= 0) & (index < samples), index, -1)
 
-    def outside(self, kept: Tensor, origin: int, samples: int, start: int, stop: int) -> Tensor:
-        """The samples at ``start .. stop`` beyond an end of an utterance, of which ``kept`` holds those from ``origin``."""
+    def stretch(self, kept: Tensor, origin: int, samples: int, start: int, stop: int) -> list[Tensor]:
+        """The ``(stop - start - 1) * hop + window`` samples under frames ``start .. stop``, in pieces to concatenate.
+
+        Args:
+            kept: the samples from ``origin`` on, as far as these frames need them.
+            origin: index of the first kept sample.
+            samples: length of the utterance.
+            start: first frame.
+            stop: one beyond the last frame, ``start < stop <= count(samples)``.
+        """
+        first = self.first + start * self.hop
+        last = self.first + (stop - 1) * self.hop + self.window
+        pieces = []
+        if first < 0:
+            pieces.append(self._before(kept, origin, samples, -first)[: last - first])
+        if first < samples and last > 0:
+            pieces.append(kept[max(0, first) - origin : min(samples, last) - origin])
+        if last > samples:
+            pieces.append(self._after(kept, origin, samples, last - samples)[-(last - first) :])
+        return pieces
+
+    def _before(self, kept: Tensor, origin: int, samples: int, count: int) -> Tensor:
         if self.padding in (Padding.none, Padding.zeros):
-            return kept.new_zeros(stop - start)
-        index = torch.arange(start, stop, device=kept.device)
+            return kept.new_zeros(count)
+        begin = 1 if self.padding is Padding.reflect else 0
+        if begin + count <= samples:
+            return kept[begin - origin : begin + count - origin].flip(0)
+        index = torch.arange(-count, 0, device=kept.device)
         return kept[self.source(index, samples) - origin]
 
-    def extend(self, waveform: Tensor) -> Tensor:
-        """``(samples,)`` with all the surroundings its windows reach: ``(>= (frames - 1) * hop + window,)``."""
-        samples = len(waveform)
-        stop = self.first + (self.count(samples) - 1) * self.hop + self.window
-        parts = [waveform[self.first :] if self.first > 0 else waveform]
-        if self.first < 0:
-            parts.insert(0, self.outside(waveform, 0, samples, self.first, 0))
-        if stop > samples:
-            parts.append(self.outside(waveform, 0, samples, max(samples, self.first), stop))
-        return torch.cat(parts) if len(parts) > 1 else parts[0]
-
-    def split(self, extended: Tensor) -> Tensor:
-        """Windows of an extended waveform ``(..., samples)`` as a view ``(..., frames, window)``."""
-        return extended.unfold(-1, self.window, self.hop)
+    def _after(self, kept: Tensor, origin: int, samples: int, count: int) -> Tensor:
+        if self.padding in (Padding.none, Padding.zeros):
+            return kept.new_zeros(count)
+        end = samples - (1 if self.padding is Padding.reflect else 0)
+        if count <= end:
+            return kept[end - count - origin : end - origin].flip(0)
+        index = torch.arange(samples, samples + count, device=kept.device)
+        return kept[self.source(index, samples) - origin]
 
 
 def window_weights(shape: Window, size: int, periodic: bool) -> Tensor:

@@ -41,12 +41,10 @@ class FeatureStream:
             )
         if features.top_db < math.inf:
             raise ConfigError(
-                f"top_db={features.top_db:g} needs the whole utterance's maximum; to stream set top_db=.inf or log=natural"
+                f"top_db={features.top_db:g} needs the whole utterance's maximum; to stream set top_db=.inf"
             )
         if features.training and config.dither > 0:
-            raise ConfigError(
-                f"dither={config.dither:g} is noise of training mode; to stream call features.eval() first"
-            )
+            raise ConfigError(f"dither={config.dither:g} adds noise in training mode; to stream call features.eval()")
         self._features = features
         self._samples = _Samples(features)
         self._deltas = _Deltas(features)
@@ -91,14 +89,8 @@ class _Samples:
         until = framing.count(samples) if end else framing.ready(samples)
         if until <= self._frames:
             return self._kept.new_zeros(0, features.static_size)
-        start = framing.first + self._frames * framing.hop
-        stop = framing.first + (until - 1) * framing.hop + framing.window
-        parts = [self._kept[max(0, start - self._origin) : max(0, stop - self._origin)]]
-        if start < 0:
-            parts.insert(0, framing.outside(self._kept, self._origin, samples, start, 0))
-        if stop > samples:
-            parts.append(framing.outside(self._kept, self._origin, samples, max(samples, start), stop))
-        frames = features.static(framing.split(torch.cat(parts)))
+        stretch = framing.stretch(self._kept, self._origin, samples, self._frames, until)
+        frames = features.static([stretch])[0]
         self._frames = until
         needed = min(framing.first + until * framing.hop, samples - 2 * framing.window - 2)
         if needed > self._origin:

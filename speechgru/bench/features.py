@@ -1,0 +1,83 @@
+"""How fast the features are beside torchaudio's and librosa's, measured alternately in one process on one thread."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from speechgru.features import MFCC, Convention, MFCCConfig, Normalization
+
+SAMPLE_RATE = 16000
+
+
+def bench_features(repeats: int = 30) -> list[dict[str, Any]]:
+    """MFCC of one 1 s clip, of 32 and of 8 x 30 s; 40 mel bands, 13 coefficients, 25/10 ms, FFT 400 where it is free.
+
+    Each peer is compared with the same features: torchaudio.transforms.MFCC and librosa.feature.mfcc with our
+    convention of that name, torchaudio.transforms.MFCC also with our default (Kaldi's) convention.
+
+    Returns:
+        One dict per comparison: name, ours_ms, peer, peer_ms (medians), ratio (peer_ms / ours_ms).
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with torch.no_grad():
+            return [row for count, seconds in ((1, 1), (32, 1), (8, 30)) for row in _compare(count, seconds, repeats)]
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _compare(count: int, seconds: int, repeats: int) -> list[dict[str, Any]]:
+    import librosa
+    import torchaudio
+
+    waveforms = 0.1 * torch.randn(count, SAMPLE_RATE * seconds, generator=torch.Generator().manual_seed(0))
+    lengths = torch.full((count,), waveforms.shape[1])
+    arrays = waveforms.numpy()
+    settings: dict[str, Any] = {"n_fft": 400, "hop_length": 160, "n_mels": 40}
+    torchaudio_mfcc = torchaudio.transforms.MFCC(SAMPLE_RATE, 13, melkwargs=settings)
+
+    def ours(convention: Convention) -> Callable[[], object]:
+        features = MFCC(MFCCConfig(convention=convention, normalization=Normalization.none)).eval()
+        return lambda: features(waveforms, lengths)
+
+    def peer_librosa() -> object:
+        return librosa.feature.mfcc(y=arrays, sr=SAMPLE_RATE, n_mfcc=13, **settings)
+
+    candidates = {
+        "torchaudio": ours(Convention.torchaudio),
+        "librosa": ours(Convention.librosa),
+        "kaldi": ours(Convention.kaldi),
+        "torchaudio.transforms.MFCC": lambda: torchaudio_mfcc(waveforms),
+        "librosa.feature.mfcc": peer_librosa,
+    }
+    taken_ms = _interleaved_ms(candidates, repeats if count * seconds < 60 else max(3, repeats // 5))
+    pairs = [("torchaudio", "torchaudio.transforms.MFCC"), ("librosa", "librosa.feature.mfcc")]
+    return [
+        {
+            "name": f"mfcc {convention} {count} x {seconds} s",
+            "ours_ms": taken_ms[convention],
+            "peer": peer,
+            "peer_ms": taken_ms[peer],
+            "ratio": taken_ms[peer] / taken_ms[convention],
+        }
+        for convention, peer in [*pairs, ("kaldi", "torchaudio.transforms.MFCC")]
+    ]
+
+
+def _interleaved_ms(candidates: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
+    """Median of the durations of each candidate; they take turns, so that a slow spell of the machine hits all."""
+    taken: dict[str, list[float]] = {name: [] for name in candidates}
+    for run in range(repeats + 3):
+        for name, candidate in candidates.items():
+            candidate()  # untimed: whoever comes after a candidate that fills the cache must not pay for it
+            start = time.perf_counter()
+            candidate()
+            if run >= 3:
+                taken[name].append(1000 * (time.perf_counter() - start))
+    return {name: statistics.median(durations) for name, durations in taken.items()}
