@@ -16,6 +16,7 @@ class Utterance:
         speaker: name of the speaker; empty where unknown.
         start_s: where in the recording the utterance begins, in seconds.
         duration_s: how long it lasts; None means to the end of the recording.
+        gain_db: amplification when it is read, in decibels (the silence class is background noise at drawn volumes).
     """
 
     audio: str
@@ -24,3 +25,4 @@ class Utterance:
     speaker: str = ""
     start_s: float = 0.0
     duration_s: float | None = None
+    gain_db: float = 0.0

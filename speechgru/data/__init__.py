@@ -1,0 +1,1 @@
+"""Recordings and what is known of them: utterances, manifests, corpora, batches."""

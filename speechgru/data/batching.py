@@ -1,0 +1,250 @@
+"""From utterances to padded batches, in an order that (seed, epoch) fixes, whatever the number of workers."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from speechgru.data.cache import WaveformCache
+from speechgru.data.order import count_batches, epoch_batches
+from speechgru.data.reading import measure_s, read_utterance
+from speechgru.data.utterance import Utterance
+from speechgru.errors import AudioError, ConfigError, DataError
+from speechgru.tokens import Tokens
+
+
+@dataclasses.dataclass
+class Batch:
+    """Utterances side by side, padded with zeros.
+
+    Attributes:
+        waveforms: (batch, samples) float32, zero from each length on.
+        lengths: (batch,) int64, in samples.
+        targets: (batch,) int64, the index of each label.
+        target_lengths: (batch,) int64, all 1: a label is one token.
+        utterances: what each row is.
+        errors: one line for each utterance that was to be in this batch and could not be used. With none usable the
+            batch is empty (no rows), never missing: the count of batches does not change.
+    """
+
+    waveforms: torch.Tensor
+    lengths: torch.Tensor
+    targets: torch.Tensor
+    target_lengths: torch.Tensor
+    utterances: list[Utterance]
+    errors: list[str]
+
+    def __len__(self) -> int:
+        return len(self.utterances)
+
+
+class BatchLoader:
+    """Reads, augments and batches utterances; the same arguments give the same batches, bit for bit.
+
+    The order is that of :func:`speechgru.data.order.epoch_batches`. The randomness of the augmentation of an utterance is
+    derived from (seed, epoch, index), so it depends neither on the workers nor on where in the epoch one begins.
+
+    Args:
+        utterances: what to read; with tokens every one needs a label.
+        tokens: the labels' indices; None leaves ``targets`` at zero (for statistics and inference).
+        sample_rate: of the batches, in Hz.
+        batch_size: most utterances of a batch, at least 1.
+        batch_s: most seconds of a batch with its padding, above 0; None for no such limit.
+        seed: of order and augmentation, at least 0.
+        augment: has ``waveform(waveform, sample_rate, rng) -> waveform``; None at evaluation.
+        shuffle: draw the order anew each epoch and batch utterances of similar duration; False keeps the order given.
+        workers: processes that read; 0 reads in this one.
+        cache_mb: memory for decoded audio, in MB; kept after resampling and before augmentation.
+        max_duration_s: longer utterances are left out and named in ``errors``; None for no limit.
+        pool_batches: batches that are sorted by duration together when shuffled; 1 does not sort.
+        rank: this process among ``world_size``.
+        world_size: processes that share an epoch: every utterance is read by exactly one of them.
+
+    Raises:
+        ConfigError: an argument out of range.
+        DataError: no utterances, fewer than processes, or a label that is missing or not among the tokens.
+    """
+
+    def __init__(
+        self,
+        utterances: Sequence[Utterance],
+        tokens: Tokens | None,
+        sample_rate: int,
+        *,
+        batch_size: int = 32,
+        batch_s: float | None = None,
+        seed: int = 0,
+        augment: Any = None,
+        shuffle: bool = False,
+        workers: int = 0,
+        cache_mb: float = 1024,
+        max_duration_s: float | None = None,
+        pool_batches: int = 20,
+        rank: int = 0,
+        world_size: int = 1,
+    ):
+        _check("batch_size", batch_size, batch_size >= 1, "at least 1")
+        _check("batch_s", batch_s, batch_s is None or batch_s > 0, "above 0")
+        _check("seed", seed, seed >= 0, "at least 0")
+        _check("workers", workers, workers >= 0, "at least 0")
+        _check("cache_mb", cache_mb, cache_mb >= 0, "at least 0")
+        _check("max_duration_s", max_duration_s, max_duration_s is None or max_duration_s > 0, "above 0")
+        _check("pool_batches", pool_batches, pool_batches >= 1, "at least 1")
+        if len(utterances) < world_size:
+            raise DataError(f"{len(utterances)} utterances for {world_size} processes: at least one each is needed")
+        self.utterances = list(utterances)
+        self.batch_size, self.batch_s, self.seed = batch_size, batch_s, seed
+        self.shuffle, self.pool_batches = shuffle, pool_batches
+        self.rank, self.world_size = rank, world_size
+        self._durations_s: list[float] | None = None
+        self._sampler = _Batches()
+        cache = WaveformCache(len(utterances), cache_mb)
+        self._loader: DataLoader[Any] = DataLoader(
+            _Recordings(self.utterances, tokens, sample_rate, seed, augment, cache, max_duration_s),
+            batch_sampler=self._sampler,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            collate_fn=_collate,
+            # Its own generator: DataLoader draws a number per epoch, and the global one belongs to the model.
+            generator=torch.Generator(),
+        )
+
+    def batches(self, epoch: int) -> list[list[int]]:
+        """The indices into ``utterances`` of every batch of this process in ``epoch``."""
+        return epoch_batches(
+            self._measured(),
+            len(self.utterances),
+            batch_size=self.batch_size,
+            batch_s=self.batch_s,
+            shuffle=self.shuffle,
+            pool_batches=self.pool_batches,
+            seed=self.seed,
+            epoch=epoch,
+            rank=self.rank,
+            world_size=self.world_size,
+        )
+
+    def __len__(self) -> int:
+        """The number of batches of an epoch (with ``batch_s`` that of epoch 0; others may differ a little)."""
+        if self.batch_s is None:
+            return count_batches(len(self.utterances), self.batch_size, self.world_size)
+        return len(self.batches(0))
+
+    def epoch(self, epoch: int, start_batch: int = 0) -> Iterator[Batch]:
+        """The batches of an epoch from ``start_batch`` on: exactly those a whole pass gives from there on."""
+        self._sampler.keys = [[(epoch, index) for index in batch] for batch in self.batches(epoch)[start_batch:]]
+        yield from self._loader
+
+    def __iter__(self) -> Iterator[Batch]:
+        """The batches of epoch 0."""
+        return self.epoch(0)
+
+    def _measured(self) -> list[float] | None:
+        """Durations of all utterances in seconds, or None where the order does not need them."""
+        sorts = self.shuffle and self.pool_batches > 1 and len(self.utterances) > self.batch_size * self.world_size
+        if self._durations_s is None and (self.batch_s is not None or sorts):
+            self._durations_s = [_duration_s(utterance) for utterance in self.utterances]
+        return self._durations_s
+
+
+class _Batches(Sampler[list[tuple[int, int]]]):
+    """The batches of the epoch about to be read, as (epoch, index): the workers need to know both."""
+
+    def __init__(self) -> None:
+        self.keys: list[list[tuple[int, int]]] = []
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        return iter(self.keys)
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+
+@dataclasses.dataclass
+class _Item:
+    utterance: Utterance
+    target: int
+    waveform: torch.Tensor | None
+    error: str = ""
+
+
+class _Recordings(Dataset[_Item]):
+    """Reads one utterance: from the cache or the file, then augmented."""
+
+    def __init__(
+        self,
+        utterances: list[Utterance],
+        tokens: Tokens | None,
+        sample_rate: int,
+        seed: int,
+        augment: Any,
+        cache: WaveformCache,
+        max_duration_s: float | None,
+    ):
+        self.utterances, self.sample_rate, self.seed, self.augment = utterances, sample_rate, seed, augment
+        self.cache, self.max_duration_s = cache, max_duration_s
+        self.targets = [0 if tokens is None else _target(tokens, utterance) for utterance in utterances]
+
+    def __getitem__(self, key: tuple[int, int]) -> _Item:
+        epoch, index = key
+        utterance, target = self.utterances[index], self.targets[index]
+        try:
+            waveform = self._read(index, utterance)
+            if self.augment is not None:
+                rng = np.random.default_rng([self.seed, epoch, index])
+                waveform = self.augment.waveform(waveform, self.sample_rate, rng)
+        except AudioError as error:
+            return _Item(utterance, target, None, str(error))
+        return _Item(utterance, target, waveform)
+
+    def _read(self, index: int, utterance: Utterance) -> torch.Tensor:
+        waveform = self.cache.get(index)
+        if waveform is None:
+            if self.max_duration_s is not None and (duration_s := measure_s(utterance)) > self.max_duration_s:
+                limit = f"max_duration_s={self.max_duration_s:g}"
+                raise AudioError(f"{utterance.audio}: lasts {duration_s:.2f} s, more than {limit}; left out")
+            waveform = read_utterance(utterance, self.sample_rate)
+            self.cache.put(index, waveform)
+        return waveform
+
+
+def _collate(items: list[_Item]) -> Batch:
+    rows = [(item, item.waveform) for item in items if item.waveform is not None]
+    lengths = torch.tensor([len(waveform) for _, waveform in rows], dtype=torch.int64)
+    waveforms = torch.zeros(len(rows), int(lengths.max()) if rows else 0)
+    for row, (_, waveform) in zip(waveforms, rows, strict=True):
+        row[: len(waveform)] = waveform
+    return Batch(
+        waveforms=waveforms,
+        lengths=lengths,
+        targets=torch.tensor([item.target for item, _ in rows], dtype=torch.int64),
+        target_lengths=torch.ones(len(rows), dtype=torch.int64),
+        utterances=[item.utterance for item, _ in rows],
+        errors=[item.error for item in items if item.waveform is None],
+    )
+
+
+def _target(tokens: Tokens, utterance: Utterance) -> int:
+    if utterance.label is None:
+        raise DataError(f"{utterance.audio}: has no label and a classifier needs one; add it or leave it out")
+    try:
+        return tokens.index(utterance.label)
+    except DataError as error:
+        raise DataError(f"{utterance.audio}: its label {error}") from None
+
+
+def _duration_s(utterance: Utterance) -> float:
+    try:
+        return measure_s(utterance)
+    except AudioError:
+        return 0.0  # reported when the utterance is read
+
+
+def _check(key: str, value: Any, legal: bool, text: str) -> None:
+    if not legal:
+        raise ConfigError(f"{key}={value}: {text}")

@@ -1,0 +1,141 @@
+"""Manifests: one JSON object per line with NeMo's keys, the format this package reads and writes itself.
+
+``{"audio_filepath": "a/b.flac", "offset": 0.5, "duration": 1.25, "text": "yes", "label": "yes", "speaker": "ann"}``
+
+Only ``audio_filepath`` is required. Relative paths are relative to the folder of the manifest. ``gain_db`` is ours.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from speechgru.data.utterance import Utterance
+from speechgru.errors import DataError
+
+_KEYS = ("audio_filepath", "offset", "duration", "text", "label", "speaker", "gain_db")
+
+
+def read_manifest(path: str | os.PathLike[str]) -> list[Utterance]:
+    """The utterances of a JSON-lines manifest, in order; blank lines and unknown keys are passed over.
+
+    Raises:
+        DataError: the file cannot be read or holds no line, or a line is wrong (the message says
+            ``file:line``, key and mend).
+    """
+    path = Path(path)
+    utterances = []
+    for number, line in enumerate(read_lines(path), 1):
+        if not line.strip():
+            continue
+        where = f"{path}:{number}"
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise DataError(f"{where}: is not JSON ({error}); write one object per line") from None
+        if not isinstance(row, dict):
+            raise DataError(f"{where}: is {type(row).__name__}, not an object with the key 'audio_filepath'")
+        utterances.append(_utterance(row, path.parent, where))
+    if not utterances:
+        raise DataError(f"{path}: holds no utterance; write one JSON object per line with the key 'audio_filepath'")
+    return utterances
+
+
+def write_manifest(path: str | os.PathLike[str], utterances: Iterable[Utterance]) -> int:
+    """Write a manifest and return the number of lines; recordings below its folder are written as relative paths.
+
+    The file appears whole or not at all.
+    """
+    path = Path(path)
+    folder = path.parent.resolve()
+    count = 0
+    temporary = path.with_name(f"{path.name}.tmp{os.getpid()}")
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            for utterance in utterances:
+                file.write(json.dumps(_row(utterance, folder), ensure_ascii=False) + "\n")
+                count += 1
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return count
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines of a UTF-8 text file without their ends; DataError if it cannot be read."""
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); check the path") from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: is not UTF-8 (byte {error.start}); save it as UTF-8 text") from None
+    return [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")]
+
+
+def resolve_audio(audio: str, folder: Path) -> str:
+    """A path as written in a list of recordings, relative to the folder of that list unless absolute."""
+    return str(folder / Path(audio).expanduser())
+
+
+def read_seconds(value: Any, key: str, where: str, *, positive: bool) -> float:
+    """A number of seconds that stands under ``key``, checked; DataError names ``where`` and the key."""
+    try:
+        seconds = float(value)
+    except (TypeError, ValueError):
+        seconds = math.nan
+    if isinstance(value, bool) or not math.isfinite(seconds) or seconds < 0 or (positive and seconds == 0):
+        legal = "above 0" if positive else "of at least 0"
+        raise DataError(f"{where}: {key}={value!r} is not a number of seconds {legal}; mend it or leave the key out")
+    return seconds
+
+
+def _utterance(row: dict[str, Any], folder: Path, where: str) -> Utterance:
+    texts = {}
+    for key in ("audio_filepath", "text", "label", "speaker"):
+        value = row.get(key)
+        if value is not None and not isinstance(value, str):
+            raise DataError(f"{where}: {key}={value!r} is not a text; write it in quotes")
+        texts[key] = value
+    if not texts["audio_filepath"]:
+        near = ", ".join(str(key) for key in row if key not in _KEYS)
+        found = f" (it has {near})" if near else ""
+        raise DataError(f"{where}: the key 'audio_filepath' is missing or empty{found}; it names the recording")
+    gain_db = row.get("gain_db", 0.0)
+    if isinstance(gain_db, bool) or not isinstance(gain_db, (int, float)) or not math.isfinite(gain_db):
+        raise DataError(f"{where}: gain_db={gain_db!r} is not a number of decibels; mend it or leave the key out")
+    duration, offset = row.get("duration"), row.get("offset")
+    return Utterance(
+        audio=resolve_audio(texts["audio_filepath"], folder),
+        text=texts["text"] or "",
+        label=texts["label"],
+        speaker=texts["speaker"] or "",
+        start_s=0.0 if offset is None else read_seconds(offset, "offset", where, positive=False),
+        duration_s=None if duration is None else read_seconds(duration, "duration", where, positive=True),
+        gain_db=float(gain_db),
+    )
+
+
+def _row(utterance: Utterance, folder: Path) -> dict[str, Any]:
+    audio = Path(utterance.audio).absolute()
+    row: dict[str, Any] = {"audio_filepath": str(audio)}
+    for candidate in (audio, audio.resolve()):
+        if candidate.is_relative_to(folder):
+            row["audio_filepath"] = candidate.relative_to(folder).as_posix()
+            break
+    if utterance.start_s:
+        row["offset"] = utterance.start_s
+    if utterance.duration_s is not None:
+        row["duration"] = utterance.duration_s
+    if utterance.text:
+        row["text"] = utterance.text
+    if utterance.label is not None:
+        row["label"] = utterance.label
+    if utterance.speaker:
+        row["speaker"] = utterance.speaker
+    if utterance.gain_db:
+        row["gain_db"] = utterance.gain_db
+    return row

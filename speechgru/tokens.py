@@ -1,0 +1,86 @@
+"""What a head can say: the ordered names behind its output indices."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from speechgru.errors import DataError
+
+
+class Tokens:
+    """An ordered list of distinct names; the place of a name is the output index of the head.
+
+    Today the names are the labels of a classifier. Stored as ``tokens.txt``: UTF-8, one name per line, in order.
+
+    Args:
+        names: distinct, not empty, without line breaks.
+
+    Raises:
+        DataError: no names, an empty name, a line break in a name, or a name that comes twice.
+    """
+
+    def __init__(self, names: Sequence[str], where: str = "tokens"):
+        if not names:
+            raise DataError(f"{where}: no names; at least one is needed")
+        self._indices: dict[str, int] = {}
+        for index, name in enumerate(names):
+            if not name:
+                raise DataError(f"{where}: name {index + 1} is empty; remove it or name it")
+            if "\n" in name or "\r" in name:
+                raise DataError(f"{where}: name {index + 1} ({name!r}) has a line break; names are one line each")
+            if name in self._indices:
+                raise DataError(f"{where}: {name!r} is there twice ({self._indices[name] + 1} and {index + 1})")
+            self._indices[name] = index
+        self.names = list(names)
+
+    def index(self, name: str) -> int:
+        """The index of ``name``; an unknown name raises DataError that lists the nearest ones."""
+        index = self._indices.get(name)
+        if index is None:
+            near = difflib.get_close_matches(name, self.names, n=3) or self.names[:10]
+            more = "" if len(near) == len(self.names) else f" of {len(self.names)}"
+            raise DataError(f"{name!r} is not among the tokens; near or known: {', '.join(near)}{more}")
+        return index
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._indices
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Tokens) and self.names == other.names
+
+    def __hash__(self) -> int:
+        return hash(tuple(self.names))
+
+    def __repr__(self) -> str:
+        shown = ", ".join(self.names[:8]) + (", ..." if len(self.names) > 8 else "")
+        return f"Tokens({len(self)}: {shown})"
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write one name per line (UTF-8, ``\\n``)."""
+        Path(path).write_bytes("".join(name + "\n" for name in self.names).encode())
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Tokens:
+        """Read what :meth:`save` wrote (Windows line ends are accepted).
+
+        Raises:
+            DataError: the file is missing, not UTF-8, or its names are not distinct and non-empty.
+        """
+        try:
+            text = Path(path).read_bytes().decode("utf-8-sig")
+        except OSError as error:
+            raise DataError(f"{path}: cannot be read ({error.strerror}); it should hold one name per line") from None
+        except UnicodeDecodeError:
+            raise DataError(f"{path}: is not UTF-8; save it as UTF-8 text") from None
+        # Only "\n" ends a line: splitlines() would also cut at characters a name may hold (U+2028, form feed).
+        lines = text.removesuffix("\n").split("\n") if text else []
+        return cls([line.removesuffix("\r") for line in lines], where=str(path))
