@@ -17,11 +17,11 @@ from speechgru.errors import DataError
 def wilson_interval(correct: int, total: int, confidence: float = 0.95) -> tuple[float, float]:
     """The score interval of a proportion: where the true rate lies, ``confidence`` of the time.
 
-    Unlike p ± 1.96 s it stays inside [0, 1] and is honest at 100 % and for few clips. It takes the clips as independent;
-    many clips of few speakers are not, so for those look at the speakers too.
+    Unlike p ± 1.96 s it stays inside [0, 1] and is honest at 100 % and for few clips. It takes the clips as
+    independent; many clips of few speakers are not, so for those look at the speakers too.
 
-    Source: E. B. Wilson, "Probable inference, the law of succession, and statistical inference", Journal of the American
-    Statistical Association 22 (158), 1927, pp. 209-212.
+    Source: E. B. Wilson, "Probable inference, the law of succession, and statistical inference", Journal of the
+    American Statistical Association 22 (158), 1927, pp. 209-212.
 
     Args:
         correct: how many succeeded, 0 to ``total``.
@@ -31,7 +31,8 @@ def wilson_interval(correct: int, total: int, confidence: float = 0.95) -> tuple
     Returns:
         The lower and the upper end, as fractions.
     """
-    assert 0 <= correct <= total and 0 < confidence < 1
+    assert 0 <= correct <= total
+    assert 0 < confidence < 1
     if total == 0:
         return 0.0, 1.0
     z = statistics.NormalDist().inv_cdf((1 + confidence) / 2)
@@ -131,10 +132,8 @@ class ClassificationResult:
         if clips == 0:
             failed = f"; {len(self.errors)} failed, the first: {self.errors[0]}" if self.errors else ""
             raise DataError(f"nothing to evaluate: the split has no usable clip{failed}")
-        if not (clips == len(self.predictions) == len(self.utterances)) or self.scores.shape != (
-            clips,
-            len(self.labels),
-        ):
+        lists = {clips, len(self.predictions), len(self.utterances)}
+        if len(lists) > 1 or self.scores.shape != (clips, len(self.labels)):
             raise DataError(
                 f"{clips} references, {len(self.predictions)} predictions, {len(self.utterances)} utterances, "
                 f"{len(self.labels)} labels and scores {self.scores.shape} do not belong together"
@@ -146,7 +145,8 @@ class ClassificationResult:
             for label, utterance in zip(given, self.utterances, strict=True):
                 if label not in known:
                     raise DataError(
-                        f"{utterance.audio}: the {name} {label!r} is none of the model's classes ({', '.join(self.labels)})"
+                        f"{utterance.audio}: the {name} {label!r} is none of the model's classes "
+                        f"({', '.join(self.labels)})"
                     )
         bad = np.isnan(self.scores).any(1) | (self.scores == np.inf).any(1) | ~np.isfinite(self.scores).any(1)
         if bad.any():
@@ -225,7 +225,7 @@ class ClassificationResult:
         return statistics.fmean(score.f1 for score in self.per_class if score.f1 is not None)
 
     def top_k_accuracy(self, k: int) -> float:
-        """Share of clips whose true class is among the ``k`` best scores (k >= 1); of equal scores the first class wins."""
+        """Share of clips whose true class is among the ``k`` best scores (k >= 1); the first class wins a tie."""
         assert k >= 1
         true, _ = self._indices
         order = np.argsort(-self.scores, axis=1, kind="stable")[:, :k]

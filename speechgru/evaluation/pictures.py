@@ -30,7 +30,7 @@ def confusion_picture(
     title: str = "Confusion matrix",
     dark: bool = False,
 ) -> bytes:
-    """Rows are the true classes, columns the predicted ones; the colour is the share of the row, the numbers are clips."""
+    """Rows are the true classes, columns the predicted ones; colour is the share of the row, numbers are clips."""
     from matplotlib.colors import LinearSegmentedColormap, PowerNorm
     from matplotlib.figure import Figure
 
@@ -74,41 +74,33 @@ def recall_picture(
     title: str = "Recall of each class",
     dark: bool = False,
 ) -> bytes:
-    """One bar per class that occurs, the worst on top, with its 95 % interval; the line is the accuracy over all."""
+    """One point per class that occurs, the worst on top, with its 95 % interval; the line is the accuracy over all."""
     from matplotlib.figure import Figure
 
     colours = DARK if dark else LIGHT
     scores = sorted((score for score in result.per_class if score.support), key=_recall)
     recalls = np.array([_recall(score) for score in scores]) * 100
     low, high = (np.array([score.interval[end] for score in scores]) * 100 for end in (0, 1))
+    places = range(len(scores))
     with _style(colours):
-        figure = Figure(figsize=(7.4, 1.3 + 0.26 * max(len(scores), 3)), layout="constrained")
+        figure = Figure(figsize=(7.4, 1.4 + 0.26 * max(len(scores), 3)), layout="constrained")
         axes = figure.subplots()
-        whiskers = np.maximum([recalls - low, high - recalls], 0)
-        axes.barh(
-            range(len(scores)),
-            recalls,
-            height=0.68,
-            color=colours["blue"],
-            xerr=whiskers,
-            error_kw={"ecolor": colours["orange"], "elinewidth": 1.3, "capsize": 2.5},
-        )
-        axes.axvline(result.accuracy * 100, color=colours["ink"], linewidth=1, linestyle=(0, (4, 3)))
-        # Bars that all end near 100 % differ only there: begin a little below the lowest whisker.
-        start = max(0.0, np.floor(low.min() / 10) * 10 - 10)
-        axes.set_xlim(start, 100 + (100 - start) * 0.1)
-        axes.set_xticks([tick for tick in axes.get_xticks() if start <= tick <= 100])
-        for place, (score, recall) in enumerate(zip(scores, recalls, strict=True)):
-            axes.text(100 + (100 - start) * 0.012, place, f"{recall:.1f}  ", va="center", fontsize=8.5)
-            axes.text(
-                start, place, f" {score.correct}/{score.support}", va="center", fontsize=8, color=colours["paper"]
-            )
-        axes.set_yticks(range(len(scores)), [_short(score.label) for score in scores], parse_math=False)
+        # Points, not bars: they all lie near 100 %, and a bar that does not begin at zero lies about its length.
+        axes.hlines(places, 0, 100, color=colours["faint"], linewidth=0.6)
+        axes.hlines(places, low, high, color=colours["blue"], linewidth=2.2, alpha=0.55)
+        axes.plot(recalls, places, "o", color=colours["blue"], markersize=6)
+        axes.axvline(result.accuracy * 100, color=colours["orange"], linewidth=1.2, linestyle=(0, (4, 3)))
+        start = max(0.0, float(np.floor(low.min() / 5)) * 5)
+        axes.set_xlim(start, 100 + (100 - start) * 0.015)
+        for place, score in enumerate(scores):
+            beside = f"{100 * _recall(score):.1f} %  ({score.correct}/{score.support})"
+            axes.text(1.015, place, beside, va="center", fontsize=8.5, transform=axes.get_yaxis_transform())
+        axes.set_yticks(places, [_short(score.label) for score in scores], parse_math=False)
         axes.set_ylim(len(scores) - 0.4, -0.6)
         axes.tick_params(axis="y", length=0)
-        axes.set_xlabel("Recall, % (bar), 95 % interval (whisker); dashed: accuracy over all clips")
+        axes.set_xlabel("Recall with 95 % interval, %; dashed line: accuracy over all clips")
         axes.set_title(_short(title, 70), parse_math=False, fontsize=11)
-        axes.spines[["top", "right"]].set_visible(False)
+        axes.spines[["top", "right", "left"]].set_visible(False)
         return _png(figure, path)
 
 
@@ -128,23 +120,28 @@ def learning_curves(
     A panel without numbers is left out; rows whose value is null (not finite) leave a gap.
     """
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     colours = DARK if dark else LIGHT
     panels = [panel for panel in _panels(rows) if panel[1]]
     with _style(colours):
         figure = Figure(figsize=(7.6, 0.7 + 2.1 * max(len(panels), 1)), layout="constrained")
-        figure.suptitle(_short(title, 70), fontsize=11, parse_math=False)
         plots = figure.subplots(max(len(panels), 1), 1, sharex=True, squeeze=False)[:, 0]
+        plots[0].set_title(_short(title, 70), fontsize=11, parse_math=False)
         for axes, (label, curves) in zip(plots, panels, strict=False):
             for name, (steps, values) in sorted(curves.items(), reverse=True):
                 train = name.startswith("train") or name == "learning_rate"
                 colour = colours["blue" if train else "orange"] if len(curves) <= 2 else None
                 points = "" if len(steps) > 60 else "o"
                 shown = _short(name.replace("_", " "))
+                if label.endswith("%") and np.isfinite(values).any():
+                    best = int(np.nanargmax(values))
+                    shown += f" (best {values[best]:.2f} at step {steps[best]:,})"
                 axes.plot(steps, values, points + "-", markersize=3, linewidth=1.5, color=colour, label=shown)
-            finite = [value for _, values in curves.values() for value in values if value is not None]
-            if "loss" in label.lower() and finite and min(finite) > 0 and max(finite) > 20 * min(finite):
+            finite = [value for _, values in curves.values() for value in values if np.isfinite(value)]
+            if label == "Loss" and finite and min(finite) > 0 and max(finite) > 20 * min(finite):
                 axes.set_yscale("log")
+                axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
             axes.set_ylabel(label)
             axes.grid(color=colours["faint"], linewidth=0.6)
             axes.spines[["top", "right"]].set_visible(False)
@@ -153,7 +150,9 @@ def learning_curves(
         if not panels:
             plots[0].text(0.5, 0.5, "no numbers yet", ha="center", transform=plots[0].transAxes)
         plots[-1].set_xlabel("Training step")
+        plots[-1].xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         plots[-1].xaxis.set_major_formatter(lambda step, _: f"{step:,.0f}")
+        figure.align_ylabels()
         return _png(figure, path)
 
 
@@ -200,7 +199,7 @@ def _style(colours: dict[str, str]) -> Iterator[None]:
     import matplotlib
 
     ink = {f"{part}.color": colours["ink"] for part in ("text", "xtick", "ytick")}
-    settings = ink | {
+    settings: dict[Any, Any] = ink | {
         "axes.edgecolor": colours["ink"],
         "axes.labelcolor": colours["ink"],
         "axes.facecolor": colours["paper"],

@@ -1,7 +1,7 @@
 """``results.json``: one run's numbers, several runs' mean and spread, and the table of a recipe's README.
 
-A run's file is one object with the keys of :func:`result_record`, always in that order, so that two of them compare line
-by line. A recipe's file holds ``{"summary": [...], "runs": [...]}``. Nothing in either tells who ran it or where.
+A run's file is one object with the keys of :func:`result_record`, always in that order, so that two of them compare
+line by line. A recipe's file holds ``{"summary": [...], "runs": [...]}``. Nothing in either tells who ran it or where.
 """
 
 from __future__ import annotations
@@ -219,9 +219,7 @@ def _summary(group: tuple, runs: list[dict[str, Any]]) -> dict[str, Any]:
         "accuracy_min": min(accuracies),
         "accuracy_max": max(accuracies),
         "interval": runs[0]["interval"] if len(runs) == 1 else None,
-        "by_fold": {fold: _rounded(statistics.fmean(values)) for fold, values in by_fold.items()}
-        if "" not in by_fold
-        else {},
+        "by_fold": {fold: _rounded(statistics.fmean(one)) for fold, one in by_fold.items() if fold},
         "train_wall_clock_s": _rounded(statistics.fmean(train_s), 1) if train_s else None,
         "machine": runs[0].get("machine"),
     }

@@ -82,7 +82,7 @@ class MetricsLog:
             raise DataError(f"{self.path}: cannot be written ({error.strerror}); choose another folder") from None
 
     def write(self, step: int, **values: Any) -> None:
-        """Append one row: ``step`` (optimizer steps done) and numbers, strings, booleans, None or one-element tensors."""
+        """Append one row: ``step`` (optimizer steps done) and numbers, strings, None or one-element tensors."""
         row = {"step": int(step)} | {name: _plain(value) for name, value in values.items()}
         self._file.write(json.dumps(row, allow_nan=False).encode() + b"\n")
         if self._writer_class:
