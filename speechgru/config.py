@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import os
 import re
 import sys
 from collections.abc import Callable
@@ -43,7 +44,7 @@ class TrainConfig:
     resume: bool = False
     overwrite: bool = False
     features: Any = MISSING
-    augment: Any = MISSING
+    augment: Any = None
     cell: Any = MISSING
     front_end: Any = None
     encoder: Any = MISSING
@@ -86,6 +87,9 @@ class EvaluateConfig:
             raise ConfigError(f"batch_size={self.batch_size}: at least 1")
 
 
+SCHEMAS = {"train": TrainConfig, "evaluate": EvaluateConfig}
+
+
 def conf_dir() -> Path:
     """The tree of YAML files: inside an installed package, or beside it in a checkout."""
     return _beside("conf")
@@ -116,8 +120,8 @@ def store_components() -> None:
     import speechgru.training.schedule  # noqa: F401  imports register components
 
     store = ConfigStore.instance()
-    store.store(name="train_schema", node=TrainConfig)
-    store.store(name="evaluate_schema", node=EvaluateConfig)
+    for root, schema in SCHEMAS.items():
+        store.store(name=f"{root}_schema", node=schema)
     for family, entries in families().items():
         for name, entry in entries.items():
             node = OmegaConf.structured(entry.config)
@@ -128,8 +132,13 @@ def store_components() -> None:
             store.store(group=family, name=name, node=node)
 
 
-def compose(root: str, overrides: list[str]) -> Any:
+def compose(root: str, overrides: list[str], config_dir: str | None = None) -> Any:
     """The typed config of ``root`` (``train`` or ``evaluate``) with ``overrides`` such as ``encoder.hidden_size=64``.
+
+    Args:
+        root: the file in ``conf/``.
+        overrides: as on the command line.
+        config_dir: a folder of the user's own YAML files, searched after ours.
 
     Raises:
         ConfigError: an unknown key or option (the nearest one is named), a wrong type, or a value out of range.
@@ -139,35 +148,41 @@ def compose(root: str, overrides: list[str]) -> Any:
 
     store_components()
     GlobalHydra.instance().clear()
+    if config_dir is not None:
+        overrides = [*overrides, f"hydra.searchpath=['file://{Path(config_dir).resolve()}']"]
     with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
         try:
             config = hydra.compose(root, overrides=overrides)
         except Exception as error:
             raise ConfigError(_explain(error, root, overrides)) from error
-    return to_dataclass(config)
+    return to_dataclass(root, config)
 
 
-def to_dataclass(config: Any) -> Any:
-    """The dataclasses of a composed config, resolved and range-checked.
+def to_dataclass(root: str, config: Any) -> Any:
+    """The dataclasses of a composed config of ``root``, resolved and range-checked.
 
     Raises:
         ConfigError: a value is missing, unresolvable or out of range.
     """
     from omegaconf import OmegaConf
-    from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+    from omegaconf.errors import OmegaConfBaseException
 
-    config = OmegaConf.masked_copy(config, [key for key in config if key not in ("hydra", "recipe")])
-    missing = OmegaConf.missing_keys(config)
+    schema = SCHEMAS[root]
+    names = [field.name for field in dataclasses.fields(schema)]
+    missing = sorted(key for key in OmegaConf.missing_keys(config) if key.split(".")[0] in names)
     if missing:
-        key = sorted(missing)[0]
-        mend = f"add {key}=... to the command"
-        if key == "data":
-            mend = "choose a recipe (recipe=...) or a corpus (data=...)"
-        raise ConfigError(f"{key} has no value; {mend}")
-    try:
-        return OmegaConf.to_object(config)
-    except (OmegaConfBaseException, MissingMandatoryValue) as error:
-        raise ConfigError(_first_line(error)) from error
+        mend = "choose a recipe (recipe=...) or a corpus (data=...)" if missing[0] == "data" else f"add {missing[0]}=..."
+        raise ConfigError(f"{missing[0]} has no value; {mend}")
+    values = {}
+    for name in names:
+        try:
+            value = config[name]
+            values[name] = OmegaConf.to_object(value) if OmegaConf.is_config(value) else value
+        except OmegaConfBaseException as error:
+            raise ConfigError(_first_line(error)) from error
+        except ConfigError as error:
+            raise ConfigError(str(error) if str(error).startswith(name) else f"{name}.{error}") from error
+    return schema(**values)
 
 
 def hydra_main(root: str, words: list[str], task: Callable[[Any, Path], None]) -> int:
@@ -182,23 +197,29 @@ def hydra_main(root: str, words: list[str], task: Callable[[Any, Path], None]) -
         ConfigError: the overrides do not compose; raised before anything runs.
     """
     import hydra
+    from hydra._internal.utils import get_args_parser
     from hydra.core.hydra_config import HydraConfig
 
-    overrides = [word for word in words if not word.startswith("-") and "=" in word]
-    if not {"--multirun", "-m"} & set(words) and not {"--help", "-h", "--hydra-help", "--cfg", "-c", "--info", "-i"} & set(words):
-        compose(root, overrides)
+    # Hydra's own parser refuses flags between overrides, so they go first.
+    chosen = get_args_parser().parse_intermixed_args(words)
+    flags = list(words)
+    for override in chosen.overrides:
+        flags.remove(override)
+    if not (chosen.multirun or chosen.help or chosen.hydra_help or chosen.info):
+        compose(root, chosen.overrides, chosen.config_dir)
     store_components()
     failed: list[SpeechGRUError] = []
 
     def job(config: Any) -> None:
         try:
-            task(to_dataclass(config), Path(HydraConfig.get().runtime.output_dir))
+            task(to_dataclass(root, config), Path(HydraConfig.get().runtime.output_dir))
         except SpeechGRUError as error:
             # Hydra would print a traceback of its own; the command line prints one line.
             failed.append(error)
 
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # what is no SpeechGRUError is a bug: show where
     before = sys.argv
-    sys.argv = [f"speechgru {root}", *words]
+    sys.argv = [f"speechgru {root}", *flags, *chosen.overrides]
     try:
         hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=root)(job)()
     finally:

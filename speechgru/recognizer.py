@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +17,7 @@ import speechgru.features
 import speechgru.heads  # noqa: F401  the import registers the components a model folder can name
 from speechgru.audio import read_audio
 from speechgru.errors import ConfigError, ModelError
-from speechgru.features.fingerprint import fingerprint
+from speechgru.features.fingerprint import fingerprint, fingerprint_difference
 from speechgru.registry import build, component, from_plain, name_of, to_plain
 from speechgru.tokens import Tokens
 
@@ -235,7 +234,9 @@ def _read_config(folder: Path) -> RecognizerConfig:
     try:
         plain = yaml.safe_load(path.read_text(encoding="utf-8"))
         if plain["format"] > FORMAT:
-            raise ModelError(f"{path} has format {plain['format']}, newer than this speechgru reads ({FORMAT}); update speechgru")
+            raise ModelError(
+                f"{path} has format {plain['format']}, newer than this speechgru reads ({FORMAT}); update speechgru"
+            )
         parts = {family: from_plain(plain[family], family) for family in ("features", "encoder", "head")}
         return RecognizerConfig(**parts, data=plain.get("data") or {})
     except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, AttributeError, ConfigError) as error:
@@ -245,12 +246,10 @@ def _read_config(folder: Path) -> RecognizerConfig:
 def _check_fingerprint(model: Recognizer, folder: Path) -> None:
     path = _file(folder, "fingerprint.json")
     try:
-        expected = json.loads(path.read_text())["features"]
-    except (ValueError, KeyError, TypeError) as error:
+        furthest = fingerprint_difference(json.loads(path.read_text())["features"], fingerprint(model.features))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"{path} is not a fingerprint: {error}; save the model again") from error
-    actual = fingerprint(model.features)
-    furthest = max((abs(a - b) for a, b in zip(actual, expected, strict=False)), default=0.0)
-    if len(actual) != len(expected) or not math.isfinite(furthest) or furthest > 1e-2:
+    if not furthest <= 1e-2:
         raise ModelError(
             f"{path}: features computed here differ from those of training by {furthest:.3g}; "
             "config.yaml was changed, or the model needs the speechgru version it was trained with"

@@ -17,7 +17,9 @@ def run_hydra(words: list[str]) -> int:
 
 def _run(config: Any, folder: Path) -> None:
     progress = train(config, folder, plain(config))
-    figure = "" if progress.best is None else f", best validation {config.trainer.monitor.name} {abs(progress.best):.4f}"
+    figure = (
+        "" if progress.best is None else f", best validation {config.trainer.monitor.name} {abs(progress.best):.4f}"
+    )
     print(
         f"{progress.epoch} epochs in {progress.seconds:.0f} s{figure} (epoch {progress.best_epoch})\n"
         f"learning curves: {folder / 'curves.png'}\n"

@@ -41,7 +41,9 @@ class World:
         """The sum of ``value`` over all processes."""
         if self.size == 1:
             return value
-        total = torch.tensor(value, dtype=torch.float64 if self.device.type != "mps" else torch.float32, device=self.device)
+        total = torch.tensor(
+            value, dtype=torch.float64 if self.device.type != "mps" else torch.float32, device=self.device
+        )
         dist.all_reduce(total)
         return float(total)
 

@@ -93,7 +93,9 @@ def decay_groups(model: nn.Module, weight_decay: float) -> list[dict]:
     ]
 
 
-def _check(config: object, above_zero: tuple[str, ...], shares: tuple[str, ...], at_least_zero: tuple[str, ...]) -> None:
+def _check(
+    config: object, above_zero: tuple[str, ...], shares: tuple[str, ...], at_least_zero: tuple[str, ...]
+) -> None:
     for name in above_zero:
         if not getattr(config, name) > 0:
             raise ConfigError(f"{name}={getattr(config, name)}: above 0")

@@ -10,9 +10,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import enum
-import json
 import math
-import shutil
 import signal
 import sys
 import time
@@ -28,10 +26,9 @@ from speechgru.data.batching import Batch, BatchLoader
 from speechgru.data.utterance import Utterance
 from speechgru.errors import ConfigError, DataError, SpeechGRUError
 from speechgru.evaluation.prediction import predict
-from speechgru.recognizer import Recognizer, write_atomically
+from speechgru.recognizer import Recognizer
 from speechgru.training.average import ExponentialAverage, mean_of, snapshot
 from speechgru.training.checkpoint import (
-    NAME,
     load_checkpoint,
     optimizer_tensors,
     restore_optimizer,
@@ -39,13 +36,8 @@ from speechgru.training.checkpoint import (
 )
 from speechgru.training.distributed import World
 from speechgru.training.logging import MetricsLog
-
-
-class Precision(enum.Enum):
-    """Number format of the matrix products."""
-
-    fp32 = "fp32"
-    bf16 = "bf16"
+from speechgru.training.objective import Objective, Precision
+from speechgru.training.progress import Progress
 
 
 class Monitor(enum.Enum):
@@ -102,93 +94,27 @@ class TrainerConfig:
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "accumulate", "max_nonfinite"):
             if getattr(self, name) < 1:
-                raise ConfigError(f"trainer.{name}={getattr(self, name)}: at least 1")
-        for name in ("gradient_clip", "average_last", "mixup", "patience", "workers", "cache_mb", "max_duration_s", "threads"):
+                raise ConfigError(f"{name}={getattr(self, name)}: at least 1")
+        for name in (
+            "gradient_clip",
+            "average_last",
+            "mixup",
+            "patience",
+            "workers",
+            "cache_mb",
+            "max_duration_s",
+            "threads",
+        ):
             if getattr(self, name) < 0:
-                raise ConfigError(f"trainer.{name}={getattr(self, name)}: at least 0")
+                raise ConfigError(f"{name}={getattr(self, name)}: at least 0")
         if not 0 <= self.ema_decay < 1:
-            raise ConfigError(f"trainer.ema_decay={self.ema_decay}: from 0 to below 1")
+            raise ConfigError(f"ema_decay={self.ema_decay}: from 0 to below 1")
         if not self.checkpoint_s > 0:
-            raise ConfigError(f"trainer.checkpoint_s={self.checkpoint_s}: above 0")
+            raise ConfigError(f"checkpoint_s={self.checkpoint_s}: above 0")
 
 
 class TrainingStopped(SpeechGRUError):
     """Training ended before its time; the message says why and how to go on."""
-
-
-@dataclasses.dataclass
-class Progress:
-    """The plain numbers of a run, kept in its checkpoint.
-
-    Attributes:
-        epoch: epochs completed.
-        batch: batches done of the epoch in progress.
-        step: optimizer updates done.
-        examples: utterances seen, over all processes.
-        seconds: wall clock spent, over all its resumptions.
-        best: the best validation figure so far; None before the first.
-        best_epoch: the epoch it belongs to.
-        finished: whether the run is over.
-        nonfinite: steps skipped because their gradient was not finite.
-        nonfinite_run: how many of those came in a row.
-        clipped: steps whose gradient was clipped, this epoch.
-        loss_sum: sum of the training losses, this epoch.
-        loss_count: utterances in that sum.
-        norm_sum: sum of the gradient norms, this epoch.
-        steps_in_epoch: updates, this epoch.
-        unreadable: files that could not be used, this epoch.
-    """
-
-    epoch: int = 0
-    batch: int = 0
-    step: int = 0
-    examples: int = 0
-    seconds: float = 0.0
-    best: float | None = None
-    best_epoch: int = 0
-    finished: bool = False
-    nonfinite: int = 0
-    nonfinite_run: int = 0
-    clipped: int = 0
-    loss_sum: float = 0.0
-    loss_count: int = 0
-    norm_sum: float = 0.0
-    steps_in_epoch: int = 0
-    unreadable: int = 0
-
-
-class Objective(nn.Module):
-    """The loss of a batch as one module, so that DistributedDataParallel sees one forward pass."""
-
-    def __init__(self, recognizer: Recognizer, augment: Any, precision: Precision, mixup: float) -> None:
-        super().__init__()
-        self.recognizer = recognizer
-        self.augment = augment
-        self.precision = precision
-        self.mixup = mixup
-
-    def forward(self, waveforms: Tensor, lengths: Tensor, targets: Tensor, target_lengths: Tensor | None, seed: int) -> Tensor:
-        """The loss of each utterance, (batch,)."""
-        generator = torch.Generator(waveforms.device).manual_seed(seed)
-        partner, share = None, 1.0
-        if self.mixup:
-            rng = np.random.default_rng(seed)
-            share = float(rng.beta(self.mixup, self.mixup))
-            partner = torch.from_numpy(rng.permutation(len(waveforms))).to(waveforms.device)
-            waveforms = share * waveforms + (1 - share) * waveforms[partner]
-            lengths = torch.maximum(lengths, lengths[partner])
-        with torch.no_grad():
-            features, lengths = self.recognizer.features(waveforms, lengths)
-            if self.augment is not None:
-                features, lengths = self.augment.spectrogram(features, lengths, generator)
-        with torch.autocast(waveforms.device.type, torch.bfloat16, enabled=self.precision is Precision.bf16):
-            hidden, lengths = self.recognizer.encoder(features, lengths)
-            scores = self.recognizer.head(hidden, lengths)
-        head = self.recognizer.head
-        losses = head.loss(scores, lengths, targets, target_lengths)
-        if partner is not None:
-            losses = share * losses + (1 - share) * head.loss(scores, lengths, targets[partner], target_lengths)
-        return losses
 
 
 class Trainer:
@@ -223,13 +149,17 @@ class Trainer:
         if not train:
             raise DataError("the training split has no utterances; check data= and its root")
         if not valid:
-            raise DataError("the validation split has no utterances, so no epoch could be chosen; check data= and its root")
+            raise DataError(
+                "the validation split has no utterances, so no epoch could be chosen; check data= and its root"
+            )
         self.recognizer = recognizer.to(world.device)
         self.config, self.seed, self.folder, self.world = config, seed, folder, world
         shared = {"tokens": recognizer.tokens, "sample_rate": recognizer.sample_rate, "batch_size": config.batch_size}
         shared |= {"seed": seed, "workers": config.workers, "cache_mb": config.cache_mb}
         shared |= {"max_duration_s": config.max_duration_s or None}
-        self.loader = BatchLoader(train, augment=augment, shuffle=True, rank=world.rank, world_size=world.size, **shared)
+        self.loader = BatchLoader(
+            train, augment=augment, shuffle=True, rank=world.rank, world_size=world.size, **shared
+        )
         self.valid_loader = BatchLoader(valid, **shared)
         self.objective: nn.Module = Objective(recognizer, augment, config.precision, config.mixup)
         world.same(recognizer)
@@ -253,12 +183,16 @@ class Trainer:
         """Goes on from the checkpoint at ``path``."""
         tensors, state = load_checkpoint(path)
         if state["seed"] != self.seed:
-            raise ConfigError(f"seed={self.seed}: the checkpoint {path} was written with seed={state['seed']}; use that")
+            raise ConfigError(
+                f"seed={self.seed}: the checkpoint {path} was written with seed={state['seed']}; use that"
+            )
         try:
             self.recognizer.load_state_dict(tensors["model"])
             restore_optimizer(self.optimizer, tensors.get("optimizer", {}))
         except (RuntimeError, KeyError, ValueError) as error:
-            raise ConfigError(f"{path} belongs to another model or optimizer; resume with the settings it began with") from error
+            raise ConfigError(
+                f"{path} belongs to another model or optimizer; resume with the settings it began with"
+            ) from error
         self.progress = Progress(**state["progress"])
         if self.average is not None:
             self.average.updates = state["average_updates"]
@@ -324,7 +258,9 @@ class Trainer:
                 self._checkpoint()
             if stop:
                 bar.close()
-                raise TrainingStopped(f"interrupted after step {progress.step}; go on with resume=true run_dir={self.folder}")
+                raise TrainingStopped(
+                    f"interrupted after step {progress.step}; go on with resume=true run_dir={self.folder}"
+                )
             if progress.batch // config.accumulate >= updates:
                 break
         bar.close()
@@ -338,6 +274,7 @@ class Trainer:
             group["lr"] = peak * factor
         self.optimizer.zero_grad(set_to_none=True)
         loss_sum, count = 0.0, sum(len(batch.utterances) for batch in batches)
+        total = max(1.0, self.world.sum(count))
         for number, batch in enumerate(batches):
             progress.unreadable += len(batch.errors)
             if not batch.utterances and self.world.size == 1:
@@ -349,7 +286,8 @@ class Trainer:
             with sync:
                 moved = [None if one is None else one.to(device) for one in _tensors(batch)]
                 losses = self.objective(*moved, seed)
-                (losses.sum() / max(1, count)).backward()
+                # DistributedDataParallel takes the mean over processes, whose batches may differ by one utterance.
+                (losses.sum() * (self.world.size / total)).backward()
             loss_sum += float(losses.detach().sum())
         parameters = [parameter for parameter in self.recognizer.parameters() if parameter.grad is not None]
         limit = config.gradient_clip or math.inf
@@ -368,7 +306,7 @@ class Trainer:
         progress.clipped += norm > limit
         progress.loss_sum += loss_sum
         progress.loss_count += count
-        progress.examples += round(self.world.sum(count))
+        progress.examples += round(total)
 
     def _skip(self, batches: list[Batch]) -> None:
         progress = self.progress
@@ -452,7 +390,9 @@ class Trainer:
             max_duration_s=self.config.max_duration_s or None,
         )
         device = self.world.device
-        self.recognizer.features.fit((b.waveforms.to(device), b.lengths.to(device)) for b in batches.epoch(0) if b.utterances)
+        self.recognizer.features.fit(
+            (b.waveforms.to(device), b.lengths.to(device)) for b in batches.epoch(0) if b.utterances
+        )
         if self.average is not None:
             self.average = ExponentialAverage(self.recognizer, self.config.ema_decay)
 
@@ -511,25 +451,6 @@ class Trainer:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-
-
-def finished_run(folder: Path) -> Progress | None:
-    """The progress kept in a run's folder, or None where no run was begun."""
-    path = folder / NAME
-    return Progress(**load_checkpoint(path)[1]["progress"]) if path.is_file() else None
-
-
-def clear_run(folder: Path) -> None:
-    """Removes what an earlier run left in ``folder``, and nothing else."""
-    for name in (NAME, "metrics.jsonl", "curves.png", "run.json"):
-        (folder / name).unlink(missing_ok=True)
-    if (folder / "model" / "config.yaml").is_file():
-        shutil.rmtree(folder / "model")
-
-
-def write_run(folder: Path, summary: dict[str, Any]) -> None:
-    """Writes ``run.json``: what the run was and how it ended."""
-    write_atomically(folder / "run.json", (json.dumps(summary, indent=2) + "\n").encode())
 
 
 def _seed(*parts: int) -> int:

@@ -1,0 +1,72 @@
+"""How far a run has come, as plain numbers, and the files it leaves behind."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from speechgru.recognizer import write_atomically
+from speechgru.training.checkpoint import NAME, load_checkpoint
+
+
+@dataclasses.dataclass
+class Progress:
+    """The plain numbers of a run, kept in its checkpoint.
+
+    Attributes:
+        epoch: epochs completed.
+        batch: batches done of the epoch in progress.
+        step: optimizer updates done.
+        examples: utterances seen, over all processes.
+        seconds: wall clock spent, over all its resumptions.
+        best: the best validation figure so far; None before the first.
+        best_epoch: the epoch it belongs to.
+        finished: whether the run is over.
+        nonfinite: steps skipped because their gradient was not finite.
+        nonfinite_run: how many of those came in a row.
+        clipped: steps whose gradient was clipped, this epoch.
+        loss_sum: sum of the training losses, this epoch.
+        loss_count: utterances in that sum.
+        norm_sum: sum of the gradient norms, this epoch.
+        steps_in_epoch: updates, this epoch.
+        unreadable: files that could not be used, this epoch.
+    """
+
+    epoch: int = 0
+    batch: int = 0
+    step: int = 0
+    examples: int = 0
+    seconds: float = 0.0
+    best: float | None = None
+    best_epoch: int = 0
+    finished: bool = False
+    nonfinite: int = 0
+    nonfinite_run: int = 0
+    clipped: int = 0
+    loss_sum: float = 0.0
+    loss_count: int = 0
+    norm_sum: float = 0.0
+    steps_in_epoch: int = 0
+    unreadable: int = 0
+
+
+def finished_run(folder: Path) -> Progress | None:
+    """The progress kept in a run's folder, or None where no run was begun."""
+    path = folder / NAME
+    return Progress(**load_checkpoint(path)[1]["progress"]) if path.is_file() else None
+
+
+def clear_run(folder: Path) -> None:
+    """Removes what an earlier run left in ``folder``, and nothing else."""
+    for name in (NAME, "metrics.jsonl", "curves.png", "run.json"):
+        (folder / name).unlink(missing_ok=True)
+    if (folder / "model" / "config.yaml").is_file():
+        shutil.rmtree(folder / "model")
+
+
+def write_run(folder: Path, summary: dict[str, Any]) -> None:
+    """Writes ``run.json``: what the run was and how it ended."""
+    write_atomically(folder / "run.json", (json.dumps(summary, indent=2) + "\n").encode())
