@@ -1,0 +1,36 @@
+"""Timing that a noisy machine cannot bend: candidates take turns in one process, and the median speaks."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+
+def interleaved_ms(candidates: dict[str, Callable[[], object]], repeats: int, warmup: int = 3) -> dict[str, float]:
+    """Median duration of a call of each candidate, in milliseconds.
+
+    The candidates take turns, so that a slow spell of the machine hits all of them, and every other round goes
+    backwards, so that none always runs behind the same neighbour.
+
+    Args:
+        candidates: what to call, by name.
+        repeats: measured rounds, at least 1.
+        warmup: rounds before them that do not count, at least 0.
+    """
+    taken: dict[str, list[float]] = {name: [] for name in candidates}
+    for turn in range(-warmup, repeats):
+        order = list(candidates.items())
+        for name, candidate in reversed(order) if turn % 2 else order:
+            start = time.perf_counter()
+            candidate()
+            if turn >= 0:
+                taken[name].append(1000 * (time.perf_counter() - start))
+    return {name: statistics.median(durations) for name, durations in taken.items()}
+
+
+def row(name: str, ours_ms: float, peer: str = "", peer_ms: float | None = None) -> dict[str, Any]:
+    """A line of the table: name, ours_ms, peer, peer_ms and ratio (peer_ms / ours_ms); None where there is no peer."""
+    ratio = None if peer_ms is None else peer_ms / ours_ms
+    return {"name": name, "ours_ms": ours_ms, "peer": peer, "peer_ms": peer_ms, "ratio": ratio}

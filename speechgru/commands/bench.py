@@ -1,0 +1,119 @@
+"""``speechgru bench``: this package beside its peers on this machine, in one process."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib
+import importlib.metadata
+import json
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from speechgru.errors import ConfigError
+
+BENCHES = {
+    "features": "MFCC against torchaudio and librosa",
+    "encoder": "bidirectional GRU, training step and inference, against torch.nn.GRU",
+    "augment": "cost of each augmentation for a 1 s clip",
+    "load": "reading and resampling a recording, against librosa",
+}
+
+_EPILOG = (
+    "benches (default: all):\n"
+    + "\n".join(f"  {name:9} {text}" for name, text in BENCHES.items())
+    + """
+
+The candidates take turns in one process; times are medians; ratio is peer / ours, so above 1 this package is faster.
+The encoder's peer needs many seconds for one training step over 1000 frames; --quick leaves that one out.
+"""
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the options of ``speechgru bench``."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = _EPILOG
+    parser.add_argument("benches", nargs="*", metavar="BENCH", help=", ".join(BENCHES))
+    parser.add_argument("--repeats", type=int, default=20, help="measured rounds (default: 20)")
+    parser.add_argument("--threads", type=int, default=1, help="processor threads (default: 1)")
+    parser.add_argument("--quick", action="store_true", help="leave out what takes minutes")
+    parser.add_argument("--json", metavar="FILE", help="write the rows and the machine to FILE as well")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Runs the benches and prints their rows as they come.
+
+    Raises:
+        ConfigError: no such bench, or an option is out of range.
+        SpeechGRUError: a bench found that it and its peer do not compute the same.
+    """
+    for name in ("repeats", "threads"):
+        if getattr(arguments, name) < 1:
+            raise ConfigError(f"--{name} {getattr(arguments, name)}: at least 1")
+    for name in arguments.benches:
+        if name not in BENCHES:
+            raise ConfigError(f"no bench is called {name} (known: {', '.join(BENCHES)})")
+    if arguments.json and not Path(arguments.json).absolute().parent.is_dir():
+        raise ConfigError(f"--json {arguments.json}: its folder is not there")
+    from speechgru.commands.table import table
+    from speechgru.evaluation.machine import describe_machine
+
+    rows = []
+    with _threads(arguments.threads):
+        machine = describe_machine()
+        about = f"{machine['cpu']}, {arguments.threads} of {machine['cores']} cores, torch {machine['torch']}"
+        print(f"{about}; medians of {arguments.repeats} rounds", file=sys.stderr)
+        for name in dict.fromkeys(arguments.benches or BENCHES):
+            print(f"bench {name} ...", file=sys.stderr, flush=True)
+            function = getattr(importlib.import_module(f"speechgru.bench.{name}"), f"bench_{name}")
+            options = {"quick": arguments.quick} if name == "encoder" else {}
+            rows += [{"bench": name, **row} for row in function(arguments.repeats, **options)]
+    versions = {row["peer"]: _version(row["peer"]) for row in rows if row["peer"]}
+    print(table(["bench", "", "peer", "ours", "peer's", "ratio"], [_cells(row, versions) for row in rows], left=3))
+    if arguments.json:
+        result = {"date": time.strftime("%Y-%m-%d"), "machine": machine, "repeats": arguments.repeats}
+        rows = [{**row, "peer_version": versions.get(row["peer"], "")} for row in rows]
+        Path(arguments.json).write_text(json.dumps({**result, "rows": rows}, indent=2) + "\n", encoding="utf-8")
+    return 0
+
+
+@contextlib.contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """Limits torch's threads and those of the libraries below numpy until the block ends."""
+    import torch
+
+    # Comes with librosa; it reaches the BLAS of numpy, which torch's own setting does not.
+    from threadpoolctl import threadpool_limits
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        with threadpool_limits(count):
+            yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _cells(row: dict[str, Any], versions: dict[str, str]) -> list[str]:
+    if row["peer_ms"] is None:
+        return [row["bench"], row["name"], "", _duration(row["ours_ms"]), "", ""]
+    peer = f"{row['peer']} {versions[row['peer']]}"
+    times = [_duration(row["ours_ms"]), _duration(row["peer_ms"]), f"{row['ratio']:.2f}x"]
+    return [row["bench"], row["name"], peer, *times]
+
+
+def _duration(value_ms: float) -> str:
+    if value_ms < 1:
+        return f"{1000 * value_ms:.0f} us"
+    return f"{value_ms:.2f} ms" if value_ms < 100 else f"{value_ms:.0f} ms"
+
+
+def _version(peer: str) -> str:
+    try:
+        return importlib.metadata.version(peer.split(".")[0].split(" ")[0])
+    except importlib.metadata.PackageNotFoundError:
+        return ""

@@ -1,0 +1,108 @@
+"""``speechgru models``: what ships inside and how good it is."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import re
+from pathlib import Path
+from typing import Any
+
+from speechgru.errors import ConfigError
+
+_EPILOG = """\
+examples:
+  speechgru models                  name, labels, parameters, size and accuracy of each
+  speechgru models show commands    its card: data, licence, accuracy per word, limits
+  speechgru models path commands    its folder
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the arguments of ``speechgru models``."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = _EPILOG
+    parser.add_argument("action", nargs="?", choices=("list", "show", "path"), default="list", help="default: list")
+    parser.add_argument("name", nargs="?", metavar="NAME", help="the model, for show and path")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Lists the shipped models, or prints the card or the folder of one.
+
+    Raises:
+        ConfigError: no such model, or none named.
+        ModelError: a shipped model is damaged.
+    """
+    if arguments.action == "list":
+        if arguments.name is not None:
+            raise ConfigError(f"models list takes no name; did you mean models show {arguments.name}?")
+        _list()
+        return 0
+    folder = _folder(arguments.action, arguments.name)
+    if arguments.action == "path":
+        print(folder)
+        return 0
+    card = folder / "card.md"
+    if not card.is_file():
+        raise ConfigError(f"{card} is not there; install speechgru again")
+    print(card.read_text(encoding="utf-8").rstrip())
+    return 0
+
+
+def models_dir() -> Path:
+    """The folder of the models that ship inside the package."""
+    return Path(__file__).resolve().parent.parent / "models"
+
+
+def _names() -> list[str]:
+    return sorted(path.parent.name for path in models_dir().glob("*/config.yaml"))
+
+
+def _folder(action: str, name: str | None) -> Path:
+    known = ", ".join(_names()) or "none ship with this version"
+    if name is None:
+        raise ConfigError(f"models {action} needs a name ({known})")
+    if name not in _names():
+        near = difflib.get_close_matches(name, _names(), n=1)
+        raise ConfigError(f"no model is called {name}{f'; did you mean {near[0]}?' if near else ''} (known: {known})")
+    return models_dir() / name
+
+
+def _list() -> None:
+    from speechgru.commands.table import table
+    from speechgru.recognizer import Recognizer
+
+    rows = []
+    for name in _names():
+        folder = models_dir() / name
+        recognizer = Recognizer.load(folder)
+        size = sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
+        accuracy = accuracy_of(folder / "card.md")
+        rows.append(
+            [
+                name,
+                str(len(recognizer.tokens)),
+                f"{recognizer.parameter_count():,}",
+                f"{size / 1e6:.1f} MB",
+                f"{recognizer.sample_rate / 1000:g} kHz",
+                "" if accuracy is None else f"{accuracy:.1f} %",
+            ]
+        )
+    if not rows:
+        print("no model ships with this version; train one: speechgru recipes")
+        return
+    print(table(["model", "labels", "parameters", "size", "rate", "test accuracy"], rows))
+
+
+def accuracy_of(card: Path) -> float | None:
+    """The first accuracy in a card's front matter (Hugging Face's ``model-index``), in percent; None without one."""
+    import yaml
+
+    try:
+        found = re.match(r"---\n(.*?)\n---", card.read_text(encoding="utf-8"), re.DOTALL)
+        index: Any = (yaml.safe_load(found[1]) or {}).get("model-index", []) if found else []
+        metrics = [metric for model in index for result in model["results"] for metric in result["metrics"]]
+        value = next(float(metric["value"]) for metric in metrics if metric["type"] == "accuracy")
+    except (OSError, yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError, StopIteration):
+        return None
+    return 100 * value if value <= 1 else value
