@@ -46,8 +46,8 @@ class Batch:
 class BatchLoader:
     """Reads, augments and batches utterances; the same arguments give the same batches, bit for bit.
 
-    The order is that of :func:`speechgru.data.order.epoch_batches`. The randomness of the augmentation of an utterance is
-    derived from (seed, epoch, index), so it depends neither on the workers nor on where in the epoch one begins.
+    The order is that of :func:`speechgru.data.order.epoch_batches`. The randomness of the augmentation of an utterance
+    is derived from (seed, epoch, index), so it depends neither on the workers nor on where in the epoch one begins.
 
     Args:
         utterances: what to read; with tokens every one needs a label.

@@ -57,7 +57,7 @@ def epoch_batches(
     parts = np.array_split(order, count_batches(count, batch_size, world_size))
     if durations_s is not None and shuffle and pool_batches > 1:
         lengths = np.asarray(durations_s)
-        edges = np.cumsum([0, *map(len, parts)])[::pool_batches].tolist() + [count]
+        edges = [*np.cumsum([0, *map(len, parts)])[::pool_batches].tolist(), count]
         for start, end in itertools.pairwise(edges):
             pool = order[start:end]
             pool[:] = pool[np.argsort(lengths[pool], kind="stable")]  # parts are views of order

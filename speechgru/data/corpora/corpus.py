@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import abc
-import os
 from pathlib import Path
 from typing import Any
 
+from speechgru.data.splits import SPLITS
 from speechgru.data.utterance import Utterance
 from speechgru.errors import DataError
-
-SPLITS = ("train", "valid", "test")
-AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".oga", ".mp3", ".opus", ".aif", ".aiff", ".aifc", ".sph", ".w64"})
 
 
 class Corpus(abc.ABC):
@@ -20,9 +17,11 @@ class Corpus(abc.ABC):
     Attributes:
         config: the settings; ``config.root`` is the folder of the corpus, relative to the working directory.
         sample_rate: the rate models of this corpus work at, in Hz.
+        fold: what this split holds out of a cross-validation, such as a speaker; empty without one.
     """
 
     sample_rate: int = 16000
+    fold: str = ""
 
     def __init__(self, config: Any):
         self.config = config
@@ -63,14 +62,3 @@ def existing_root(root: str, corpus: str) -> Path:
             f"run `speechgru prepare {corpus}` or say where it is with data.root=FOLDER"
         )
     return path
-
-
-def recordings_in(folder: Path) -> dict[str, str]:
-    """The recordings right in a folder, ``{name without suffix: path}``, sorted by name; .wav before a twin .flac."""
-    found: dict[str, str] = {}
-    with os.scandir(folder) as entries:
-        for name in sorted(entry.name for entry in entries if not entry.name.startswith(".")):
-            stem, suffix = os.path.splitext(name)
-            if suffix.lower() in AUDIO_SUFFIXES and (stem not in found or suffix.lower() == ".wav"):
-                found[stem] = os.path.join(folder, name)
-    return dict(sorted(found.items()))

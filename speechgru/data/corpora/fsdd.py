@@ -14,7 +14,8 @@ import dataclasses
 import re
 from pathlib import Path
 
-from speechgru.data.corpora.corpus import Corpus, check_split, existing_root, recordings_in
+from speechgru.data.corpora.corpus import Corpus, check_split, existing_root
+from speechgru.data.label_folders import recordings_in
 from speechgru.data.utterance import Utterance
 from speechgru.errors import ConfigError, DataError
 from speechgru.registry import register
@@ -62,6 +63,7 @@ class FSDD(Corpus):
 
     def __init__(self, config: FSDDConfig):
         super().__init__(config)
+        self.fold = config.held_out_speaker
 
     def labels(self) -> list[str]:
         """zero ... nine."""

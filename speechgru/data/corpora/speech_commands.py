@@ -25,7 +25,8 @@ import re
 from pathlib import Path
 
 from speechgru.audio import audio_info
-from speechgru.data.corpora.corpus import Corpus, check_split, existing_root, recordings_in
+from speechgru.data.corpora.corpus import Corpus, check_split, existing_root
+from speechgru.data.label_folders import recordings_in
 from speechgru.data.manifest import read_lines
 from speechgru.data.utterance import Utterance
 from speechgru.errors import ConfigError, DataError
@@ -93,8 +94,9 @@ class SpeechCommands(Corpus):
     The classes ``_unknown_`` and ``_silence_`` follow TensorFlow's ``examples/speech_commands/input_data.py``: each has
     ``ceil(percent / 100 * wanted clips of the split)`` clips; unknown clips are a shuffled draw from the other words,
     silence clips are random one-second cuts of the background noise times a volume from U(0, 1). Unlike there, both are
-    drawn once, by ``seed``. In the test split the canonical clips are taken where the tree has the folders ``_silence_`` and
-    (for words among the ten commands, which that folder excludes) ``_unknown_``: 4,890 clips for the 12-class task.
+    drawn once, by ``seed``. In the test split the canonical clips are taken where the tree has the folders
+    ``_silence_`` and (for words among the ten commands, which that folder excludes) ``_unknown_``: 4,890 clips for
+    the 12-class task.
 
     Args:
         config: see :class:`SpeechCommandsConfig`.

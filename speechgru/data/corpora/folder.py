@@ -1,0 +1,95 @@
+"""Recordings of one's own: ``speechgru train data=folder data.root=my_recordings``.
+
+- Licence, size: those of the recordings. Nothing is downloaded.
+- Layout: any that :func:`speechgru.data.recordings.read_recordings` understands: a folder per class, a manifest, a
+CSV or
+  TSV table, a Kaldi directory.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from speechgru.data.corpora.corpus import Corpus, check_split
+from speechgru.data.recordings import read_recordings
+from speechgru.data.splits import complete_splits
+from speechgru.data.utterance import Utterance
+from speechgru.errors import ConfigError, DataError
+from speechgru.registry import register
+
+
+@dataclasses.dataclass
+class FolderConfig:
+    """Where recordings are and how they are divided.
+
+    Attributes:
+        root: the folder (or the list) of the recordings.
+        labels: the classes in order; empty: all that are found, sorted. Recordings of other classes are left out.
+        label_is_text: take the transcript as the label where a list has no labels of its own.
+        valid_percent: share of the recordings to choose on, if none are named so: above 0, below 100.
+        test_percent: share of the recordings to test on, if none are named so: 0 or more; together below 100.
+        sample_rate: rate the model works at, in Hz, at least 8000; recordings are resampled to it.
+    """
+
+    root: str = "recordings"
+    labels: list[str] = dataclasses.field(default_factory=list)
+    label_is_text: bool = False
+    valid_percent: float = 10.0
+    test_percent: float = 10.0
+    sample_rate: int = 16000
+
+    def __post_init__(self) -> None:
+        if not 0 < self.valid_percent < 100:
+            raise ConfigError(f"valid_percent={self.valid_percent}: above 0 and below 100")
+        if not 0 <= self.test_percent < 100 - self.valid_percent:
+            raise ConfigError(f"test_percent={self.test_percent}: from 0 to below 100 - valid_percent")
+        if self.sample_rate < 8000:
+            raise ConfigError(f"sample_rate={self.sample_rate}: at least 8000 Hz")
+
+
+@register("data", "folder", FolderConfig)
+class Folder(Corpus):
+    """Recordings of one's own, divided as they say themselves, else by a hash of speaker or file name.
+
+    Args:
+        config: see :class:`FolderConfig`.
+    """
+
+    def __init__(self, config: FolderConfig):
+        super().__init__(config)
+        self.sample_rate = config.sample_rate
+        self._splits: dict[str, list[Utterance]] | None = None
+
+    def labels(self) -> list[str] | None:
+        """The configured classes, else those found, sorted; None where no recording has a label."""
+        if self.config.labels:
+            return list(self.config.labels)
+        return sorted({one.label for rows in self._read().values() for one in rows if one.label is not None}) or None
+
+    def utterances(self, split: str) -> list[Utterance]:
+        """The utterances of a split, in the order they are listed (label folders: sorted by path)."""
+        check_split(split)
+        found = self._read()[split]
+        if self.config.labels:
+            found = [one for one in found if one.label in set(self.config.labels)]
+        if not found:
+            raise DataError(
+                f"{self.config.root}: no recordings in the {split} split; add some, raise data.{split}_percent, "
+                f"or name the splits (folders or a column with train, valid, test)"
+            )
+        return found
+
+    def _read(self) -> dict[str, list[Utterance]]:
+        if self._splits is None:
+            found = read_recordings(self.config.root)
+            if self.config.label_is_text:
+                found = {split: [label_by_text(one) for one in rows] for split, rows in found.items()}
+            self._splits = complete_splits(found, self.config.valid_percent, self.config.test_percent)
+        return self._splits
+
+
+def label_by_text(utterance: Utterance) -> Utterance:
+    """The utterance with its transcript as label, if it has none of its own."""
+    if utterance.label is not None or not utterance.text:
+        return utterance
+    return dataclasses.replace(utterance, label=utterance.text)

@@ -1,0 +1,67 @@
+"""A list of recordings in whatever format it has: manifest, table, Kaldi directory, or folders named by class."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from speechgru.data.kaldi import read_kaldi
+from speechgru.data.label_folders import read_label_folders
+from speechgru.data.manifest import read_manifest
+from speechgru.data.splits import split_of
+from speechgru.data.table import read_table
+from speechgru.data.utterance import Utterance
+from speechgru.errors import DataError
+
+MANIFESTS = (".jsonl", ".json")
+TABLES = (".csv", ".tsv")
+
+
+def read_recordings(path: str | os.PathLike[str]) -> dict[str, list[Utterance]]:
+    """The utterances at ``path`` by split; under "" those of no named split.
+
+    A file is a JSON-lines manifest (.jsonl, .json) or a table (.csv, .tsv). In a folder is looked for, in this order:
+
+    1. ``wav.scp``, here or in folders named by split: Kaldi.
+    2. lists named by split: ``train.jsonl``, ``dev.tsv`` ... (manifests or tables).
+    3. one list: the one called manifest or metadata, else the only one there is.
+    4. folders named by class.
+
+    Raises:
+        DataError: nothing there, several lists to choose from, or what is found is wrong.
+    """
+    path = Path(path).expanduser()
+    if path.is_file():
+        return _list(path)
+    if not path.is_dir():
+        raise DataError(f"{path.absolute()}: is not there; give a manifest, a table or a folder of recordings")
+    if (path / "wav.scp").exists():
+        return {"": read_kaldi(path)}
+    names = sorted(one.name for one in path.iterdir() if not one.name.startswith("."))
+    directories = [name for name in names if split_of(name) and (path / name / "wav.scp").exists()]
+    if directories:
+        return {split_of(name) or "": read_kaldi(path / name) for name in directories}
+    lists = [name for name in names if Path(name).suffix.lower() in MANIFESTS + TABLES and (path / name).is_file()]
+    named = [name for name in lists if split_of(Path(name).stem)]
+    if named:
+        found: dict[str, list[Utterance]] = {}
+        for name in named:
+            split = split_of(Path(name).stem) or ""
+            if split in found:
+                raise DataError(f"{path}: several lists of the {split} split ({', '.join(named)}); keep one of each")
+            found[split] = [one for rows in _list(path / name).values() for one in rows]
+        return found
+    if len(lists) > 1:
+        lists = [name for name in lists if Path(name).stem.lower() in ("manifest", "metadata")] or lists
+    if len(lists) > 1:
+        raise DataError(f"{path}: several lists ({', '.join(lists[:5])}); name the one that is meant")
+    return _list(path / lists[0]) if lists else read_label_folders(path)
+
+
+def _list(path: Path) -> dict[str, list[Utterance]]:
+    suffix = path.suffix.lower()
+    if suffix in TABLES:
+        return read_table(path)
+    if suffix in MANIFESTS:
+        return {"": read_manifest(path)}
+    raise DataError(f"{path}: {suffix or 'no suffix'} is no list of recordings; use {' '.join(MANIFESTS + TABLES)}")

@@ -1,0 +1,108 @@
+"""Tables of recordings: CSV and TSV files with a header line, one recording per row."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import io
+import os
+from pathlib import Path
+
+from speechgru.data.manifest import read_lines, read_seconds, resolve_audio
+from speechgru.data.splits import SPLITS, split_of
+from speechgru.data.utterance import Utterance
+from speechgru.errors import DataError
+
+COLUMNS = {
+    "audio": ("audio", "path", "audio_filepath", "file", "filename"),
+    "text": ("text", "sentence", "transcript", "transcription"),
+    "label": ("label", "class", "category"),
+    "speaker": ("speaker", "speaker_id", "client_id"),
+    "split": ("split", "set", "subset"),
+    "offset": ("offset", "start", "start_s"),
+    "duration": ("duration", "duration_s"),
+}
+
+
+def read_table(
+    path: str | os.PathLike[str], audio_folder: str | os.PathLike[str] | None = None
+) -> dict[str, list[Utterance]]:
+    """The utterances of a table by split, in order; under "" those of no split.
+
+    The header names the columns, in any order and case (:data:`COLUMNS` lists the names understood); others are
+    passed over. A .tsv file is separated by tabs and knows no quoting; any other by what its header uses (comma,
+    semicolon or tab), with the usual quotes. Empty cells mean unknown; a speaker "-" too.
+
+    Args:
+        path: the table.
+        audio_folder: what relative paths are relative to; None means the folder of the table.
+
+    Raises:
+        DataError: unreadable, without a column for the recording, without rows, or a bad row (the message says
+            ``file:line``).
+    """
+    path = Path(path)
+    folder = Path(audio_folder) if audio_folder is not None else path.parent
+    lines = read_lines(path)
+    if path.suffix.lower() == ".tsv":
+        rows = [(number, line.split("\t")) for number, line in enumerate(lines, 1) if line.strip()]
+    else:
+        rows = _comma_rows(path, lines)
+    if len(rows) < 2:
+        raise DataError(f"{path}: has no rows; it needs a header line and one line per recording")
+    places = _columns(path, rows[0][1])
+    found: dict[str, list[Utterance]] = {}
+    for number, cells in rows[1:]:
+        where = f"{path}:{number}"
+        if len(cells) != len(rows[0][1]):
+            raise DataError(
+                f"{where}: has {len(cells)} cells, the header {len(rows[0][1])}; quote or remove separators"
+            )
+        row = {key: cells[place].strip() for key, place in places.items()}
+        if not row["audio"]:
+            raise DataError(f"{where}: the recording's path is empty; fill it in or remove the line")
+        split = row.get("split", "")
+        named = split_of(split) if split else ""
+        if named is None:
+            raise DataError(f"{where}: split {split!r} is not known; write {', '.join(SPLITS)} or leave it empty")
+        found.setdefault(named, []).append(_utterance(row, folder, where))
+    return found
+
+
+def _comma_rows(path: Path, lines: list[str]) -> list[tuple[int, list[str]]]:
+    delimiter = max(",;\t", key=lines[0].count)
+    reader = csv.reader(io.StringIO("\n".join(lines)), delimiter=delimiter, strict=True)
+    try:
+        return [(reader.line_num, cells) for cells in reader if any(cells)]
+    except csv.Error as error:
+        raise DataError(f"{path}:{reader.line_num}: {error}; check the quotes") from None
+
+
+def _columns(path: Path, header: list[str]) -> dict[str, int]:
+    names = [name.strip().strip('"').lower() for name in header]
+    places = {}
+    for key, known in COLUMNS.items():
+        for name in known:
+            if name in names:
+                places[key] = names.index(name)
+                break
+    if "audio" not in places:
+        near = difflib.get_close_matches(" ".join(names[:1]), COLUMNS["audio"], n=1)
+        hint = f" (did you mean {near[0]!r}?)" if near else ""
+        raise DataError(
+            f"{path}:1: none of the columns {', '.join(names)} is the recording's path{hint}; name it 'audio'"
+        )
+    return places
+
+
+def _utterance(row: dict[str, str], folder: Path, where: str) -> Utterance:
+    speaker = row.get("speaker", "")
+    offset, duration = row.get("offset"), row.get("duration")
+    return Utterance(
+        audio=resolve_audio(row["audio"], folder),
+        text=row.get("text", ""),
+        label=row.get("label") or None,
+        speaker="" if speaker == "-" else speaker,
+        start_s=read_seconds(offset, "offset", where, positive=False) if offset else 0.0,
+        duration_s=read_seconds(duration, "duration", where, positive=True) if duration else None,
+    )
