@@ -50,8 +50,8 @@ class Framing:
     def count(self, samples: Count) -> Count:
         """Number of frames of utterances of so many samples (int or integer tensor)."""
         if isinstance(samples, Tensor):
-            frames = torch.div(samples + self.slack, self.hop, rounding_mode="floor").clamp(min=1)
-            return frames * (samples > 0)
+            frames = torch.div(samples + self.slack, self.hop, rounding_mode="floor")
+            return torch.minimum(frames.clamp_(min=1), samples)  # one at least, none of no samples
         return max(1, (samples + self.slack) // self.hop) if samples > 0 else 0
 
     def ready(self, samples: int) -> int:
@@ -78,7 +78,7 @@ class Framing:
         """The ``(stop - start - 1) * hop + window`` samples under frames ``start .. stop``, in pieces to concatenate.
 
         Args:
-            kept: the samples from ``origin`` on, as far as these frames need them.
+            kept: ``(..., samples)`` from ``origin`` on, as far as these frames need them.
             origin: index of the first kept sample.
             samples: length of the utterance.
             start: first frame.
@@ -88,30 +88,30 @@ class Framing:
         last = self.first + (stop - 1) * self.hop + self.window
         pieces = []
         if first < 0:
-            pieces.append(self._before(kept, origin, samples, -first)[: last - first])
+            pieces.append(self._before(kept, origin, samples, -first)[..., : last - first])
         if first < samples and last > 0:
-            pieces.append(kept[max(0, first) - origin : min(samples, last) - origin])
+            pieces.append(kept[..., max(0, first) - origin : min(samples, last) - origin])
         if last > samples:
-            pieces.append(self._after(kept, origin, samples, last - samples)[-(last - first) :])
+            pieces.append(self._after(kept, origin, samples, last - samples)[..., -(last - first) :])
         return pieces
 
     def _before(self, kept: Tensor, origin: int, samples: int, count: int) -> Tensor:
         if self.padding in (Padding.none, Padding.zeros):
-            return kept.new_zeros(count)
+            return kept.new_zeros(*kept.shape[:-1], count)
         begin = 1 if self.padding is Padding.reflect else 0
         if begin + count <= samples:
-            return kept[begin - origin : begin + count - origin].flip(0)
+            return kept[..., begin - origin : begin + count - origin].flip(-1)
         index = torch.arange(-count, 0, device=kept.device)
-        return kept[self.source(index, samples) - origin]
+        return kept[..., self.source(index, samples) - origin]
 
     def _after(self, kept: Tensor, origin: int, samples: int, count: int) -> Tensor:
         if self.padding in (Padding.none, Padding.zeros):
-            return kept.new_zeros(count)
+            return kept.new_zeros(*kept.shape[:-1], count)
         end = samples - (1 if self.padding is Padding.reflect else 0)
         if count <= end:
-            return kept[end - count - origin : end - origin].flip(0)
+            return kept[..., end - count - origin : end - origin].flip(-1)
         index = torch.arange(samples, samples + count, device=kept.device)
-        return kept[self.source(index, samples) - origin]
+        return kept[..., self.source(index, samples) - origin]
 
 
 def window_weights(shape: Window, size: int, periodic: bool) -> Tensor:

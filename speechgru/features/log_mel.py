@@ -29,8 +29,8 @@ from speechgru.registry import register
 if TYPE_CHECKING:
     from speechgru.features.stream import FeatureStream
 
-# Frames computed at once on a CPU: their windows and spectra stay in the cache (about 1 MB at 25 ms and 16 kHz).
-BLOCK_FRAMES = 256
+# Frames computed at once on a CPU: their windows and spectra stay in the cache (about 1.6 MB at 25 ms and 16 kHz).
+BLOCK_FRAMES = 512
 
 
 def _check(legal: bool, key: str, value: object, range_: str) -> None:
@@ -256,9 +256,11 @@ class LogMel(nn.Module):
         if lengths is None:
             lengths = torch.full((len(waveforms),), waveforms.shape[1], device=waveforms.device)
         # Powers span twelve decades: no half precision here, whatever the model around it is run in.
-        with torch.autocast(waveforms.device.type, enabled=False):
-            features, lengths = self.unnormalized(waveforms, lengths)
-            return self.normalize(features, lengths), lengths
+        if torch.is_autocast_enabled(waveforms.device.type):
+            with torch.autocast(waveforms.device.type, enabled=False):
+                return self.forward(waveforms, lengths)
+        features, frame_lengths = self.unnormalized(waveforms, lengths)
+        return self.normalize(features, frame_lengths), frame_lengths
 
     def fit(self, batches: Iterable[tuple[Tensor, Tensor]]) -> None:
         """Take the mean and standard deviation of every feature from training batches ``(waveforms, lengths)``.
@@ -309,14 +311,15 @@ class LogMel(nn.Module):
         time = self.framing.count(waveforms.shape[1])
         if waveforms.numel() == 0:
             return waveforms.new_zeros(len(waveforms), time, self.output_size), frame_lengths
-        compute = self._in_blocks if waveforms.device.type == "cpu" else self._all_at_once
-        features = compute(waveforms, lengths, time)
-        valid = valid_frames(time, frame_lengths)
+        on_cpu = waveforms.device.type == "cpu"
+        features = (self._in_blocks if on_cpu else self._all_at_once)(waveforms, lengths, time)
         if self.top_db < math.inf:
-            features = self._project(self._clip(features, valid))
+            features = self._project(self._clip(features, frame_lengths))
         if self.config.deltas:
             features = with_deltas(features, frame_lengths, self.config.deltas, self.config.delta_window)
-        return features.masked_fill(~valid, 0.0), frame_lengths
+        if on_cpu and int(frame_lengths.min()) == time:
+            return features, frame_lengths
+        return features.masked_fill(~valid_frames(time, frame_lengths), 0.0), frame_lengths
 
     def normalize(self, features: Tensor, lengths: Tensor) -> Tensor:
         """Features ``(batch, time, output_size)`` normalised over their own lengths, padded frames 0."""
@@ -348,25 +351,16 @@ class LogMel(nn.Module):
             )
         return (features - self.mean) / self.std
 
-    def static(self, stretches: list[list[Tensor]]) -> list[Tensor]:
-        """Static features of stretches of signals, each in pieces (:meth:`Framing.stretch`): ``(frames, static_size)``.
+    def static(self, pieces: list[Tensor]) -> Tensor:
+        """Static features ``(frames, static_size)`` under the samples that the pieces ``(..., samples)`` make together.
 
-        All stretches are laid end to end, so that few calls do much work; the frames across a seam are thrown away.
+        Before clipping and projection if ``top_db`` is finite: ``(frames, mels)``.
         """
-        hop, window, size = self.framing.hop, self.framing.window, self._fft_size
-        pieces: list[Tensor] = []
-        counts, slots = [], []
-        for stretch in stretches:
-            samples = sum(len(piece) for piece in stretch)
-            counts.append((samples - window) // hop + 1)
-            slots.append(-(-((counts[-1] - 1) * hop + size) // hop))
-            pieces += stretch
-            pieces.append(self._weights.new_zeros(slots[-1] * hop - samples))
-        rows = self._log_mel(torch.cat(pieces))
-        if self.top_db == math.inf:
-            rows = self._project(rows)
-        first = [0, *itertools.accumulate(slots)]
-        return [rows[begin : begin + count] for begin, count in zip(first, counts, strict=False)]
+        reach = self._fft_size - self.framing.window
+        if reach:
+            pieces = [*pieces, pieces[0].new_zeros(*pieces[0].shape[:-1], reach)]
+        rows = self._log_mel(torch.cat(pieces, dim=-1) if len(pieces) > 1 else pieces[0])
+        return rows if self.top_db < math.inf else self._project(rows)
 
     def _log_mel(self, signal: Tensor) -> Tensor:
         """Natural logarithm of the mel powers of every frame: ``(..., samples)`` -> ``(frames of all, mels)``.
@@ -400,36 +394,32 @@ class LogMel(nn.Module):
         """Natural logarithms ``(..., mels)`` -> ``(..., static_size)``: their unit; MFCC: the cosine transform."""
         return log_mel * self._log_unit if self._log_unit != 1 else log_mel
 
-    def _clip(self, log_mel: Tensor, valid: Tensor) -> Tensor:
+    def _clip(self, log_mel: Tensor, lengths: Tensor) -> Tensor:
         """``(batch, time, mels)`` raised to ``top_db`` below the loudest valid value of each utterance."""
-        loudest = log_mel.masked_fill(~valid, -math.inf).amax((1, 2), keepdim=True)
-        return torch.maximum(log_mel, loudest - self.top_db / self._log_unit)
+        audible = log_mel
+        if log_mel.device.type != "cpu" or int(lengths.min()) < log_mel.shape[1]:
+            audible = log_mel.masked_fill(~valid_frames(log_mel.shape[1], lengths), -math.inf)
+        return torch.maximum(log_mel, audible.flatten(1).amax(1)[:, None, None] - self.top_db / self._log_unit)
 
     def _in_blocks(self, waveforms: Tensor, lengths: Tensor, time: int) -> Tensor:
         """Static features ``(batch, time, static_size)`` of padded waveforms, a few hundred frames at once."""
         framing = self.framing
         width = self.static_size if self.top_db == math.inf else self.config.mels
         features = waveforms.new_zeros(len(waveforms), time, width)
-        block: list[list[Tensor]] = []
-        places: list[Tensor] = []
-        pending = 0
-        for utterance, (waveform, length) in enumerate(zip(waveforms.unbind(), lengths.tolist(), strict=True)):
-            assert 0 <= length <= len(waveform), f"length {length} of a waveform of {len(waveform)} samples"
+        begin = 0
+        for length, group in itertools.groupby(lengths.tolist()):
+            assert 0 <= length <= waveforms.shape[1], f"length {length} of {waveforms.shape[1]} samples"
+            end = begin + len(list(group))
             count = framing.count(length)
-            for start in range(0, count, BLOCK_FRAMES):
-                stop = min(count, start + BLOCK_FRAMES)
-                block.append(framing.stretch(waveform, 0, length, start, stop))
-                places.append(features[utterance, start:stop])
-                pending += stop - start
-                if pending >= BLOCK_FRAMES // 2:
-                    self._fill(places, block)
-                    block, places, pending = [], [], 0
-        self._fill(places, block)
+            together = max(1, BLOCK_FRAMES // max(1, count))  # short utterances of equal length share a block
+            for first in range(begin, end, together):
+                equal = waveforms[first : min(end, first + together), :length]
+                for start in range(0, count, BLOCK_FRAMES):
+                    stop = min(count, start + BLOCK_FRAMES)
+                    rows = self.static(framing.stretch(equal, 0, length, start, stop))
+                    features[first : first + len(equal), start:stop] = rows.unflatten(0, (len(equal), stop - start))
+            begin = end
         return features
-
-    def _fill(self, places: list[Tensor], block: list[list[Tensor]]) -> None:
-        for place, rows in zip(places, self.static(block) if block else [], strict=True):
-            place.copy_(rows)
 
     def _all_at_once(self, waveforms: Tensor, lengths: Tensor, time: int) -> Tensor:
         """The same in one go, for devices on which every operation has a price of its own."""

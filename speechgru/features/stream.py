@@ -90,7 +90,7 @@ class _Samples:
         if until <= self._frames:
             return self._kept.new_zeros(0, features.static_size)
         stretch = framing.stretch(self._kept, self._origin, samples, self._frames, until)
-        frames = features.static([stretch])[0]
+        frames = features.static(stretch)
         self._frames = until
         needed = min(framing.first + until * framing.hop, samples - 2 * framing.window - 2)
         if needed > self._origin:
