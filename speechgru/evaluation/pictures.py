@@ -18,8 +18,10 @@ import numpy as np
 
 from speechgru.evaluation.classification import ClassificationResult, ClassScore
 
-LIGHT = {"paper": "#ffffff", "ink": "#1f2328", "faint": "#d8dee4", "blue": "#1f5fa8", "orange": "#c4500a"}
-DARK = {"paper": "#161b22", "ink": "#e6edf3", "faint": "#3d444d", "blue": "#6cb2ff", "orange": "#ffa657"}
+LIGHT = {"paper": "#ffffff", "ink": "#1f2328", "faint": "#d8dee4"}
+LIGHT |= {"blue": "#1f5fa8", "orange": "#c4500a", "green": "#1a7f37"}
+DARK = {"paper": "#161b22", "ink": "#e6edf3", "faint": "#3d444d"}
+DARK |= {"blue": "#6cb2ff", "orange": "#ffa657", "green": "#56d364"}
 COUNTS_UP_TO = 20  # classes; beyond that the numbers in the cells are too small to read
 
 
@@ -130,8 +132,8 @@ def learning_curves(
         plots[0].set_title(_short(title, 70), fontsize=11, parse_math=False)
         for axes, (label, curves) in zip(plots, panels, strict=False):
             for name, (steps, values) in sorted(curves.items(), reverse=True):
-                train = name.startswith("train") or name == "learning_rate"
-                colour = colours["blue" if train else "orange"] if len(curves) <= 2 else None
+                part = "train" if name == "learning_rate" else name.partition("_")[0]
+                colour = colours[{"train": "blue", "valid": "orange"}.get(part, "green")]
                 points = "" if len(steps) > 60 else "o"
                 shown = _short(name.replace("_", " "))
                 if label.endswith("%") and np.isfinite(values).any():
@@ -146,7 +148,7 @@ def learning_curves(
             axes.grid(color=colours["faint"], linewidth=0.6)
             axes.spines[["top", "right"]].set_visible(False)
             if list(curves) != ["learning_rate"]:
-                axes.legend(frameon=False, fontsize=9)
+                axes.legend(frameon=False, fontsize=9, loc="lower right" if label.endswith("%") else "upper right")
         if not panels:
             plots[0].text(0.5, 0.5, "no numbers yet", ha="center", transform=plots[0].transAxes)
         plots[-1].set_xlabel("Training step")

@@ -1,0 +1,199 @@
+"""``card.md`` of a model folder: what the model is, learned from, is worth and must not be trusted with.
+
+Front matter in YAML with the keys of the Hugging Face Hub (``model-index`` and its neighbours), then Markdown for
+people. Source: huggingface.co/docs/hub/model-cards, "Evaluation results" (model-index format).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pathlib
+import re
+from typing import Any
+
+from speechgru.errors import ModelError
+from speechgru.evaluation.results import duration, markdown_cell
+
+FILE = "card.md"
+
+
+@dataclasses.dataclass
+class TrainingData:
+    """A corpus the model learned from: its name, licence, address, and anything to know (all but the name optional)."""
+
+    name: str
+    license: str = ""
+    url: str = ""
+    note: str = ""
+
+
+@dataclasses.dataclass
+class Card:
+    """What a card says.
+
+    Attributes:
+        name: the model's name.
+        summary: one or two sentences: what it does.
+        labels: the classes it knows.
+        results: records of evaluations (:func:`speechgru.evaluation.results.result_record`).
+        training_data: the corpora it learned from.
+        license: identifier of the weights' licence, as the Hub spells it (apache-2.0, cc-by-4.0).
+        language: codes such as en; empty where it is not about a language.
+        tags: words to find it by.
+        sample_rate: of the model, in Hz; other recordings are resampled.
+        parameters: how many.
+        limits: sentences about where it fails.
+        command: the command line that made it.
+        train_wall_clock_s: how long that took, in seconds.
+    """
+
+    name: str
+    summary: str
+    labels: list[str] = dataclasses.field(default_factory=list)
+    results: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    training_data: list[TrainingData] = dataclasses.field(default_factory=list)
+    license: str = "apache-2.0"
+    language: list[str] = dataclasses.field(default_factory=lambda: ["en"])
+    tags: list[str] = dataclasses.field(default_factory=lambda: ["audio", "speech", "gru", "keyword-spotting"])
+    sample_rate: int | None = None
+    parameters: int | None = None
+    limits: list[str] = dataclasses.field(default_factory=list)
+    command: str = ""
+    train_wall_clock_s: float | None = None
+
+
+def write_card(folder: str | os.PathLike[str], card: Card) -> pathlib.Path:
+    """Write ``card.md`` into a model folder (in one move) and return its path."""
+    import yaml
+
+    path = pathlib.Path(folder) / FILE
+    front = yaml.safe_dump(front_matter(card), sort_keys=False, allow_unicode=True, width=120)
+    fresh = path.with_suffix(".tmp")
+    fresh.write_text(f"---\n{front}---\n\n{_body(card)}", encoding="utf-8", newline="\n")
+    os.replace(fresh, path)
+    return path
+
+
+def read_card(folder: str | os.PathLike[str]) -> tuple[dict[str, Any], str]:
+    """The front matter and the Markdown below it of a model folder's ``card.md``.
+
+    Raises:
+        ModelError: the card is missing or its front matter cannot be read.
+    """
+    import yaml
+
+    path = pathlib.Path(folder) / FILE
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            text = file.read()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ModelError(f"{path}: no card can be read ({getattr(error, 'strerror', None) or error})") from None
+    found = re.match(r"---\r?\n(.*?\n)---\r?\n", text, re.DOTALL)
+    if not found:
+        raise ModelError(f"{path}: no front matter; it stands between two lines '---' at the very top")
+    try:
+        front = yaml.safe_load(found[1])
+    except yaml.YAMLError as error:
+        raise ModelError(f"{path}: the front matter is not YAML ({' '.join(str(error).split())})") from None
+    if not isinstance(front, dict):
+        raise ModelError(f"{path}: the front matter is not a list of keys and values")
+    return front, text[found.end() :].lstrip("\r\n")
+
+
+def front_matter(card: Card) -> dict[str, Any]:
+    """The keys the Hub reads, in its order; empty ones are left out."""
+    front: dict[str, Any] = {
+        "language": list(card.language),
+        "license": card.license,
+        "library_name": "speechgru",
+        "pipeline_tag": "audio-classification",
+        "tags": list(card.tags),
+        "model-index": [{"name": card.name, "results": [_hub_result(record) for record in card.results]}],
+    }
+    return {key: value for key, value in front.items() if value}
+
+
+def _hub_result(record: dict[str, Any]) -> dict[str, Any]:
+    metrics = [{"type": "accuracy", "value": record["accuracy"], "name": "Accuracy"}]
+    if record.get("macro_f1") is not None:
+        metrics.append({"type": "f1", "value": record["macro_f1"], "name": "F1, mean over classes"})
+    return {
+        "task": {"type": "audio-classification", "name": "Audio classification"},
+        "dataset": {"type": record["dataset"], "name": record["dataset"], "split": record["split"]},
+        "metrics": metrics,
+    }
+
+
+def _body(card: Card) -> str:
+    sections = [
+        f"# {markdown_cell(card.name)}\n\n{markdown_cell(card.summary)}",
+        _facts(card),
+        USAGE,
+        _training(card),
+        *(_result(record) for record in card.results),
+        "## Limits\n\n" + "\n".join(f"- {markdown_cell(limit)}" for limit in card.limits) if card.limits else "",
+    ]
+    return "\n\n".join(section for section in sections if section) + "\n"
+
+
+# The folder is named as the reader has it; a card goes with its folder.
+USAGE = """## Use
+
+```sh
+pip install speechgru
+speechgru classify -m path/to/this/folder clip.wav
+```
+
+```python
+import speechgru
+
+recognizer = speechgru.load("path/to/this/folder")
+print(recognizer.classify("clip.wav"))
+```"""
+
+
+def _facts(card: Card) -> str:
+    facts = []
+    if card.labels:
+        facts.append(f"{len(card.labels)} classes: {', '.join(map(markdown_cell, card.labels))}")
+    if card.parameters:
+        facts.append(f"{card.parameters:,} parameters")
+    if card.sample_rate:
+        facts.append(f"works at {card.sample_rate:,} Hz, mono; other recordings are converted")
+    facts.append(f"licence of the weights: {markdown_cell(card.license)}")
+    return "\n".join(f"- {fact}" for fact in facts)
+
+
+def _training(card: Card) -> str:
+    lines = ["## Training data", ""] if card.training_data else ["## Training", ""]
+    for data in card.training_data:
+        parts = [f"licence: {markdown_cell(data.license)}" if data.license else "licence not stated"]
+        parts += [markdown_cell(part) for part in (data.url, data.note) if part]
+        lines.append(f"- **{markdown_cell(data.name)}**, " + ", ".join(parts))
+    if card.command:
+        took = f" in {duration(card.train_wall_clock_s)}" if card.train_wall_clock_s is not None else ""
+        lines += ["", f"Made{took} by", "", _code(card.command)]
+    return "\n".join(lines).strip() if len(lines) > 2 else ""
+
+
+def _code(text: str) -> str:
+    """A fenced block whose fence is longer than any in the text."""
+    longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}sh\n{text.strip()}\n{fence}"
+
+
+def _result(record: dict[str, Any]) -> str:
+    head = f"## Results: {markdown_cell(record['dataset'])}, {markdown_cell(record['split'])}\n"
+    interval = "; 95 % interval {:.2f} to {:.2f} %".format(*(100 * end for end in record["interval"]))
+    failed = f"; failed files: {record['failed']:,}" if record.get("failed") else ""
+    lines = [head, f"Accuracy **{100 * record['accuracy']:.2f} %** of {record['n']:,} clips{interval}{failed}.", ""]
+    lines += ["| Class | Clips | Precision, % | Recall, % | F1, % |", "| --- | ---: | ---: | ---: | ---: |"]
+    keys = ("precision", "recall", "f1")
+    for label, score in record["per_class"].items():
+        shares = " | ".join("–" if score[key] is None else f"{100 * score[key]:.1f}" for key in keys)
+        lines.append(f"| {markdown_cell(label)} | {score['support']:,} | {shares} |")
+    if record.get("command"):
+        lines += ["", "Measured by", "", _code(record["command"])]
+    return "\n".join(lines)
