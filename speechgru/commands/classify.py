@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 from speechgru.audio import find_audio, read_audio
+from speechgru.commands.models import DEFAULT_MODEL, model_names, models_dir
 from speechgru.errors import AudioError, ConfigError, SpeechGRUError
 
 if TYPE_CHECKING:  # imported when they are needed: a mistyped option is answered without waiting for torch
@@ -116,28 +117,38 @@ def _find(arguments: list[str]) -> list[tuple[str, str]]:
 
 
 def _load(model: str | None, device: str, threads: int | None) -> Recognizer:
-    if model is not None and not Path(model).is_dir() and (os.sep in model or Path(model).exists()):
-        raise ConfigError(f"-m {model}: not a folder; give the model folder that a training run wrote")
+    folder = _model_folder(model)
+    if device != "auto" and device.split(":")[0] not in ("cpu", "cuda"):
+        raise ConfigError(f"--device {device}: auto, cpu or cuda")
     import torch
 
-    from speechgru.recognizer import Recognizer, shipped_model
+    from speechgru.recognizer import Recognizer
 
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    if device.split(":")[0] not in ("cpu", "cuda"):
-        raise ConfigError(f"--device {device}: auto, cpu or cuda")
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise ConfigError(f"--device {device}: torch sees no CUDA device here; use cpu or auto")
     if threads is not None:
         torch.set_num_threads(threads)
-    if model is not None and Path(model).is_dir():
-        folder = Path(model)
-    else:
-        folder = shipped_model() if model is None else shipped_model(model)
     recognizer = Recognizer.load(folder, device)
     if recognizer.task != "classification":
         raise ConfigError(f"-m {folder}: a model with a {recognizer.task} head does not classify")
     return recognizer
+
+
+def _model_folder(model: str | None) -> Path:
+    if model is not None and Path(model).is_dir():
+        return Path(model)
+    shipped = model_names()
+    if model is None:
+        if not shipped:
+            raise ConfigError("no model ships with this version; give the folder of a trained one with -m")
+        model = DEFAULT_MODEL
+    if model not in shipped:
+        raise ConfigError(
+            f"-m {model}: no such folder, and no shipped model of that name ({', '.join(shipped) or 'none'})"
+        )
+    return models_dir() / model
 
 
 def _records(recognizer: Recognizer, items: list[tuple[str, str]], top_k: int, batch_size: int) -> Iterator[Record]:

@@ -10,6 +10,9 @@ from typing import Any
 
 from speechgru.errors import ConfigError
 
+# Must agree with speechgru.recognizer.shipped_model.
+DEFAULT_MODEL = "commands"
+
 _EPILOG = """\
 examples:
   speechgru models                  name, labels, parameters, size and accuracy of each
@@ -54,16 +57,17 @@ def models_dir() -> Path:
     return Path(__file__).resolve().parent.parent / "models"
 
 
-def _names() -> list[str]:
+def model_names() -> list[str]:
+    """The names of the models that ship inside, sorted."""
     return sorted(path.parent.name for path in models_dir().glob("*/config.yaml"))
 
 
 def _folder(action: str, name: str | None) -> Path:
-    known = ", ".join(_names()) or "none ship with this version"
+    known = ", ".join(model_names()) or "none ship with this version"
     if name is None:
         raise ConfigError(f"models {action} needs a name ({known})")
-    if name not in _names():
-        near = difflib.get_close_matches(name, _names(), n=1)
+    if name not in model_names():
+        near = difflib.get_close_matches(name, model_names(), n=1)
         raise ConfigError(f"no model is called {name}{f'; did you mean {near[0]}?' if near else ''} (known: {known})")
     return models_dir() / name
 
@@ -73,7 +77,7 @@ def _list() -> None:
     from speechgru.recognizer import Recognizer
 
     rows = []
-    for name in _names():
+    for name in model_names():
         folder = models_dir() / name
         recognizer = Recognizer.load(folder)
         size = sum(path.stat().st_size for path in folder.iterdir() if path.is_file())

@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
         DataError: the corpus cannot be fetched or built.
     """
     import speechgru.data.corpora  # noqa: F401  the import registers the corpora
-    from speechgru.data.corpora import SPLITS
+    from speechgru.data.splits import SPLITS
     from speechgru.registry import entry, from_plain
 
     if arguments.corpus is None:

@@ -1,0 +1,560 @@
+"""The command line in process: exit codes, what goes to which stream, and that every output parses."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+import yaml
+
+from speechgru.cli import COMMANDS, main
+from speechgru.commands import classify, models, prepare, recipes
+from speechgru.encoders import GRUEncoderConfig
+from speechgru.features import LogMelConfig
+from speechgru.heads import ClassificationConfig
+from speechgru.recognizer import Recognizer, RecognizerConfig
+from speechgru.tokens import Tokens
+
+LABELS = ["yes", "no, thanks", "ünknown"]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny classifier with random weights."""
+    folder = tmp_path_factory.mktemp("model")
+    torch.manual_seed(0)
+    config = RecognizerConfig(
+        LogMelConfig(mels=20), GRUEncoderConfig(hidden_size=8, num_layers=1), ClassificationConfig(attention_heads=1)
+    )
+    recognizer = Recognizer(config, Tokens(LABELS))
+    with torch.no_grad():  # otherwise every answer is near 1/3 and a mixed-up order would hardly show
+        recognizer.head.output.weight.mul_(30)
+    recognizer.save(folder)
+    return folder
+
+
+def write_noise(path: Path, duration_s: float = 0.5, seed: int = 0) -> Path:
+    """A recording of faint noise at 16 kHz with a slope of its own."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    noise = np.random.default_rng(seed).standard_normal(round(16000 * duration_s))
+    shaped = np.convolve(noise, np.ones(1 + seed), mode="same")
+    soundfile.write(path, 0.05 * shaped / max(1e-9, shaped.std()), 16000)
+    return path
+
+
+def lines(text: str) -> list[str]:
+    return text.splitlines()
+
+
+# The command itself
+
+
+def test_help_needs_no_torch() -> None:
+    """Oracle: sys.modules of a fresh interpreter."""
+    code = (
+        "import sys; from speechgru.cli import main; code = main(['--help']); "
+        "heavy = {'torch', 'librosa', 'hydra', 'numpy', 'matplotlib'} & set(sys.modules); sys.exit(code or bool(heavy))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert all(name in done.stdout for name in COMMANDS)
+
+
+@pytest.mark.parametrize("name", ["classify", "prepare", "recipes", "models", "bench"])
+def test_each_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main([name, "--help"])
+    assert stopped.value.code == 0
+    assert "usage: speechgru " + name in capsys.readouterr().out
+
+
+def test_mistyped_command_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["clasify"]) == 2
+    captured = capsys.readouterr()
+    assert "did you mean classify?" in captured.err
+    assert len(lines(captured.err)) == 1
+    assert not captured.out
+
+
+# classify
+
+
+def test_text_is_tab_separated_in_the_order_of_the_arguments(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Oracle: Recognizer.classify of each alone. Lengths rise and fall, so batches are not computed in order."""
+    paths = [write_noise(tmp_path / f"{i}.wav", s, i) for i, s in enumerate([1.3, 0.2, 2.5, 0.21, 0.9])]
+    assert main(["classify", *map(str, paths), "-m", str(model), "--batch_size", "3"]) == 0
+    captured = capsys.readouterr()
+    rows = [line.split("\t") for line in lines(captured.out)]
+    assert [row[0] for row in rows] == [str(path) for path in paths]
+    recognizer = Recognizer.load(model)
+    for row, path in zip(rows, paths, strict=True):
+        alone = recognizer.classify(str(path))
+        assert row[1] == alone.label
+        assert float(row[2]) == pytest.approx(alone.confidence, abs=1e-4)
+    assert not captured.err
+
+
+def test_one_bad_file_stops_nothing(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    good = write_noise(tmp_path / "good.wav")
+    bad = tmp_path / "bad.wav"
+    bad.write_text("not audio")
+    (tmp_path / "zero.wav").write_bytes(b"")
+    names = [str(bad), str(good), str(tmp_path / "missing.wav"), str(good), str(tmp_path / "zero.wav")]
+    assert main(["classify", *names, "-m", str(model)]) == 1
+    captured = capsys.readouterr()
+    assert [line.split("\t")[0] for line in lines(captured.out)] == [str(good), str(good)]
+    failures = [line for line in lines(captured.err) if "\terror: " in line]
+    assert [line.split("\t")[0] for line in failures] == [names[0], names[2], names[4]]
+    assert all(line.count(line.split("\t")[0]) == 1 for line in failures), "the name is there once"
+    assert lines(captured.err)[-1] == "speechgru classify: 3 of 5 failed"
+
+
+@pytest.mark.parametrize("output_format", ["json", "jsonl"])
+def test_json(output_format: str, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    good = write_noise(tmp_path / "ü b" / 'new\nline, "quoted".wav', 0.7)
+    (tmp_path / "ü b" / "z.wav").write_text("not audio")
+    assert main(["classify", str(tmp_path), "-m", str(model), "-f", output_format, "-k", "9"]) == 1
+    out = capsys.readouterr().out
+    records = json.loads(out) if output_format == "json" else [json.loads(line) for line in lines(out)]
+    assert [record["audio"] for record in records] == [str(good), str(tmp_path / "ü b" / "z.wav")]
+    assert set(records[0]) == {"audio", "label", "confidence", "scores", "duration_s"}
+    assert set(records[1]) == {"audio", "error"}
+    scores = records[0]["scores"]
+    assert set(scores) == set(LABELS)
+    assert sum(scores.values()) == pytest.approx(1, abs=1e-5)
+    assert list(scores.values()) == sorted(scores.values(), reverse=True)
+    assert records[0]["label"] == next(iter(scores))
+    assert records[0]["confidence"] == scores[records[0]["label"]]
+    assert records[0]["duration_s"] == pytest.approx(0.7)
+
+
+def test_csv(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    good = write_noise(tmp_path / 'new\nline, "quoted".wav')
+    carriage = write_noise(tmp_path / "return\r.wav")
+    (tmp_path / "z.wav").write_text("not audio")
+    assert main(["classify", str(tmp_path), "-m", str(model), "-f", "csv", "-k", "2"]) == 1
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out, newline="")))
+    header = ["audio", "label", "confidence", "label_2", "confidence_2", "duration_s", "error"]
+    assert list(rows[0]) == header
+    assert [row["audio"] for row in rows] == [str(good), str(carriage), str(tmp_path / "z.wav")]
+    assert [bool(row["error"]) for row in rows] == [False, False, True]
+    assert {row["label"] for row in rows[:2]} <= set(LABELS)
+    assert float(rows[0]["confidence"]) >= float(rows[0]["confidence_2"])
+    assert rows[2]["label"] == rows[2]["confidence"] == rows[2]["duration_s"] == ""
+
+
+def test_text_keeps_a_record_on_its_line(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_noise(tmp_path / "tab\tnew\nline.wav")
+    assert main(["classify", str(tmp_path), "-m", str(model)]) == 0
+    (line,) = lines(capsys.readouterr().out)
+    assert line.split("\t")[0] == str(tmp_path / "tab\\tnew\\nline.wav")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has names that are not text")
+@pytest.mark.parametrize("output_format", classify.FORMATS)
+def test_names_that_are_not_utf8(output_format: str, model: Path, tmp_path: Path) -> None:
+    """Oracle: the bytes of the name come back from the file that is written (JSON: through Python's own escapes)."""
+    name = os.fsencode(tmp_path) + b"/\xff.wav"
+    write_noise(tmp_path / "a.wav").rename(os.fsdecode(name))
+    assert main(["classify", str(tmp_path), "-m", str(model), "-f", output_format, "-o", str(tmp_path / "out")]) == 0
+    content = (tmp_path / "out" / f"classify.{output_format}").read_bytes()
+    if output_format in ("txt", "csv"):
+        assert name in content
+    else:
+        record = json.loads(content)
+        record = record[0] if isinstance(record, list) else record
+        assert os.fsencode(record["audio"]) == name
+
+
+def test_standard_input(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_noise(tmp_path / "a.wav", seed=3)
+    stdin = types.SimpleNamespace(buffer=io.BytesIO(path.read_bytes()))
+    monkeypatch.setattr(sys, "stdin", stdin)
+    assert main(["classify", "-", str(path), "-m", str(model)]) == 0
+    first, second = (line.split("\t") for line in lines(capsys.readouterr().out))
+    assert first[0] == "-"
+    assert first[1:] == second[1:]
+
+
+def test_output_folder(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write_noise(tmp_path / "a.wav")
+    target = tmp_path / "deep" / "er"
+    for _ in range(2):  # a second run replaces the first
+        assert main(["classify", str(path), "-m", str(model), "-f", "json", "-o", str(target)]) == 0
+        assert capsys.readouterr().out == f"{target / 'classify.json'}\n"
+        assert len(json.loads((target / "classify.json").read_text())) == 1
+    assert main(["classify", str(path), "-m", str(model), "-o", str(path)]) == 2
+    assert "cannot be written" in capsys.readouterr().err
+
+
+def test_nothing_to_classify_is_a_usage_error(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    for argument in (str(empty), str(tmp_path / "*.wav")):
+        assert main(["classify", argument, "-m", str(model)]) == 2
+        captured = capsys.readouterr()
+        assert len(lines(captured.err)) == 1
+        assert argument in captured.err
+        assert not captured.out
+
+
+def test_an_empty_folder_beside_others_fails_alone(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    path = write_noise(tmp_path / "a.wav")
+    assert main(["classify", str(empty), str(path), "-m", str(model), "-f", "json"]) == 1
+    first, second = json.loads(capsys.readouterr().out)
+    assert first["audio"] == str(empty)
+    assert "error" in first
+    assert second["audio"] == str(path)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["-k", "0"], "--top_k 0: at least 1"),
+        (["--batch_size", "0"], "--batch_size 0: at least 1"),
+        (["--threads", "-1"], "--threads -1: at least 1"),
+        (["--device", "gpu"], "--device gpu: auto, cpu or cuda"),
+        (["-m", "no/such/folder"], "-m no/such/folder: no such folder"),
+    ],
+)
+def test_bad_options(
+    options: list[str], message: str, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_noise(tmp_path / "a.wav")
+    assert main(["classify", str(path), "-m", str(model), *options]) == 2
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert len(lines(captured.err)) == 1
+
+
+def test_a_folder_without_a_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write_noise(tmp_path / "a.wav")
+    assert main(["classify", str(path), "-m", str(tmp_path)]) == 1
+    assert "config.yaml" in capsys.readouterr().err
+
+
+def test_at_most_a_batch_is_read_ahead(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Oracle: a count of the waveforms read before each record comes out."""
+    read = []
+    path = str(write_noise(tmp_path / "a.wav"))
+    original = classify.read_audio
+    monkeypatch.setattr(classify, "read_audio", lambda *arguments: read.append(arguments) or original(*arguments))
+    recognizer = Recognizer.load(model)
+    for count, _ in enumerate(classify._records(recognizer, [(path, "")] * 20, 1, 4)):
+        assert len(read) <= 4 * (count // 4 + 1)
+    assert len(read) == 20
+
+
+def test_long_recordings_end_a_batch(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Oracle: the seconds in the largest call of the model, with the limit set to two."""
+    monkeypatch.setattr(classify, "_BATCH_S", 2.0)
+    path = str(write_noise(tmp_path / "a.wav", 0.9))
+    recognizer = Recognizer.load(model)
+    sizes = []
+    original = recognizer.classify_waveforms
+    monkeypatch.setattr(recognizer, "classify_waveforms", lambda w, k: sizes.append(len(w)) or original(w, k))
+    assert len(list(classify._records(recognizer, [(path, "")] * 5, 1, 32))) == 5
+    assert sizes == [2, 2, 1]
+
+
+def test_a_clip_the_model_cannot_take_fails_alone(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Oracle: a model that refuses whatever batch holds the clip of 0.6 s."""
+    paths = [str(write_noise(tmp_path / f"{i}.wav", s, i)) for i, s in enumerate([0.5, 0.6, 0.55])]
+    recognizer = Recognizer.load(model)
+    original = recognizer.classify_waveforms
+
+    def refuse(waveforms: list[torch.Tensor], top_k: int) -> list:
+        if any(len(waveform) == 9600 for waveform in waveforms):
+            raise RuntimeError("out of memory")
+        return original(waveforms, top_k)
+
+    monkeypatch.setattr(recognizer, "classify_waveforms", refuse)
+    records = list(classify._records(recognizer, [(path, "") for path in paths], 1, 32))
+    assert [record.error for record in records] == ["", "out of memory", ""]
+
+
+def test_closed_pipe_is_no_error(model: Path, tmp_path: Path) -> None:
+    """``speechgru classify ... | head -1``: exit 0 and silence."""
+    path = write_noise(tmp_path / "a.wav", 0.1)
+    words = [
+        sys.executable,
+        "-m",
+        "speechgru.cli",
+        "classify",
+        *[str(path)] * 50,
+        "-m",
+        str(model),
+        "--batch_size",
+        "1",
+    ]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 0
+
+
+# prepare
+
+
+def test_prepare_lists_what_can_be_prepared(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["prepare"]) == 0
+    out = capsys.readouterr().out
+    assert "\n  licence: CC BY-SA 4.0" in out
+    assert "2.43 GB" in out
+    assert "manifest" not in out
+
+
+def test_prepare_finds_what_is_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A complete FSDD: 6 speakers, 10 digits, 50 takes. Official split: takes 0-4 test, 5-9 valid."""
+    for digit in range(10):
+        for speaker in "abcdef":
+            for take in range(50):
+                path = tmp_path / "recordings" / f"{digit}_{speaker}_{take}.wav"
+                path.parent.mkdir(exist_ok=True)
+                path.touch()
+    for settings in ([f"root={tmp_path}"], [f"data.root={tmp_path}", "valid_takes=5"]):
+        assert main(["prepare", "fsdd", *settings]) == 0
+        captured = capsys.readouterr()
+        assert lines(captured.out) == [str(tmp_path), "train 2400", "valid 300", "test 300"]
+        assert "was there already" in captured.err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["fsd"], "did you mean 'fsdd'?"),
+        (["fsdd", "rot=x"], "did you mean 'root'?"),
+        (["fsdd", "root"], "root: a setting is written key=value"),
+        (["fsdd", "valid_takes=five"], "valid_takes=five: a whole number"),
+        (["fsdd", "valid_takes=true"], "valid_takes=true: a whole number"),
+        (["fsdd", "valid_takes=99"], "valid_takes=99: from 1 to 40"),
+        (["fsdd", "valid_takes=[1"], "valid_takes=[1: not a value"),
+        (["speech_commands", "words=yes"], "words=yes: a list"),
+        (["speech_commands", "unknown=yes"], "unknown=yes: true or false"),
+        (["folder"], "nothing to prepare"),
+    ],
+)
+def test_prepare_refuses(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["prepare", *words]) == 2
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert len(lines(captured.err)) == 1
+
+
+def test_settings_of_a_corpus_are_typed() -> None:
+    """yes, no, on and off are words; YAML 1.1 reads them as truths."""
+    from speechgru.data.corpora.speech_commands import SpeechCommandsConfig
+
+    words = ["words=[yes,no,on,off]", "root=2024", "unknown=true", "unknown_percent=20"]
+    assert prepare._settings(words, SpeechCommandsConfig) == {
+        "words": ["yes", "no", "on", "off"],
+        "root": "2024",
+        "unknown": True,
+        "unknown_percent": 20,
+    }
+
+
+# models
+
+CARD = """---
+license: apache-2.0
+model-index:
+- name: tiny
+  results:
+  - task: {type: audio-classification}
+    dataset: {name: noise, type: noise}
+    metrics:
+    - {type: loss, value: 3.0}
+    - {type: accuracy, value: 0.9625}
+---
+# A tiny model
+"""
+
+
+@pytest.fixture
+def shipped(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of shipped models that holds one, called commands."""
+    folder = tmp_path / "models" / "commands"
+    Recognizer.load(model).save(folder)
+    (folder / "card.md").write_text(CARD)
+    for module in (models, classify):
+        monkeypatch.setattr(module, "models_dir", lambda: folder.parent)
+    return folder
+
+
+def test_models(shipped: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Oracle: the parameter count by PyTorch, the accuracy in the card."""
+    assert main(["models"]) == 0
+    header, line = lines(capsys.readouterr().out)
+    assert header.split()[0] == "model"
+    count = sum(parameter.numel() for parameter in Recognizer.load(shipped).parameters())
+    assert line.split()[:3] == ["commands", "3", f"{count:,}"]
+    assert line.endswith("96.2 %")
+    assert main(["models", "show", "commands"]) == 0
+    assert capsys.readouterr().out == CARD
+    assert main(["models", "path", "commands"]) == 0
+    assert capsys.readouterr().out == f"{shipped}\n"
+    assert main(["models", "show", "comands"]) == 2
+    assert "did you mean commands?" in capsys.readouterr().err
+    assert main(["models", "show"]) == 2
+
+
+def test_classify_without_a_model_uses_the_shipped_one(
+    shipped: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_noise(tmp_path / "a.wav")
+    outputs = []
+    for options in ([], ["-m", "commands"], ["-m", str(shipped)]):
+        assert main(["classify", str(path), *options]) == 0
+        outputs.append(capsys.readouterr().out)
+    assert outputs[0] == outputs[1] == outputs[2] != ""
+
+
+@pytest.mark.parametrize("card", ["", "---\n- 1\n---\n", "---\na: [\n---\n", "---\nmodel-index: {}\n---\n"])
+def test_accuracy_of_a_card_without_one(card: str, tmp_path: Path) -> None:
+    (tmp_path / "card.md").write_text(card)
+    assert models.accuracy_of(tmp_path / "card.md") is None
+
+
+# recipes
+
+
+@pytest.fixture
+def one_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A conf and a recipes folder that hold a recipe ``tones`` and one without a folder, ``tones_12``."""
+    (tmp_path / "conf" / "recipe").mkdir(parents=True)
+    (tmp_path / "recipes" / "tones").mkdir(parents=True)
+    text = "# @package _global_\n# Two tones.\n#   speechgru train recipe=tones\nname: tones\ndefaults: []\n"
+    (tmp_path / "conf" / "recipe" / "tones.yaml").write_text(text)
+    (tmp_path / "conf" / "recipe" / "tones_12.yaml").write_text("# Twelve tones.\nname: tones_12\n")
+    (tmp_path / "recipes" / "tones" / "README.md").write_text("# How it was done\n")
+    (tmp_path / "recipes" / "tones" / "results.json").write_text("{}")
+    script = "speechgru train recipe=tones\nspeechgru evaluate model=runs/tones/model\n# not recipe=tones_12\n"
+    (tmp_path / "recipes" / "tones" / "run.sh").write_text(script)
+    monkeypatch.setattr(recipes, "conf_dir", lambda: tmp_path / "conf")
+    monkeypatch.setattr(recipes, "recipes_dir", lambda: tmp_path / "recipes")
+    return tmp_path
+
+
+def test_recipes_list_and_show(one_recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["recipes"]) == 0
+    rows = [line.split(maxsplit=1) for line in lines(capsys.readouterr().out)[1:]]
+    assert [row[0] for row in rows] == ["tones", "tones_12"]
+    assert rows[0][1].split(maxsplit=1) == ["yes", "Two tones."]
+    assert "not yet" in rows[1][1]
+    assert main(["recipes", "show", "tones"]) == 0
+    out = capsys.readouterr().out
+    assert "name: tones" in out
+    assert "# How it was done" in out
+    assert main(["recipes", "show", "tons"]) == 2
+    assert "did you mean tones?" in capsys.readouterr().err
+
+
+def test_recipes_copy(
+    one_recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["recipes", "copy", "tones"]) == 0
+    assert capsys.readouterr().out == "speechgru train --config-dir my_tones recipe=my_tones\n"
+    copied = tmp_path / "my_tones"
+    settings = (copied / "recipe" / "my_tones.yaml").read_text()
+    assert settings.startswith("# @package _global_\n")
+    assert yaml.safe_load(settings)["name"] == "my_tones"
+    assert "train --config-dir my_tones recipe=my_tones\n" in settings
+    script = (copied / "run.sh").read_text()
+    assert "train --config-dir my_tones recipe=my_tones\n" in script
+    assert "model=runs/my_tones/model" in script
+    assert "recipe=tones_12" in script
+    assert not (copied / "results.json").exists(), "the results are those of the recipe that ships"
+    assert main(["recipes", "copy", "tones"]) == 2
+    assert "is there already" in capsys.readouterr().err
+    assert main(["recipes", "copy", "tones", "tones_12"]) == 2
+    assert "ships inside" in capsys.readouterr().err
+    assert main(["recipes", "copy", "tones", "a b"]) == 2
+
+
+# bench
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # librosa imports what Python 3.13 drops
+def test_bench_table_and_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Oracle: the installed version of the peer, and peer / ours by hand."""
+    import importlib.metadata
+
+    file = tmp_path / "bench.json"
+    assert main(["bench", "load", "--repeats", "2", "--json", str(file)]) == 0
+    rows = json.loads(file.read_text())["rows"]
+    assert {row["bench"] for row in rows} == {"load"}
+    for row in rows:
+        assert row["ratio"] == pytest.approx(row["peer_ms"] / row["ours_ms"])
+        assert row["peer_version"] == importlib.metadata.version("librosa")
+    table = lines(capsys.readouterr().out)
+    assert len(table) == 1 + len(rows)
+    assert all(line.endswith("x") for line in table[1:])
+    assert main(["bench", "encoders"]) == 2
+    assert "known: features" in capsys.readouterr().err
+    assert main(["bench", "--json", str(tmp_path / "no" / "file")]) == 2
+
+
+def test_bench_encoder_compares_equals(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Oracle: torch.nn.GRU inside the bench, which must refuse an encoder that computes something else."""
+    from speechgru.bench import encoder as bench
+    from speechgru.encoders import GRUEncoder
+    from speechgru.errors import SpeechGRUError
+
+    monkeypatch.setattr(bench, "HIDDEN_SIZE", 4)
+    rows = bench.bench_encoder(repeats=1, quick=True)
+    assert [row["peer"] for row in rows] == [bench.PACKED, bench.PLAIN, bench.PLAIN]
+    original = GRUEncoder.from_torch
+
+    def spoiled(module: torch.nn.GRU) -> GRUEncoder:
+        encoder = original(module)
+        encoder.layers[0].forward_cell.weight_hh.data.neg_()
+        return encoder
+
+    monkeypatch.setattr(bench.GRUEncoder, "from_torch", spoiled)
+    with pytest.raises(SpeechGRUError, match="differs from torch"):
+        bench.bench_encoder(repeats=1, quick=True)
+
+
+def test_interleaved_timing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Oracle: a clock of our own; candidates take 2 and 5 ms, one round in three is slow, warm-up is slower."""
+    from speechgru.bench import timing
+
+    clock = types.SimpleNamespace(now=0.0, calls=0)
+    monkeypatch.setattr(timing.time, "perf_counter", lambda: clock.now)
+
+    def lasting(duration_ms: float):
+        def call() -> None:
+            clock.calls += 1
+            slow = 100 if clock.calls <= 4 or clock.calls > 8 else 1
+            clock.now += slow * duration_ms / 1000
+
+        return call
+
+    taken = timing.interleaved_ms({"a": lasting(2), "b": lasting(5)}, repeats=3, warmup=2)
+    assert clock.calls == 2 * 5
+    assert taken == pytest.approx({"a": 2, "b": 5})
