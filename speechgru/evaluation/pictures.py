@@ -51,14 +51,14 @@ def confusion_picture(
         # The square root lets a few per cent of confusions be seen beside a diagonal near 100 %.
         image = axes.imshow(share, cmap=ramp, norm=PowerNorm(0.5, 0, 1), aspect="equal")
         rotation = 0 if letters * 0.085 < cell_in * 0.95 else 90
-        axes.set_xticks(range(classes), names, rotation=rotation, parse_math=False)
-        axes.set_yticks(range(classes), names, parse_math=False)
+        axes.set_xticks(range(classes), names, rotation=rotation)
+        axes.set_yticks(range(classes), names)
         axes.set_xticks(np.arange(classes + 1) - 0.5, minor=True)
         axes.set_yticks(np.arange(classes + 1) - 0.5, minor=True)
         axes.grid(which="minor", color=colours["faint"], linewidth=0.6)
         axes.tick_params(which="both", length=0)
         axes.set(xlabel="Predicted", ylabel="True")
-        axes.set_title(f"{_short(title, 70)}\n{_accuracy(result)}", parse_math=False, fontsize=11)
+        axes.set_title(f"{_short(title, 70)}\n{_accuracy(result)}", fontsize=11)
         if classes <= COUNTS_UP_TO:
             for row, column in np.argwhere(counts):
                 ink = colours["paper"] if share[row, column] > 0.3 else colours["ink"]
@@ -97,11 +97,11 @@ def recall_picture(
         for place, score in enumerate(scores):
             beside = f"{100 * _recall(score):.1f} %  ({score.correct}/{score.support})"
             axes.text(1.015, place, beside, va="center", fontsize=8.5, transform=axes.get_yaxis_transform())
-        axes.set_yticks(places, [_short(score.label) for score in scores], parse_math=False)
+        axes.set_yticks(places, [_short(score.label) for score in scores])
         axes.set_ylim(len(scores) - 0.4, -0.6)
         axes.tick_params(axis="y", length=0)
         axes.set_xlabel("Recall with 95 % interval, %; dashed line: accuracy over all clips")
-        axes.set_title(_short(title, 70), parse_math=False, fontsize=11)
+        axes.set_title(_short(title, 70), fontsize=11)
         axes.spines[["top", "right", "left"]].set_visible(False)
         return _png(figure, path)
 
@@ -122,14 +122,14 @@ def learning_curves(
     A panel without numbers is left out; rows whose value is null (not finite) leave a gap.
     """
     from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
+    from matplotlib.ticker import MaxNLocator, NullFormatter
 
     colours = DARK if dark else LIGHT
     panels = [panel for panel in _panels(rows) if panel[1]]
     with _style(colours):
         figure = Figure(figsize=(7.6, 0.7 + 2.1 * max(len(panels), 1)), layout="constrained")
         plots = figure.subplots(max(len(panels), 1), 1, sharex=True, squeeze=False)[:, 0]
-        plots[0].set_title(_short(title, 70), fontsize=11, parse_math=False)
+        plots[0].set_title(_short(title, 70), fontsize=11)
         for axes, (label, curves) in zip(plots, panels, strict=False):
             for name, (steps, values) in sorted(curves.items(), reverse=True):
                 part = "train" if name == "learning_rate" else name.partition("_")[0]
@@ -144,6 +144,7 @@ def learning_curves(
             if label == "Loss" and finite and min(finite) > 0 and max(finite) > 20 * min(finite):
                 axes.set_yscale("log")
                 axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+                axes.yaxis.set_minor_formatter(NullFormatter())
             axes.set_ylabel(label)
             axes.grid(color=colours["faint"], linewidth=0.6)
             axes.spines[["top", "right"]].set_visible(False)
@@ -208,6 +209,8 @@ def _style(colours: dict[str, str]) -> Iterator[None]:
         "figure.facecolor": colours["paper"],
         "font.family": "DejaVu Sans",
         "font.size": 9.5,
+        # A label may hold dollar signs; they are no mathematics.
+        "text.parse_math": False,
     }
     with matplotlib.rc_context(settings), warnings.catch_warnings():
         # A script the font lacks is drawn as boxes; that is no reason to stop.
