@@ -16,7 +16,7 @@ import speechgru.encoders
 import speechgru.features
 import speechgru.heads  # noqa: F401  the import registers the components a model folder can name
 from speechgru.audio import read_audio
-from speechgru.errors import ConfigError, ModelError
+from speechgru.errors import ConfigError, DataError, ModelError
 from speechgru.features.fingerprint import fingerprint, fingerprint_difference
 from speechgru.registry import build, component, from_plain, name_of, to_plain
 from speechgru.tokens import Tokens
@@ -150,7 +150,7 @@ class Recognizer(nn.Module):
         return sum(parameter.numel() for parameter in self.parameters() if parameter.requires_grad)
 
     def save(self, folder: str | os.PathLike[str]) -> None:
-        """Writes the model folder: config.yaml, model.safetensors, tokens.txt, fingerprint.json (card.md is ``card.py``'s).
+        """Writes the model folder: config.yaml, model.safetensors, tokens.txt, fingerprint.json (``card.py``: card.md).
 
         Each file is complete or not there: it is written beside its place and renamed.
         """
@@ -163,7 +163,8 @@ class Recognizer(nn.Module):
         plain = {"format": FORMAT, "task": self.task, **to_plain(self.config)}
         write_atomically(folder / "model.safetensors", save(tensors))
         write_atomically(folder / "config.yaml", yaml.safe_dump(plain, sort_keys=False, allow_unicode=True).encode())
-        self.tokens.save(folder / "tokens.txt")
+        self.tokens.save(folder / "tokens.txt.tmp")
+        os.replace(folder / "tokens.txt.tmp", folder / "tokens.txt")
         write_atomically(folder / "fingerprint.json", json.dumps({"features": fingerprint(self.features)}).encode())
 
     @classmethod
@@ -177,18 +178,28 @@ class Recognizer(nn.Module):
         Raises:
             ModelError: a file is missing or damaged, or features computed here differ from those of training.
         """
+        from safetensors import SafetensorError
         from safetensors.torch import load
 
         folder = Path(folder)
         config = _read_config(folder)
-        tokens = Tokens.load(_file(folder, "tokens.txt"))
-        model = cls(config, tokens)
         try:
-            tensors = load(_file(folder, "model.safetensors").read_bytes())
+            tokens = Tokens.load(_file(folder, "tokens.txt"))
+        except DataError as error:
+            raise ModelError(str(error)) from error
+        try:
+            model = cls(config, tokens)
+        except (ConfigError, TypeError, RuntimeError) as error:
+            raise ModelError(f"{folder / 'config.yaml'} describes no model: {_one_line(error)}") from error
+        path = _file(folder, "model.safetensors")
+        try:
+            tensors = load(path.read_bytes())
+        except SafetensorError as error:
+            raise ModelError(f"{path} is damaged: {_one_line(error)}; copy it again") from error
+        try:
             model.load_state_dict(tensors)
-        except Exception as error:
-            reason = " ".join(str(error).split())
-            raise ModelError(f"{folder / 'model.safetensors'} does not fit config.yaml: {reason}") from error
+        except RuntimeError as error:
+            raise ModelError(f"{path} does not fit config.yaml and tokens.txt: {_one_line(error)}") from error
         model.eval()
         _check_fingerprint(model, folder)
         return model.to(device)
@@ -233,6 +244,9 @@ def _read_config(folder: Path) -> RecognizerConfig:
     path = _file(folder, "config.yaml")
     try:
         plain = yaml.safe_load(path.read_text(encoding="utf-8"))
+        for key in ("format", "features", "encoder", "head"):
+            if not isinstance(plain, dict) or key not in plain:
+                raise ModelError(f"{path} has no key {key}, so it is not the config.yaml of a model folder")
         if plain["format"] > FORMAT:
             raise ModelError(
                 f"{path} has format {plain['format']}, newer than this speechgru reads ({FORMAT}); update speechgru"
@@ -240,7 +254,11 @@ def _read_config(folder: Path) -> RecognizerConfig:
         parts = {family: from_plain(plain[family], family) for family in ("features", "encoder", "head")}
         return RecognizerConfig(**parts, data=plain.get("data") or {})
     except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, AttributeError, ConfigError) as error:
-        raise ModelError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
+        raise ModelError(f"{path} cannot be read: {_one_line(error)}") from error
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 def _check_fingerprint(model: Recognizer, folder: Path) -> None:

@@ -5,10 +5,10 @@ A component is registered where it is defined::
     @register("cell", "mgu", MGUConfig)
     class MGU(Cell): ...
 
-From then on ``cell=mgu`` works on the command line (``config.py`` hands every entry to Hydra), a model folder can name it,
-and an unknown name lists the known ones. Packages outside this one do the same and announce their module under the entry
-point group ``speechgru.components``. Configs are dataclasses of plain values; a field that holds another component says
-of which family with :func:`component`.
+From then on ``cell=mgu`` works on the command line (``config.py`` hands every entry to Hydra), a model folder can name
+it, and an unknown name lists the known ones. Packages outside this one do the same and announce their module under the
+entry point group ``speechgru.components``. Configs are dataclasses of plain values; a field that holds another component
+says of which family with :func:`component`.
 """
 
 from __future__ import annotations
@@ -25,37 +25,47 @@ from typing import Any, NamedTuple, TypeVar
 
 from speechgru.errors import ConfigError
 
-Class = TypeVar("Class", bound=type)
+Component = TypeVar("Component", bound=Callable[..., Any])
 
 
 class Entry(NamedTuple):
     """A registered component: the dataclass of its settings and the class they configure."""
 
     config: type
-    component: type
+    component: Callable[..., Any]
 
 
 _FAMILIES: dict[str, dict[str, Entry]] = {}
 
 
-def register(family: str, name: str, config: type) -> Callable[[Class], Class]:
-    """Class decorator: put the class into ``family`` under ``name``, configured by the dataclass ``config``.
+def register(family: str, name: str, config: type) -> Callable[[Component], Component]:
+    """Decorator: put a class (or a function making one) into ``family`` under ``name``; ``config`` holds its settings.
 
     Raises:
-        ConfigError: the name is taken by another class, or ``config`` is not a dataclass.
+        ConfigError: the name is taken by another class; or ``config`` is not a dataclass, configures another component
+            of the family, or has a setting called ``name``, which is the component's own name in a model folder.
     """
 
-    def enter(component: Class) -> Class:
+    def enter(component: Component) -> Component:
         if not dataclasses.is_dataclass(config):
             raise ConfigError(f"{family}={name}: {config!r} is not a dataclass; a component's settings are a dataclass")
+        if any(field.name == "name" for field in dataclasses.fields(config)):
+            raise ConfigError(f"{family}={name}: a setting of {config.__name__} is called name; choose another word")
         entries = _FAMILIES.setdefault(family, {})
-        known = entries.get(name)
-        if known and known.component.__qualname__ != component.__qualname__:
-            raise ConfigError(f"{family}={name} is taken by {known.component.__qualname__}; choose another name")
+        for other, known in entries.items():
+            if other != name and known.config is config:
+                raise ConfigError(f"{family}={name}: {config.__name__} configures {other} already; give it a subclass")
+            # The same class again is a reloaded module.
+            if other == name and _path(known.component) != _path(component):
+                raise ConfigError(f"{family}={name} is taken by {_path(known.component)}; choose another name")
         entries[name] = Entry(config, component)
         return component
 
     return enter
+
+
+def _path(component: Callable[..., Any]) -> str:
+    return f"{component.__module__}.{component.__qualname__}"
 
 
 def component(family: str, default: Any = dataclasses.MISSING) -> Any:
@@ -96,7 +106,9 @@ def name_of(family: str, config: Any) -> str:
     for name, item in _FAMILIES.get(family, {}).items():
         if item.config is type(config):
             return name
-    raise ConfigError(f"{family}: {type(config).__name__} belongs to no registered component ({', '.join(names(family))})")
+    raise ConfigError(
+        f"{family}: {type(config).__name__} belongs to no registered component ({', '.join(names(family))})"
+    )
 
 
 def build(family: str, config: Any, *arguments: Any) -> Any:
@@ -105,7 +117,7 @@ def build(family: str, config: Any, *arguments: Any) -> Any:
 
 
 def to_plain(config: Any, family: str | None = None) -> Any:
-    """Settings as plain dicts, lists and scalars, each component with its ``name`` first: what a model folder stores."""
+    """Settings as plain dicts, lists and scalars, components with their ``name`` first: what a model folder stores."""
     if dataclasses.is_dataclass(config) and not isinstance(config, type):
         plain = {"name": name_of(family, config)} if family else {}
         for field in dataclasses.fields(config):
@@ -122,6 +134,8 @@ def to_plain(config: Any, family: str | None = None) -> Any:
 
 def from_plain(plain: dict[str, Any], family: str, where: str = "") -> Any:
     """The settings written by :func:`to_plain`; unknown keys and names raise ConfigError that says where."""
+    if not isinstance(plain, dict):
+        raise ConfigError(f"{where or family}={plain!r}: a component is written as its name and settings")
     values = dict(plain)
     if "name" not in values:
         raise ConfigError(f"{where or family}: the key 'name' is missing (known: {', '.join(names(family))})")
@@ -129,6 +143,8 @@ def from_plain(plain: dict[str, Any], family: str, where: str = "") -> Any:
 
 
 def _read(kind: type, values: dict[str, Any], where: str) -> Any:
+    if not isinstance(values, dict):
+        raise ConfigError(f"{where}={values!r}: the settings of a {kind.__name__} are expected")
     fields = {field.name: field for field in dataclasses.fields(kind)}
     hints = typing.get_type_hints(kind)
     for key in values:
@@ -136,23 +152,33 @@ def _read(kind: type, values: dict[str, Any], where: str) -> Any:
             near = difflib.get_close_matches(key, fields, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
             raise ConfigError(f"{where}.{key} is not a setting of {kind.__name__}{hint}")
-    return kind(**{key: _value(fields[key], hints[key], value, f"{where}.{key}") for key, value in values.items()})
+    read = {}
+    for key, value in values.items():
+        read[key] = _value(hints[key], value, f"{where}.{key}", fields[key].metadata.get("family"))
+    return kind(**read)
 
 
-def _value(field: dataclasses.Field, hint: Any, value: Any, where: str) -> Any:
-    if value is None:
+def _value(hint: Any, value: Any, where: str, family: str | None = None) -> Any:
+    optional = isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union
+    if value is None and (family or optional):
         return None
-    if "family" in field.metadata:
-        return from_plain(value, field.metadata["family"], where)
-    if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
+    if family:
+        return from_plain(value, family, where)
+    if optional:
         hint = next(option for option in typing.get_args(hint) if option is not type(None))
     if dataclasses.is_dataclass(hint):
         return _read(typing.cast(type, hint), value, where)
     if isinstance(hint, type) and issubclass(hint, enum.Enum):
-        if value not in hint.__members__:
+        if not isinstance(value, str) or value not in hint.__members__:
             raise ConfigError(f"{where}={value} is not one of {', '.join(hint.__members__)}")
         return hint[value]
     if typing.get_origin(hint) is list:
-        item = typing.get_args(hint)[0]
-        return [_read(item, one, where) if dataclasses.is_dataclass(item) else one for one in value]
+        if not isinstance(value, list):
+            raise ConfigError(f"{where}={value!r} is not a list")
+        return [_value(typing.get_args(hint)[0], one, f"{where}[{index}]") for index, one in enumerate(value)]
+    if hint in (bool, int, float, str):
+        legal = isinstance(value, (int, float) if hint is float else hint)
+        if not legal or isinstance(value, bool) is not (hint is bool):
+            raise ConfigError(f"{where}={value!r} is not of type {hint.__name__}")
+        return hint(value)
     return value

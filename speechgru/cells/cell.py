@@ -11,7 +11,8 @@ from torch import Tensor, nn
 class Cell(nn.Module, abc.ABC):
     """A recurrent cell run over a sequence in one direction.
 
-    The update gate follows one convention in this package, PyTorch's: ``h = (1 - z) * n + z * h``, z keeps the old state.
+    The update gate follows one convention in this package, PyTorch's: ``h = (1 - z) * n + z * h``, so z keeps the old
+    state.
 
     Args:
         input_size: features of a frame, at least 1.
@@ -29,7 +30,7 @@ class Cell(nn.Module, abc.ABC):
 
     @abc.abstractmethod
     def run(self, sequence: Tensor, state: Tensor) -> Tensor:
-        """The states after every frame: (batch, time, input), (batch, hidden) -> (batch, time, hidden). The fast path."""
+        """The states after every frame: (batch, time, input), (batch, hidden) -> (batch, time, hidden). Fast."""
 
     @abc.abstractmethod
     def gates(self, sequence: Tensor, lengths: Tensor | None = None, state: Tensor | None = None) -> dict[str, Tensor]:
@@ -52,7 +53,7 @@ class Cell(nn.Module, abc.ABC):
     def forward(
         self, sequence: Tensor, lengths: Tensor | None = None, state: Tensor | None = None, reverse: bool = False
     ) -> tuple[Tensor, Tensor]:
-        """Runs over every row's own ``lengths`` frames; finite values beyond them change nothing, and zeros come out there.
+        """Runs over every row's own ``lengths`` frames; finite values beyond them change nothing, zeros come out there.
 
         Args:
             sequence: (batch, time, input).

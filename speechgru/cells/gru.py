@@ -70,7 +70,7 @@ class GRU(Cell):
             # A bfloat16 GRU is slower than a float32 one on CPU, and rounding would pile up over the frames.
             with torch.autocast("cpu", enabled=False):
                 return self.run(sequence.float(), state.float())
-        weights = [self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh]
+        weights: list[Tensor] = [self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh]
         hidden, _ = torch.gru(sequence, state[None], weights, True, 1, 0.0, self.training, False, True)
         return hidden
 
@@ -86,7 +86,8 @@ class GRU(Cell):
             state = (1 - update) * candidate + update * state
             for name, value in zip(trace, (reset, update, candidate, state), strict=True):
                 trace[name].append(value)
-        stacked = {name: torch.stack(values, 1) for name, values in trace.items()}
+        nothing = sequence.new_zeros(sequence.shape[0], 0, self.hidden_size)
+        stacked = {name: torch.stack(values, 1) if values else nothing for name, values in trace.items()}
         if lengths is None:
             return stacked
         padding = ~valid_frames(lengths, sequence.shape[1])[..., None]

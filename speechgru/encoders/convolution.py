@@ -54,8 +54,8 @@ class ConvolutionConfig:
 class Convolution(nn.Module):
     """Layers of convolution, batch normalisation and ReLU over (time, feature), as in Deep Speech 2 (1512.02595, 3.5).
 
-    Frames beyond a row's length come in as zeros and are set to zero after every layer, so they act as the convolution's own zero padding,
-    and batch statistics run over valid frames only: padding is inert, while training too.
+    Frames beyond a row's length come in as zeros and are set to zero after every layer, so they act as the
+    convolution's own zero padding, and batch statistics run over valid frames only: padding is inert, while training too.
 
     Args:
         input_size: features of a frame.
@@ -85,12 +85,15 @@ class Convolution(nn.Module):
         return lengths
 
     def forward(self, features: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
-        """(batch, time, feature) with zeros beyond each row's length, (batch,) -> (batch, shorter time, output_size), (batch,)."""
+        """(batch, time, feature) zeros beyond the lengths (batch,) -> (batch, shorter time, output_size), (batch,)."""
         config = self.config
+        if not features.shape[1]:
+            return features.new_zeros(features.shape[0], 0, self.output_size), lengths
         planes = features[:, None]
         strides = zip(config.stride_time, config.stride_feature, strict=True)
         for convolution, normalization, stride in zip(self.convolutions, self.normalizations, strides, strict=True):
             before = planes
+            assert isinstance(convolution, nn.Conv2d)
             planes = convolution_same(planes, convolution.weight, stride)
             if lengths is not None:
                 lengths = (lengths + stride[0] - 1) // stride[0]
@@ -105,7 +108,7 @@ class Convolution(nn.Module):
 
 
 def convolution_same(planes: Tensor, weight: Tensor, stride: tuple[int, int]) -> Tensor:
-    """A convolution whose output has ceil(size / stride) frames and features and whose padding begins at the first frame.
+    """A convolution whose output has ceil(size / stride) frames and features; its first kernel is centred on frame 0.
 
     The padding on the left does not depend on the size, so a row gives the same output however far it is padded.
     """
@@ -117,20 +120,23 @@ def convolution_same(planes: Tensor, weight: Tensor, stride: tuple[int, int]) ->
 class MaskedBatchNorm(nn.BatchNorm2d):
     """Batch normalisation (1502.03167) whose statistics run over valid frames only."""
 
-    def forward(self, planes: Tensor, mask: Tensor | None = None) -> Tensor:  # type: ignore[override]
+    def forward(self, planes: Tensor, mask: Tensor | None = None) -> Tensor:
         """(batch, channel, time, feature), mask (batch, time) True where valid -> the normalised planes."""
         if not self.training or mask is None or bool(mask.all()):
             return super().forward(planes)
-        assert self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None
-        weight = mask[:, None, :, None].to(torch.float32)
-        count = (weight.sum() * planes.shape[3]).clamp(min=2.0)
-        planes32 = planes.float()
-        mean = (planes32 * weight).sum((0, 2, 3)) / count
-        centred = planes32 - mean[:, None, None]
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        assert self.num_batches_tracked is not None
+        # At the precision of the statistics: planes are bfloat16 under autocast.
+        wide = planes.to(self.running_mean.dtype)
+        weight = mask[:, None, :, None].to(wide.dtype)
+        count = (weight.sum() * planes.shape[3]).clamp(min=1.0)
+        mean = (wide * weight).sum((0, 2, 3)) / count
+        centred = wide - mean[:, None, None]
         variance = (centred.square() * weight).sum((0, 2, 3)) / count
         with torch.no_grad():
             self.num_batches_tracked += 1
             self.running_mean.lerp_(mean, self.momentum or 0.1)
-            self.running_var.lerp_(variance * count / (count - 1), self.momentum or 0.1)
+            self.running_var.lerp_(variance * count / (count - 1).clamp(min=1.0), self.momentum or 0.1)
         scale = self.weight * torch.rsqrt(variance + self.eps)
         return (centred * scale[:, None, None] + self.bias[:, None, None]).to(planes.dtype)

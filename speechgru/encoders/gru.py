@@ -63,7 +63,9 @@ class GRUEncoderConfig:
         if self.projection_size < 0:
             raise ConfigError(f"projection_size={self.projection_size}: at least 0 (0 means none)")
         if self.pyramid and (len(self.pyramid) != self.num_layers or min(self.pyramid) < 1):
-            raise ConfigError(f"pyramid={self.pyramid}: empty, or one factor of at least 1 for each of {self.num_layers} layers")
+            raise ConfigError(
+                f"pyramid={self.pyramid}: empty, or one factor of at least 1 for each of {self.num_layers} layers"
+            )
 
 
 @register("encoder", "gru", GRUEncoderConfig)
@@ -93,9 +95,9 @@ class GRUEncoder(nn.Module):
         self.front_end = build("front_end", config.front_end, input_size) if config.front_end is not None else None
         size = self.front_end.output_size if self.front_end is not None else input_size
         self.subsampling = self.front_end.subsampling if self.front_end is not None else 1
+        self.factors = list(config.pyramid) or [1] * config.num_layers
         self.layers = nn.ModuleList()
-        for index in range(config.num_layers):
-            factor = config.pyramid[index] if config.pyramid else 1
+        for factor in self.factors:
             layer = RecurrentLayer(size * factor, factor, config)
             self.layers.append(layer)
             self.subsampling *= factor
@@ -106,8 +108,8 @@ class GRUEncoder(nn.Module):
         """Frames that come out for ``lengths`` that go in, (batch,)."""
         if self.front_end is not None:
             lengths = self.front_end.output_lengths(lengths)
-        for layer in self.layers:
-            lengths = -(-lengths // layer.factor)
+        for factor in self.factors:
+            lengths = -(-lengths // factor)
         return lengths
 
     def forward(self, features: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -121,7 +123,9 @@ class GRUEncoder(nn.Module):
             hidden (batch, shorter time, output_size) with zeros beyond each row's length, and the lengths (batch,).
         """
         if features.dim() != 3 or features.shape[2] != self.input_size:
-            raise ConfigError(f"features of shape {tuple(features.shape)}: the encoder takes (batch, time, {self.input_size})")
+            raise ConfigError(
+                f"features of shape {tuple(features.shape)}: the encoder takes (batch, time, {self.input_size})"
+            )
         full = lengths is None
         if lengths is not None:
             # Zeros instead of whatever a caller padded with: a NaN there would reach the gradients of the weights.
@@ -131,9 +135,9 @@ class GRUEncoder(nn.Module):
         if self.front_end is not None:
             features, _ = self.front_end(features, None if full else lengths)
             lengths = self.front_end.output_lengths(lengths)
-        for layer in self.layers:
+        for layer, factor in zip(self.layers, self.factors, strict=True):
             features = layer(features, None if full else lengths)
-            lengths = -(-lengths // layer.factor)
+            lengths = -(-lengths // factor)
         return features, lengths
 
     @classmethod
@@ -152,10 +156,11 @@ class GRUEncoder(nn.Module):
             bidirectional=module.bidirectional,
             dropout=module.dropout,
         )
-        encoder.to(module.weight_ih_l0.device, module.weight_ih_l0.dtype)
+        first = next(module.parameters())
+        encoder.to(first.device, first.dtype)
         for name, parameter in _torch_names(encoder, module):
             getattr(parameter[0], parameter[1]).data.copy_(getattr(module, name))
-        return encoder
+        return encoder.train(module.training)
 
     def to_torch(self) -> nn.GRU:
         """The ``torch.nn.GRU`` that computes what this encoder computes, with a copy of its weights.
@@ -200,7 +205,9 @@ class RecurrentLayer(nn.Module):
         self.config = config
         self.factor = factor
         self.forward_cell = build("cell", config.cell, input_size, config.hidden_size)
-        self.backward_cell = build("cell", config.cell, input_size, config.hidden_size) if config.bidirectional else None
+        self.backward_cell = (
+            build("cell", config.cell, input_size, config.hidden_size) if config.bidirectional else None
+        )
         size = config.hidden_size * (2 if config.bidirectional and config.merge is Merge.concat else 1)
         self.projection = nn.Linear(size, config.projection_size) if config.projection_size else None
         self.output_size = config.projection_size or size
@@ -241,12 +248,13 @@ def join_frames(features: Tensor, lengths: Tensor | None, factor: int) -> Tensor
     if lengths is not None:
         features = features.masked_fill(~valid_frames(lengths, features.shape[1])[..., None], 0.0)
     features = F.pad(features, (0, 0, 0, -features.shape[1] % factor))
-    return features.reshape(features.shape[0], -1, factor * features.shape[2])
+    return features.reshape(features.shape[0], features.shape[1] // factor, factor * features.shape[2])
 
 
 def _torch_names(encoder: GRUEncoder, module: nn.GRU) -> list[tuple[str, tuple[nn.Module, str]]]:
     pairs: list[tuple[str, tuple[nn.Module, str]]] = []
     for index, layer in enumerate(encoder.layers):
+        assert isinstance(layer, RecurrentLayer)
         for suffix, cell in (("", layer.forward_cell), ("_reverse", layer.backward_cell)):
             if cell is not None:
                 for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):

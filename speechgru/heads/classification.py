@@ -97,8 +97,8 @@ class ClassificationHead(nn.Module):
     def loss(self, scores: Tensor, lengths: Tensor, targets: Tensor, target_lengths: Tensor | None = None) -> Tensor:
         """Cross entropy of each utterance: scores (batch, labels), targets (batch,) label indices -> (batch,).
 
-        ``lengths`` and ``target_lengths`` are part of every head's contract; a label needs neither. With class weights the
-        losses are scaled so that their plain mean over a batch is the weighted mean of torch's cross entropy.
+        ``lengths`` and ``target_lengths`` are part of every head's contract; a label needs neither. With class weights
+        the losses are scaled so that their plain mean over a batch is the weighted mean of torch's cross entropy.
         """
         losses = F.cross_entropy(
             scores.float(), targets, self.class_weights, reduction="none", label_smoothing=self.config.label_smoothing

@@ -46,7 +46,9 @@ class EndsPooling(nn.Module):
     def __init__(self, input_size: int, bidirectional: bool) -> None:
         super().__init__()
         if bidirectional and input_size % 2:
-            raise ConfigError(f"pooling=ends: {input_size} hidden values cannot be two halves; merge the directions by concat")
+            raise ConfigError(
+                f"pooling=ends: {input_size} hidden values cannot be two halves; merge the directions by concat"
+            )
         self.bidirectional = bidirectional
         self.output_size = input_size
 
@@ -64,8 +66,8 @@ class AttentionPooling(nn.Module):
     """Several learned weighted means side by side, each over its own slice of the features.
 
     Head k scores every valid frame with ``v_k . tanh(W h_t)``, turns the scores into weights by a softmax over time and
-    averages its slice of the features with them (self-attentive pooling, Lin et al., 1703.03130, eq. 6, with the slices of
-    multi-head attention, 1706.03762, 3.2.2).
+    averages its slice of the features with them (self-attentive pooling, Lin et al., 1703.03130, eq. 6, with the slices
+    of multi-head attention, 1706.03762, 3.2.2).
     """
 
     def __init__(self, input_size: int, heads: int) -> None:

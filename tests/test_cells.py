@@ -1,0 +1,330 @@
+"""One suite for every registered cell: what cell.py's contract promises, against loops that share no code with it."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import speechgru.cells.cell
+from speechgru.cells import GRU, GRUConfig, reverse_within, valid_frames
+from speechgru.errors import ConfigError
+from speechgru.registry import build, entry, names
+
+CELLS = names("cell")
+INPUT, HIDDEN = 5, 4
+
+
+def sigmoid(values):
+    return 1 / (1 + np.exp(-values))
+
+
+def gru_loop(cell, sequence, state):
+    """The formula in GRU's docstring, one frame of one row at a time, float64 NumPy: the states after every frame."""
+    weights = {name: value.detach().double().numpy() for name, value in cell.named_parameters()}
+    size = cell.hidden_size
+    w_r, w_z, w_n = (weights["weight_ih"][k * size : (k + 1) * size] for k in range(3))
+    u_r, u_z, u_n = (weights["weight_hh"][k * size : (k + 1) * size] for k in range(3))
+    b_r, b_z, b_n = (weights["bias_ih"][k * size : (k + 1) * size] for k in range(3))
+    c_r, c_z, c_n = (weights["bias_hh"][k * size : (k + 1) * size] for k in range(3))
+    states, gates = [], []
+    h = state
+    for x in sequence:
+        r = sigmoid(w_r @ x + b_r + u_r @ h + c_r)
+        z = sigmoid(w_z @ x + b_z + u_z @ h + c_z)
+        n = np.tanh(w_n @ x + b_n + r * (u_n @ h + c_n))
+        h = (1 - z) * n + z * h
+        states.append(h)
+        gates.append({"reset": r, "update": z, "candidate": n})
+    return np.array(states).reshape(len(sequence), size), gates
+
+
+# The independent loop of each cell; a new cell brings its own, and the test below refuses one without.
+LOOPS = {"gru": gru_loop}
+
+
+def make(name, input_size=INPUT, hidden_size=HIDDEN, seed=0, dtype=torch.float32):
+    torch.manual_seed(seed)
+    return build("cell", entry("cell", name).config(), input_size, hidden_size).to(dtype)
+
+
+def batch(rows=(7, 3, 0, 1), input_size=INPUT, seed=1, dtype=torch.float32):
+    torch.manual_seed(seed)
+    lengths = torch.tensor(rows)
+    return torch.randn(len(rows), max(rows), input_size, dtype=dtype), lengths
+
+
+def test_every_cell_has_a_loop_to_be_compared_with():
+    """A cell without an independent loop here is not tested."""
+    assert set(CELLS) == set(LOOPS)
+
+
+@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("with_state", [False, True])
+def test_forward_is_the_formula(name, reverse, with_state):
+    """Oracle: the NumPy loop, on each row's own frames, read from the last to the first where reversed."""
+    cell = make(name)
+    sequence, lengths = batch()
+    state = torch.randn(len(lengths), HIDDEN) if with_state else torch.zeros(len(lengths), HIDDEN)
+    hidden, final = cell(sequence, lengths, state if with_state else None, reverse=reverse)
+    for row, length in enumerate(lengths.tolist()):
+        frames = sequence[row, :length].double().numpy()
+        wanted, _ = LOOPS[name](cell, frames[::-1] if reverse else frames, state[row].double().numpy())
+        last = wanted[-1] if length else state[row].numpy()
+        np.testing.assert_allclose(final[row].detach().numpy(), last, atol=1e-6)
+        np.testing.assert_allclose(
+            hidden[row, :length].detach().numpy(), wanted[::-1] if reverse else wanted, atol=1e-6
+        )
+        assert (hidden[row, length:] == 0).all()
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_steps_are_the_run(name):
+    """Oracle: ``run``; steps one after the other end in the same states."""
+    cell = make(name, dtype=torch.float64)
+    sequence, _ = batch((9, 9), dtype=torch.float64)
+    state = torch.randn(2, HIDDEN, dtype=torch.float64)
+    ran = cell.run(sequence, state)
+    for index in range(9):
+        state = cell.step(sequence[:, index], state)
+        torch.testing.assert_close(state, ran[:, index], atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_gradients(name):
+    """Oracle: finite differences in float64, for frames, initial state and parameters, reversed and with lengths."""
+    cell = make(name, 2, 3, dtype=torch.float64)
+    lengths = torch.tensor([4, 2, 0])
+    sequence = torch.randn(3, 4, 2, dtype=torch.float64, requires_grad=True)
+    state = torch.randn(3, 3, dtype=torch.float64, requires_grad=True)
+    for reverse in (False, True):
+        assert torch.autograd.gradcheck(
+            lambda *inputs, reverse=reverse: cell(inputs[0], lengths, inputs[1], reverse=reverse),
+            (sequence, state, *cell.parameters()),
+        )
+
+
+@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("reverse", [False, True])
+def test_padding_is_inert(name, reverse):
+    """Oracle: each row alone and unpadded; garbage of any finite size stands in the padding. Gradients too."""
+    cell = make(name, dtype=torch.float64)
+    sequence, lengths = batch((6, 2, 4), dtype=torch.float64)
+    padded = torch.cat((sequence, torch.zeros(3, 5, INPUT, dtype=torch.float64)), 1)
+    padded = padded.masked_fill(~valid_frames(lengths, 11)[..., None], 1e4)
+    hidden, final = cell(padded, lengths, reverse=reverse)
+    (hidden.square().sum() + final.sum()).backward()
+    together = [parameter.grad.clone() for parameter in cell.parameters()]
+    cell.zero_grad()
+    for row, length in enumerate(lengths.tolist()):
+        alone, alone_final = cell(sequence[row : row + 1, :length], reverse=reverse)
+        torch.testing.assert_close(hidden[row, :length], alone[0], atol=1e-12, rtol=0)
+        torch.testing.assert_close(final[row], alone_final[0], atol=1e-12, rtol=0)
+        (alone.square().sum() + alone_final.sum()).backward()
+    for one, other in zip(together, [parameter.grad for parameter in cell.parameters()], strict=True):
+        torch.testing.assert_close(one, other, atol=1e-9, rtol=1e-9)
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_chunks_through_the_state_are_the_whole(name):
+    """Oracle: the whole sequence at once; chunks of every size, the empty one included."""
+    cell = make(name, dtype=torch.float64)
+    sequence, _ = batch((12, 12), dtype=torch.float64)
+    whole, final = cell(sequence)
+    state, pieces = None, []
+    for chunk in sequence.split([1, 0, 5, 2, 4], 1):
+        hidden, state = cell(chunk, state=state)
+        pieces.append(hidden)
+    torch.testing.assert_close(torch.cat(pieces, 1), whole, atol=1e-12, rtol=0)
+    torch.testing.assert_close(state, final, atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_an_empty_row_gives_back_its_state(name):
+    """Zero frames change nothing: the state comes back as it was, also where no row has a frame; and no NaN."""
+    cell = make(name)
+    state = torch.randn(2, HIDDEN)
+    for time in (0, 3):
+        for reverse in (False, True):
+            hidden, final = cell(torch.randn(2, time, INPUT), torch.tensor([0, 0]), state, reverse=reverse)
+            assert torch.equal(final, state)
+            assert hidden.shape == (2, time, HIDDEN)
+            assert (hidden == 0).all()
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_gates_replay_the_output(name):
+    """Oracle: the states of ``run``; the update rule applied to the shown gates gives them again to 1e-6."""
+    cell = make(name)
+    sequence, lengths = batch()
+    state = torch.randn(len(lengths), HIDDEN)
+    gates = cell.gates(sequence, lengths, state)
+    hidden, _ = cell(sequence, lengths, state)
+    torch.testing.assert_close(gates["hidden"], hidden, atol=1e-6, rtol=0)
+    replayed = state
+    for index in range(sequence.shape[1]):
+        update, candidate = gates["update"][:, index], gates["candidate"][:, index]
+        replayed = (1 - update) * candidate + update * replayed
+        valid = index < lengths
+        torch.testing.assert_close(replayed[valid], hidden[valid, index], atol=1e-6, rtol=0)
+    padding = ~valid_frames(lengths, sequence.shape[1])
+    assert all((values[padding] == 0).all() for values in gates.values())
+
+
+def test_gates_of_the_gru_are_the_formulas_gates():
+    """Oracle: r, z and n of the NumPy loop (a replay cannot tell reset from nothing)."""
+    cell = make("gru")
+    sequence, _ = batch((6,))
+    gates = cell.gates(sequence)
+    _, wanted = gru_loop(cell, sequence[0].double().numpy(), np.zeros(HIDDEN))
+    for index, values in enumerate(wanted):
+        for gate, value in values.items():
+            np.testing.assert_allclose(gates[gate][0, index].detach().numpy(), value, atol=1e-6, err_msg=gate)
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_gates_of_no_frames(name):
+    """A sequence without frames has gates without frames."""
+    gates = make(name).gates(torch.randn(2, 0, INPUT))
+    assert {values.shape for values in gates.values()} == {(2, 0, HIDDEN)}
+
+
+@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize(("input_size", "hidden_size"), [(1, 1), (3, 8), (40, 16)])
+def test_parameter_count(name, input_size, hidden_size):
+    """Oracle: counting."""
+    cell = make(name, input_size, hidden_size)
+    assert type(cell).parameter_count(input_size, hidden_size) == sum(p.numel() for p in cell.parameters())
+
+
+@pytest.mark.parametrize(("input_size", "hidden_size"), [(1, 1), (3, 8), (40, 16)])
+def test_multiply_accumulates_of_the_gru(input_size, hidden_size):
+    """Oracle: the sizes of the matrices (each weight once a step) and three products a state: r*., (1-z)*n, z*h."""
+    cell = make("gru", input_size, hidden_size)
+    matrices = cell.weight_ih.numel() + cell.weight_hh.numel()
+    assert GRU.multiply_accumulates(input_size, hidden_size) == matrices + 3 * hidden_size
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_gru_is_torch_gru(reverse):
+    """Oracle: torch.nn.GRU with the same parameters, packed; outputs, final states and gradients."""
+    cell = make("gru", dtype=torch.float64)
+    reference = nn.GRU(INPUT, HIDDEN, batch_first=True, bidirectional=reverse).double()
+    suffix = "_l0_reverse" if reverse else "_l0"
+    for kind, parameter in cell.named_parameters():
+        getattr(reference, kind + suffix).data.copy_(parameter)
+    sequence, lengths = batch((6, 2, 4), dtype=torch.float64)
+    packed = nn.utils.rnn.pack_padded_sequence(sequence, lengths, batch_first=True, enforce_sorted=False)
+    packed_output, last = reference(packed)
+    wanted, _ = nn.utils.rnn.pad_packed_sequence(packed_output, batch_first=True)
+    hidden, final = cell(sequence, lengths, reverse=reverse)
+    torch.testing.assert_close(hidden, wanted[..., -HIDDEN:], atol=1e-12, rtol=0)
+    torch.testing.assert_close(final, last[-1], atol=1e-12, rtol=0)
+    weighting = torch.randn_like(hidden)
+    (hidden * weighting).sum().backward()
+    (wanted[..., -HIDDEN:] * weighting).sum().backward()
+    for kind, parameter in cell.named_parameters():
+        torch.testing.assert_close(parameter.grad, getattr(reference, kind + suffix).grad, atol=1e-10, rtol=0)
+
+
+def test_orthogonal_start_and_update_bias():
+    """Oracle: U U^T = 1 for each gate; the update gate's bias is moved by ``update_bias`` and no other."""
+    torch.manual_seed(0)
+    plain = GRU(INPUT, 16, GRUConfig(orthogonal=True))
+    for block in plain.weight_hh.chunk(3):
+        torch.testing.assert_close(block @ block.T, torch.eye(16), atol=1e-5, rtol=0)
+    torch.manual_seed(0)
+    moved = GRU(INPUT, 16, GRUConfig(orthogonal=True, update_bias=1.5))
+    difference = (moved.bias_ih - plain.bias_ih).reshape(3, 16)
+    torch.testing.assert_close(difference, torch.tensor([0.0, 1.5, 0.0])[:, None].expand(3, 16))
+    torch.manual_seed(0)
+    uniform = GRU(INPUT, 16, GRUConfig(orthogonal=False))
+    assert uniform.weight_hh.abs().max() <= 0.25
+    assert not torch.allclose(uniform.weight_hh[:16] @ uniform.weight_hh[:16].T, torch.eye(16), atol=0.1)
+
+
+def test_autocast_keeps_the_recurrence_in_float32():
+    """Oracle: the same run without autocast; bfloat16 would be off by 1e-2."""
+    cell = make("gru")
+    sequence, lengths = batch()
+    wanted, _ = cell(sequence, lengths)
+    with torch.autocast("cpu", torch.bfloat16):
+        hidden, _ = cell(sequence, lengths)
+    assert hidden.dtype == torch.float32
+    torch.testing.assert_close(hidden, wanted, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("sizes", [(0, 4), (4, 0), (-1, 4)])
+@pytest.mark.parametrize("name", CELLS)
+def test_impossible_sizes(name, sizes):
+    """A user's error names the value and the legal range."""
+    with pytest.raises(ConfigError, match="at least 1"):
+        build("cell", entry("cell", name).config(), *sizes)
+
+
+def test_reverse_within_is_each_rows_own_reversal():
+    """Oracle: slicing in Python."""
+    sequence = torch.arange(24.0).reshape(3, 4, 2)
+    lengths = torch.tensor([4, 2, 0])
+    turned = reverse_within(sequence, lengths)
+    for row, length in enumerate(lengths.tolist()):
+        assert torch.equal(turned[row, :length], sequence[row, :length].flip(0))
+        assert torch.equal(turned[row, length:], sequence[row, length:])
+    assert torch.equal(reverse_within(turned, lengths), sequence)
+
+
+# Planted errors: each must make one of the tests above fail. They are kept, so that the tests stay able to see.
+
+
+def swap_gates(monkeypatch):
+    chunk = torch.Tensor.chunk
+    monkeypatch.setattr(torch.Tensor, "chunk", lambda tensor, *a: (lambda r, z, n: (z, r, n))(*chunk(tensor, *a)))
+
+
+def test_planted_swapped_gates_are_seen(monkeypatch):
+    swap_gates(monkeypatch)
+    with pytest.raises(AssertionError):
+        test_gates_of_the_gru_are_the_formulas_gates()
+
+
+def test_planted_swapped_weights_are_seen(monkeypatch):
+    run = GRU.run
+
+    def swapped(cell, sequence, state):
+        with torch.no_grad():
+            cell.weight_ih.copy_(torch.cat(cell.weight_ih.chunk(3)[::-1]))
+            cell.weight_hh.copy_(torch.cat(cell.weight_hh.chunk(3)[::-1]))
+        hidden = run(cell, sequence, state)
+        with torch.no_grad():
+            cell.weight_ih.copy_(torch.cat(cell.weight_ih.chunk(3)[::-1]))
+            cell.weight_hh.copy_(torch.cat(cell.weight_hh.chunk(3)[::-1]))
+        return hidden
+
+    monkeypatch.setattr(GRU, "run", swapped)
+    with pytest.raises(AssertionError):
+        test_forward_is_the_formula("gru", False, False)
+    with pytest.raises(AssertionError):
+        test_steps_are_the_run("gru")
+
+
+def test_planted_reversal_of_the_padding_is_seen(monkeypatch):
+    monkeypatch.setattr(speechgru.cells.cell, "reverse_within", lambda sequence, lengths: sequence.flip(1))
+    with pytest.raises(AssertionError):
+        test_forward_is_the_formula("gru", True, False)
+    with pytest.raises(AssertionError):
+        test_padding_is_inert("gru", True)
+
+
+def test_planted_missing_mask_is_seen(monkeypatch):
+    everything = lambda lengths, time: torch.ones(len(lengths), time, dtype=torch.bool)  # noqa: E731
+    monkeypatch.setattr(speechgru.cells.cell, "valid_frames", everything)
+    with pytest.raises(AssertionError):
+        test_forward_is_the_formula("gru", False, False)
+
+
+def test_planted_shifted_frame_is_seen(monkeypatch):
+    last_valid = speechgru.cells.cell._last_valid
+    shifted = lambda hidden, lengths, state: last_valid(hidden, (lengths - 1).clamp(min=0), state)  # noqa: E731
+    monkeypatch.setattr(speechgru.cells.cell, "_last_valid", shifted)
+    with pytest.raises(AssertionError):
+        test_forward_is_the_formula("gru", False, False)
