@@ -65,18 +65,22 @@ class EvaluateConfig:
     """One evaluation, complete.
 
     Attributes:
-        model: the model folder.
+        model: the model folder, or a list of them, [runs/a/model,runs/b/model].
         split: train, valid or test.
         data: the corpus; left out, it is the one the model was trained on.
+        root: where the recordings of the model's own corpus are; empty means where its config says.
         output_dir: where results.json and the report go; empty means <model>/../evaluation/<split>.
+        recipe_dir: a recipe's folder whose results.json and table in README.md are written from all models given.
         batch_size: utterances at a time, at least 1.
         device: auto, cpu or cuda.
     """
 
-    model: str = MISSING
+    model: Any = MISSING
     split: str = "test"
     data: Any = None
+    root: str = ""
     output_dir: str = ""
+    recipe_dir: str = ""
     batch_size: int = 64
     device: str = "auto"
 

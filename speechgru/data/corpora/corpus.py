@@ -62,3 +62,12 @@ def existing_root(root: str, corpus: str) -> Path:
             f"run `speechgru prepare {corpus}` or say where it is with data.root=FOLDER"
         )
     return path
+
+
+def refuse_occupied(root: Path, missing: list[str]) -> None:
+    """DataError if there is something in ``root``: before a download that would end on top of it."""
+    if root.exists() and (not root.is_dir() or any(root.iterdir())):
+        raise DataError(
+            f"{root.absolute()}: is not empty and lacks {', '.join(missing[:3])}{' ...' if len(missing) > 3 else ''}; "
+            "move it away or choose another folder with data.root=FOLDER (a part of the corpus needs no prepare)"
+        )

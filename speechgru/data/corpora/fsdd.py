@@ -14,7 +14,7 @@ import dataclasses
 import re
 from pathlib import Path
 
-from speechgru.data.corpora.corpus import Corpus, check_split, existing_root
+from speechgru.data.corpora.corpus import Corpus, check_split, existing_root, refuse_occupied
 from speechgru.data.label_folders import recordings_in
 from speechgru.data.utterance import Utterance
 from speechgru.errors import ConfigError, DataError
@@ -115,6 +115,7 @@ class FSDD(Corpus):
 
         root = Path(self.config.root).expanduser()
         if _count(root) < RECORDINGS:
+            refuse_occupied(root, ["recordings/*"])
             fetch_archive(URL, root, only=("recordings",), strip=1, progress=progress)
         if _count(root) != RECORDINGS:
             raise DataError(

@@ -1,0 +1,331 @@
+"""Training: what the loop learns, and that killing, resuming and distributing it change nothing."""
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from safetensors.torch import load_file
+
+from speechgru.config import compose, plain
+from speechgru.errors import ConfigError, ModelError
+from speechgru.registry import build, names
+from speechgru.training.average import ExponentialAverage, mean_of
+from speechgru.training.run import train
+from speechgru.training.trainer import TrainingStopped
+
+SMALL = [
+    "features.sample_rate=8000",
+    "features.mels=12",
+    "encoder.hidden_size=12",
+    "encoder.num_layers=1",
+    "head.attention_heads=2",
+    "optimizer.learning_rate=0.01",
+    "trainer.batch_size=8",
+    "trainer.epochs=4",
+    "trainer.ema_decay=0.9",
+    "trainer.average_last=2",
+    "augment.noise.probability=0.5",
+    "augment.shift.probability=0.5",
+    "augment.spectrogram.time_masks=1",
+    "trainer.threads=1",
+]
+
+
+@pytest.fixture(scope="module")
+def tones(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A corpus of three kinds of short tones, one folder each."""
+    root = tmp_path_factory.mktemp("tones")
+    rng = np.random.default_rng(0)
+    for label, hertz in (("low", 300), ("middle", 900), ("high", 2500)):
+        (root / label).mkdir()
+        for number in range(20):
+            samples = int(rng.integers(1600, 3200))
+            pitch = hertz * (1 + 0.05 * rng.standard_normal())
+            wave = 0.3 * np.sin(2 * math.pi * pitch * np.arange(samples) / 8000) + 0.05 * rng.standard_normal(samples)
+            soundfile.write(root / label / f"{number}.wav", wave, 8000)
+    return root
+
+
+def run(tones: Path, folder: Path, *overrides: str):
+    """Trains in this process; returns the progress."""
+    config = compose("train", [f"data=folder data.root={tones}".split()[0], f"data.root={tones}", *SMALL, *overrides])
+    return train(config, folder, plain(config))
+
+
+def command(tones: Path, folder: Path, *overrides: str) -> list[str]:
+    """The same training as a command of its own."""
+    words = ["train", "data=folder", f"data.root={tones}", *SMALL, f"run_dir={folder}", *overrides]
+    return ["-m", "speechgru.cli", *words]
+
+
+ALONE = {name: value for name, value in os.environ.items() if name not in ("RANK", "WORLD_SIZE")} | {"OMP_NUM_THREADS": "1"}
+
+
+def tensors(folder: Path) -> dict[str, torch.Tensor]:
+    """Everything in a run's checkpoint: weights, averages, optimizer."""
+    return load_file(folder / "checkpoint.safetensors")
+
+
+def rows(folder: Path) -> list[dict]:
+    """metrics.jsonl without the clock."""
+    found = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [{name: value for name, value in row.items() if name != "seconds"} for row in found]
+
+
+def same(first: Path, second: Path) -> None:
+    """Bit-equal checkpoints, kept models and logs."""
+    a, b = tensors(first), tensors(second)
+    assert a.keys() == b.keys()
+    for name in a:
+        assert torch.equal(a[name], b[name]), name
+    for name, tensor in load_file(first / "model" / "model.safetensors").items():
+        assert torch.equal(tensor, load_file(second / "model" / "model.safetensors")[name]), name
+    assert rows(first) == rows(second)
+
+
+def test_learns_and_leaves_its_folder(tones: Path, tmp_path: Path) -> None:
+    """Three tones are told apart after a few epochs; model, log, picture, card and summary are there."""
+    progress = run(tones, tmp_path / "run", "trainer.epochs=8")
+    assert progress.finished
+    assert progress.best is not None
+    assert progress.best >= 0.9
+    for name in ("model/config.yaml", "model/model.safetensors", "model/card.md", "curves.png", "run.json"):
+        assert (tmp_path / "run" / name).is_file(), name
+    assert [row["epoch"] for row in rows(tmp_path / "run")] == list(range(1, 9))
+    again = run(tones, tmp_path / "run")
+    assert again.step == progress.step  # a finished run is not run again
+
+
+def test_two_runs_are_bit_equal_and_seeds_are_not(tones: Path, tmp_path: Path) -> None:
+    """The same seed gives the same bits, another seed others."""
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        run(tones, tmp_path / name, "trainer.epochs=2", f"seed={seed}")
+    same(tmp_path / "a", tmp_path / "b")
+    a, c = tensors(tmp_path / "a"), tensors(tmp_path / "c")
+    assert not torch.equal(a["model/head.output.weight"], c["model/head.output.weight"])
+
+
+@pytest.mark.parametrize("after_s", [0.0, 0.35, 0.9])
+def test_kill_9_then_resume_gives_the_same_bits(tones: Path, tmp_path: Path, after_s: float) -> None:
+    """Killed at some moment (each step writes a checkpoint) and resumed = never killed. Oracle: the uninterrupted run."""
+    often = "trainer.checkpoint_s=0.001"
+    subprocess.run([sys.executable, *command(tones, tmp_path / "whole", often)], check=True, env=ALONE, capture_output=True)
+    process = subprocess.Popen(
+        [sys.executable, *command(tones, tmp_path / "cut", often)], env=ALONE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    checkpoint = tmp_path / "cut" / "checkpoint.safetensors"
+    while not checkpoint.exists():
+        time.sleep(0.01)
+    time.sleep(after_s)
+    process.kill()
+    process.wait()
+    resume = [sys.executable, *command(tones, tmp_path / "cut", often, "resume=true")]
+    subprocess.run(resume, check=True, env=ALONE, capture_output=True)
+    same(tmp_path / "whole", tmp_path / "cut")
+
+
+def test_ctrl_c_saves_and_says_how_to_go_on(tones: Path, tmp_path: Path) -> None:
+    """SIGINT ends the run after the step with one line; resumed it ends as the uninterrupted run."""
+    many = "trainer.epochs=40"
+    process = subprocess.Popen(
+        [sys.executable, *command(tones, tmp_path / "cut", many)], env=ALONE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    while not (tmp_path / "cut" / "metrics.jsonl").exists() or not rows(tmp_path / "cut"):
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "resume=true" in errors
+    assert "Traceback" not in errors
+    subprocess.run([sys.executable, *command(tones, tmp_path / "cut", many, "resume=true")], check=True, env=ALONE, capture_output=True)
+    run(tones, tmp_path / "whole", many)
+    same(tmp_path / "whole", tmp_path / "cut")
+
+
+def test_torchrun_with_two_processes(tones: Path, tmp_path: Path) -> None:
+    """Two processes see every utterance once an epoch and end with equal weights."""
+    script = tmp_path / "weights.py"
+    script.write_text(
+        "import os, sys, hashlib\n"
+        "from speechgru.training import trainer\n"
+        "from speechgru.cli import main\n"
+        "fit = trainer.Trainer.fit\n"
+        "def spied(self):\n"
+        "    progress = fit(self)\n"
+        "    state = self.recognizer.state_dict()\n"
+        "    digest = hashlib.sha256(b''.join(t.numpy().tobytes() for t in state.values())).hexdigest()\n"
+        "    open(os.environ['SEEN'] + os.environ['RANK'], 'w').write(f'{digest} {progress.examples}')\n"
+        "    return progress\n"
+        "trainer.Trainer.fit = spied\n"
+        "sys.exit(main(sys.argv[1:]))\n"
+    )
+    words = command(tones, tmp_path / "run", "trainer.epochs=2", "front_end=convolution")[2:]
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=0", str(script), *words]
+    done = subprocess.run(launcher, env=ALONE | {"SEEN": str(tmp_path / "rank")}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    first, second = (tmp_path / "rank0").read_text().split(), (tmp_path / "rank1").read_text().split()
+    assert first == second
+    config = compose("train", ["data=folder", f"data.root={tones}"])
+    assert int(first[1]) == 2 * len(build("data", config.data).utterances("train"))
+
+
+def test_accumulation_equals_the_larger_batch(tones: Path, tmp_path: Path) -> None:
+    """Two batches of 4 summed into one update = one batch of 8, where nothing is drawn per batch. Oracle: the latter."""
+    still = ["~augment", "encoder.dropout=0", "head.dropout=0", "trainer.epochs=1", "trainer.average_last=0", "trainer.ema_decay=0"]
+    overrides = [one for one in SMALL if not one.startswith("augment")] + still
+    for name, batch, accumulate in (("one", 200, 1), ("two", 24, 2)):
+        config = compose("train", ["data=folder", f"data.root={tones}", *overrides])
+        config.trainer.batch_size, config.trainer.accumulate = batch, accumulate
+        train(config, tmp_path / name, {})
+    a, b = rows(tmp_path / "one")[0], rows(tmp_path / "two")[0]
+    assert a["step"] == b["step"] == 1
+    assert a["train_loss"] == pytest.approx(b["train_loss"], rel=1e-5)
+    assert a["gradient_norm"] == pytest.approx(b["gradient_norm"], rel=1e-4)
+
+
+def test_non_finite_gradients_are_skipped_and_stop_the_run(tones: Path, tmp_path: Path) -> None:
+    """An infinite learning rate breaks the weights; the run stops after max_nonfinite steps with a line that says what to do."""
+    with pytest.raises(TrainingStopped, match=r"3 steps in a row .*learning_rate"):
+        run(tones, tmp_path / "run", "optimizer.learning_rate=1e30", "trainer.max_nonfinite=3")
+
+
+def test_early_stopping(tones: Path, tmp_path: Path) -> None:
+    """With a vanishing learning rate nothing gets better, and the run ends `patience` epochs after its best."""
+    progress = run(tones, tmp_path / "run", "trainer.monitor=loss", "optimizer.learning_rate=0.1", "trainer.epochs=60", "trainer.patience=2")
+    assert progress.epoch == progress.best_epoch + 2 or progress.epoch == 60
+    assert progress.epoch < 60
+
+
+def test_bf16_learns(tones: Path, tmp_path: Path) -> None:
+    """bf16 autocast reaches what fp32 reaches on this easy task."""
+    progress = run(tones, tmp_path / "run", "trainer.precision=bf16", "trainer.epochs=8", "front_end=convolution")
+    assert progress.best is not None
+    assert progress.best >= 0.9
+
+
+def test_mixup_and_global_statistics(tones: Path, tmp_path: Path) -> None:
+    """Global normalisation is fitted on the training set once and kept in the model; mixup trains."""
+    progress = run(tones, tmp_path / "run", "features.normalization=global", "trainer.mixup=0.2", "trainer.epochs=8")
+    assert progress.best is not None
+    assert progress.best >= 0.8
+
+
+def test_a_run_is_not_overwritten_by_accident(tones: Path, tmp_path: Path) -> None:
+    """An unfinished run in the folder is an error that names both mends; resume without one as well."""
+    with pytest.raises(TrainingStopped):
+        run(tones, tmp_path / "run", "optimizer.learning_rate=1e30")
+    with pytest.raises(ConfigError, match=r"resume=true.*overwrite=true"):
+        run(tones, tmp_path / "run")
+    assert run(tones, tmp_path / "run", "overwrite=true").finished
+    with pytest.raises(ConfigError, match="leave resume out"):
+        run(tones, tmp_path / "other", "resume=true")
+
+
+def test_resume_with_another_model_is_refused(tones: Path, tmp_path: Path) -> None:
+    """A checkpoint of other sizes, another seed and a damaged file: one clear line each."""
+    with pytest.raises(TrainingStopped):
+        run(tones, tmp_path / "run", "optimizer.learning_rate=1e30")
+    with pytest.raises(ConfigError, match="another model"):
+        run(tones, tmp_path / "run", "resume=true", "encoder.hidden_size=8", "head.attention_heads=4")
+    with pytest.raises(ConfigError, match="seed=0"):
+        run(tones, tmp_path / "run", "resume=true", "seed=7")
+    path = tmp_path / "run" / "checkpoint.safetensors"
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(ModelError, match="damaged"):
+        run(tones, tmp_path / "run", "resume=true")
+
+
+def test_init_from_starts_where_the_other_model_ended(tones: Path, tmp_path: Path) -> None:
+    """With a learning rate of almost nothing the weights stay those of the given model."""
+    run(tones, tmp_path / "a", "trainer.epochs=6", "trainer.ema_decay=0", "trainer.average_last=0")
+    run(
+        tones,
+        tmp_path / "b",
+        f"init_from={tmp_path / 'a' / 'model'}",
+        "optimizer.learning_rate=1e-9",
+        "trainer.epochs=1",
+        "trainer.ema_decay=0",
+        "trainer.average_last=0",
+    )
+    a = load_file(tmp_path / "a" / "model" / "model.safetensors")
+    for name, tensor in load_file(tmp_path / "b" / "model" / "model.safetensors").items():
+        torch.testing.assert_close(tensor, a[name], atol=1e-6, rtol=0)
+
+
+def test_unreadable_files_are_counted(tones: Path, tmp_path: Path) -> None:
+    """A broken recording among good ones is left out and counted in metrics.jsonl; it never stops the run."""
+    import shutil
+
+    root = tmp_path / "corpus"
+    shutil.copytree(tones, root)
+    for number in range(20, 30):
+        (root / "low" / f"{number}.wav").write_bytes(b"RIFF broken")
+    run(root, tmp_path / "run", "trainer.epochs=1")
+    assert rows(tmp_path / "run")[0]["unreadable"] >= 1
+
+
+@pytest.mark.parametrize("name", names("schedule"))
+def test_schedules(name: str) -> None:
+    """Every schedule stays within 0 and 1, peaks at 1, warms up from below and (constant aside) ends near its floor."""
+    config = compose("train", ["data=folder", f"schedule={name}", "schedule.warmup=0.2"]).schedule
+    factors = [build("schedule", config, 200)(step) for step in range(200)]
+    assert 0 < min(factors)
+    assert max(factors) == pytest.approx(1.0, abs=0.02)
+    assert factors[0] < 0.1
+    assert factors == factors[:40] + sorted(factors[40:], reverse=True)
+    if name != "constant":
+        assert factors[-1] < 0.03
+
+
+def test_cosine_is_the_formula() -> None:
+    """Oracle: torch's CosineAnnealingLR without warm-up."""
+    config = compose("train", ["data=folder", "schedule=cosine", "schedule.warmup=0", "schedule.floor=0.1"]).schedule
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([parameter], lr=1.0)
+    oracle = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=50, eta_min=0.1)
+    ours = build("schedule", config, 50)
+    for step in range(50):
+        assert ours(step) == pytest.approx(optimizer.param_groups[0]["lr"], abs=1e-9)
+        optimizer.step()
+        oracle.step()
+
+
+def test_averages() -> None:
+    """The exponential average follows its formula, the plain mean is the mean. Oracle: both written out."""
+    module = torch.nn.BatchNorm1d(2)
+    average = ExponentialAverage(module, 0.5)
+    expected = module.weight.detach().clone()
+    kept = []
+    for step in range(4):
+        with torch.no_grad():
+            module.weight.fill_(float(step))
+        module.num_batches_tracked.fill_(step)
+        decay = min(0.5, (1 + step) / (10 + step))
+        expected = decay * expected + (1 - decay) * step
+        average.update(module)
+        kept.append({"weight": module.weight.detach().clone()})
+    torch.testing.assert_close(average.tensors["weight"], expected)
+    assert int(average.tensors["num_batches_tracked"]) == 3
+    torch.testing.assert_close(mean_of(kept)["weight"], torch.full((2,), 1.5))
+
+
+def test_weight_decay_leaves_biases_alone() -> None:
+    """Only tensors of two or more dimensions are decayed."""
+    config = compose("train", ["data=folder", "optimizer=sgd", "optimizer.weight_decay=0.5", "optimizer.momentum=0"]).optimizer
+    module = torch.nn.Linear(2, 2)
+    before = {name: parameter.detach().clone() for name, parameter in module.named_parameters()}
+    optimizer = build("optimizer", config, module)
+    for parameter in module.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    torch.testing.assert_close(module.bias, before["bias"])
+    torch.testing.assert_close(module.weight, before["weight"] * (1 - 0.1 * 0.5))
