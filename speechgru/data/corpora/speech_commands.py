@@ -25,7 +25,7 @@ import re
 from pathlib import Path
 
 from speechgru.audio import audio_info
-from speechgru.data.corpora.corpus import Corpus, check_split, existing_root
+from speechgru.data.corpora.corpus import Corpus, check_split, existing_root, refuse_occupied
 from speechgru.data.label_folders import recordings_in
 from speechgru.data.manifest import read_lines
 from speechgru.data.utterance import Utterance
@@ -173,10 +173,13 @@ class SpeechCommands(Corpus):
         from speechgru.data.download import fetch_archive
 
         root = Path(self.config.root).expanduser()
-        if not all((root / name).exists() for name in (*LISTS.values(), NOISE, "yes")):
+        missing = [name for name in (*LISTS.values(), NOISE, *ALL) if not (root / name).exists()]
+        if missing:
+            refuse_occupied(root, missing)
             fetch_archive(URL, root, sha256=SHA256, progress=progress)
-        if not all((root / name).exists() for name in (SILENCE, UNKNOWN)):
-            fetch_archive(TEST_URL, root, only=(SILENCE, UNKNOWN), progress=progress)
+        canonical = tuple(name for name in (SILENCE, UNKNOWN) if not (root / name).exists())
+        if canonical:
+            fetch_archive(TEST_URL, root, only=canonical, progress=progress)
 
 
 URL = "http://download.tensorflow.org/data/speech_commands_v0.02.tar.gz"

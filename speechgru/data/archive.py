@@ -1,0 +1,163 @@
+"""Unpacking tar and zip archives that are not to be trusted."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import sys
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from speechgru.errors import DataError
+
+_BLOCK = 1 << 20
+_MOST_MEMBERS = 1_000_000
+_SMALL_BYTES = 64 << 20
+
+
+def extract(
+    archive: str | os.PathLike[str],
+    folder: str | os.PathLike[str],
+    *,
+    only: tuple[str, ...] = (),
+    strip: int = 0,
+    max_bytes: int = 32 << 30,
+    max_ratio: float = 100.0,
+    progress: bool = True,
+) -> None:
+    """Unpack a tar (plain, gz, bz2, xz) or zip archive into ``folder``, all of it or nothing.
+
+    It is unpacked into a folder beside the final one, which then gets its name; killed before that, nothing is there
+    but the leftover, which the next call removes. If ``folder`` is there and not empty, what lies at the top of the
+    archive is moved into it, unless something of the same name is there. Only plain files and folders are made;
+    permissions, owners and times of the archive are not taken over.
+
+    Args:
+        archive: the file.
+        folder: where to; its parent is made.
+        only: names at the top (after ``strip``) to unpack; empty: all.
+        strip: leading folders to remove from all names.
+        max_bytes: most bytes unpacked.
+        max_ratio: most bytes unpacked for each byte of the archive (beyond 64 MB): recordings do not shrink a
+            hundredfold.
+        progress: a bar on stderr; silent anyway where that is not a terminal.
+
+    Raises:
+        DataError: not an archive or a damaged one; absolute names, ``..``, links, devices, a name that comes twice,
+            too many or too large files; nothing to unpack; a name that is in ``folder`` already.
+    """
+    from tqdm import tqdm
+
+    archive, folder = Path(archive), Path(folder).resolve()
+    unpacked = folder.with_name(f".{folder.name}.unpacking")
+    try:
+        packed_bytes = archive.stat().st_size
+        budget = int(min(max_bytes, max(packed_bytes * max_ratio, _SMALL_BYTES)))
+        shutil.rmtree(unpacked, ignore_errors=True)
+        unpacked.mkdir(parents=True)
+        title = f"unpacking {archive.name}"
+        off = None if progress else True
+        with tqdm(unit="B", unit_scale=True, desc=title, file=sys.stderr, disable=off) as bar:
+            for count, (name, size, source) in enumerate(_members(archive)):
+                parts = _parts(name, archive)[strip:]
+                budget -= size
+                if budget < 0 or count >= _MOST_MEMBERS:
+                    raise DataError(f"{archive}: unpacks to suspiciously much (at {name!r}); nothing was unpacked")
+                if not parts or (only and parts[0] not in only):
+                    continue
+                _write(unpacked.joinpath(*parts), size, source, f"{archive}: {name!r}")
+                bar.update(size)
+        _install(unpacked, folder, archive)
+    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise DataError(f"{archive}: is damaged or no archive ({error}); remove it and fetch it again") from None
+    except OSError as error:
+        raise DataError(f"{archive}: cannot be unpacked to {folder} ({error.strerror or error})") from None
+    finally:
+        shutil.rmtree(unpacked, ignore_errors=True)
+
+
+class _Source:
+    """What a member is made of: nothing for a folder, a refusal for what is neither file nor folder."""
+
+    def __init__(self, file: IO[bytes] | None = None, refusal: str = ""):
+        self.file, self.refusal = file, refusal
+
+
+def _members(archive: Path) -> Iterator[tuple[str, int, _Source]]:
+    if zipfile.is_zipfile(archive):
+        yield from _zip_members(archive)
+        return
+    with tarfile.open(archive, "r:*") as tar:
+        while (member := tar.next()) is not None:
+            tar.members.clear()  # type: ignore[attr-defined]  # else a list of all of them grows in memory
+            if member.isdir():
+                yield member.name, 0, _Source()
+            elif member.isreg():
+                with tar.extractfile(member) as file:  # type: ignore[union-attr]
+                    yield member.name, member.size, _Source(file)
+            else:
+                kind = "link" if member.issym() or member.islnk() else "device or other special file"
+                yield member.name, 0, _Source(refusal=f"a {kind}")
+
+
+def _zip_members(archive: Path) -> Iterator[tuple[str, int, _Source]]:
+    with zipfile.ZipFile(archive) as file:
+        for member in file.infolist():
+            mode = member.external_attr >> 16
+            if member.is_dir():
+                yield member.filename, 0, _Source()
+            elif member.flag_bits & 1:
+                yield member.filename, 0, _Source(refusal="encrypted")
+            elif stat.S_IFMT(mode) not in (0, stat.S_IFREG):
+                kind = "link" if stat.S_ISLNK(mode) else "device or other special file"
+                yield member.filename, 0, _Source(refusal=f"a {kind}")
+            else:
+                with file.open(member) as content:
+                    yield member.filename, member.file_size, _Source(content)
+
+
+def _parts(name: str, archive: Path) -> list[str]:
+    parts = [part for part in name.split("/") if part not in ("", ".")]
+    # Backslashes and drive letters are harmless here and not on Windows.
+    outside = name.startswith("/") or ".." in parts or "\\" in name or (parts and ":" in parts[0]) or "\0" in name
+    if outside:
+        raise DataError(f"{archive}: the name {name!r} leads outside the folder; nothing was unpacked")
+    return parts
+
+
+def _write(path: Path, size: int, source: _Source, where: str) -> None:
+    if source.refusal:
+        raise DataError(f"{where} is {source.refusal}, which is not unpacked from an archive; nothing was unpacked")
+    if source.file is None:
+        path.mkdir(parents=True, exist_ok=True)
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    written = 0
+    try:
+        with path.open("xb") as file:
+            while block := source.file.read(_BLOCK):
+                written += len(block)
+                file.write(block)
+    except FileExistsError:
+        raise DataError(f"{where} is there twice; nothing was unpacked") from None
+    if written != size:
+        raise DataError(f"{where} has {written} bytes instead of {size}; remove the archive and fetch it again")
+
+
+def _install(unpacked: Path, folder: Path, archive: Path) -> None:
+    names = sorted(one.name for one in unpacked.iterdir())
+    if not names:
+        raise DataError(f"{archive}: holds nothing of what was expected; is it the right archive?")
+    if not folder.exists() or not any(folder.iterdir()):
+        unpacked.replace(folder)
+        return
+    for name in names:
+        if (folder / name).exists():
+            raise DataError(f"{folder / name}: is there already; move it away or choose another folder")
+    for name in names:
+        (unpacked / name).replace(folder / name)

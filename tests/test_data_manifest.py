@@ -1,0 +1,274 @@
+"""Lists of recordings: JSON-lines manifests, tables, Kaldi directories, label folders."""
+
+import json
+import re
+
+import pytest
+
+from speechgru.data.kaldi import read_kaldi
+from speechgru.data.label_folders import read_label_folders
+from speechgru.data.manifest import read_manifest, write_manifest
+from speechgru.data.recordings import read_recordings
+from speechgru.data.splits import complete_splits, hash_percent
+from speechgru.data.table import read_table
+from speechgru.data.utterance import Utterance
+from speechgru.errors import DataError
+
+
+def touch(path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"")
+    return path
+
+
+def test_manifest_reads_nemo_keys(tmp_path):
+    """Oracle: a line as NeMo writes it, with a key of its own that is passed over."""
+    line = {"audio_filepath": "a/b.wav", "duration": 1.5, "offset": 0.25, "text": "ja né", "lang": "x", "speaker": None}
+    (tmp_path / "m.jsonl").write_text(json.dumps(line) + "\n\n" + '{"audio_filepath": "/x/c.wav", "label": "yes"}')
+    first, second = read_manifest(tmp_path / "m.jsonl")
+    assert first == Utterance(str(tmp_path / "a/b.wav"), text="ja né", start_s=0.25, duration_s=1.5)
+    assert second == Utterance("/x/c.wav", label="yes")
+
+
+def test_manifest_written_is_read_back_and_moves_with_its_folder(tmp_path):
+    """Oracle: the utterances themselves; paths below the manifest are relative, others absolute."""
+    folder = tmp_path / "here"
+    folder.mkdir()
+    given = [
+        Utterance(str(folder / "a.wav"), text="x", label="l", speaker="s", start_s=0.1, duration_s=1 / 3, gain_db=-6.5),
+        Utterance(str(tmp_path / "other.wav")),
+    ]
+    assert write_manifest(folder / "m.jsonl", given) == 2
+    assert read_manifest(folder / "m.jsonl") == given
+    folder.rename(tmp_path / "there")
+    assert read_manifest(tmp_path / "there/m.jsonl")[0].audio == str(tmp_path / "there/a.wav")
+    assert sorted(one.name for one in (tmp_path / "there").iterdir()) == ["m.jsonl"]
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("{", "is not JSON"),
+        ("[1]", "is list, not an object"),
+        ('{"audio": "x"}', "'audio_filepath' is missing or empty (it has audio)"),
+        ('{"audio_filepath": 3}', "audio_filepath=3 is not a text"),
+        ('{"audio_filepath": "x", "duration": 0}', "duration=0 is not"),
+        ('{"audio_filepath": "x", "duration": "NaN"}', "duration='NaN' is not"),
+        ('{"audio_filepath": "x", "offset": -1}', "offset=-1 is not"),
+        ('{"audio_filepath": "x", "offset": true}', "offset=True is not"),
+        ('{"audio_filepath": "x", "gain_db": "loud"}', "gain_db='loud' is not"),
+    ],
+)
+def test_manifest_error_names_file_and_line(tmp_path, line, told):
+    """Oracle: the message, with file:line."""
+    path = tmp_path / "m.jsonl"
+    path.write_text('{"audio_filepath": "x"}\n' + line)
+    with pytest.raises(DataError) as error:
+        read_manifest(path)
+    assert str(error.value).startswith(f"{path}:2: ")
+    assert told in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_manifest_that_is_none(tmp_path):
+    """Oracle: the message names the file."""
+    (tmp_path / "empty").write_text("\n")
+    (tmp_path / "binary").write_bytes(b"RIFF\xff\xfe")
+    for name, told in (
+        ("empty", "no utterance"),
+        ("binary", "not UTF-8"),
+        ("missing", "cannot be read"),
+        (".", "cannot"),
+    ):
+        with pytest.raises(DataError, match=told):
+            read_manifest(tmp_path / name)
+
+
+def test_table_columns_and_splits(tmp_path):
+    """Oracle: the rows by hand; semicolons, quotes, any case and order of columns."""
+    (tmp_path / "t.csv").write_text(
+        'Sentence;PATH;set;speaker_id;start;duration\n"a;b";x.wav;dev;ann;0.5;2\nc;/y.wav;train;-;;\nd;z.wav;;;;\n'
+    )
+    found = read_table(tmp_path / "t.csv")
+    assert found["valid"] == [Utterance(str(tmp_path / "x.wav"), "a;b", None, "ann", 0.5, 2.0)]
+    assert found["train"] == [Utterance("/y.wav", "c")]
+    assert found[""] == [Utterance(str(tmp_path / "z.wav"), "d")]
+    assert read_table(tmp_path / "t.csv", audio_folder="/clips")[""][0].audio == "/clips/z.wav"
+
+
+def test_tsv_knows_no_quotes(tmp_path):
+    """Oracle: Common Voice's habit of quotes inside sentences."""
+    (tmp_path / "t.tsv").write_text('client_id\tpath\tsentence\nann\tx.mp3\t"Halt, sagte er\nbo\ty.mp3\tja\n')
+    first, second = read_table(tmp_path / "t.tsv")[""]
+    assert (first.text, first.speaker, second.text) == ('"Halt, sagte er', "ann", "ja")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("audio,text\n", "has no rows"),
+        ("sound,text\nx,y\n", ":1: none of the columns sound, text"),
+        ("audio,text\nx.wav,a\ny.wav\n", ":3: has 1 cells, the header 2"),
+        ("audio,split\nx.wav,holdout\n", ":2: split 'holdout' is not known"),
+        ("audio,duration\nx.wav,long\n", ":2: duration='long'"),
+        ("audio,text\n,y\n", ":2: the recording's path is empty"),
+        ('audio,text\nx.wav,"y\n', "check the quotes"),
+    ],
+)
+def test_table_errors_name_file_and_line(tmp_path, text, told):
+    """Oracle: the message."""
+    path = tmp_path / "t.csv"
+    path.write_text(text)
+    with pytest.raises(DataError) as error:
+        read_table(path)
+    assert str(path) in str(error.value)
+    assert told in str(error.value)
+
+
+def kaldi(folder, **files):
+    folder.mkdir(exist_ok=True)
+    for name, text in files.items():
+        (folder / name.replace("wav", "wav.scp")).write_text(text)
+    return folder
+
+
+def test_kaldi_directory(tmp_path):
+    """Oracle: the rows by hand: segments cut recordings, an end of -1 is the recording's."""
+    touch(tmp_path / "d/r.wav")
+    folder = kaldi(
+        tmp_path / "d",
+        wav="r r.wav\nq /q.flac\n",
+        segments="u1 r 0.5 2.0\nu2 r 2 -1\nu3 q 0 1\n",
+        text="u1 ja ja\nu2\nu3 nein\n",
+        utt2spk="u1 ann\nu2 ann\nu3 bo\n",
+    )
+    assert read_kaldi(folder) == [
+        Utterance(str(folder / "r.wav"), "ja ja", None, "ann", 0.5, 1.5),
+        Utterance(str(folder / "r.wav"), "", None, "ann", 2.0, None),
+        Utterance("/q.flac", "nein", None, "bo", 0.0, 1.0),
+    ]
+    (folder / "segments").unlink()
+    for name in ("text", "utt2spk"):
+        (folder / name).unlink()
+    assert [one.audio for one in read_kaldi(folder)] == [str(folder / "r.wav"), "/q.flac"]
+
+
+@pytest.mark.parametrize(
+    ("files", "told"),
+    [
+        ({"wav": "a sph2pipe -f wav x.sph |\n"}, "wav.scp:1: 'a' is a command"),
+        ({"wav": "a x.ark:1234\n"}, "wav.scp:1: 'a' lies inside an archive"),
+        ({"wav": "a x.wav\na y.wav\n"}, "wav.scp:2: the id 'a' is there already, on line 1"),
+        ({"wav": "a\n"}, "wav.scp:1: nothing follows"),
+        ({"wav": ""}, "is empty"),
+        ({}, "wav.scp: cannot be read"),
+        ({"wav": "a x.wav\n", "segments": "u b 0 1\n"}, "segments:1: recording 'b' is not in wav.scp"),
+        ({"wav": "a x.wav\n", "segments": "u a 2 1\n"}, "segments:1: 'u' ends at 1 s"),
+        ({"wav": "a x.wav\n", "segments": "u a 2\n"}, "segments:1: 'u' is followed by 2 fields"),
+        ({"wav": "a x.wav\n", "text": "b hello\n"}, "the first is 'a'"),
+    ],
+)
+def test_kaldi_errors(tmp_path, files, told):
+    """Oracle: the message; no command is ever run."""
+    with pytest.raises(DataError) as error:
+        read_kaldi(kaldi(tmp_path / "d", **files))
+    assert told in str(error.value)
+
+
+def test_label_folders_without_splits(tmp_path):
+    """Oracle: the tree by hand; a twin .flac is the same recording, hidden and foreign files are none."""
+    for name in (
+        "yes/b.wav",
+        "yes/b.flac",
+        "yes/a.FLAC",
+        "yes/.x.wav",
+        "yes/notes.txt",
+        "no/ann/c.wav",
+        "no/7f_nohash_0.wav",
+    ):
+        touch(tmp_path / name)
+    touch(tmp_path / "_background_noise_/n.wav")
+    found = read_label_folders(tmp_path)
+    assert list(found) == [""]
+    assert [(one.audio.removeprefix(f"{tmp_path}/"), one.label, one.speaker) for one in found[""]] == [
+        ("no/7f_nohash_0.wav", "no", "7f"),
+        ("no/ann/c.wav", "no", "ann"),
+        ("yes/a.FLAC", "yes", ""),
+        ("yes/b.wav", "yes", ""),
+    ]
+
+
+def test_label_folders_with_splits(tmp_path):
+    """Oracle: the tree by hand."""
+    for name in ("training/yes/a.wav", "dev/yes/b.wav", "test/no/c.wav"):
+        touch(tmp_path / name)
+    found = read_label_folders(tmp_path)
+    assert {split: [one.label for one in rows] for split, rows in found.items()} == {
+        "train": ["yes"],
+        "valid": ["yes"],
+        "test": ["no"],
+    }
+    touch(tmp_path / "extra/yes/d.wav")
+    with pytest.raises(DataError, match="extra.*neither train, valid nor test"):
+        read_label_folders(tmp_path)
+
+
+def test_label_folder_errors(tmp_path):
+    """Oracle: the message names the folder."""
+    with pytest.raises(DataError, match="no such folder"):
+        read_label_folders(tmp_path / "missing")
+    with pytest.raises(DataError, match="has no folders"):
+        read_label_folders(tmp_path)
+    (tmp_path / "yes").mkdir()
+    with pytest.raises(DataError, match=r"yes: no recordings"):
+        read_label_folders(tmp_path)
+
+
+def test_hash_split_is_stable_and_keeps_speakers_together():
+    """Oracle: membership before and after recordings are added; shares within 4 sigma of the percentages."""
+    few = [Utterance(f"{take}.wav", speaker=f"s{speaker}") for speaker in range(200) for take in range(3)]
+    more = few + [Utterance("x.wav", speaker=f"t{speaker}") for speaker in range(200)]
+    before, after = complete_splits({"": few}, 10, 20), complete_splits({"": more}, 10, 20)
+    assert sum(map(len, before.values())) == len(few)
+    for split, rows in before.items():
+        assert set(rows) == set(after[split]) & set(few)
+    speakers = {split: {one.speaker for one in rows} for split, rows in before.items()}
+    assert not speakers["train"] & (speakers["valid"] | speakers["test"])
+    assert not speakers["valid"] & speakers["test"]
+    percents = [hash_percent(str(number)) for number in range(10000)]
+    assert abs(sum(percent < 10 for percent in percents) - 1000) < 4 * 30
+
+
+def test_named_splits_are_kept_and_few_speakers_are_no_reason_to_lose_them():
+    """Oracle: the rule: what is named stays; with one speaker the file name decides."""
+    rows = [Utterance(f"{number}.wav", speaker="me") for number in range(300)]
+    test = [Utterance("t.wav", speaker="me")]
+    splits = complete_splits({"train": rows, "test": test}, 10, 10)
+    assert splits["test"] == test
+    assert 15 < len(splits["valid"]) < 50
+    assert len(splits["train"]) + len(splits["valid"]) == 300
+
+
+def test_recordings_in_any_format(tmp_path):
+    """Oracle: each format by itself."""
+    touch(tmp_path / "labels/yes/a.wav")
+    assert read_recordings(tmp_path / "labels")[""][0].label == "yes"
+    for name in ("train", "dev"):
+        kaldi((tmp_path / "kaldi" / name).parent)
+        kaldi(tmp_path / "kaldi" / name, wav="a x.wav\n")
+    assert list(read_recordings(tmp_path / "kaldi")) == ["valid", "train"]
+    lists = tmp_path / "lists"
+    lists.mkdir()
+    (lists / "manifest.tsv").write_text("audio\tsplit\nx.wav\ttest\n")
+    (lists / "sources.tsv").write_text("audio\nx.wav\n")
+    assert list(read_recordings(lists)) == ["test"]
+    (lists / "train.jsonl").write_text('{"audio_filepath": "a.wav"}')
+    (lists / "test.csv").write_text("audio,text\nb.wav,x\n")
+    assert {split: len(rows) for split, rows in read_recordings(lists).items()} == {"test": 1, "train": 1}
+    (lists / "eval.csv").write_text("audio,text\nb.wav,x\n")
+    with pytest.raises(DataError, match="several lists of the test split"):
+        read_recordings(lists)
+    with pytest.raises(DataError, match=re.escape(".txt is no list")):
+        read_recordings(touch(tmp_path / "a.txt"))
+    with pytest.raises(DataError, match="is not there"):
+        read_recordings(tmp_path / "missing")
