@@ -7,7 +7,7 @@ A component is registered where it is defined::
 
 From then on ``cell=mgu`` works on the command line (``config.py`` hands every entry to Hydra), a model folder can name
 it, and an unknown name lists the known ones. Packages outside this one do the same and announce their module under the
-entry point group ``speechgru.components``. Configs are dataclasses of plain values; a field that holds another component
+entry point group ``speechgru.components``. Configs are dataclasses of plain values; a field that holds a component
 says of which family with :func:`component`.
 """
 

@@ -55,7 +55,8 @@ class Convolution(nn.Module):
     """Layers of convolution, batch normalisation and ReLU over (time, feature), as in Deep Speech 2 (1512.02595, 3.5).
 
     Frames beyond a row's length come in as zeros and are set to zero after every layer, so they act as the
-    convolution's own zero padding, and batch statistics run over valid frames only: padding is inert, while training too.
+    convolution's own zero padding, and batch statistics run over valid frames only: padding is inert, in training
+    too.
 
     Args:
         input_size: features of a frame.
@@ -99,7 +100,8 @@ class Convolution(nn.Module):
                 lengths = (lengths + stride[0] - 1) // stride[0]
             mask = None if lengths is None else valid_frames(lengths, planes.shape[2])
             planes = F.relu(normalization(planes, mask))
-            if config.residual and planes.shape == before.shape:
+            # One frame strided by two is still one frame: without a look at the stride, padding would decide on the sum.
+            if config.residual and stride[0] == 1 and planes.shape == before.shape:
                 planes = planes + before
             planes = F.dropout2d(planes, config.dropout, self.training)
             if mask is not None:

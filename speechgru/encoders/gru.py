@@ -121,6 +121,9 @@ class GRUEncoder(nn.Module):
 
         Returns:
             hidden (batch, shorter time, output_size) with zeros beyond each row's length, and the lengths (batch,).
+
+        Raises:
+            ConfigError: features of another size, or lengths (looked at on a CPU only) that the features do not have.
         """
         if features.dim() != 3 or features.shape[2] != self.input_size:
             raise ConfigError(
@@ -128,6 +131,7 @@ class GRUEncoder(nn.Module):
             )
         full = lengths is None
         if lengths is not None:
+            _check_lengths(lengths, features)
             # Zeros instead of whatever a caller padded with: a NaN there would reach the gradients of the weights.
             features = features.masked_fill(~valid_frames(lengths, features.shape[1])[..., None], 0.0)
         else:
@@ -249,6 +253,16 @@ def join_frames(features: Tensor, lengths: Tensor | None, factor: int) -> Tensor
         features = features.masked_fill(~valid_frames(lengths, features.shape[1])[..., None], 0.0)
     features = F.pad(features, (0, 0, 0, -features.shape[1] % factor))
     return features.reshape(features.shape[0], features.shape[1] // factor, factor * features.shape[2])
+
+
+def _check_lengths(lengths: Tensor, features: Tensor) -> None:
+    batch, time = features.shape[:2]
+    legal = lengths.shape == (batch,)
+    # On another device a look at the values would wait for it.
+    if legal and batch and lengths.device.type == "cpu" and not torch.jit.is_tracing():
+        legal = int(lengths.min()) >= 0 and int(lengths.max()) <= time
+    if not legal:
+        raise ConfigError(f"lengths={lengths.tolist()}: one for each of {batch} rows, from 0 to their {time} frames")
 
 
 def _torch_names(encoder: GRUEncoder, module: nn.GRU) -> list[tuple[str, tuple[nn.Module, str]]]:
