@@ -86,6 +86,14 @@ def test_calibration_error_by_brute_force():
     assert result.calibration_error() == pytest.approx(wanted)
 
 
+def test_calibration_bins_are_closed_above():
+    """Oracle: three clips by hand in bins (0, 1/4], (1/4, 1/2], ...: a confidence of 1/4 belongs to the first."""
+    scores = np.log([[0.25, 0.75], [0.125, 0.875], [0.3, 0.7]])
+    clips = [Utterance("a"), Utterance("b"), Utterance("c")]
+    result = ClassificationResult(["yes", "no", "no"], ["yes"] * 3, scores, ["yes", "no"], clips)
+    assert result.calibration_error(bins=4) == pytest.approx((abs(0.75 - 0.125) + 0.3) / 3)
+
+
 def test_logits_and_log_probabilities_are_the_same():
     """Oracle: log-softmax of log-softmax is log-softmax, so all measures agree, also for a class held impossible."""
     result = made_up()
