@@ -209,7 +209,7 @@ def test_label_folders_with_splits(tmp_path):
         "test": ["no"],
     }
     touch(tmp_path / "extra/yes/d.wav")
-    with pytest.raises(DataError, match="extra.*neither train, valid nor test"):
+    with pytest.raises(DataError, match=r"extra.*neither train, valid nor test"):
         read_label_folders(tmp_path)
 
 

@@ -50,7 +50,7 @@ def test_impossible_names_are_refused(names, told):
 
 def test_unknown_name_lists_the_near_ones(tmp_path):
     """Oracle: the message."""
-    with pytest.raises(DataError, match="'rihgt' is not among the tokens.*right"):
+    with pytest.raises(DataError, match=r"'rihgt' is not among the tokens.*right"):
         Tokens(["left", "right", "stop"]).index("rihgt")
     with pytest.raises(DataError, match="left, right"):
         Tokens(["left", "right"]).index("zzz")

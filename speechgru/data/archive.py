@@ -103,6 +103,12 @@ def _members(archive: Path) -> Iterator[tuple[str, int, _Source]]:
             else:
                 kind = "link" if member.issym() or member.islnk() else "device or other special file"
                 yield member.name, 0, _Source(refusal=f"a {kind}")
+        # What follows the last member is padding, but only at its very end does a compressed stream check itself.
+        padding = 0
+        while tar.fileobj is not None and (block := tar.fileobj.read(_BLOCK)):
+            padding += len(block)
+            if padding > _SMALL_BYTES:
+                raise DataError(f"{archive}: goes on for suspiciously long after its last file; nothing was unpacked")
 
 
 def _zip_members(archive: Path) -> Iterator[tuple[str, int, _Source]]:
