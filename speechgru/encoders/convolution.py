@@ -100,7 +100,7 @@ class Convolution(nn.Module):
                 lengths = (lengths + stride[0] - 1) // stride[0]
             mask = None if lengths is None else valid_frames(lengths, planes.shape[2])
             planes = F.relu(normalization(planes, mask))
-            # One frame strided by two is still one frame: without a look at the stride, padding would decide on the sum.
+            # One frame strided by two is still one frame: judged by the shape alone, padding would decide on the sum.
             if config.residual and stride[0] == 1 and planes.shape == before.shape:
                 planes = planes + before
             planes = F.dropout2d(planes, config.dropout, self.training)

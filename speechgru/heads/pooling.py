@@ -31,6 +31,8 @@ class MaxPooling(nn.Module):
 
     def forward(self, hidden: Tensor, lengths: Tensor) -> Tensor:
         """(batch, time, hidden), (batch,) -> (batch, hidden); a row without frames gives zeros."""
+        if not hidden.shape[1]:
+            return hidden.new_zeros(hidden.shape[0], hidden.shape[2])
         valid = valid_frames(lengths, hidden.shape[1])[..., None]
         largest = hidden.masked_fill(~valid, float("-inf")).amax(1)
         return largest.masked_fill((lengths < 1)[:, None], 0.0)
@@ -54,6 +56,8 @@ class EndsPooling(nn.Module):
 
     def forward(self, hidden: Tensor, lengths: Tensor) -> Tensor:
         """(batch, time, hidden), (batch,) -> (batch, hidden); a row without frames gives zeros."""
+        if not hidden.shape[1]:
+            return hidden.new_zeros(hidden.shape[0], hidden.shape[2])
         index = (lengths - 1).clamp(min=0)[:, None, None].expand(-1, 1, hidden.shape[2])
         last = hidden.gather(1, index).squeeze(1)
         if self.bidirectional:
@@ -88,5 +92,5 @@ class AttentionPooling(nn.Module):
 
     def forward(self, hidden: Tensor, lengths: Tensor) -> Tensor:
         """(batch, time, hidden), (batch,) -> (batch, hidden); a row without frames gives zeros."""
-        slices = hidden.reshape(*hidden.shape[:2], self.heads, -1)
+        slices = hidden.unflatten(2, (self.heads, self.output_size // self.heads))
         return torch.einsum("bth,bthd->bhd", self.weights(hidden, lengths).to(slices.dtype), slices).flatten(1)
