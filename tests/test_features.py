@@ -36,6 +36,7 @@ from speechgru.features import (
     fingerprint_difference,
 )
 from speechgru.features.frames import Framing
+from speechgru.features.mel import mel_filters
 from speechgru.features.normalization import normalize_sliding
 
 RATE = 16000
@@ -265,6 +266,20 @@ def test_padding_is_inert(config: MFCCConfig, lengths: list[int], extra: int) ->
         assert not row[count:].any()
 
 
+def test_clipping_looks_at_the_utterance_alone() -> None:
+    """Oracle: the utterance alone, and librosa: a tone so faint that 0 dB, as the padding has it, is far above it."""
+    tone = 1e-2 * torch.sin(2 * math.pi * 1000 * torch.arange(8000) / RATE)
+    features = LogMel(LogMelConfig(convention=Convention.librosa, normalization=NONE))
+    waveforms = torch.stack([torch.nn.functional.pad(tone, (0, 8000)), noise(1, 16000)[0]])
+    found = features(waveforms, torch.tensor([8000, 16000]))[0][0, :51]
+    power = librosa.feature.melspectrogram(y=tone.numpy(), sr=RATE, n_fft=400, hop_length=160, n_mels=40)
+    expected = torch.from_numpy(librosa.power_to_db(power, top_db=80.0)).T
+    assert expected.max() < 0
+    assert expected.min() == expected.max() - 80
+    assert difference(found, expected) < 1e-2
+    assert difference(found, one(features, tone)) < 1e-4
+
+
 @settings(max_examples=40, deadline=None)
 @given(config=CONFIGS, lengths=st.lists(st.integers(0, 9000), min_size=1, max_size=4))
 def test_all_at_once_equals_in_blocks(config: MFCCConfig, lengths: list[int]) -> None:
@@ -273,7 +288,7 @@ def test_all_at_once_equals_in_blocks(config: MFCCConfig, lengths: list[int]) ->
     waveforms = noise(len(lengths), max(*lengths, 1))
     counts = features.output_lengths(torch.tensor(lengths))
     time = features.framing.count(waveforms.shape[1])
-    blocks = features._in_blocks(waveforms, torch.tensor(lengths), time)
+    blocks = features._in_blocks(waveforms, lengths, time)
     at_once = features._all_at_once(waveforms, torch.tensor(lengths), time)
     for row, other, count in zip(blocks, at_once, counts, strict=True):
         assert difference(row[:count], other[:count]) < 1e-4
@@ -355,7 +370,7 @@ def test_gradient_equals_finite_differences(convention: Convention, window: Wind
     assert torch.autograd.gradcheck(lambda samples: features(samples, lengths)[0], waveforms, atol=1e-4)
     time = features.framing.count(150)
     all_at_once = torch.autograd.grad(features._all_at_once(waveforms, lengths, time)[0, :2].sum(), waveforms)[0]
-    in_blocks = torch.autograd.grad(features._in_blocks(waveforms, lengths, time)[0, :2].sum(), waveforms)[0]
+    in_blocks = torch.autograd.grad(features._in_blocks(waveforms, [150, 97], time)[0, :2].sum(), waveforms)[0]
     assert difference(all_at_once, in_blocks) < 1e-8
 
 
@@ -375,7 +390,7 @@ def test_dither_is_noise_of_training_only() -> None:
     features, silence = LogMel(config), torch.zeros(1, 160000)
     torch.manual_seed(0)
     found = one(features.train(), silence[0])[2:-2].mean(0)
-    expected = (2 * 0.01) ** 2 * 150 * features._filters[::2].sum(0)
+    expected = (2 * 0.01) ** 2 * 150 * mel_filters(Convention.torchaudio, RATE, 400, 20, 0.0, 8000.0).sum(0)
     np.testing.assert_allclose(found.numpy(), expected.numpy(), rtol=0.15)
     assert not features.eval()(silence)[0].any()
 

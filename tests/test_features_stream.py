@@ -62,6 +62,20 @@ def test_chunks_equal_the_whole(config: MFCCConfig, samples: int, sizes: list[in
     torch.testing.assert_close(found, whole, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("padding", Padding)
+@pytest.mark.parametrize("convention", Convention)
+def test_sample_by_sample_equals_the_whole(convention: Convention, padding: Padding) -> None:
+    """Oracle: the module on the whole waveform; every moment at which a frame could be given too early occurs."""
+    config = MFCCConfig(
+        16000, convention, mels=8, coefficients=8, window_ms=4.0, hop_ms=2.0, padding=padding, top_db=math.inf
+    )
+    config.normalization = Normalization.none
+    features, waveform = MFCC(config), 0.1 * torch.randn(300, generator=torch.Generator().manual_seed(3))
+    stream = features.stream()
+    found = torch.cat([*(stream.feed(sample[None]) for sample in waveform), stream.flush()])
+    torch.testing.assert_close(found, features(waveform[None])[0][0], rtol=1e-5, atol=1e-5)
+
+
 def test_frames_come_as_soon_as_they_can() -> None:
     """Oracle: by hand: 400 samples complete the first frame; deltas of order 2 wait for four more frames."""
     stream = LogMel(LogMelConfig(normalization=Normalization.none)).stream()

@@ -28,7 +28,7 @@ def fingerprint(features: LogMel) -> dict[str, Any]:
     features.eval()
     try:
         with torch.no_grad():
-            frames = features(chirp(features.sample_rate)[None].to(features._weights.device))[0][0].cpu()
+            frames = features(chirp(features.sample_rate)[None].to(features.spectrum.weights.device))[0][0].cpu()
     finally:
         features.train(training)
     rows = torch.linspace(0, len(frames) - 1, 8).long()

@@ -1,11 +1,10 @@
-"""Log-mel frames, and everything MFCC shares with them: framing, power spectrum, deltas, normalisation, batches."""
+"""Log-mel frames, and everything MFCC shares with them: batches, deltas, normalisation."""
 
 from __future__ import annotations
 
 import dataclasses
 import itertools
 import math
-import warnings
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -15,8 +14,6 @@ from torch import Tensor, nn
 from speechgru.errors import ConfigError, ModelError
 from speechgru.features.convention import RULES, Convention, LogScale, Padding, Window
 from speechgru.features.deltas import with_deltas
-from speechgru.features.frames import Framing, window_weights
-from speechgru.features.mel import empty_filters, mel_filters, most_mels
 from speechgru.features.normalization import (
     SMALLEST_STD,
     Normalization,
@@ -24,6 +21,7 @@ from speechgru.features.normalization import (
     normalize_utterance,
     valid_frames,
 )
+from speechgru.features.spectrum import MelSpectrum
 from speechgru.registry import register
 
 if TYPE_CHECKING:
@@ -183,47 +181,14 @@ class LogMel(nn.Module):
     def __init__(self, config: LogMelConfig | None = None) -> None:
         super().__init__()
         self.config = config = config or LogMelConfig()
-        rules = RULES[config.convention]
         self.sample_rate = config.sample_rate
-        self._fft_size = config.resolved_fft_size()
-        self.framing = Framing.of(
-            config.samples(config.window_ms),
-            config.samples(config.hop_ms),
-            self._fft_size,
-            rules.padding if config.padding is None else config.padding,
-            window_is_centred_in_fft=config.convention is not Convention.kaldi,
-        )
-        self._preemphasis = rules.preemphasis if config.preemphasis is None else config.preemphasis
-        self._remove_dc = rules.remove_dc
-        self._log = rules.log if config.log is None else config.log
-        self._log_floor = rules.log_floor if config.log_floor is None else config.log_floor
-        self.top_db = rules.top_db if config.top_db is None else config.top_db
-        if self._log is not LogScale.db:
-            self.top_db = math.inf
-
-        band = (config.convention, config.sample_rate, self._fft_size, config.mels, *config.band_hz())
-        filters = mel_filters(*band)
-        if empty := empty_filters(filters):
-            warnings.warn(
-                f"mels={config.mels}: {empty} mel bands are narrower than the FFT's resolution and stay empty; use "
-                f"mels={most_mels(*band)} or fewer, or a larger fft_size than {self._fft_size}",
-                stacklevel=2,
-            )
-        shape = rules.window if config.window is None else config.window
-        weights = window_weights(shape, self.framing.window, rules.periodic_window) * config.scale
-        self._weights_begin = float(weights[0])
-        self._log_unit = 10 / math.log(10) if self._log is LogScale.db else 1.0
-        weights = nn.functional.pad(weights, (0, self._fft_size - self.framing.window))
-        self.register_buffer("_weights", weights.float(), persistent=False)
-        # Each filter twice over, because a power is the sum of two squares: the real and the imaginary part's.
-        self.register_buffer("_filters", filters.repeat_interleave(2, 0).float(), persistent=False)
+        self.spectrum = MelSpectrum(config)
+        self.framing = self.spectrum.framing
         if config.normalization is Normalization["global"]:
             self.register_buffer("mean", torch.zeros(self.output_size))
             self.register_buffer("std", torch.ones(self.output_size))
             self.register_buffer("fitted", torch.tensor(False))
 
-    _weights: Tensor
-    _filters: Tensor
     mean: Tensor
     std: Tensor
     fitted: Tensor
@@ -277,9 +242,7 @@ class LogMel(nn.Module):
         squares = torch.zeros(self.output_size, dtype=torch.float64)
         with torch.no_grad():
             for waveforms, lengths in batches:
-                features, frames = self.unnormalized(
-                    waveforms.to(self._weights.device), lengths.to(self._weights.device)
-                )
+                features, frames = self.unnormalized(waveforms.to(self.mean.device), lengths.to(self.mean.device))
                 valid = features[valid_frames(features.shape[1], frames)[..., 0]].double().cpu()
                 count += len(valid)
                 total += valid.sum(0)
@@ -304,22 +267,27 @@ class LogMel(nn.Module):
 
     def unnormalized(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """What :meth:`forward` normalises: static features and their deltas, padded frames 0."""
-        waveforms = waveforms.to(self._weights.dtype)
+        waveforms = waveforms.to(self.spectrum.weights.dtype)
         if self.training and self.config.dither > 0:
             waveforms = waveforms + self.config.dither * torch.randn_like(waveforms)
-        frame_lengths = self.output_lengths(lengths)
         time = self.framing.count(waveforms.shape[1])
         if waveforms.numel() == 0:
-            return waveforms.new_zeros(len(waveforms), time, self.output_size), frame_lengths
-        on_cpu = waveforms.device.type == "cpu"
-        features = (self._in_blocks if on_cpu else self._all_at_once)(waveforms, lengths, time)
-        if self.top_db < math.inf:
-            features = self._project(self._clip(features, frame_lengths))
+            return waveforms.new_zeros(len(waveforms), time, self.output_size), self.output_lengths(lengths)
+        padded = True
+        if waveforms.device.type == "cpu":
+            samples = lengths.tolist()
+            counts = [self.framing.count(length) for length in samples]
+            frame_lengths, padded = torch.tensor(counts), min(counts) < time
+            features = self._in_blocks(waveforms, samples, time)
+        else:
+            frame_lengths = self.output_lengths(lengths)
+            features = self._all_at_once(waveforms, lengths, time)
+        padding = ~valid_frames(time, frame_lengths) if padded else None
+        if self.spectrum.top_db < math.inf:
+            features = self._project(self._clip(features, padding))
         if self.config.deltas:
             features = with_deltas(features, frame_lengths, self.config.deltas, self.config.delta_window)
-        if on_cpu and int(frame_lengths.min()) == time:
-            return features, frame_lengths
-        return features.masked_fill(~valid_frames(time, frame_lengths), 0.0), frame_lengths
+        return features if padding is None else features.masked_fill(padding, 0.0), frame_lengths
 
     def normalize(self, features: Tensor, lengths: Tensor) -> Tensor:
         """Features ``(batch, time, output_size)`` normalised over their own lengths, padded frames 0."""
@@ -354,60 +322,37 @@ class LogMel(nn.Module):
     def static(self, pieces: list[Tensor]) -> Tensor:
         """Static features ``(frames, static_size)`` under the samples that the pieces ``(..., samples)`` make together.
 
-        Before clipping and projection if ``top_db`` is finite: ``(frames, mels)``.
+        Before clipping and projection if ``top_db`` is finite: ``(frames, mels)``. A frame's values are the same to the
+        bit in whatever company it is computed, with the linear algebra library of PyTorch's x86 wheels: there a product
+        with a single row is rounded otherwise than one with several, and so a lone frame is computed twice.
         """
-        reach = self._fft_size - self.framing.window
-        if reach:
-            pieces = [*pieces, pieces[0].new_zeros(*pieces[0].shape[:-1], reach)]
-        rows = self._log_mel(torch.cat(pieces, dim=-1) if len(pieces) > 1 else pieces[0])
-        return rows if self.top_db < math.inf else self._project(rows)
-
-    def _log_mel(self, signal: Tensor) -> Tensor:
-        """Natural logarithm of the mel powers of every frame: ``(..., samples)`` -> ``(frames of all, mels)``.
-
-        The frames are those of ``fft_size`` samples that lie inside the signal; the window is their first part.
-        """
-        hop, window, size = self.framing.hop, self.framing.window, self._fft_size
-        source = signal
-        if self._preemphasis:
-            signal = nn.functional.pad(torch.sub(source[..., 1:], source[..., :-1], alpha=self._preemphasis), (1, 0))
-        frames = signal.unfold(-1, size, hop) * self._weights
-        keep = 1 - self._preemphasis
-        if self._preemphasis and self._weights_begin:
-            # There is no sample before a window's first one: pre-emphasis takes that sample itself in its place.
-            frames[..., 0] = source.unfold(-1, size, hop)[..., 0] * (keep * self._weights_begin)
-        if self._remove_dc:
-            # The mean m is subtracted before pre-emphasis, which turns a constant m into (1 - preemphasis) * m.
-            mean = source.unfold(-1, size, hop)[..., :window].mean(-1, keepdim=True)
-            frames.addcmul_(mean, self._weights, value=-keep)
-        frames = frames.flatten(0, -2)
-        # A matrix product with a single row takes another path through the linear algebra library than one with
-        # several, and rounds differently. Two rows at least, and a frame is the same to the bit in any company.
-        lone = len(frames) == 1
-        spectrum = torch.fft.rfft(frames.expand(2, -1) if lone else frames)
-        # Squares of the parts as a plain matrix: several times faster than the modulus of complex numbers.
-        mel = torch.view_as_real(spectrum).flatten(1).square_() @ self._filters
-        mel = mel[:1] if lone else mel
-        return mel if self._log is LogScale.none else mel.clamp_(min=self._log_floor).log_()
+        samples = sum(piece.shape[-1] for piece in pieces)
+        lone = samples < self.framing.window + self.framing.hop and pieces[0].shape[:-1].numel() == 1
+        if lone:
+            pieces = [piece.reshape(1, -1).expand(2, -1) for piece in pieces]
+        rows = self.spectrum.of_pieces(pieces)
+        if self.spectrum.top_db == math.inf:
+            rows = self._project(rows)
+        return rows[:1] if lone else rows
 
     def _project(self, log_mel: Tensor) -> Tensor:
         """Natural logarithms ``(..., mels)`` -> ``(..., static_size)``: their unit; MFCC: the cosine transform."""
-        return log_mel * self._log_unit if self._log_unit != 1 else log_mel
+        unit = self.spectrum.log_unit
+        return log_mel * unit if unit != 1 else log_mel
 
-    def _clip(self, log_mel: Tensor, lengths: Tensor) -> Tensor:
+    def _clip(self, log_mel: Tensor, padding: Tensor | None) -> Tensor:
         """``(batch, time, mels)`` raised to ``top_db`` below the loudest valid value of each utterance."""
-        audible = log_mel
-        if log_mel.device.type != "cpu" or int(lengths.min()) < log_mel.shape[1]:
-            audible = log_mel.masked_fill(~valid_frames(log_mel.shape[1], lengths), -math.inf)
-        return torch.maximum(log_mel, audible.flatten(1).amax(1)[:, None, None] - self.top_db / self._log_unit)
+        audible = log_mel if padding is None else log_mel.masked_fill(padding, -math.inf)
+        loudest = audible.flatten(1).amax(1)[:, None, None]
+        return torch.maximum(log_mel, loudest - self.spectrum.top_db / self.spectrum.log_unit)
 
-    def _in_blocks(self, waveforms: Tensor, lengths: Tensor, time: int) -> Tensor:
+    def _in_blocks(self, waveforms: Tensor, lengths: list[int], time: int) -> Tensor:
         """Static features ``(batch, time, static_size)`` of padded waveforms, a few hundred frames at once."""
         framing = self.framing
-        width = self.static_size if self.top_db == math.inf else self.config.mels
+        width = self.static_size if self.spectrum.top_db == math.inf else self.config.mels
         features = waveforms.new_zeros(len(waveforms), time, width)
         begin = 0
-        for length, group in itertools.groupby(lengths.tolist()):
+        for length, group in itertools.groupby(lengths):
             assert 0 <= length <= waveforms.shape[1], f"length {length} of {waveforms.shape[1]} samples"
             end = begin + len(list(group))
             count = framing.count(length)
@@ -417,7 +362,10 @@ class LogMel(nn.Module):
                 for start in range(0, count, BLOCK_FRAMES):
                     stop = min(count, start + BLOCK_FRAMES)
                     rows = self.static(framing.stretch(equal, 0, length, start, stop))
-                    features[first : first + len(equal), start:stop] = rows.unflatten(0, (len(equal), stop - start))
+                    rows = rows.unflatten(0, (len(equal), stop - start))
+                    if rows.shape[:2] == (len(waveforms), time):
+                        return rows
+                    features[first : first + len(equal), start:stop] = rows
             begin = end
         return features
 
@@ -428,6 +376,5 @@ class LogMel(nn.Module):
         index = torch.arange(framing.first, stop, device=waveforms.device)
         source = framing.source(index[None], lengths[:, None])
         signal = waveforms.gather(1, source.clamp(min=0)).masked_fill(source < 0, 0.0)
-        signal = nn.functional.pad(signal, (0, self._fft_size - framing.window))
-        rows = self._log_mel(signal).unflatten(0, (len(waveforms), time))
-        return rows if self.top_db < math.inf else self._project(rows)
+        rows = self.spectrum.of_pieces([signal]).unflatten(0, (len(waveforms), time))
+        return rows if self.spectrum.top_db < math.inf else self._project(rows)

@@ -44,7 +44,7 @@ def mel_filters(
     """Triangular filters, float64 ``(fft_size // 2 + 1, mels)``; do not write into the result, it is shared.
 
     librosa: triangles in Hz on Slaney's scale, each of unit area (``norm="slaney"``). torchaudio: triangles in Hz on
-    the HTK scale with peak 1. Kaldi: triangles in mel with peak 1, and the bin at the Nyquist frequency never counts.
+    the HTK scale with peak 1. Kaldi: triangles in mel with peak 1.
     """
     bins = fft_size // 2 + 1
     if convention is Convention.torchaudio:
@@ -64,8 +64,6 @@ def mel_filters(
     filters = torch.minimum(rise, fall).clamp(min=0)
     if convention is Convention.librosa:
         filters = filters * (2 / (right - left))
-    if convention is Convention.kaldi:
-        filters[fft_size // 2 :] = 0
     return filters
 
 

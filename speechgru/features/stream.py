@@ -39,9 +39,9 @@ class FeatureStream:
             raise ConfigError(
                 "normalization=utterance needs the whole utterance; to stream choose sliding, global or none"
             )
-        if features.top_db < math.inf:
+        if features.spectrum.top_db < math.inf:
             raise ConfigError(
-                f"top_db={features.top_db:g} needs the whole utterance's maximum; to stream set top_db=.inf"
+                f"top_db={features.spectrum.top_db:g} needs the whole utterance's maximum; to stream set top_db=.inf"
             )
         if features.training and config.dither > 0:
             raise ConfigError(f"dither={config.dither:g} adds noise in training mode; to stream call features.eval()")
@@ -60,7 +60,7 @@ class FeatureStream:
         """The last frames ``(time, output_size)``: the waveform has ended here."""
         assert not self._ended, "the stream was flushed; make a new one with features.stream()"
         self._ended = True
-        return self._advance(self._features._weights.new_zeros(0), end=True)
+        return self._advance(self._features.spectrum.weights.new_zeros(0), end=True)
 
     @torch.no_grad()
     def _advance(self, chunk: Tensor, end: bool) -> Tensor:
@@ -78,7 +78,7 @@ class _Samples:
 
     def __init__(self, features: LogMel) -> None:
         self._features = features
-        self._kept = features._weights.new_zeros(0)
+        self._kept = features.spectrum.weights.new_zeros(0)
         self._origin = 0  # index of the first kept sample
         self._frames = 0  # frames given out
 
@@ -105,7 +105,7 @@ class _Deltas:
         config = features.config
         self._order, self._window = config.deltas, config.delta_window
         self._reach = self._order * (self._window // 2)
-        self._kept = features._weights.new_zeros(0, features.static_size)
+        self._kept = features.spectrum.weights.new_zeros(0, features.static_size)
         self._given = 0  # how many of the kept frames have been given out
 
     def advance(self, frames: Tensor, end: bool) -> Tensor:
@@ -126,8 +126,8 @@ class _Sliding:
     def __init__(self, features: LogMel) -> None:
         self._bounds = features.sliding_frames()
         self._variance = features.config.normalize_variance
-        self._waiting = features._weights.new_zeros(0, features.output_size)
-        self._sums = features._weights.new_zeros(1, 2 * features.output_size, dtype=torch.float64)
+        self._waiting = features.spectrum.weights.new_zeros(0, features.output_size)
+        self._sums = features.spectrum.weights.new_zeros(1, 2 * features.output_size, dtype=torch.float64)
         self._origin = 0  # the first kept sum is that of the first so many frames
         self._given = 0  # frames given out
 
