@@ -555,6 +555,28 @@ def test_interleaved_timing(monkeypatch: pytest.MonkeyPatch) -> None:
 
         return call
 
-    taken = timing.interleaved_ms({"a": lasting(2), "b": lasting(5)}, repeats=3, warmup=2)
+    taken = timing.interleaved_ms({"a": lasting(2), "b": lasting(5)}, repeats=3, warmup=2, settle=False)
     assert clock.calls == 2 * 5
     assert taken == pytest.approx({"a": 2, "b": 5})
+    clock.calls = 4
+    assert timing.interleaved_ms({"a": lasting(2)}, repeats=1, warmup=0) == pytest.approx({"a": 2})
+    assert clock.calls == 4 + 2
+
+
+def test_bench_augment_applies_what_it_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Oracle: every timed candidate changes its input; a probability left at zero would time nothing."""
+    from speechgru.bench import augment as bench
+
+    def changed(candidates: dict, repeats: int) -> dict[str, float]:
+        return {name: float(_differs(candidate)) for name, candidate in candidates.items()}
+
+    def _differs(candidate) -> bool:
+        first, second = candidate(), candidate()
+        if isinstance(first, tuple):
+            first, second = first[0].numpy(), second[0].numpy()
+        return first.shape != second.shape or not np.array_equal(first, second)
+
+    monkeypatch.setattr(bench, "interleaved_ms", changed)
+    rows = bench.bench_augment(repeats=1)
+    assert len(rows) == 10
+    assert all(row["ours_ms"] > 0 and row["peer_ms"] is None and row["ratio"] is None for row in rows)

@@ -8,7 +8,9 @@ from collections.abc import Callable
 from typing import Any
 
 
-def interleaved_ms(candidates: dict[str, Callable[[], object]], repeats: int, warmup: int = 3) -> dict[str, float]:
+def interleaved_ms(
+    candidates: dict[str, Callable[[], object]], repeats: int, warmup: int = 3, settle: bool = True
+) -> dict[str, float]:
     """Median duration of a call of each candidate, in milliseconds.
 
     The candidates take turns, so that a slow spell of the machine hits all of them, and every other round goes
@@ -18,11 +20,15 @@ def interleaved_ms(candidates: dict[str, Callable[[], object]], repeats: int, wa
         candidates: what to call, by name.
         repeats: measured rounds, at least 1.
         warmup: rounds before them that do not count, at least 0.
+        settle: call each candidate once, untimed, right before it is timed, so that none pays for a neighbour that
+            fills the cache.
     """
     taken: dict[str, list[float]] = {name: [] for name in candidates}
     for turn in range(-warmup, repeats):
         order = list(candidates.items())
         for name, candidate in reversed(order) if turn % 2 else order:
+            if settle:
+                candidate()
             start = time.perf_counter()
             candidate()
             if turn >= 0:

@@ -1,0 +1,137 @@
+"""train, evaluate and recipes from the command line: a whole run, mistyped overrides, copies of recipes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import yaml
+
+from speechgru.cli import main
+from speechgru.commands import recipes
+from speechgru.config import compose
+
+SMALL = [
+    "features.sample_rate=8000",
+    "features.mels=12",
+    "encoder.hidden_size=12",
+    "encoder.num_layers=1",
+    "head.attention_heads=2",
+    "optimizer.learning_rate=0.01",
+    "trainer.batch_size=8",
+    "trainer.epochs=15",
+    "trainer.device=cpu",
+    "trainer.threads=1",
+]
+
+
+@pytest.fixture(scope="module")
+def tones(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Noisy tones of 300 and 2,000 Hz, a folder for each, in three splits."""
+    root = tmp_path_factory.mktemp("tones")
+    rng = np.random.default_rng(0)
+    for split in ("train", "valid", "test"):
+        for label, hertz in (("low", 300), ("high", 2000)):
+            (root / split / label).mkdir(parents=True)
+            for number in range(12):
+                pitch = hertz * rng.uniform(0.9, 1.1)
+                tone = 0.3 * np.sin(2 * np.pi * pitch * np.arange(4000) / 8000)
+                soundfile.write(root / split / label / f"{number}.wav", tone + 0.01 * rng.standard_normal(4000), 8000)
+    return root
+
+
+def test_train_evaluate_classify(tones: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Oracle: the names of the folders of the test split, counted here."""
+    run = tmp_path / "run"
+    assert main(["train", "data=folder", f"data.root={tones}", f"run_dir={run}", *SMALL]) == 0
+    assert capsys.readouterr().out == f"{run / 'model'}\n"
+    assert main(["evaluate", f"model={run / 'model'}", "data=folder", f"data.root={tones}", "device=cpu"]) == 0
+    printed = capsys.readouterr().out
+    results = json.loads((run / "evaluation" / "test" / "results.json").read_text())
+    assert main(["classify", str(tones / "test"), "-m", str(run / "model"), "-f", "jsonl", "--device", "cpu"]) == 0
+    records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    right = sum(Path(record["audio"]).parent.name == record["label"] for record in records)
+    assert len(records) == 24
+    assert right >= 22
+    assert f"{right} of 24 right" in printed
+    assert results["accuracy"] == pytest.approx(right / 24, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["encoder.hiden_size=3"], "encoder.hiden_size is not a setting; did you mean encoder.hidden_size?"),
+        (["trainer.epoch=3"], "trainer.epoch is not a setting; did you mean trainer.epochs?"),
+        (["encodr=gru"], "encodr is not a setting; did you mean encoder?"),
+        (["encoder=gruu"], "encoder=gruu is not known; did you mean 'gru'?"),
+        (["data=foldr"], "data=foldr is not known; did you mean 'folder'?"),
+        (["trainer.epochs=-1"], "trainer.epochs=-1: at least 1"),
+        (["trainer.epochs=abc"], "trainer.epochs=abc"),
+        (["features.convention=kaldy"], "expected one of [librosa, torchaudio, kaldi]"),
+        (["seed=-1"], "seed=-1: at least 0"),
+        (["foo"], "foo"),
+        (["data=null"], "choose a recipe (recipe=...) or a corpus (data=...)"),
+    ],
+)
+def test_mistyped_overrides(
+    words: list[str], message: str, tones: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One line that names the key, the value and the nearest right one; exit code 2; nothing is written."""
+    given = ["train", "data=folder", f"data.root={tones}", f"run_dir={tmp_path / 'run'}", *words]
+    if words == ["data=null"]:
+        given = ["train", f"run_dir={tmp_path / 'run'}"]
+    assert main(given) == 2
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert len(captured.err.splitlines()) == 1
+    assert "Traceback" not in captured.err
+    assert not captured.out
+    assert not (tmp_path / "run").exists()
+
+
+def test_cfg_job_prints_the_config(
+    tones: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Oracle: PyYAML. What is printed holds the overrides, and nothing is trained. Flags stand between overrides."""
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", "data=folder", "--cfg", "job", f"data.root={tones}", "encoder.hidden_size=7"]) == 0
+    config = yaml.safe_load(capsys.readouterr().out)
+    assert config["data"]["root"] == str(tones)
+    assert config["encoder"]["hidden_size"] == 7
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", recipes.recipe_names())
+def test_every_recipe_composes(name: str) -> None:
+    """A typed run with its own name, a first comment, and words that are words (YAML takes yes and no for truths)."""
+    config = compose("train", [f"recipe={name}"])
+    assert config.name == name
+    words = getattr(config.data, "words", [])
+    assert all(isinstance(word, str) and word.lower() not in ("true", "false") for word in words)
+    assert recipes._description(name)
+
+
+def test_a_copied_recipe_runs_with_the_printed_command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Oracle: the composed config, which must hold what was edited in the copy."""
+    shipped = tmp_path / "shipped" / "recipe"
+    shipped.mkdir(parents=True)
+    lines = ["# @package _global_", "# Tones.", "defaults:", "  - override /data: folder", "name: tones"]
+    (shipped / "tones.yaml").write_text("\n".join([*lines, "encoder:", "  hidden_size: 24", ""]))
+    monkeypatch.setattr(recipes, "conf_dir", lambda: shipped.parent)
+    monkeypatch.setattr(recipes, "recipes_dir", lambda: tmp_path / "none")
+    monkeypatch.chdir(tmp_path)
+    assert main(["recipes", "copy", "tones", "deep/mine"]) == 0
+    command = capsys.readouterr().out.split()
+    assert command == ["speechgru", "train", "--config-dir", "deep/mine", "recipe=mine"]
+    copied = tmp_path / "deep" / "mine" / "recipe" / "mine.yaml"
+    copied.write_text(copied.read_text().replace("24", "25"))
+    assert main([*command[1:], "--cfg", "job"]) == 0
+    config = yaml.safe_load(capsys.readouterr().out)
+    assert config["name"] == "mine"
+    assert config["encoder"]["hidden_size"] == 25
+    assert config["run_dir"] in ("runs/mine", "runs/${name}")
