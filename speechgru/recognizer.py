@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -247,9 +248,9 @@ def _read_config(folder: Path) -> RecognizerConfig:
         for key in ("format", "features", "encoder", "head"):
             if not isinstance(plain, dict) or key not in plain:
                 raise ModelError(f"{path} has no key {key}, so it is not the config.yaml of a model folder")
-        if plain["format"] > FORMAT:
+        if not isinstance(plain["format"], int) or plain["format"] > FORMAT:
             raise ModelError(
-                f"{path} has format {plain['format']}, newer than this speechgru reads ({FORMAT}); update speechgru"
+                f"{path} has format {plain['format']}, this speechgru reads up to {FORMAT}; update speechgru"
             )
         parts = {family: from_plain(plain[family], family) for family in ("features", "encoder", "head")}
         return RecognizerConfig(**parts, data=plain.get("data") or {})
@@ -258,7 +259,7 @@ def _read_config(folder: Path) -> RecognizerConfig:
 
 
 def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
+    return textwrap.shorten(str(error), 300, placeholder=" ...")
 
 
 def _check_fingerprint(model: Recognizer, folder: Path) -> None:
