@@ -1,4 +1,4 @@
-"""What gets installed: the wheel, and the scripts of the checkout. Oracles: pip's view of the wheel, an empty folder, bash."""
+"""What gets installed: the wheel, and the scripts of the checkout. Oracles: git's list of files, an empty folder, bash."""
 
 import configparser
 import os
@@ -224,7 +224,7 @@ def test_quickstart_gives_the_commands_in_order_from_any_folder(clone, tmp_path)
 
 
 def test_test_script_runs_every_step_and_fails_if_one_does(clone, tmp_path):
-    """Oracle: the calls a recording Python receives; all steps run although the second fails."""
+    """Oracle: the calls a recording Python receives; all steps run although one fails."""
     fake(clone / "scripts/install", 'echo "install $*" >>calls')
     fake(
         clone / ".venv/bin/python", 'echo "$* threads=$OMP_NUM_THREADS" >>calls; [ ! -e broken ] || [ "$3" != --check ]'
