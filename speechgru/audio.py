@@ -105,7 +105,7 @@ def read_audio(
         raise AudioError(f"{name}: NaN or infinite samples, the first after {bad / rate:.3f} s; repair the file")
     if require_sound and np.abs(mono - mono.mean()).max() <= _SILENCE:
         raise AudioError(f"{name}: silent from beginning to end; check the microphone")
-    waveform = torch.from_numpy(np.array(mono, dtype=np.float32))
+    waveform = torch.from_numpy(np.ascontiguousarray(mono))
     if sample_rate is None or sample_rate == rate:
         return waveform, rate
     waveform = resample(waveform, rate, sample_rate)

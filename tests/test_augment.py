@@ -176,6 +176,19 @@ def test_noise_of_a_folder_is_an_excerpt_of_it(tmp_path):
     assert len(places) == 5
 
 
+def test_short_noise_is_repeated_from_a_drawn_place(tmp_path):
+    """Oracle: what is added has the period of the recording, and begins elsewhere with every seed."""
+    soundfile.write(tmp_path / "a.wav", 0.5 * rng(3).uniform(-1, 1, 5000), RATE, subtype="FLOAT")
+    held = Recordings(str(tmp_path), 64)
+    whole, starts = held.whole(0, RATE), set()
+    for seed in range(5):
+        excerpt = held.excerpt(0, RATE, RATE, rng(seed))
+        assert np.array_equal(excerpt[5000:], excerpt[:-5000])
+        starts.add(int(np.abs(whole - excerpt[0]).argmin()))
+        assert np.array_equal(np.roll(whole, -int(np.abs(whole - excerpt[0]).argmin())), excerpt[:5000])
+    assert len(starts) == 5
+
+
 def test_no_ratio_no_noise(tmp_path):
     """Silence has no ratio to anything: nothing is added and nothing becomes NaN."""
     zeros = np.zeros(RATE, np.float32)
@@ -214,6 +227,9 @@ def test_recordings_are_the_same_whatever_the_cache_holds(tmp_path):
         held_bytes = sum(samples.nbytes for samples in one_mb._whole.values())
         assert held_bytes == one_mb._held_bytes <= 0.3 * 2**20
     assert [key[0] for key in one_mb._whole] == [3, 4]
+    for index in (3, 0):  # 3 was used again, so 4 leaves
+        one_mb.whole(index, RATE)
+    assert [key[0] for key in one_mb._whole] == [3, 0]
     assert not nothing._whole
 
 
@@ -443,6 +459,32 @@ def test_the_default_does_nothing():
     assert augment.waveform(waveform, RATE, random) is waveform
     assert augment.spectrogram(features, lengths, generator())[0] is features
     assert random.bit_generator.state == state
+
+
+@pytest.mark.parametrize(
+    ("key", "alone"),
+    [
+        ("speed", Speed(SpeedConfig(1.0))),
+        ("shift", Shift(ShiftConfig(1.0))),
+        ("room", Room(RoomConfig(1.0))),
+        ("noise", Noise(NoiseConfig(1.0))),
+        ("gain", Gain(GainConfig(1.0))),
+        ("vocal_tract", VocalTract(VocalTractConfig(1.0))),
+        ("spectrogram", SpecAugment(SpecAugmentConfig(1.0))),
+    ],
+)
+def test_each_augmentation_is_in_the_chain(key, alone):
+    """Oracle: the augmentation by itself, on the same draws."""
+    augment = Augment(AugmentConfig(**{key: alone.config}))
+    if key in ("vocal_tract", "spectrogram"):
+        features, lengths = frames()
+        out = augment.spectrogram(features, lengths, generator())[0]
+        assert torch.equal(out, alone(features, lengths, generator()))
+        assert not torch.equal(out, features)
+    else:
+        out = augment.waveform(speech(), RATE, rng())
+        assert np.array_equal(out, alone(speech(), RATE, rng()))
+        assert not np.array_equal(out, speech())
 
 
 def test_same_seed_same_output_and_nothing_else_is_touched(tmp_path):
