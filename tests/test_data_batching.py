@@ -182,6 +182,21 @@ def test_processes_read_what_one_reads(clips):
     assert all(torch.equal(alone[audio], waveform) for audio, waveform in together)
 
 
+def test_augmentation_is_drawn_anew_each_epoch(clips):
+    """Oracle: the factor of each utterance, found by division: another one in each epoch and for each seed."""
+    plain = dict(rows(load(clips)))
+
+    def factors(seed, epoch):
+        batches = load(clips, seed=seed, augment=Scale()).epoch(epoch)
+        return {audio: float(waveform.norm() / plain[audio].norm()) for audio, waveform in rows(batches)}
+
+    first = factors(0, 0)
+    assert first == factors(0, 0)
+    assert len({round(factor, 4) for factor in first.values()}) > len(clips) - 3
+    for other in (factors(0, 1), factors(1, 0)):
+        assert all(abs(first[audio] - other[audio]) > 1e-6 for audio in first)
+
+
 def test_global_random_state_is_left_alone(clips):
     """Oracle: torch's and numpy's next numbers with and without a pass."""
     for workers in (0, 1):
