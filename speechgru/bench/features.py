@@ -73,9 +73,11 @@ def _compare(count: int, seconds: int, repeats: int) -> list[dict[str, Any]]:
 def _interleaved_ms(candidates: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
     """Median of the durations of each candidate; they take turns, so that a slow spell of the machine hits all."""
     taken: dict[str, list[float]] = {name: [] for name in candidates}
+    order = list(candidates.items())
     for run in range(repeats + 3):
-        for name, candidate in candidates.items():
-            candidate()  # untimed: whoever comes after a candidate that fills the cache must not pay for it
+        order.append(order.pop(0))  # nobody always comes after the same candidate
+        for name, candidate in order:
+            candidate()  # untimed: what the last candidate left in the cache is not this one's burden
             start = time.perf_counter()
             candidate()
             if run >= 3:

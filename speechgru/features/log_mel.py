@@ -183,7 +183,7 @@ class LogMel(nn.Module):
         self.config = config = config or LogMelConfig()
         self.sample_rate = config.sample_rate
         self.spectrum = MelSpectrum(config)
-        self.framing = self.spectrum.framing
+        self.framing, self.top_db, self._log_unit = self.spectrum.framing, self.spectrum.top_db, self.spectrum.log_unit
         if config.normalization is Normalization["global"]:
             self.register_buffer("mean", torch.zeros(self.output_size))
             self.register_buffer("std", torch.ones(self.output_size))
@@ -283,7 +283,7 @@ class LogMel(nn.Module):
             frame_lengths = self.output_lengths(lengths)
             features = self._all_at_once(waveforms, lengths, time)
         padding = ~valid_frames(time, frame_lengths) if padded else None
-        if self.spectrum.top_db < math.inf:
+        if self.top_db < math.inf:
             features = self._project(self._clip(features, padding))
         if self.config.deltas:
             features = with_deltas(features, frame_lengths, self.config.deltas, self.config.delta_window)
@@ -331,29 +331,32 @@ class LogMel(nn.Module):
         if lone:
             pieces = [piece.reshape(1, -1).expand(2, -1) for piece in pieces]
         rows = self.spectrum.of_pieces(pieces)
-        if self.spectrum.top_db == math.inf:
+        if self.top_db == math.inf:
             rows = self._project(rows)
         return rows[:1] if lone else rows
 
     def _project(self, log_mel: Tensor) -> Tensor:
         """Natural logarithms ``(..., mels)`` -> ``(..., static_size)``: their unit; MFCC: the cosine transform."""
-        unit = self.spectrum.log_unit
+        unit = self._log_unit
         return log_mel * unit if unit != 1 else log_mel
 
     def _clip(self, log_mel: Tensor, padding: Tensor | None) -> Tensor:
         """``(batch, time, mels)`` raised to ``top_db`` below the loudest valid value of each utterance."""
         audible = log_mel if padding is None else log_mel.masked_fill(padding, -math.inf)
-        loudest = audible.flatten(1).amax(1)[:, None, None]
-        return torch.maximum(log_mel, loudest - self.spectrum.top_db / self.spectrum.log_unit)
+        loudest = audible.amax((1, 2), keepdim=True)
+        return torch.maximum(log_mel, loudest - self.top_db / self._log_unit)
 
     def _in_blocks(self, waveforms: Tensor, lengths: list[int], time: int) -> Tensor:
         """Static features ``(batch, time, static_size)`` of padded waveforms, a few hundred frames at once."""
         framing = self.framing
-        width = self.static_size if self.spectrum.top_db == math.inf else self.config.mels
+        assert max(lengths) <= waveforms.shape[1], f"lengths {lengths} of waveforms {tuple(waveforms.shape)}"
+        if len(lengths) * time <= BLOCK_FRAMES and min(lengths) == waveforms.shape[1]:
+            rows = self.static(framing.stretch(waveforms, 0, lengths[0], 0, time))
+            return rows.view(len(lengths), time, -1)
+        width = self.static_size if self.top_db == math.inf else self.config.mels
         features = waveforms.new_zeros(len(waveforms), time, width)
         begin = 0
         for length, group in itertools.groupby(lengths):
-            assert 0 <= length <= waveforms.shape[1], f"length {length} of {waveforms.shape[1]} samples"
             end = begin + len(list(group))
             count = framing.count(length)
             together = max(1, BLOCK_FRAMES // max(1, count))  # short utterances of equal length share a block
@@ -362,10 +365,7 @@ class LogMel(nn.Module):
                 for start in range(0, count, BLOCK_FRAMES):
                     stop = min(count, start + BLOCK_FRAMES)
                     rows = self.static(framing.stretch(equal, 0, length, start, stop))
-                    rows = rows.unflatten(0, (len(equal), stop - start))
-                    if rows.shape[:2] == (len(waveforms), time):
-                        return rows
-                    features[first : first + len(equal), start:stop] = rows
+                    features[first : first + len(equal), start:stop] = rows.view(len(equal), stop - start, width)
             begin = end
         return features
 
@@ -377,4 +377,4 @@ class LogMel(nn.Module):
         source = framing.source(index[None], lengths[:, None])
         signal = waveforms.gather(1, source.clamp(min=0)).masked_fill(source < 0, 0.0)
         rows = self.spectrum.of_pieces([signal]).unflatten(0, (len(waveforms), time))
-        return rows if self.spectrum.top_db < math.inf else self._project(rows)
+        return rows if self.top_db < math.inf else self._project(rows)

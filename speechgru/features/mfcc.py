@@ -74,7 +74,7 @@ class MFCC(LogMel):
         lifter = RULES[config.convention].lifter if config.lifter is None else config.lifter
         first = 1 if config.convention is Convention.librosa else 0
         transform = cosine_transform(config.mels, config.coefficients)
-        transform = transform * lifter_weights(config.coefficients, lifter, first) * self.spectrum.log_unit
+        transform = transform * lifter_weights(config.coefficients, lifter, first) * self._log_unit
         self.register_buffer("_transform", transform.float(), persistent=False)
 
     @property

@@ -81,7 +81,7 @@ class MelSpectrum(nn.Module):
         """Of all frames under the samples that the pieces ``(..., samples)`` make together: ``(frames, mels)``."""
         if reach := self._fft_size - self.framing.window:
             pieces = [*pieces, pieces[0].new_zeros(*pieces[0].shape[:-1], reach)]
-        return self(torch.cat(pieces, dim=-1) if len(pieces) > 1 else pieces[0])
+        return self.forward(torch.cat(pieces, dim=-1) if len(pieces) > 1 else pieces[0])
 
     def forward(self, signal: Tensor) -> Tensor:
         """``(..., samples)`` -> ``(frames of all, mels)``.

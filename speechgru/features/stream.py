@@ -39,9 +39,9 @@ class FeatureStream:
             raise ConfigError(
                 "normalization=utterance needs the whole utterance; to stream choose sliding, global or none"
             )
-        if features.spectrum.top_db < math.inf:
+        if features.top_db < math.inf:
             raise ConfigError(
-                f"top_db={features.spectrum.top_db:g} needs the whole utterance's maximum; to stream set top_db=.inf"
+                f"top_db={features.top_db:g} needs the whole utterance's maximum; to stream set top_db=.inf"
             )
         if features.training and config.dither > 0:
             raise ConfigError(f"dither={config.dither:g} adds noise in training mode; to stream call features.eval()")
