@@ -29,6 +29,23 @@ class TrainingData:
 
 
 @dataclasses.dataclass
+class CardConfig:
+    """What a recipe says on the card of its model; the numbers come from the run and its evaluations.
+
+    Attributes:
+        summary: one or two sentences: what the model does; empty gives a plain one.
+        license: identifier of the weights' licence, as the Hub spells it (apache-2.0, cc-by-4.0).
+        language: codes such as en; empty where it is not about a language.
+        limits: sentences about where it fails.
+    """
+
+    summary: str = ""
+    license: str = "apache-2.0"
+    language: list[str] = dataclasses.field(default_factory=lambda: ["en"])
+    limits: list[str] = dataclasses.field(default_factory=list)
+
+
+@dataclasses.dataclass
 class Card:
     """What a card says.
 
@@ -61,6 +78,25 @@ class Card:
     limits: list[str] = dataclasses.field(default_factory=list)
     command: str = ""
     train_wall_clock_s: float | None = None
+
+
+def card_of_run(run: dict[str, Any], labels: list[str], sample_rate: int, results: list[dict[str, Any]]) -> Card:
+    """The card of a model from its run (``run.json``) and the records of its evaluations."""
+    words = CardConfig(**run["settings"]["card"])
+    return Card(
+        name=run["name"],
+        summary=words.summary or f"A recurrent classifier of recordings into {len(labels)} labels.",
+        labels=labels,
+        results=results,
+        training_data=[TrainingData(**one) for one in run["training_data"]],
+        license=words.license,
+        language=words.language,
+        sample_rate=sample_rate,
+        parameters=run["parameters"],
+        limits=words.limits,
+        command=run["command"],
+        train_wall_clock_s=run["wall_clock_s"],
+    )
 
 
 def write_card(folder: str | os.PathLike[str], card: Card) -> pathlib.Path:

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from speechgru.card import CardConfig
 from speechgru.errors import ConfigError, SpeechGRUError
 from speechgru.registry import families
 from speechgru.training.trainer import TrainerConfig
@@ -34,6 +35,8 @@ class TrainConfig:
         overwrite: discard the run that is in run_dir.
         features, augment, cell, front_end, encoder, head, data, optimizer, schedule: the chosen components.
         trainer: the loop.
+        extra_data: a second corpus whose training split is learned from as well; its labels are among those of data.
+        card: what the model's card says beyond its numbers.
         init_from: a model folder whose weights to start from where names and shapes agree; empty means fresh weights.
         recipe: a complete run from conf/recipe.
     """
@@ -52,7 +55,9 @@ class TrainConfig:
     data: Any = MISSING
     optimizer: Any = MISSING
     schedule: Any = MISSING
+    extra_data: Any = None
     trainer: TrainerConfig = dataclasses.field(default_factory=TrainerConfig)
+    card: CardConfig = dataclasses.field(default_factory=CardConfig)
     init_from: str = ""
 
     def __post_init__(self) -> None:
@@ -175,7 +180,9 @@ def to_dataclass(root: str, config: Any) -> Any:
     names = [field.name for field in dataclasses.fields(schema)]
     missing = sorted(key for key in OmegaConf.missing_keys(config) if key.split(".")[0] in names)
     if missing:
-        mend = "choose a recipe (recipe=...) or a corpus (data=...)" if missing[0] == "data" else f"add {missing[0]}=..."
+        mend = (
+            "choose a recipe (recipe=...) or a corpus (data=...)" if missing[0] == "data" else f"add {missing[0]}=..."
+        )
         raise ConfigError(f"{missing[0]} has no value; {mend}")
     values = {}
     for name in names:
@@ -235,15 +242,13 @@ def hydra_main(root: str, words: list[str], task: Callable[[Any, Path], None]) -
 
 def plain(config: Any) -> dict[str, Any]:
     """A composed config as plain values with components by name, for ``config.yaml`` of a run."""
-    from speechgru.registry import name_of, to_plain
+    from speechgru.registry import to_plain
 
     values = {}
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
-        family = field.name if field.name in families() and value is not None else None
-        values[field.name] = to_plain(value, family)
-        if family:
-            values[field.name] = {"name": name_of(family, value)} | values[field.name]
+        family = "data" if field.name == "extra_data" else field.name
+        values[field.name] = to_plain(value, family if family in families() and value is not None else None)
     return values
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from speechgru.card import card_of_run, write_card
 from speechgru.config import hydra_main
 from speechgru.data.batching import BatchLoader
 from speechgru.errors import ConfigError, DataError, ModelError
@@ -110,6 +111,8 @@ def _evaluate_one(folder: Path, config: Any, words: Sequence[str]) -> tuple[Clas
     write_results(output / "results.json", record)
     confusion_picture(result, output / "confusion.png")
     recall_picture(result, output / "recall.png")
+    if run and config.split == "test":
+        write_card(folder, card_of_run(run, recognizer.tokens.names, recognizer.sample_rate, [record]))
     write_report(output / "report.html", result, record, curves=_curves_of(folder), settings=_settings_of(folder))
     return result, record, output
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import inspect
 import re
 import sys
 import typing
@@ -53,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigError(f"{name} reads recordings of your own, there is nothing to prepare (known: {known})")
     corpus = component(from_plain({"name": name, **_settings(arguments.settings, config_type)}, "data", where=name))
     root = Path(corpus.config.root).expanduser()
-    facts = _facts(component)
+    facts = component.about()
     print(f"{name}: {facts['title']}", file=sys.stderr)
     for key in ("licence", "size", "url"):
         if facts[key]:
@@ -91,25 +90,11 @@ def _list() -> None:
     from speechgru.registry import entry
 
     for name in _preparable():
-        facts = _facts(entry("data", name).component)
+        facts = entry("data", name).component.about()
         print(f"{name}: {facts['title']}")
         for key in ("licence", "size"):
             if facts[key]:
                 print(f"  {key + ':':9}{facts[key]}")
-
-
-def _facts(component: Any) -> dict[str, str]:
-    """What the docstring of the corpus (its module's, or its own) says: title, licence, size, url, in one line each."""
-    module = inspect.getmodule(component)
-    text = inspect.getdoc(module) or ""
-    if "- Licence:" not in text:
-        text = inspect.getdoc(component) or text
-    facts = {"title": text.partition("\n")[0].rstrip(".")}
-    for key in ("licence", "size", "url"):
-        # An item of the list, with the indented lines that continue it.
-        found = re.search(rf"^- {key}: *(.+(?:\n  +\S.*)*)", text, re.MULTILINE | re.IGNORECASE)
-        facts[key] = " ".join(found[1].split()).rstrip(".") if found else ""
-    return facts
 
 
 def _settings(words: list[str], config_type: type) -> dict[str, Any]:

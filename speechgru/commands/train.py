@@ -12,11 +12,11 @@ from speechgru.training.run import train
 
 def run_hydra(words: list[str]) -> int:
     """Runs the training that the overrides ``words`` describe, or what Hydra's own flags ask for."""
-    return hydra_main("train", words, _run)
+    return hydra_main("train", words, lambda config, folder: _run(config, folder, words))
 
 
-def _run(config: Any, folder: Path) -> None:
-    progress = train(config, folder, plain(config))
+def _run(config: Any, folder: Path, words: list[str]) -> None:
+    progress = train(config, folder, plain(config), words)
     figure = (
         "" if progress.best is None else f", best validation {config.trainer.monitor.name} {abs(progress.best):.4f}"
     )

@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from speechgru.card import card_of_run, write_card
 from speechgru.errors import ConfigError, ModelError
+from speechgru.evaluation.machine import describe_machine
+from speechgru.evaluation.results import plain_command
 from speechgru.recognizer import Recognizer, RecognizerConfig
 from speechgru.registry import build, to_plain
 from speechgru.tokens import Tokens
@@ -20,13 +24,14 @@ from speechgru.training.progress import Progress, clear_run, finished_run, write
 from speechgru.training.trainer import Trainer
 
 
-def train(config: Any, folder: Path, settings: dict[str, Any]) -> Progress:
+def train(config: Any, folder: Path, settings: dict[str, Any], words: Sequence[str] = ()) -> Progress:
     """Trains what ``config`` (a :class:`speechgru.config.TrainConfig`) describes.
 
     Args:
         config: the run.
         folder: where it writes.
         settings: the same config as plain values, kept in ``run.json``.
+        words: the overrides of the command line, for the record.
 
     Returns:
         How the run went; a run that was finished before is not run again.
@@ -45,14 +50,14 @@ def train(config: Any, folder: Path, settings: dict[str, Any]) -> Progress:
             "add resume=true to go on, overwrite=true to discard it, or choose another run_dir"
         )
     if config.resume and before is None:
-        raise ConfigError(f"resume=true: {folder / NAME} is not there; leave resume out to begin, or correct run_dir")
+        print(f"{folder} holds no checkpoint yet; the run begins", file=sys.stderr)
     with join_world(config.trainer.device) as world:
         if world.leads and config.overwrite and not config.resume:
             clear_run(folder)
-        return _train(config, folder, settings, world)
+        return _train(config, folder, settings, words, world)
 
 
-def _train(config: Any, folder: Path, settings: dict[str, Any], world: World) -> Progress:
+def _train(config: Any, folder: Path, settings: dict[str, Any], words: Sequence[str], world: World) -> Progress:
     corpus = build("data", config.data)
     labels = corpus.labels()
     if not labels:
@@ -64,9 +69,10 @@ def _train(config: Any, folder: Path, settings: dict[str, Any], world: World) ->
     )
     if config.init_from:
         _start_from(recognizer, Path(config.init_from))
+    extra = [build("data", config.extra_data)] if config.extra_data is not None else []
     trainer = Trainer(
         recognizer,
-        corpus.utterances("train"),
+        [utterance for one in [corpus, *extra] for utterance in one.utterances("train")],
         corpus.utterances("valid"),
         config.trainer,
         lambda module: build("optimizer", config.optimizer, module),
@@ -76,13 +82,12 @@ def _train(config: Any, folder: Path, settings: dict[str, Any], world: World) ->
         folder,
         world,
     )
-    if config.resume:
+    if config.resume and (folder / NAME).is_file():
         trainer.resume(folder / NAME)
     if world.leads:
         _announce(trainer, corpus)
     progress = trainer.fit()
     if world.leads:
-        best = Recognizer.load(folder / "model")
         summary = {
             "name": config.name,
             "seed": config.seed,
@@ -96,16 +101,25 @@ def _train(config: Any, folder: Path, settings: dict[str, Any], world: World) ->
             "wall_clock_s": round(progress.seconds, 1),
             "date": time.strftime("%Y-%m-%d"),
             "processes": world.size,
+            "machine": describe_machine(str(world.device)),
+            "command": plain_command(["speechgru", "train", *words]),
+            "training_data": [_facts(one) for one in [corpus, *extra]],
             "settings": settings,
         }
         write_run(folder, summary)
-        _write_card(folder / "model", best, summary)
+        write_card(folder / "model", card_of_run(summary, labels, recognizer.sample_rate, []))
     return progress
 
 
 def portable(data: dict[str, Any]) -> dict[str, Any]:
     """Settings of a corpus without absolute paths, which mean something on one machine only."""
     return {key: value for key, value in data.items() if not (isinstance(value, str) and os.path.isabs(value))}
+
+
+def _facts(corpus: Any) -> dict[str, str]:
+    """What a card says of a corpus."""
+    about = corpus.about()
+    return {"name": about["title"], "license": about["licence"], "url": about["url"]}
 
 
 def _start_from(recognizer: Recognizer, folder: Path) -> None:
@@ -128,7 +142,3 @@ def _announce(trainer: Trainer, corpus: Any) -> None:
         f"{recognizer.parameter_count():,} parameters on {where}",
         file=sys.stderr,
     )
-
-
-def _write_card(folder: Path, recognizer: Recognizer, summary: dict[str, Any]) -> None:
-    pass

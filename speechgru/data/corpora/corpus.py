@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import abc
+import inspect
+import re
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,19 @@ class Corpus(abc.ABC):
 
     def __init__(self, config: Any):
         self.config = config
+
+    @classmethod
+    def about(cls) -> dict[str, str]:
+        """What the docstring of the corpus (its module's, or its own) says: title, licence, size, url, a line each."""
+        text = inspect.getdoc(inspect.getmodule(cls)) or ""
+        if "- Licence:" not in text:
+            text = inspect.getdoc(cls) or text
+        facts = {"title": text.partition("\n")[0].rstrip(".")}
+        for key in ("licence", "size", "url"):
+            # An item of the list, with the indented lines that continue it.
+            found = re.search(rf"^- {key}: *(.+(?:\n  +\S.*)*)", text, re.MULTILINE | re.IGNORECASE)
+            facts[key] = " ".join(found[1].split()).rstrip(".") if found else ""
+        return facts
 
     @abc.abstractmethod
     def utterances(self, split: str) -> list[Utterance]:
