@@ -1,4 +1,4 @@
-"""What gets installed: the wheel, and the scripts of the checkout. Oracles: git's list of files, an empty folder, bash."""
+"""What gets installed, and the scripts. Oracles: git's list of files, an empty folder, bash."""
 
 import configparser
 import os
