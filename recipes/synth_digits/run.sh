@@ -1,9 +1,14 @@
 #!/usr/bin/env bash
-# The corpus, three runs with different seeds, and their results into this folder.
+# The corpus, three runs with different seeds, and their results into this folder. Run again, it goes on where it stopped.
+#   bash recipes/synth_digits/run.sh            makes the corpus in data/synth_digits
+#   bash recipes/synth_digits/run.sh FOLDER     takes the one that `speechgru prepare synth root=FOLDER` made
 set -euo pipefail
-speechgru prepare synth
-speechgru train recipe=synth_digits seed=0 run_dir=runs/synth_digits/seed0
-speechgru train recipe=synth_digits seed=1 run_dir=runs/synth_digits/seed1
-speechgru train recipe=synth_digits seed=2 run_dir=runs/synth_digits/seed2
-speechgru evaluate split=test recipe_dir="$(dirname "$0")" \
-    model=[runs/synth_digits/seed0/model,runs/synth_digits/seed1/model,runs/synth_digits/seed2/model]
+root="${1:-data/synth_digits}"
+[ $# -gt 0 ] || speechgru prepare synth root="$root"
+
+models=
+for seed in 0 1 2; do
+    speechgru train recipe=synth_digits data.root="$root" seed=$seed run_dir=runs/synth_digits/$seed resume=true
+    models+=,runs/synth_digits/$seed/model
+done
+speechgru evaluate split=test model="[${models#,}]" root="$root" recipe_dir="$(dirname "$0")"

@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# Three runs with different seeds, and their results into this folder. Run again, it goes on where it stopped.
+#   bash recipes/speech_commands_35/run.sh            downloads Speech Commands (2.5 GB) to data/speech_commands
+#   bash recipes/speech_commands_35/run.sh FOLDER     takes the copy in FOLDER (a folder for each word)
+set -euo pipefail
+root="${1:-data/speech_commands}"
+[ $# -gt 0 ] || speechgru prepare speech_commands root="$root"
+
+models=
+for seed in 0 1 2; do
+    speechgru train recipe=speech_commands_35 data.root="$root" seed=$seed run_dir=runs/speech_commands_35/$seed resume=true
+    models+=,runs/speech_commands_35/$seed/model
+done
+speechgru evaluate split=test model="[${models#,}]" root="$root" recipe_dir="$(dirname "$0")"
