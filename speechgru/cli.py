@@ -11,6 +11,7 @@ import difflib
 import importlib
 import os
 import sys
+from typing import NoReturn
 
 from speechgru.errors import ConfigError, SpeechGRUError
 
@@ -65,9 +66,16 @@ def _run(name: str, words: list[str]) -> int:
     command = importlib.import_module(f"speechgru.commands.{name}")
     if hasattr(command, "run_hydra"):
         return command.run_hydra(words)
-    parser = argparse.ArgumentParser(prog=f"speechgru {name}", description=COMMANDS[name], allow_abbrev=False)
+    parser = _Parser(prog=f"speechgru {name}", description=COMMANDS[name], allow_abbrev=False)
     command.add_arguments(parser)
     return command.run(parser.parse_args(words))
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse with errors of one line: its own print the usage as well."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(f"{message} ({self.prog} --help tells the options)")
 
 
 def _help() -> str:

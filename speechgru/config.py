@@ -1,23 +1,23 @@
-"""From YAML, dataclasses and command-line overrides to one typed run: the only room besides the registry that knows Hydra.
+"""From YAML, dataclasses and command-line overrides to one typed run.
 
-The tree ``conf/`` holds defaults lists and values; every registered component's dataclass is a node of Hydra's ConfigStore,
-so ``encoder=gru encoder.hidden_size=64`` needs no YAML file and a wrong key or type fails before anything runs.
+The tree ``conf/`` holds defaults lists and values; every registered component's dataclass is a node of Hydra's
+ConfigStore, so ``encoder=gru encoder.hidden_size=64`` needs no YAML file and a wrong key or type fails before anything
+runs. ``commands/hydra_job.py`` runs what is composed here.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import difflib
-import os
 import re
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from speechgru.card import CardConfig
-from speechgru.errors import ConfigError, SpeechGRUError
+from speechgru.errors import ConfigError
 from speechgru.registry import families
+from speechgru.shipped import conf_dir
 from speechgru.training.trainer import TrainerConfig
 
 MISSING = "???"
@@ -99,24 +99,6 @@ class EvaluateConfig:
 SCHEMAS = {"train": TrainConfig, "evaluate": EvaluateConfig}
 
 
-def conf_dir() -> Path:
-    """The tree of YAML files: inside an installed package, or beside it in a checkout."""
-    return _beside("conf")
-
-
-def recipes_dir() -> Path:
-    """The folder of recipes: inside an installed package, or beside it in a checkout."""
-    return _beside("recipes")
-
-
-def _beside(name: str) -> Path:
-    package = Path(__file__).resolve().parent
-    for folder in (package / name, package.parent / name):
-        if folder.is_dir():
-            return folder
-    raise ConfigError(f"the folder {name} is neither in {package} nor beside it; install speechgru again")
-
-
 def store_components() -> None:
     """Puts the roots and every registered component into Hydra's ConfigStore."""
     from hydra.core.config_store import ConfigStore
@@ -152,19 +134,34 @@ def compose(root: str, overrides: list[str], config_dir: str | None = None) -> A
     Raises:
         ConfigError: an unknown key or option (the nearest one is named), a wrong type, or a value out of range.
     """
+    return to_dataclass(root, compose_untyped(root, overrides, config_dir))
+
+
+def compose_untyped(root: str, overrides: list[str], config_dir: str | None = None) -> Any:
+    """The same as Hydra's DictConfig, whose values may still be missing or out of range.
+
+    Raises:
+        ConfigError: an unknown key or option (the nearest one is named), or a wrong type.
+    """
     import hydra
     from hydra.core.global_hydra import GlobalHydra
 
     store_components()
     GlobalHydra.instance().clear()
     if config_dir is not None:
+        if not Path(config_dir).is_dir():
+            raise ConfigError(f"--config-dir {config_dir}: no such folder")
         overrides = [*overrides, f"hydra.searchpath=['file://{Path(config_dir).resolve()}']"]
     with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
         try:
             config = hydra.compose(root, overrides=overrides)
         except Exception as error:
-            raise ConfigError(_explain(error, root, overrides)) from error
-    return to_dataclass(root, config)
+            raise ConfigError(explain(error, root, overrides, config_dir)) from error
+    # Hydra lets +key=value into typed configs, where it would then be ignored.
+    strange = _strange_keys(config)
+    if strange:
+        raise ConfigError(_not_a_setting(strange[0], [key for key in _keys(config) if key not in strange], root))
+    return config
 
 
 def to_dataclass(root: str, config: Any) -> Any:
@@ -196,50 +193,6 @@ def to_dataclass(root: str, config: Any) -> Any:
     return schema(**values)
 
 
-def hydra_main(root: str, words: list[str], task: Callable[[Any, Path], None]) -> int:
-    """Runs ``task`` on the typed config of ``root`` and the run's folder, through Hydra, once per job of a multirun.
-
-    Args:
-        root: ``train`` or ``evaluate``.
-        words: the command line: overrides and Hydra's own flags (--cfg job, --multirun, --help, --resolve ...).
-        task: what to do.
-
-    Raises:
-        ConfigError: the overrides do not compose; raised before anything runs.
-    """
-    import hydra
-    from hydra._internal.utils import get_args_parser
-    from hydra.core.hydra_config import HydraConfig
-
-    # Hydra's own parser refuses flags between overrides, so they go first.
-    chosen = get_args_parser().parse_intermixed_args(words)
-    flags = list(words)
-    for override in chosen.overrides:
-        flags.remove(override)
-    if not (chosen.multirun or chosen.help or chosen.hydra_help or chosen.info):
-        compose(root, chosen.overrides, chosen.config_dir)
-    store_components()
-    failed: list[SpeechGRUError] = []
-
-    def job(config: Any) -> None:
-        try:
-            task(to_dataclass(root, config), Path(HydraConfig.get().runtime.output_dir))
-        except SpeechGRUError as error:
-            # Hydra would print a traceback of its own; the command line prints one line.
-            failed.append(error)
-
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # what is no SpeechGRUError is a bug: show where
-    before = sys.argv
-    sys.argv = [f"speechgru {root}", *flags, *chosen.overrides]
-    try:
-        hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=root)(job)()
-    finally:
-        sys.argv = before
-    if failed:
-        raise failed[0]
-    return 0
-
-
 def plain(config: Any) -> dict[str, Any]:
     """A composed config as plain values with components by name, for ``config.yaml`` of a run."""
     from speechgru.registry import to_plain
@@ -252,44 +205,76 @@ def plain(config: Any) -> dict[str, Any]:
     return values
 
 
-def _explain(error: Exception, root: str, overrides: list[str]) -> str:
+def explain(error: Exception, root: str, overrides: list[str], config_dir: str | None) -> str:
     """One line for Hydra's and OmegaConf's errors, with the nearest key or option."""
-    import hydra
-    from hydra.core.config_loader import ConfigLoader  # noqa: F401  fails early where Hydra is broken
-
     text = str(error) + " " + str(error.__cause__ or "")
-    unknown = re.search(r"Could not override '([^']+)'", text) or re.search(r"Key '([^']+)' (?:is )?not in", text)
     option = re.search(r"Could not find '([^']+)/([^'/]+)'", text)
     if option:
         group, name = option.groups()
-        known = sorted(_options(group))
+        known = _options(group, config_dir)
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         return f"{group}={name} is not known{hint} (known: {', '.join(known)})"
-    group_missing = re.search(r"Could not override '([^']+)'\.\s*No match in the defaults list", text)
-    if group_missing or unknown:
-        key = (group_missing or unknown).group(1).split("@")[0]  # type: ignore[union-attr]
+    unknown = re.search(r"(?:Could not override|Key|Could not delete from config\.) '([^']+)'", text)
+    if unknown:
+        key = unknown[1].split("@")[0]
         full = next((one.split("=")[0].lstrip("+~") for one in overrides if key in one.split("=")[0]), key)
         good = [one for one in overrides if one.split("=")[0].lstrip("+~") != full]
-        try:
-            keys = _keys(hydra.compose(root, overrides=good))
-        except Exception:
-            keys = []
-        near = difflib.get_close_matches(full, keys, n=1, cutoff=0.5)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        return f"{full} is not a setting{hint} (speechgru {root} --cfg job lists them all)"
+        keys: list[str] = []
+        if good != overrides:
+            with contextlib.suppress(ConfigError):  # a second mistake: the first one is told without a hint
+                keys = _keys(compose_untyped(root, good, config_dir))
+        return _not_a_setting(full, keys, root)
     return _first_line(error)
 
 
-def _options(group: str) -> list[str]:
+def _not_a_setting(key: str, keys: list[str], root: str) -> str:
+    group = key.split(".")[0]
+    if group != key and group in keys and not any(one.startswith(f"{group}.") for one in keys):
+        return f"{key}: {group} has no value yet, so it has no settings; add {group}=... as well"
+    near = _nearest(key, keys)
+    hint = f"; did you mean {near}?" if near else ""
+    return f"{key} is not a setting{hint} (speechgru {root} --cfg job lists them all)"
+
+
+def _nearest(key: str, keys: list[str]) -> str | None:
+    """The setting most likely meant: a neighbour by its initials or letters, the same name elsewhere, a like path."""
+    parent, _, name = key.rpartition(".")
+    keys = [one for one in keys if not f"{key}.".startswith(f"{one}.")]
+    neighbours = {one.rpartition(".")[2]: one for one in keys if one.rpartition(".")[0] == parent}
+    elsewhere = {one.rpartition(".")[2]: one for one in keys if not one.startswith("hydra.")}
+    for leaves in (neighbours, elsewhere):
+        for leaf, one in leaves.items():
+            if name in (leaf, "".join(word[:1] for word in leaf.split("_"))):
+                return one
+        close = difflib.get_close_matches(name, leaves, n=1, cutoff=0.5 if leaves is neighbours else 0.8)
+        if close:
+            return leaves[close[0]]
+    return next(iter(difflib.get_close_matches(key, keys, n=1)), None)
+
+
+def _options(group: str, config_dir: str | None) -> list[str]:
     from hydra.core.config_store import ConfigStore
 
-    options = {path.stem for path in (conf_dir() / group).glob("*.yaml")}
-    try:
+    folders = [conf_dir(), *([Path(config_dir)] if config_dir is not None else [])]
+    options = {path.stem for folder in folders for path in (folder / group).glob("*.yaml")}
+    with contextlib.suppress(OSError):  # a group of YAML files alone
         options |= {name.removesuffix(".yaml") for name in ConfigStore.instance().list(group)}
-    except OSError:
-        pass
     return sorted(options)
+
+
+def _strange_keys(config: Any, prefix: str = "") -> list[str]:
+    """The keys below ``config`` that the dataclasses do not have."""
+    from omegaconf import DictConfig, OmegaConf
+
+    if not isinstance(config, DictConfig) or config._is_none() or config._is_missing() or config._is_interpolation():
+        return []
+    kind = OmegaConf.get_type(config)
+    known = {field.name for field in dataclasses.fields(kind)} if dataclasses.is_dataclass(kind) else set(config)
+    strange = []
+    for key in config:
+        strange += _strange_keys(config._get_node(key), f"{prefix}{key}.") if key in known else [f"{prefix}{key}"]
+    return strange
 
 
 def _keys(config: Any, prefix: str = "") -> list[str]:
@@ -305,6 +290,7 @@ def _keys(config: Any, prefix: str = "") -> list[str]:
 
 
 def _first_line(error: BaseException) -> str:
+    """What an error of Hydra or OmegaConf says, without the lines that speak of Python types."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     cause = error.__cause__
     if cause is not None and not isinstance(error, ConfigError) and len(lines) < 2 and str(cause):

@@ -75,9 +75,21 @@ def component(family: str, default: Any = dataclasses.MISSING) -> Any:
 
 @functools.cache
 def load_plugins() -> None:
-    """Imports the modules that other installed packages announce, once, so that their components are registered."""
+    """Imports the modules that other installed packages announce, once, so that their components are registered.
+
+    Raises:
+        ConfigError: a module cannot be imported; the message names its package.
+    """
     for point in importlib.metadata.entry_points(group="speechgru.components"):
-        point.load()
+        try:
+            point.load()
+        except Exception as error:  # code of others may fail in any way
+            package = point.dist.name if point.dist else point.name
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            raise ConfigError(
+                f"the package {package} adds components to speechgru from {point.value}, which cannot be imported "
+                f"({reason}); mend it or uninstall {package}"
+            ) from error
 
 
 def families() -> dict[str, dict[str, Entry]]:

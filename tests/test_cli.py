@@ -375,6 +375,23 @@ def test_settings_of_a_corpus_are_typed() -> None:
     }
 
 
+@pytest.mark.parametrize("words", [["classify"], ["recipes", "shw"], ["prepare", "--x"], ["bench", "--repeats", "a"]])
+def test_wrong_options_are_one_line(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """What argparse refuses has the form and the exit code of every other usage error."""
+    assert main(words) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"speechgru {words[0]}: ")
+    assert len(error.splitlines()) == 1
+
+
+@pytest.mark.parametrize("name", ["recipes", "models"])
+def test_lists_need_no_torch(name: str) -> None:
+    """Oracle: sys.modules of a fresh process."""
+    code = f"import sys; from speechgru.cli import main; main([{name!r}]); print('torch' in sys.modules)"
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert output.splitlines()[-1] == "False"
+
+
 # models
 
 CARD = """---

@@ -73,6 +73,15 @@ def test_train_evaluate_classify(tones: Path, tmp_path: Path, capsys: pytest.Cap
         (["features.convention=kaldy"], "expected one of [librosa, torchaudio, kaldi]"),
         (["seed=-1"], "seed=-1: at least 0"),
         (["foo"], "foo"),
+        (["+x=1"], "x is not a setting"),
+        (["++encoder.hiden_size=3"], "encoder.hiden_size is not a setting; did you mean encoder.hidden_size?"),
+        (["optimizer.lr=1"], "optimizer.lr is not a setting; did you mean optimizer.learning_rate?"),
+        (["epochs=3"], "epochs is not a setting; did you mean trainer.epochs?"),
+        (["front_end.channels=[1]"], "front_end has no value yet"),
+        (["--config-name=foo"], "--config-name is not supported"),
+        (["--config-dir=/nope"], "--config-dir /nope: no such folder"),
+        (["--cgf", "job"], "--cgf is not an option; did you mean --cfg?"),
+        (["--cfg", "jb"], "invalid choice: 'jb'"),
         (["data=null"], "choose a recipe (recipe=...) or a corpus (data=...)"),
     ],
 )
@@ -102,6 +111,30 @@ def test_cfg_job_prints_the_config(
     assert config["data"]["root"] == str(tones)
     assert config["encoder"]["hidden_size"] == 7
     assert not list(tmp_path.iterdir())
+
+
+def test_mistyped_sweep(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A mistyped key of a multirun is told in the same words."""
+    assert main(["train", f"run_dir={tmp_path}", "--multirun", "encoder.hiden_size=3,4"]) == 2
+    error = capsys.readouterr().err
+    assert "encoder.hiden_size is not a setting; did you mean encoder.hidden_size?" in error
+    assert len(error.splitlines()) == 1
+
+
+def test_cfg_job_shows_an_incomplete_config(capsys: pytest.CaptureFixture[str]) -> None:
+    """The message about a mistyped key recommends it, so it must work before there is a corpus."""
+    assert main(["train", "--cfg", "job"]) == 0
+    assert yaml.safe_load(capsys.readouterr().out)["data"] == "???"
+
+
+def test_unknown_recipes_list_those_of_the_users_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A recipe of --config-dir is among the known ones."""
+    (tmp_path / "recipe").mkdir()
+    (tmp_path / "recipe" / "whistles.yaml").write_text("# @package _global_\nname: whistles\n")
+    assert main(["train", "--config-dir", str(tmp_path), "recipe=whistle"]) == 2
+    error = capsys.readouterr().err
+    assert "did you mean 'whistles'?" in error
+    assert "synth_digits" in error
 
 
 @pytest.mark.parametrize("name", recipes.recipe_names())

@@ -18,12 +18,13 @@ ALLOWED = {
     "registry": {"errors"},
     "audio": {"errors"},
     "tokens": {"errors"},
+    "shipped": {"errors"},
     "synthesis": {"errors", "audio"},
     "data": {"errors", "registry", "audio", "tokens", "synthesis"},
 }
 LAYERS = [
     {"errors"},
-    {"registry", "audio", "tokens", "synthesis"},
+    {"registry", "shipped", "audio", "tokens", "synthesis"},
     {"features", "augment", "cells"},
     {"encoders", "heads", "decoding"},
     {"recognizer"},

@@ -301,6 +301,21 @@ def test_a_package_out_of_the_tree(tmp_path):
     assert output == "HalfGRU {'name': 'half_gru', 'share': 0.25}\n"
 
 
+def test_a_plugin_that_cannot_be_imported_is_one_line(tmp_path):
+    """A broken package of somebody else is named in one line with what is wrong. Oracle: a planted broken package."""
+    (tmp_path / "gates_plugin.py").write_text("import nothing_of_that_name\n")
+    meta = tmp_path / "broken_gates-1.0.dist-info"
+    meta.mkdir()
+    (meta / "METADATA").write_text("Metadata-Version: 2.1\nName: broken-gates\nVersion: 1.0\n")
+    (meta / "entry_points.txt").write_text("[speechgru.components]\ngates = gates_plugin\n")
+    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r})\nfrom speechgru.cli import main\nsys.exit(main(['prepare']))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert "package broken-gates" in done.stderr
+    assert "nothing_of_that_name" in done.stderr
+
+
 # Planted errors: each must make a test above fail.
 
 

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 from speechgru.audio import find_audio, read_audio
-from speechgru.commands.models import DEFAULT_MODEL, model_names, models_dir
+from speechgru.commands.models import DEFAULT_MODEL, model_names
 from speechgru.errors import AudioError, ConfigError, SpeechGRUError
+from speechgru.shipped import models_dir
 
 if TYPE_CHECKING:  # imported when they are needed: a mistyped option is answered without waiting for torch
     import torch

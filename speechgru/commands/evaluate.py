@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from speechgru.card import card_of_run, write_card
-from speechgru.config import hydra_main
+from speechgru.commands.hydra_job import hydra_main
 from speechgru.data.batching import BatchLoader
 from speechgru.errors import ConfigError, DataError, ModelError
 from speechgru.evaluation.classification import ClassificationResult

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import json
+import math
 import re
 from pathlib import Path
 from typing import Any
 
-from speechgru.errors import ConfigError
+from speechgru.errors import ConfigError, ModelError
+from speechgru.shipped import models_dir
 
 # Must agree with speechgru.recognizer.shipped_model.
 DEFAULT_MODEL = "commands"
@@ -52,11 +55,6 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def models_dir() -> Path:
-    """The folder of the models that ship inside the package."""
-    return Path(__file__).resolve().parent.parent / "models"
-
-
 def model_names() -> list[str]:
     """The names of the models that ship inside, sorted."""
     return sorted(path.parent.name for path in models_dir().glob("*/config.yaml"))
@@ -74,21 +72,20 @@ def _folder(action: str, name: str | None) -> Path:
 
 def _list() -> None:
     from speechgru.commands.table import table
-    from speechgru.recognizer import Recognizer
+    from speechgru.tokens import Tokens
 
     rows = []
     for name in model_names():
         folder = models_dir() / name
-        recognizer = Recognizer.load(folder)
         size = sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
         accuracy = accuracy_of(folder / "card.md")
         rows.append(
             [
                 name,
-                str(len(recognizer.tokens)),
-                f"{recognizer.parameter_count():,}",
+                str(len(Tokens.load(folder / "tokens.txt"))),
+                f"{parameter_count(folder / 'model.safetensors'):,}",
                 f"{size / 1e6:.1f} MB",
-                f"{recognizer.sample_rate / 1000:g} kHz",
+                f"{_sample_rate(folder / 'config.yaml') / 1000:g} kHz",
                 "" if accuracy is None else f"{accuracy:.1f} %",
             ]
         )
@@ -96,6 +93,32 @@ def _list() -> None:
         print("no model ships with this version; train one: speechgru recipes")
         return
     print(table(["model", "labels", "parameters", "size", "rate", "test accuracy"], rows))
+
+
+def parameter_count(weights: Path) -> int:
+    """How many numbers of a weights file training adjusts, read from its header without loading torch.
+
+    Source: the safetensors format, eight bytes of length and a JSON header (github.com/huggingface/safetensors).
+    """
+    try:
+        with open(weights, "rb") as file:
+            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+        # Statistics of the features and of batch normalisation are kept beside what is trained.
+        trained = [
+            name for name in header if not re.search(r"^__|^features\.|\.(running_\w+|num_batches_tracked)$", name)
+        ]
+        return sum(math.prod(header[name]["shape"]) for name in trained)
+    except (OSError, ValueError, KeyError, TypeError, MemoryError, OverflowError) as error:
+        raise ModelError(f"{weights} is damaged ({error}); install speechgru again") from error
+
+
+def _sample_rate(config: Path) -> int:
+    import yaml
+
+    try:
+        return int(yaml.safe_load(config.read_text(encoding="utf-8"))["features"]["sample_rate"])
+    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
+        raise ModelError(f"{config} is damaged ({error}); install speechgru again") from error
 
 
 def accuracy_of(card: Path) -> float | None:

@@ -10,8 +10,8 @@ import shlex
 import shutil
 from pathlib import Path
 
-from speechgru.config import conf_dir, recipes_dir
 from speechgru.errors import ConfigError
+from speechgru.shipped import conf_dir, recipes_dir
 
 _EPILOG = """\
 A copy is a folder of its own: recipe/NAME.yaml to edit, and the recipe's README.md and run.sh. The command that trains

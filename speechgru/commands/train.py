@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from speechgru.config import hydra_main, plain
+from speechgru.commands.hydra_job import hydra_main
+from speechgru.config import plain
 from speechgru.training.run import train
 
 
