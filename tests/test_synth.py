@@ -21,8 +21,9 @@ from speechgru.data.corpora.corpus import SPLITS
 from speechgru.errors import ConfigError, DataError, SpeechGRUError
 from speechgru.synthesis import ACCENTS, speak, variants
 
-# Flutter, breath noise, Klatt's synthesiser: the variants whose state espeak-ng carries over or draws at random.
-RESTLESS = ["en-us+m3", "en-gb+f1", "en-us+grandma", "en-gb-scotland+whisper", "en-029+klatt4", "en-us+adam"]
+# The kinds of variants whose state espeak-ng carries over or draws at random: flutter, breath noise from its own
+# generator, Klatt's synthesiser, breath noise from the C library's rand.
+RESTLESS = ["en-us+m3", "en-gb+f1", "en-us+grandma", "en-gb-scotland+whisper", "en-029+klatt4", "en-us+Reed"]
 
 
 def digest(waveform: np.ndarray) -> str:
@@ -35,6 +36,8 @@ def test_the_same_call_gives_the_same_samples_whatever_was_said_before():
     speak("something else entirely, at length", "en-us+f5", rate_wpm=300, pitch=90, pitch_range=10, seed=7)
     assert {voice: digest(speak("seven", voice).waveform) for voice in reversed(RESTLESS)} == first
     assert len(set(first.values())) == len(RESTLESS)
+    for voice in ("en-gb-scotland+whisper", "en-us+Reed"):
+        assert digest(speak("seven", voice, seed=1).waveform) != first[voice]
 
 
 def test_another_process_gives_the_same_samples():
