@@ -6,6 +6,8 @@
 set -euo pipefail
 root="${1:-data/speech_commands}"
 [ $# -gt 0 ] || speechgru prepare speech_commands root="$root"
+speechgru prepare synth root=data/synth_commands voices=380 takes=1 \
+    'words=[yes,no,up,down,left,right,go,stop,zero,one,two,three,four,five,six,seven,eight,nine]'
 
 models=
 for seed in 0 1 2; do
