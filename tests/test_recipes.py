@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import copy
 import functools
 import importlib
 import json
@@ -19,7 +20,9 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from hydra.core.config_store import ConfigStore
 
+from speechgru import registry
 from speechgru.cli import COMMANDS, main
 from speechgru.commands import prepare
 from speechgru.commands.models import DEFAULT_MODEL, model_names
@@ -277,10 +280,22 @@ def test_python_of_the_readme_runs(number: int, tmp_path: Path, monkeypatch: pyt
     if "speechgru.load(" in code and DEFAULT_MODEL not in model_names():
         pytest.skip("no model ships with this version")
     monkeypatch.chdir(tmp_path)
+    known = {family: dict(entries) for family, entries in registry.families().items()}
+    monkeypatch.setattr(registry, "_FAMILIES", known)  # what a block registers goes with the test
     rng = np.random.default_rng(0)
     soundfile.write(tmp_path / "clip.wav", 0.1 * rng.standard_normal(16000), 16000)
     torch.manual_seed(0)
-    exec(compile(code, "README.md", "exec"), {"__name__": f"readme_{number}"})
+    # "from __future__ import annotations" of this file must not reach the block.
+    exec(compile(code, "README.md", "exec", dont_inherit=True), {"__name__": f"readme_{number}"})
+    if "@register" in code:
+        monkeypatch.setattr(ConfigStore.instance(), "repo", copy.deepcopy(ConfigStore.instance().repo))
+        words = re.search(r"`(\w+=\w+ \w+\.\w+=[\d.]+)`", (ROOT / "README.md").read_text())[1].split()
+        name, (setting, value) = words[0].split("=")[1], words[1].split("=")
+        config = compose("train", ["recipe=synth_digits", *words])
+        assert registry.name_of("schedule", config.schedule) == name
+        assert getattr(config.schedule, setting.split(".")[1]) == float(value)
+        factors = [registry.build("schedule", config.schedule, 100)(step) for step in (0, 9, 10, 20)]
+        assert factors == [1, 1, 0.5, 0.25]  # halved after every 10 of 100 steps
 
 
 def test_commands_of_the_readme_compose() -> None:
