@@ -35,7 +35,8 @@ class TrainConfig:
         overwrite: discard the run that is in run_dir.
         features, augment, cell, front_end, encoder, head, data, optimizer, schedule: the chosen components.
         trainer: the loop.
-        extra_data: a second corpus whose training split is learned from as well; its labels are among those of data.
+        extra_data: a second corpus whose training split is learned from as well (recordings that are in data too are left
+            out). Labels that data lacks are learned beside the others and dropped from the finished model.
         card: what the model's card says beyond its numbers.
         init_from: a model folder whose weights to start from where names and shapes agree; empty means fresh weights.
         recipe: a complete run from conf/recipe.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 import os
@@ -14,11 +15,11 @@ import torch
 from torch import Tensor, nn
 
 import speechgru.encoders
-import speechgru.features
-import speechgru.heads  # noqa: F401  the import registers the components a model folder can name
+import speechgru.features  # noqa: F401  the imports register the components a model folder can name
 from speechgru.audio import read_audio
-from speechgru.errors import ConfigError, DataError, ModelError
+from speechgru.errors import AudioError, ConfigError, DataError, ModelError
 from speechgru.features.fingerprint import fingerprint, fingerprint_difference
+from speechgru.heads import EndsPooling
 from speechgru.registry import build, component, from_plain, name_of, to_plain
 from speechgru.tokens import Tokens
 
@@ -65,6 +66,9 @@ class Recognizer(nn.Module):
     Args:
         config: the components.
         tokens: the labels (or symbols) the head scores.
+
+    Raises:
+        ConfigError: the components do not fit together.
     """
 
     def __init__(self, config: RecognizerConfig, tokens: Tokens) -> None:
@@ -74,6 +78,9 @@ class Recognizer(nn.Module):
         self.features = build("features", config.features)
         self.encoder = build("encoder", config.encoder, self.features.output_size)
         self.head = build("head", config.head, self.encoder.output_size, tokens)
+        pooling = getattr(self.head, "pooling", None)
+        if isinstance(pooling, EndsPooling):
+            _check_ends(pooling, getattr(self.encoder, "directions", None))
 
     @property
     def task(self) -> str:
@@ -105,40 +112,59 @@ class Recognizer(nn.Module):
         return self.head(hidden, lengths), lengths
 
     @torch.no_grad()
-    def classify(self, audio: Any, top_k: int = 1, source_rate: int | None = None) -> Any:
-        """Labels one recording, or every one of a list in one batch; the batch makes no difference to the result.
+    def classify(self, audio: Any, top_k: int = 1, source_rate: int | None = None, batch_size: int = 32) -> Any:
+        """Labels one recording, or every one of a list; the others of a batch make no difference to a result.
 
         Args:
-            audio: a path, bytes, a file object or an array (with ``source_rate``), or a list of them.
+            audio: a path, bytes, a file object or an array (with ``source_rate``), or a list or tuple of them.
             top_k: how many labels ``scores`` holds, at least 1.
             source_rate: samples per second of arrays.
+            batch_size: recordings read and computed at a time, at least 1.
 
         Returns:
-            A :class:`Classification`, or a list of them for a list.
+            A :class:`Classification`, or a list of them for a list or tuple.
 
         Raises:
             AudioError: a recording cannot be read.
+            ConfigError: ``top_k`` or ``batch_size`` is below 1.
             ModelError: the model has no classification head.
         """
-        if isinstance(audio, list):
-            rate = self.sample_rate
-            waveforms = [read_audio(one, rate, source_rate=source_rate)[0] for one in audio]
-            return self.classify_waveforms(waveforms, top_k)
-        return self.classify([audio], top_k, source_rate)[0]
+        if not isinstance(audio, (list, tuple)):
+            return self.classify([audio], top_k, source_rate)[0]
+        if batch_size < 1:
+            raise ConfigError(f"batch_size={batch_size}: at least 1")
+        results = []
+        for start in range(0, len(audio), batch_size):
+            batch = audio[start : start + batch_size]
+            waveforms = [read_audio(one, self.sample_rate, source_rate=source_rate)[0] for one in batch]
+            results += self.classify_waveforms(waveforms, top_k)
+        return results
 
     @torch.no_grad()
     def classify_waveforms(self, waveforms: Sequence[Tensor], top_k: int = 1) -> list[Classification]:
-        """Labels waveforms (samples,) that already have ``sample_rate``."""
+        """Labels waveforms (samples,) that already have ``sample_rate``, in one batch, in eval mode.
+
+        Raises:
+            AudioError: a waveform has no samples.
+            ConfigError: ``top_k`` is below 1.
+            ModelError: the model has no classification head.
+        """
         if self.task != "classification":
             raise ModelError(f"this model has a {self.task} head; classify needs one with a classification head")
         if top_k < 1:
             raise ConfigError(f"top_k={top_k}: at least 1")
         if not waveforms:
             return []
-        self.eval()
         lengths = torch.tensor([len(waveform) for waveform in waveforms])
+        if not int(lengths.min()):
+            raise AudioError(f"waveform {int(lengths.argmin())} has no samples; leave it out")
         padded = nn.utils.rnn.pad_sequence(list(waveforms), batch_first=True)
-        scores, _ = self(padded.to(self.device), lengths.to(self.device))
+        training = self.training
+        self.eval()
+        try:
+            scores, _ = self(padded.to(self.device), lengths.to(self.device))
+        finally:
+            self.train(training)
         values, indices = scores.float().softmax(1).cpu().topk(min(top_k, len(self.tokens)))
         results = []
         for row, index, length in zip(values.tolist(), indices.tolist(), lengths.tolist(), strict=True):
@@ -149,6 +175,14 @@ class Recognizer(nn.Module):
     def parameter_count(self) -> int:
         """How many numbers training adjusts."""
         return sum(parameter.numel() for parameter in self.parameters() if parameter.requires_grad)
+
+    def narrowed(self, tokens: Tokens) -> Recognizer:
+        """A copy that knows only ``tokens``, the first of its own labels; the others were learned to help these."""
+        assert self.tokens.names[: len(tokens)] == tokens.names
+        copied = copy.deepcopy(self)
+        copied.tokens = tokens
+        copied.head.narrow(len(tokens))
+        return copied
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Writes the model folder: config.yaml, model.safetensors, tokens.txt, fingerprint.json (``card.py``: card.md).
@@ -177,30 +211,29 @@ class Recognizer(nn.Module):
             device: where to put the parameters, such as ``cpu`` or ``cuda``.
 
         Raises:
+            ConfigError: the device is not there.
             ModelError: a file is missing or damaged, or features computed here differ from those of training.
         """
         from safetensors import SafetensorError
         from safetensors.torch import load
 
-        folder = Path(folder)
+        folder, device = Path(folder), _device(device)
         config = _read_config(folder)
         try:
             tokens = Tokens.load(_file(folder, "tokens.txt"))
         except DataError as error:
             raise ModelError(str(error)) from error
-        try:
-            model = cls(config, tokens)
-        except (ConfigError, TypeError, RuntimeError) as error:
-            raise ModelError(f"{folder / 'config.yaml'} describes no model: {_one_line(error)}") from error
         path = _file(folder, "model.safetensors")
         try:
             tensors = load(path.read_bytes())
         except SafetensorError as error:
             raise ModelError(f"{path} is damaged: {_one_line(error)}; copy it again") from error
         try:
-            model.load_state_dict(tensors)
-        except RuntimeError as error:
-            raise ModelError(f"{path} does not fit config.yaml and tokens.txt: {_one_line(error)}") from error
+            _check_shapes(_shapes(config, tokens), tensors, path)
+            model = cls(config, tokens)
+        except (ConfigError, TypeError, RuntimeError) as error:
+            raise ModelError(f"{folder / 'config.yaml'} describes no model: {_one_line(error)}") from error
+        model.load_state_dict(tensors)
         model.eval()
         _check_fingerprint(model, folder)
         return model.to(device)
@@ -260,6 +293,49 @@ def _read_config(folder: Path) -> RecognizerConfig:
 
 def _one_line(error: Exception) -> str:
     return textwrap.shorten(str(error), 300, placeholder=" ...")
+
+
+def _device(name: str | torch.device) -> torch.device:
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ConfigError(f"device={name}: cpu, cuda or cuda:<number>") from error
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ConfigError(f"device={name}: torch sees {torch.cuda.device_count()} CUDA devices here; use cpu")
+    return device
+
+
+def _check_ends(pooling: EndsPooling, directions: int | None) -> None:
+    """Ends pooling must know what the halves of a frame are; an encoder of others may not tell (None)."""
+    if directions == 0:
+        raise ConfigError(
+            "head.pooling=ends: the encoder mixes its two directions; set encoder.merge=concat and "
+            "encoder.projection_size=0, or choose head.pooling=attention"
+        )
+    if directions is not None and pooling.bidirectional is not (directions == 2):
+        wrong, right = str(pooling.bidirectional).lower(), str(directions == 2).lower()
+        raise ConfigError(
+            f"head.bidirectional={wrong}: pooling=ends needs head.bidirectional={right}, as encoder.bidirectional is"
+        )
+
+
+def _shapes(config: RecognizerConfig, tokens: Tokens) -> dict[str, Tensor]:
+    """The tensors of a model; those of encoder and head take no memory, since a hostile config may ask for huge ones."""
+    features = build("features", config.features)
+    with torch.device("meta"):
+        encoder = build("encoder", config.encoder, features.output_size)
+        head = build("head", config.head, encoder.output_size, tokens)
+    return nn.ModuleDict({"features": features, "encoder": encoder, "head": head}).state_dict()
+
+
+def _check_shapes(expected: dict[str, Tensor], given: dict[str, Tensor], path: Path) -> None:
+    for name in sorted(expected.keys() | given.keys()):
+        ours, theirs = expected.get(name), given.get(name)
+        if ours is None or theirs is None or ours.shape != theirs.shape:
+            shapes = ["absent" if one is None else str(tuple(one.shape)) for one in (ours, theirs)]
+            raise ModelError(
+                f"{path} does not fit config.yaml and tokens.txt: {name} should be {shapes[0]} and is {shapes[1]}"
+            )
 
 
 def _check_fingerprint(model: Recognizer, folder: Path) -> None:

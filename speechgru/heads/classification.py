@@ -31,11 +31,13 @@ class ClassificationConfig:
     Attributes:
         pooling: attention, mean, max, or ends (last forward and first backward state).
         attention_heads: weighted means of the attention, a divisor of the encoder's output size.
-        bidirectional: tells ``ends`` that the frames hold a forward and a backward half.
+        bidirectional: tells ``ends`` that the frames hold a forward and a backward half; a recognizer refuses what does
+            not fit its encoder.
         embedding_size: a linear layer and ReLU before the scores; 0 means the pooled vector is the embedding.
         dropout: share of the embedding dropped while training, 0 to below 1.
         label_smoothing: share of the target spread over all labels (1512.00567, section 7), 0 to below 1.
-        class_weights: weight of each label in the loss, in the order of the labels; empty means equal weights.
+        class_weights: factor on the loss of each label's utterances, in the order of the labels, at least 0; empty
+            means 1 for all. Weights of mean 1 over the training set leave the learning rate its meaning.
     """
 
     pooling: Pooling = Pooling.attention
@@ -94,16 +96,21 @@ class ClassificationHead(nn.Module):
         """Scores before the softmax: (batch, time, hidden), (batch,) -> (batch, labels)."""
         return self.output(F.dropout(self.embed(hidden, lengths), self.config.dropout, self.training))
 
+    def narrow(self, labels: int) -> None:
+        """Forgets all labels but the first ``labels``."""
+        with torch.no_grad():
+            self.output.weight = nn.Parameter(self.output.weight[:labels].clone())
+            self.output.bias = nn.Parameter(self.output.bias[:labels].clone())
+        self.output.out_features = labels
+        self.class_weights = self.class_weights[:labels].clone()
+
     def loss(self, scores: Tensor, lengths: Tensor, targets: Tensor, target_lengths: Tensor | None = None) -> Tensor:
         """Cross entropy of each utterance: scores (batch, labels), targets (batch,) label indices -> (batch,).
 
-        ``lengths`` and ``target_lengths`` are part of every head's contract; a label needs neither. With class weights
-        the losses are scaled so that their plain mean over a batch is the weighted mean of torch's cross entropy.
+        ``lengths`` and ``target_lengths`` are part of every head's contract; a label needs neither. The loss of an
+        utterance does not depend on its batch, so that sums over batches and processes are exact; class weights are
+        therefore not divided by their sum over the batch as ``F.cross_entropy(..., reduction="mean")`` does.
         """
-        losses = F.cross_entropy(
+        return F.cross_entropy(
             scores.float(), targets, self.class_weights, reduction="none", label_smoothing=self.config.label_smoothing
         )
-        if not self.config.class_weights:
-            return losses
-        weights = self.class_weights[targets]
-        return losses * (weights.numel() / weights.sum().clamp(min=1e-12))

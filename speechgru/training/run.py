@@ -12,6 +12,8 @@ from typing import Any
 import torch
 
 from speechgru.card import card_of_run, write_card
+from speechgru.data.splits import SPLITS
+from speechgru.data.utterance import Utterance
 from speechgru.errors import ConfigError, ModelError
 from speechgru.evaluation.machine import describe_machine
 from speechgru.evaluation.results import plain_command
@@ -62,17 +64,18 @@ def _train(config: Any, folder: Path, settings: dict[str, Any], words: Sequence[
     labels = corpus.labels()
     if not labels:
         raise ConfigError("data: this corpus has transcripts but no labels; a classification head needs labels")
+    extra = [build("data", config.extra_data)] if config.extra_data is not None else []
+    learned = list(dict.fromkeys(label for one in [corpus, *extra] for label in one.labels() or []))
     torch.manual_seed(config.seed)
     recognizer = Recognizer(
         RecognizerConfig(config.features, config.encoder, config.head, data=portable(to_plain(config.data, "data"))),
-        Tokens(labels),
+        Tokens(learned),
     )
     if config.init_from:
         _start_from(recognizer, Path(config.init_from))
-    extra = [build("data", config.extra_data)] if config.extra_data is not None else []
     trainer = Trainer(
         recognizer,
-        [utterance for one in [corpus, *extra] for utterance in one.utterances("train")],
+        corpus.utterances("train") + _unseen(corpus, extra),
         corpus.utterances("valid"),
         config.trainer,
         lambda module: build("optimizer", config.optimizer, module),
@@ -81,6 +84,7 @@ def _train(config: Any, folder: Path, settings: dict[str, Any], words: Sequence[
         config.seed,
         folder,
         world,
+        kept=Tokens(labels) if len(learned) > len(labels) else None,
     )
     if config.resume and (folder / NAME).is_file():
         trainer.resume(folder / NAME)
@@ -114,6 +118,12 @@ def _train(config: Any, folder: Path, settings: dict[str, Any], words: Sequence[
 def portable(data: dict[str, Any]) -> dict[str, Any]:
     """Settings of a corpus without absolute paths, which mean something on one machine only."""
     return {key: value for key, value in data.items() if not (isinstance(value, str) and os.path.isabs(value))}
+
+
+def _unseen(corpus: Any, extra: list[Any]) -> list[Utterance]:
+    """The training utterances of further corpora whose recordings are in no split of the first one."""
+    own = {utterance.audio for split in SPLITS for utterance in corpus.utterances(split)} if extra else set()
+    return [one for other in extra for one in other.utterances("train") if one.audio not in own]
 
 
 def _facts(corpus: Any) -> dict[str, str]:

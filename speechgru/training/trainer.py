@@ -27,6 +27,7 @@ from speechgru.data.utterance import Utterance
 from speechgru.errors import ConfigError, DataError, SpeechGRUError
 from speechgru.evaluation.prediction import predict
 from speechgru.recognizer import Recognizer
+from speechgru.tokens import Tokens
 from speechgru.training.average import ExponentialAverage, mean_of, snapshot
 from speechgru.training.checkpoint import (
     load_checkpoint,
@@ -131,6 +132,7 @@ class Trainer:
         seed: of the data order, augmentation, dropout and masks.
         folder: where everything is written.
         world: this process among those of torchrun.
+        kept: the labels of the finished model, the first of the recognizer's; None means all of them.
     """
 
     def __init__(
@@ -145,6 +147,7 @@ class Trainer:
         seed: int,
         folder: Path,
         world: World,
+        kept: Tokens | None = None,
     ) -> None:
         if not train:
             raise DataError("the training split has no utterances; check data= and its root")
@@ -153,7 +156,7 @@ class Trainer:
                 "the validation split has no utterances, so no epoch could be chosen; check data= and its root"
             )
         self.recognizer = recognizer.to(world.device)
-        self.config, self.seed, self.folder, self.world = config, seed, folder, world
+        self.config, self.seed, self.folder, self.world, self.kept = config, seed, folder, world, kept
         shared = {"tokens": recognizer.tokens, "sample_rate": recognizer.sample_rate, "batch_size": config.batch_size}
         shared |= {"seed": seed, "workers": config.workers, "cache_mb": config.cache_mb}
         shared |= {"max_duration_s": config.max_duration_s or None}
@@ -324,7 +327,7 @@ class Trainer:
         progress = self.progress
         began = time.monotonic()
         with self._weights(self.average.tensors if self.average is not None else None):
-            found = predict(self.recognizer, self.valid_loader.epoch(0))
+            found = predict(self._finished(), self.valid_loader.epoch(0))
             improved = self._keep_if_best(found.accuracy, found.loss, progress.epoch + 1)
         if self.config.average_last:
             kept = self.average.tensors if self.average is not None else self.recognizer.state_dict()
@@ -345,6 +348,10 @@ class Trainer:
             "best": improved,
         }
 
+    def _finished(self) -> Recognizer:
+        """The recognizer as it is kept: without the labels that were learned only to help."""
+        return self.recognizer if self.kept is None else self.recognizer.narrowed(self.kept)
+
     def _keep_if_best(self, accuracy: float, loss: float, epoch: int) -> bool:
         progress = self.progress
         figure = accuracy if self.config.monitor is Monitor.accuracy else -loss
@@ -353,14 +360,14 @@ class Trainer:
         if improved:
             progress.best, progress.best_epoch = figure, epoch
             if self.world.leads:
-                self.recognizer.save(self.folder / "model")
+                self._finished().save(self.folder / "model")
         return improved
 
     def _try_mean_of_last(self) -> dict[str, Any]:
         if len(self.last) < 2:
             return {}
         with self._weights(mean_of(self.last)):
-            found = predict(self.recognizer, self.valid_loader.epoch(0))
+            found = predict(self._finished(), self.valid_loader.epoch(0))
             improved = self._keep_if_best(found.accuracy, found.loss, self.progress.epoch)
         return {"averaged_valid_accuracy": found.accuracy, "averaged_valid_loss": found.loss, "averaged_kept": improved}
 
