@@ -94,7 +94,7 @@ def speak(
         rate_wpm: speaking rate in words per minute, 80 to 450.
         pitch: 0 to 99; 50 is the voice's own.
         pitch_range: how much the melody moves, 0 (monotone) to 99; 50 is the voice's own.
-        seed: of the breath noise; only some voices have any.
+        seed: of the breath noise; only some variants have any.
 
     Raises:
         ConfigError: an empty text, a value out of its range, or an unknown voice or variant.
@@ -120,7 +120,8 @@ def speak(
         for parameter, value in ((_RATE, rate_wpm), (_PITCH, pitch), (_RANGE, pitch_range)):
             _check(engine.espeak_SetParameter(parameter, int(value), 0), "espeak_SetParameter")
         engine.espeak_ng_SetRandSeed(ctypes.c_long(seed & 0x7FFFFFFF))
-        _c_library().srand(ctypes.c_uint(seed & 0x7FFFFFFF))
+        # Some of Klatt's variants draw from the C library, where 0 and 1 are the same seed.
+        _c_library().srand(ctypes.c_uint((seed & 0x7FFFFFFF) + 1))
         recording = _Recording()
         engine.espeak_SetSynthCallback(recording.callback)
         data = text.encode("utf-8", "replace")
