@@ -17,9 +17,9 @@ from speechgru.features.deltas import with_deltas
 from speechgru.features.normalization import (
     SMALLEST_STD,
     Normalization,
+    frame_mask,
     normalize_sliding,
     normalize_utterance,
-    valid_frames,
 )
 from speechgru.features.spectrum import MelSpectrum
 from speechgru.registry import register
@@ -204,6 +204,11 @@ class LogMel(nn.Module):
         return self.static_size * (1 + self.config.deltas)
 
     @property
+    def needs_fit(self) -> bool:
+        """Whether statistics of the training set are still to be taken by :meth:`fit`."""
+        return self.config.normalization is Normalization["global"] and not bool(self.fitted)
+
+    @property
     def hop_s(self) -> float:
         """Seconds from one frame to the next."""
         return self.framing.hop / self.sample_rate
@@ -243,7 +248,7 @@ class LogMel(nn.Module):
         with torch.no_grad():
             for waveforms, lengths in batches:
                 features, frames = self.unnormalized(waveforms.to(self.mean.device), lengths.to(self.mean.device))
-                valid = features[valid_frames(features.shape[1], frames)[..., 0]].double().cpu()
+                valid = features[frame_mask(frames, features.shape[1])[..., 0]].double().cpu()
                 count += len(valid)
                 total += valid.sum(0)
                 squares += valid.square().sum(0)
@@ -282,7 +287,7 @@ class LogMel(nn.Module):
         else:
             frame_lengths = self.output_lengths(lengths)
             features = self._all_at_once(waveforms, lengths, time)
-        padding = ~valid_frames(time, frame_lengths) if padded else None
+        padding = ~frame_mask(frame_lengths, time) if padded else None
         if self.top_db < math.inf:
             features = self._project(self._clip(features, padding))
         if self.config.deltas:
@@ -300,7 +305,7 @@ class LogMel(nn.Module):
             features = normalize_sliding(features, lengths, *self.sliding_frames(), config.normalize_variance)
         else:
             features = self.normalize_globally(features)
-        return features.masked_fill(~valid_frames(features.shape[1], lengths), 0.0)
+        return features.masked_fill(~frame_mask(lengths, features.shape[1]), 0.0)
 
     def sliding_frames(self) -> tuple[int, int, int]:
         """Frames before, frames after, and least number of frames of the sliding normalisation."""

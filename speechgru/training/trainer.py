@@ -386,7 +386,7 @@ class Trainer:
 
     def _fit_statistics(self) -> None:
         """Statistics of the training set for features that keep them in the model."""
-        if not getattr(self.recognizer.features, "needs_fit", False):
+        if not self.recognizer.features.needs_fit:
             return
         batches = BatchLoader(
             self.loader.utterances,
