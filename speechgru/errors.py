@@ -1,4 +1,4 @@
-"""The errors a user can cause and mend. Each message is one line: what is wrong, where, with which value, and the mend."""
+"""The errors a user can cause and mend. A message is one line: what is wrong, where, with which value, and the mend."""
 
 
 class SpeechGRUError(Exception):

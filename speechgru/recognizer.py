@@ -223,17 +223,19 @@ class Recognizer(nn.Module):
             tokens = Tokens.load(_file(folder, "tokens.txt"))
         except DataError as error:
             raise ModelError(str(error)) from error
+        try:
+            model = cls(config, tokens)
+        except (ConfigError, TypeError, RuntimeError) as error:
+            raise ModelError(f"{folder / 'config.yaml'} describes no model: {_one_line(error)}") from error
         path = _file(folder, "model.safetensors")
         try:
             tensors = load(path.read_bytes())
         except SafetensorError as error:
             raise ModelError(f"{path} is damaged: {_one_line(error)}; copy it again") from error
         try:
-            _check_shapes(_shapes(config, tokens), tensors, path)
-            model = cls(config, tokens)
-        except (ConfigError, TypeError, RuntimeError) as error:
-            raise ModelError(f"{folder / 'config.yaml'} describes no model: {_one_line(error)}") from error
-        model.load_state_dict(tensors)
+            model.load_state_dict(tensors)
+        except RuntimeError as error:
+            raise ModelError(f"{path} does not fit config.yaml and tokens.txt: {_one_line(error)}") from error
         model.eval()
         _check_fingerprint(model, folder)
         return model.to(device)
@@ -317,25 +319,6 @@ def _check_ends(pooling: EndsPooling, directions: int | None) -> None:
         raise ConfigError(
             f"head.bidirectional={wrong}: pooling=ends needs head.bidirectional={right}, as encoder.bidirectional is"
         )
-
-
-def _shapes(config: RecognizerConfig, tokens: Tokens) -> dict[str, Tensor]:
-    """The tensors of a model; those of encoder and head take no memory, since a hostile config may ask for huge ones."""
-    features = build("features", config.features)
-    with torch.device("meta"):
-        encoder = build("encoder", config.encoder, features.output_size)
-        head = build("head", config.head, encoder.output_size, tokens)
-    return nn.ModuleDict({"features": features, "encoder": encoder, "head": head}).state_dict()
-
-
-def _check_shapes(expected: dict[str, Tensor], given: dict[str, Tensor], path: Path) -> None:
-    for name in sorted(expected.keys() | given.keys()):
-        ours, theirs = expected.get(name), given.get(name)
-        if ours is None or theirs is None or ours.shape != theirs.shape:
-            shapes = ["absent" if one is None else str(tuple(one.shape)) for one in (ours, theirs)]
-            raise ModelError(
-                f"{path} does not fit config.yaml and tokens.txt: {name} should be {shapes[0]} and is {shapes[1]}"
-            )
 
 
 def _check_fingerprint(model: Recognizer, folder: Path) -> None:

@@ -497,3 +497,47 @@ def test_planted_unsafe_yaml_is_seen(monkeypatch, folder, tmp_path):
         test_a_hostile_config_does_nothing_and_is_refused(
             folder, "!!python/object/apply:os.system ['touch PWNED']", tmp_path, monkeypatch
         )
+
+
+@pytest.mark.parametrize(
+    ("encoder", "bidirectional", "message"),
+    [
+        ({"bidirectional": False}, True, "head.bidirectional=false"),
+        ({}, False, "head.bidirectional=true"),
+        ({"merge": Merge.sum}, True, "encoder.merge=concat"),
+        ({"projection_size": 6}, True, "encoder.projection_size=0"),
+        ({"merge": Merge.sum}, False, "head.pooling=attention"),
+    ],
+)
+def test_ends_of_an_encoder_that_has_none_are_refused(encoder, bidirectional, message):
+    """A half that is no direction would be pooled without a word; the message names the mend."""
+    head = ClassificationConfig(pooling=Pooling.ends, bidirectional=bidirectional)
+    with pytest.raises(ConfigError, match=message):
+        Recognizer(RecognizerConfig(LogMelConfig(mels=8), GRUEncoderConfig(hidden_size=4, **encoder), head), LABELS)
+
+
+def test_a_long_list_goes_in_batches_and_the_mode_stays():
+    """Oracle: the recordings one by one; a module in training mode drops nothing here and is in training mode after."""
+    recognizer = make().train()
+    clips = [speech_like(0.3 + 0.1 * seed, 16000, seed) for seed in range(5)]
+    sizes = []
+    handle = recognizer.register_forward_pre_hook(lambda module, given: sizes.append(len(given[0])))
+    results = recognizer.classify(tuple(clips), source_rate=16000, batch_size=2)
+    handle.remove()
+    assert sizes == [2, 2, 1]
+    assert recognizer.training
+    for clip, result in zip(clips, results, strict=True):
+        alone = recognizer.classify(clip, source_rate=16000)
+        assert alone.label == result.label
+        assert alone.confidence == pytest.approx(result.confidence, abs=1e-5)
+    with pytest.raises(AudioError, match="waveform 1 has no samples"):
+        recognizer.classify_waveforms([torch.zeros(100), torch.zeros(0)])
+    with pytest.raises(ConfigError, match="batch_size=0"):
+        recognizer.classify([], batch_size=0)
+
+
+def test_a_device_that_is_not_there_is_one_line(tmp_path):
+    """Wherever this runs there is no CUDA device number 99."""
+    make().save(tmp_path)
+    with pytest.raises(ConfigError, match=r"device=cuda:99: torch sees \d+ CUDA devices"):
+        load(tmp_path, device="cuda:99")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import statistics
-import time
 from collections.abc import Callable
 from typing import Any
 
 import torch
 
+from speechgru.bench.timing import interleaved_ms, row
 from speechgru.features import MFCC, Convention, MFCCConfig, Normalization
 
 SAMPLE_RATE = 16000
@@ -27,7 +26,7 @@ def bench_features(repeats: int = 30) -> list[dict[str, Any]]:
     torch.set_num_threads(1)
     try:
         with torch.no_grad():
-            return [row for count, seconds in ((1, 1), (32, 1), (8, 30)) for row in _compare(count, seconds, repeats)]
+            return [one for count, seconds in ((1, 1), (32, 1), (8, 30)) for one in _compare(count, seconds, repeats)]
     finally:
         torch.set_num_threads(threads)
 
@@ -56,30 +55,9 @@ def _compare(count: int, seconds: int, repeats: int) -> list[dict[str, Any]]:
         "torchaudio.transforms.MFCC": lambda: torchaudio_mfcc(waveforms),
         "librosa.feature.mfcc": peer_librosa,
     }
-    taken_ms = _interleaved_ms(candidates, repeats if count * seconds < 60 else max(3, repeats // 5))
+    taken_ms = interleaved_ms(candidates, repeats if count * seconds < 60 else max(3, repeats // 5))
     pairs = [("torchaudio", "torchaudio.transforms.MFCC"), ("librosa", "librosa.feature.mfcc")]
     return [
-        {
-            "name": f"mfcc {convention} {count} x {seconds} s",
-            "ours_ms": taken_ms[convention],
-            "peer": peer,
-            "peer_ms": taken_ms[peer],
-            "ratio": taken_ms[peer] / taken_ms[convention],
-        }
+        row(f"mfcc {convention} {count} x {seconds} s", taken_ms[convention], peer, taken_ms[peer])
         for convention, peer in [*pairs, ("kaldi", "torchaudio.transforms.MFCC")]
     ]
-
-
-def _interleaved_ms(candidates: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
-    """Median of the durations of each candidate; they take turns, so that a slow spell of the machine hits all."""
-    taken: dict[str, list[float]] = {name: [] for name in candidates}
-    order = list(candidates.items())
-    for run in range(repeats + 3):
-        order.append(order.pop(0))  # nobody always comes after the same candidate
-        for name, candidate in order:
-            candidate()  # untimed: what the last candidate left in the cache is not this one's burden
-            start = time.perf_counter()
-            candidate()
-            if run >= 3:
-                taken[name].append(1000 * (time.perf_counter() - start))
-    return {name: statistics.median(durations) for name, durations in taken.items()}

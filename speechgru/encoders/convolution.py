@@ -124,7 +124,8 @@ class MaskedBatchNorm(nn.BatchNorm2d):
 
     def forward(self, planes: Tensor, mask: Tensor | None = None) -> Tensor:
         """(batch, channel, time, feature), mask (batch, time) True where valid -> the normalised planes."""
-        if not self.training or mask is None or bool(mask.all()):
+        # Without padding torch's own is faster; on another device a look at the mask would wait for it.
+        if not self.training or mask is None or (mask.device.type == "cpu" and bool(mask.all())):
             return super().forward(planes)
         assert self.running_mean is not None
         assert self.running_var is not None

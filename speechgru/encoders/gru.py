@@ -31,7 +31,8 @@ class GRUEncoderConfig:
         num_layers: recurrent layers, at least 1.
         bidirectional: run every layer in both directions.
         merge: join the directions by concatenation (2 hidden_size) or by their sum (hidden_size).
-        dropout: share of hidden values dropped between layers and after the last while training, 0 to below 1.
+        dropout: share of hidden values dropped after every layer while training, the last one included (torch.nn.GRU
+            leaves that out), 0 to below 1.
         variational: drop the same values in every frame of an utterance (Gal & Ghahramani, 1512.05287).
         layer_norm: normalise the output of every layer (1607.06450).
         residual: add a layer's input to its output where the sizes agree.
@@ -82,6 +83,8 @@ class GRUEncoder(nn.Module):
     Attributes:
         output_size: features of an output frame.
         subsampling: input frames per output frame.
+        directions: 2 where an output frame is a forward half beside a backward half, 1 where it knows the past alone, 0
+            where both directions are mixed in every value (merge=sum or a projection).
     """
 
     def __init__(self, input_size: int, config: GRUEncoderConfig | None = None, **settings: Any) -> None:
@@ -103,6 +106,8 @@ class GRUEncoder(nn.Module):
             self.subsampling *= factor
             size = layer.output_size
         self.output_size = size
+        mixed = config.merge is not Merge.concat or config.projection_size > 0
+        self.directions = (0 if mixed else 2) if config.bidirectional else 1
 
     def output_lengths(self, lengths: Tensor) -> Tensor:
         """Frames that come out for ``lengths`` that go in, (batch,)."""
@@ -117,10 +122,11 @@ class GRUEncoder(nn.Module):
 
         Args:
             features: (batch, time, input_size).
-            lengths: valid frames of each row, int64 (batch,); None means all.
+            lengths: valid frames of each row, int64 (batch,), on any device; None means all.
 
         Returns:
-            hidden (batch, shorter time, output_size) with zeros beyond each row's length, and the lengths (batch,).
+            hidden (batch, shorter time, output_size) with zeros beyond each row's length, and the lengths (batch,) on
+            the device of the features.
 
         Raises:
             ConfigError: features of another size, or lengths (looked at on a CPU only) that the features do not have.
@@ -132,6 +138,7 @@ class GRUEncoder(nn.Module):
         full = lengths is None
         if lengths is not None:
             _check_lengths(lengths, features)
+            lengths = lengths.to(features.device)
             # Zeros instead of whatever a caller padded with: a NaN there would reach the gradients of the weights.
             features = features.masked_fill(~valid_frames(lengths, features.shape[1])[..., None], 0.0)
         else:
@@ -147,6 +154,8 @@ class GRUEncoder(nn.Module):
     @classmethod
     def from_torch(cls, module: nn.GRU) -> GRUEncoder:
         """The encoder that computes what a ``torch.nn.GRU`` computes, with a copy of its weights.
+
+        They agree in eval mode, and in training without dropout: ``nn.GRU`` drops nothing after its last layer.
 
         Raises:
             ConfigError: the module has a projection or no biases, which this encoder cannot express.
@@ -168,6 +177,8 @@ class GRUEncoder(nn.Module):
 
     def to_torch(self) -> nn.GRU:
         """The ``torch.nn.GRU`` that computes what this encoder computes, with a copy of its weights.
+
+        They agree in eval mode, and in training without dropout: ``nn.GRU`` drops nothing after its last layer.
 
         Raises:
             ConfigError: the encoder has something ``torch.nn.GRU`` lacks (the message names it).

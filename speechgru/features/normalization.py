@@ -15,7 +15,7 @@ Normalization = enum.Enum("Normalization", ["none", "utterance", "sliding", "glo
 SMALLEST_STD = 1e-3
 
 
-def valid_frames(frames: int, lengths: Tensor) -> Tensor:
+def frame_mask(lengths: Tensor, frames: int) -> Tensor:
     """Which frames of a padded batch are real: bool ``(batch, frames, 1)``."""
     return (torch.arange(frames, device=lengths.device)[None] < lengths[:, None])[..., None]
 
@@ -26,7 +26,7 @@ def normalize_utterance(features: Tensor, lengths: Tensor, variance: bool) -> Te
     ``features`` are ``(batch, time, feature)``; frames beyond a length come back undefined. The standard deviation is
     the population's (divided by the number of frames) and is taken as 1e-3 where it is smaller.
     """
-    valid = valid_frames(features.shape[1], lengths)
+    valid = frame_mask(lengths, features.shape[1])
     count = lengths.clamp(min=1)[:, None, None]
     mean = (features * valid).sum(1, keepdim=True) / count
     centred = (features - mean) * valid
