@@ -14,7 +14,7 @@ for seed in 0 1 2; do
 done
 
 # Leave one speaker out: six folds of three runs, with synthetic voices beside the five real ones.
-speechgru prepare synth root=data/synth_digits_8k sample_rate=8000 voices=300 takes=2
+speechgru prepare synth root=data/synth_digits_8k sample_rate=8000 voices=150 takes=1
 for speaker in george jackson lucas nicolas theo yweweler; do
     for seed in 0 1 2; do
         run=runs/fsdd_unseen/$speaker-$seed
