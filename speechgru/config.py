@@ -35,8 +35,8 @@ class TrainConfig:
         overwrite: discard the run that is in run_dir.
         features, augment, cell, front_end, encoder, head, data, optimizer, schedule: the chosen components.
         trainer: the loop.
-        extra_data: a second corpus whose training split is learned from as well (recordings that are in data too are left
-            out). Labels that data lacks are learned beside the others and dropped from the finished model.
+        extra_data: a second corpus whose training split is learned from as well (recordings that are in data too are
+            left out). Labels that data lacks are learned beside the others and dropped from the finished model.
         card: what the model's card says beyond its numbers.
         init_from: a model folder whose weights to start from where names and shapes agree; empty means fresh weights.
         recipe: a complete run from conf/recipe.
@@ -274,7 +274,7 @@ def _strange_keys(config: Any, prefix: str = "") -> list[str]:
     known = {field.name for field in dataclasses.fields(kind)} if dataclasses.is_dataclass(kind) else set(config)
     strange = []
     for key in config:
-        strange += _strange_keys(config._get_node(key), f"{prefix}{key}.") if key in known else [f"{prefix}{key}"]
+        strange += _strange_keys(config._get_node(key), f"{prefix}{key!s}.") if key in known else [prefix + str(key)]
     return strange
 
 
@@ -286,7 +286,7 @@ def _keys(config: Any, prefix: str = "") -> list[str]:
         node = config._get_node(key)
         keys.append(prefix + str(key))
         if isinstance(node, DictConfig) and not node._is_none() and not node._is_missing():
-            keys += _keys(node, f"{prefix}{key}.")
+            keys += _keys(node, f"{prefix}{key!s}.")
     return keys
 
 

@@ -308,7 +308,8 @@ def test_a_plugin_that_cannot_be_imported_is_one_line(tmp_path):
     meta.mkdir()
     (meta / "METADATA").write_text("Metadata-Version: 2.1\nName: broken-gates\nVersion: 1.0\n")
     (meta / "entry_points.txt").write_text("[speechgru.components]\ngates = gates_plugin\n")
-    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r})\nfrom speechgru.cli import main\nsys.exit(main(['prepare']))"
+    place = f"import sys; sys.path.insert(0, {str(tmp_path)!r})"
+    code = f"{place}; from speechgru.cli import main; sys.exit(main(['prepare']))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1

@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigError(f"{name} reads recordings of your own, there is nothing to prepare (known: {known})")
     corpus = component(from_plain({"name": name, **_settings(arguments.settings, config_type)}, "data", where=name))
     root = Path(corpus.config.root).expanduser()
-    facts = component.about()
+    facts = corpus.about()
     print(f"{name}: {facts['title']}", file=sys.stderr)
     for key in ("licence", "size", "url"):
         if facts[key]:
@@ -90,7 +90,8 @@ def _list() -> None:
     from speechgru.registry import entry
 
     for name in _preparable():
-        facts = entry("data", name).component.about()
+        component: Any = entry("data", name).component
+        facts = component.about()
         print(f"{name}: {facts['title']}")
         for key in ("licence", "size"):
             if facts[key]:

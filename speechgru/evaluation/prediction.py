@@ -47,7 +47,7 @@ class Predictions:
 
 @torch.no_grad()
 def predict(recognizer: Recognizer, batches: Iterable[Batch]) -> Predictions:
-    """Classifies every utterance of ``batches`` on the recognizer's device; the mode of the module is put back after."""
+    """Classifies every utterance of ``batches`` on the recognizer's device; its mode is put back after."""
     names = recognizer.tokens.names
     found = Predictions([], [], np.zeros((0, len(names)), np.float32), np.zeros(0, np.float32), [], [])
     scores, losses = [found.scores], [found.losses]

@@ -52,6 +52,23 @@ class Progress:
     steps_in_epoch: int = 0
     unreadable: int = 0
 
+    def begin_epoch(self) -> None:
+        """Sets the sums of the epoch to nothing."""
+        self.clipped = self.loss_count = self.steps_in_epoch = self.unreadable = 0
+        self.loss_sum = self.norm_sum = 0.0
+
+    def row(self) -> dict[str, Any]:
+        """What the log says of the training in this epoch."""
+        return {
+            "train_loss": self.loss_sum / max(1, self.loss_count),
+            "gradient_norm": self.norm_sum / max(1, self.steps_in_epoch),
+            "clipped": self.clipped / max(1, self.steps_in_epoch),
+            "nonfinite": self.nonfinite,
+            "unreadable": self.unreadable,
+            "examples": self.examples,
+            "seconds": round(self.seconds, 2),
+        }
+
 
 def finished_run(folder: Path) -> Progress | None:
     """The progress kept in a run's folder, or None where no run was begun."""

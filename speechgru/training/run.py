@@ -148,7 +148,7 @@ def _announce(trainer: Trainer, corpus: Any) -> None:
     where = str(world.device) if world.size == 1 else f"{world.size} x {world.device.type}"
     train, valid = len(trainer.loader.utterances), len(trainer.valid_loader.utterances)
     print(
-        f"{type(corpus).__name__}: {train} training and {valid} validation utterances, {len(recognizer.tokens)} labels; "
-        f"{recognizer.parameter_count():,} parameters on {where}",
+        f"{type(corpus).__name__}: {train} training and {valid} validation utterances, "
+        f"{len(recognizer.tokens)} labels; {recognizer.parameter_count():,} parameters on {where}",
         file=sys.stderr,
     )

@@ -1,4 +1,4 @@
-"""The training loop: epochs of batches, validation after each, and a checkpoint from which a killed run goes on to the bit.
+"""The training loop: epochs of batches, validation after each, a checkpoint from which a killed run goes on to the bit.
 
 Nothing random is remembered: the order of the data follows from (seed, epoch), the augmentation of an utterance from
 (seed, epoch, utterance), dropout and masks of a step from (seed, step). So the state of a run is its tensors and a few
@@ -9,26 +9,24 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import enum
 import math
-import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from tqdm import tqdm
 
 from speechgru.data.batching import Batch, BatchLoader
 from speechgru.data.utterance import Utterance
 from speechgru.errors import ConfigError, DataError, SpeechGRUError
-from speechgru.evaluation.prediction import predict
 from speechgru.recognizer import Recognizer
 from speechgru.tokens import Tokens
-from speechgru.training.average import ExponentialAverage, mean_of, snapshot
+from speechgru.training.average import ExponentialAverage
 from speechgru.training.checkpoint import (
     load_checkpoint,
     optimizer_tensors,
@@ -36,16 +34,11 @@ from speechgru.training.checkpoint import (
     save_checkpoint,
 )
 from speechgru.training.distributed import World
+from speechgru.training.interruption import Interruption
 from speechgru.training.logging import MetricsLog
 from speechgru.training.objective import Objective, Precision
 from speechgru.training.progress import Progress
-
-
-class Monitor(enum.Enum):
-    """The validation figure by which the best epoch is chosen."""
-
-    accuracy = "accuracy"
-    loss = "loss"
+from speechgru.training.selection import Monitor, Selection
 
 
 @dataclasses.dataclass
@@ -96,16 +89,8 @@ class TrainerConfig:
         for name in ("epochs", "batch_size", "accumulate", "max_nonfinite"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name}={getattr(self, name)}: at least 1")
-        for name in (
-            "gradient_clip",
-            "average_last",
-            "mixup",
-            "patience",
-            "workers",
-            "cache_mb",
-            "max_duration_s",
-            "threads",
-        ):
+        amounts = ("gradient_clip", "average_last", "mixup", "patience")
+        for name in (*amounts, "workers", "cache_mb", "max_duration_s", "threads"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name}={getattr(self, name)}: at least 0")
         if not 0 <= self.ema_decay < 1:
@@ -119,7 +104,7 @@ class TrainingStopped(SpeechGRUError):
 
 
 class Trainer:
-    """Trains a recognizer and leaves in its folder ``model/`` (the best epoch), metrics.jsonl, curves.png and a checkpoint.
+    """Trains a recognizer; its folder then holds ``model/`` (the best epoch), metrics.jsonl, curves.png, a checkpoint.
 
     Args:
         recognizer: the model, as initialised.
@@ -127,7 +112,7 @@ class Trainer:
         valid: utterances to choose the best epoch on.
         config: settings of the loop.
         optimizer: a function of the module giving its optimizer.
-        schedule: a function of the number of steps giving a function of the step giving the factor on the learning rate.
+        schedule: a function of the number of steps; it gives a function from a step to the learning rate's factor.
         augment: augmentation of waveforms and frames, or None.
         seed: of the data order, augmentation, dropout and masks.
         folder: where everything is written.
@@ -156,14 +141,21 @@ class Trainer:
                 "the validation split has no utterances, so no epoch could be chosen; check data= and its root"
             )
         self.recognizer = recognizer.to(world.device)
-        self.config, self.seed, self.folder, self.world, self.kept = config, seed, folder, world, kept
-        shared = {"tokens": recognizer.tokens, "sample_rate": recognizer.sample_rate, "batch_size": config.batch_size}
+        self.config, self.seed, self.folder, self.world = config, seed, folder, world
+        shared: dict[str, Any] = {
+            "tokens": recognizer.tokens,
+            "sample_rate": recognizer.sample_rate,
+            "batch_size": config.batch_size,
+        }
         shared |= {"seed": seed, "workers": config.workers, "cache_mb": config.cache_mb}
         shared |= {"max_duration_s": config.max_duration_s or None}
         self.loader = BatchLoader(
             train, augment=augment, shuffle=True, rank=world.rank, world_size=world.size, **shared
         )
         self.valid_loader = BatchLoader(valid, **shared)
+        self.selection = Selection(
+            recognizer, self.valid_loader, config.monitor, config.average_last, folder if world.leads else None, kept
+        )
         self.objective: nn.Module = Objective(recognizer, augment, config.precision, config.mixup)
         world.same(recognizer)
         if world.size > 1:
@@ -173,14 +165,13 @@ class Trainer:
         updates = len(self.loader) // config.accumulate
         if not updates:
             raise DataError(
-                f"{len(train)} training utterances make no update of {config.batch_size} x {config.accumulate} x {world.size}; "
-                "lower trainer.batch_size or trainer.accumulate"
+                f"{len(train)} training utterances make no update of {config.batch_size} x {config.accumulate} x "
+                f"{world.size}; lower trainer.batch_size or trainer.accumulate"
             )
         self.schedule = schedule(updates * config.epochs)
         self.average = ExponentialAverage(recognizer, config.ema_decay) if config.ema_decay else None
-        self.last: list[dict[str, Tensor]] = []
         self.progress = Progress()
-        self.stop_signal = 0
+        self.interruption = Interruption()
 
     def resume(self, path: Path) -> None:
         """Goes on from the checkpoint at ``path``."""
@@ -200,13 +191,13 @@ class Trainer:
         if self.average is not None:
             self.average.updates = state["average_updates"]
             self.average.tensors = {name: tensor.to(self.world.device) for name, tensor in tensors["average"].items()}
-        self.last = [tensors[f"last{number}"] for number in range(state["snapshots"])]
+        self.selection.last = [tensors[f"last{number}"] for number in range(state["snapshots"])]
 
     def fit(self) -> Progress:
         """Trains until the last epoch, early stopping, an interruption or too many non-finite steps.
 
         Raises:
-            TrainingStopped: interrupted by Ctrl-C or SIGTERM (a checkpoint is written), or the gradient stays non-finite.
+            TrainingStopped: Ctrl-C or SIGTERM (a checkpoint is written), or the gradient stays non-finite.
         """
         torch.set_num_threads(self.config.threads or torch.get_num_threads())
         log = MetricsLog(self.folder, self.config.tensorboard) if self.world.leads else None
@@ -215,7 +206,7 @@ class Trainer:
         if not self.progress.step:
             self._fit_statistics()
         progress = self.progress
-        with self._signals(), contextlib.closing(log) if log is not None else contextlib.nullcontext():
+        with self.interruption, contextlib.closing(log) if log is not None else contextlib.nullcontext():
             self._checkpoint()
             while not progress.finished:
                 self._epoch()
@@ -226,11 +217,11 @@ class Trainer:
                 stopped = bool(self.config.patience) and stale >= self.config.patience
                 progress.finished = progress.epoch >= self.config.epochs or stopped
                 if progress.finished:
-                    row |= self._try_mean_of_last()
+                    row |= self.selection.try_mean_of_last(progress)
                 if log is not None:
                     log.write(progress.step, epoch=progress.epoch, **row)
-                    self._draw()
-                self._begin_sums()
+                    log.draw()
+                progress.begin_epoch()
                 self.world.same(self.recognizer)
                 self._checkpoint()
         return progress
@@ -241,7 +232,16 @@ class Trainer:
         saved = began = time.monotonic()
         updates = len(self.loader) // config.accumulate
         batches = self.loader.epoch(progress.epoch, start_batch=progress.batch)
-        bar = self._bar(updates)
+        best = "" if progress.best is None else f" best {abs(progress.best):.4f}"
+        bar = tqdm(
+            total=updates,
+            initial=progress.batch // config.accumulate,
+            desc=f"epoch {progress.epoch + 1}/{config.epochs}{best}",
+            unit="step",
+            file=sys.stderr,
+            leave=False,
+            disable=None if self.world.leads else True,  # None: silent when the output is not a terminal
+        )
         waiting: list[Batch] = []
         for batch in batches:
             waiting.append(batch)
@@ -254,7 +254,7 @@ class Trainer:
             if progress.steps_in_epoch % 5 == 0:
                 bar.set_postfix_str(f"loss {progress.loss_sum / max(1, progress.loss_count):.3f}")
             now = time.monotonic()
-            stop = self.world.any(bool(self.stop_signal))
+            stop = self.world.any(self.interruption.asked)
             if stop or now - saved > config.checkpoint_s:
                 progress.seconds += now - began
                 saved = began = now
@@ -323,66 +323,11 @@ class Trainer:
             )
 
     def _validate(self) -> dict[str, Any]:
-        """Measures the validation set, keeps the model if it is the best so far, and returns the row of the epoch."""
-        progress = self.progress
+        """Validates and returns the row of the epoch."""
         began = time.monotonic()
-        with self._weights(self.average.tensors if self.average is not None else None):
-            found = predict(self._finished(), self.valid_loader.epoch(0))
-            improved = self._keep_if_best(found.accuracy, found.loss, progress.epoch + 1)
-        if self.config.average_last:
-            kept = self.average.tensors if self.average is not None else self.recognizer.state_dict()
-            self.last.append({name: tensor.detach().clone() for name, tensor in kept.items()})
-            self.last = self.last[-self.config.average_last :]
-        progress.seconds += time.monotonic() - began
-        return {
-            "train_loss": progress.loss_sum / max(1, progress.loss_count),
-            "valid_loss": found.loss,
-            "valid_accuracy": found.accuracy,
-            "learning_rate": self.optimizer.param_groups[0]["lr"],
-            "gradient_norm": progress.norm_sum / max(1, progress.steps_in_epoch),
-            "clipped": progress.clipped / max(1, progress.steps_in_epoch),
-            "nonfinite": progress.nonfinite,
-            "unreadable": progress.unreadable,
-            "examples": progress.examples,
-            "seconds": round(progress.seconds, 2),
-            "best": improved,
-        }
-
-    def _finished(self) -> Recognizer:
-        """The recognizer as it is kept: without the labels that were learned only to help."""
-        return self.recognizer if self.kept is None else self.recognizer.narrowed(self.kept)
-
-    def _keep_if_best(self, accuracy: float, loss: float, epoch: int) -> bool:
-        progress = self.progress
-        figure = accuracy if self.config.monitor is Monitor.accuracy else -loss
-        # Among equals the later epoch is kept: it has seen more, at a lower learning rate.
-        improved = progress.best is None or figure >= progress.best
-        if improved:
-            progress.best, progress.best_epoch = figure, epoch
-            if self.world.leads:
-                self._finished().save(self.folder / "model")
-        return improved
-
-    def _try_mean_of_last(self) -> dict[str, Any]:
-        if len(self.last) < 2:
-            return {}
-        with self._weights(mean_of(self.last)):
-            found = predict(self._finished(), self.valid_loader.epoch(0))
-            improved = self._keep_if_best(found.accuracy, found.loss, self.progress.epoch)
-        return {"averaged_valid_accuracy": found.accuracy, "averaged_valid_loss": found.loss, "averaged_kept": improved}
-
-    @contextlib.contextmanager
-    def _weights(self, tensors: dict[str, Tensor] | None) -> Iterator[None]:
-        """Puts other weights into the recognizer for a while."""
-        if tensors is None:
-            yield
-            return
-        own = snapshot(self.recognizer)
-        self.recognizer.load_state_dict(tensors)
-        try:
-            yield
-        finally:
-            self.recognizer.load_state_dict(own)
+        found = self.selection.validate(self.progress, self.average.tensors if self.average is not None else None)
+        self.progress.seconds += time.monotonic() - began
+        return self.progress.row() | found | {"learning_rate": self.optimizer.param_groups[0]["lr"]}
 
     def _fit_statistics(self) -> None:
         """Statistics of the training set for features that keep them in the model."""
@@ -409,55 +354,14 @@ class Trainer:
         groups = {"model": self.recognizer.state_dict(), "optimizer": optimizer_tensors(self.optimizer)}
         if self.average is not None:
             groups["average"] = self.average.tensors
-        groups |= {f"last{number}": tensors for number, tensors in enumerate(self.last)}
+        groups |= {f"last{number}": tensors for number, tensors in enumerate(self.selection.last)}
         state = {
             "seed": self.seed,
             "progress": dataclasses.asdict(self.progress),
             "average_updates": self.average.updates if self.average is not None else 0,
-            "snapshots": len(self.last),
+            "snapshots": len(self.selection.last),
         }
         save_checkpoint(self.folder, groups, state)
-
-    def _begin_sums(self) -> None:
-        for name in ("clipped", "loss_count", "steps_in_epoch", "unreadable"):
-            setattr(self.progress, name, 0)
-        self.progress.loss_sum = self.progress.norm_sum = 0.0
-
-    def _draw(self) -> None:
-        from speechgru.evaluation.pictures import learning_curves
-        from speechgru.training.logging import read_metrics
-
-        learning_curves(read_metrics(self.folder), self.folder / "curves.png")
-
-    def _bar(self, updates: int) -> Any:
-        from tqdm import tqdm
-
-        progress = self.progress
-        best = "" if progress.best is None else f" best {abs(progress.best):.4f}"
-        title = f"epoch {progress.epoch + 1}/{self.config.epochs}{best}"
-        disable = None if self.world.leads else True  # None: silent when the output is not a terminal
-        done = progress.batch // self.config.accumulate
-        return tqdm(total=updates, initial=done, desc=title, unit="step", file=sys.stderr, leave=False, disable=disable)
-
-    @contextlib.contextmanager
-    def _signals(self) -> Iterator[None]:
-        """Ctrl-C and SIGTERM ask for a stop after the step in progress; a second one is not held back."""
-        before = {}
-
-        def ask(number: int, frame: Any) -> None:
-            self.stop_signal = number
-            signal.signal(number, before[number])
-
-        try:
-            for number in (signal.SIGINT, signal.SIGTERM):
-                before[number] = signal.signal(number, ask)
-        except ValueError:  # not the main thread: whoever runs us handles signals
-            pass
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
 
 def _seed(*parts: int) -> int:
