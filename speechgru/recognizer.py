@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 import json
 import os
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -155,22 +156,54 @@ class Recognizer(nn.Module):
             raise ConfigError(f"top_k={top_k}: at least 1")
         if not waveforms:
             return []
+        with self._in_eval_mode():
+            scores, _ = self(*self._padded(waveforms))
+        values, indices = scores.float().softmax(1).cpu().topk(min(top_k, len(self.tokens)))
+        results = []
+        for row, index, waveform in zip(values.tolist(), indices.tolist(), waveforms, strict=True):
+            ranked = {self.tokens.names[i]: value for i, value in zip(index, row, strict=True)}
+            duration_s = len(waveform) / self.sample_rate
+            results.append(Classification(self.tokens.names[index[0]], row[0], ranked, duration_s))
+        return results
+
+    @torch.no_grad()
+    def embed(self, audio: Any, source_rate: int | None = None) -> Tensor:
+        """One vector for a recording, from which the scores are made, to compare recordings by (such as speakers).
+
+        Args:
+            audio: as for :meth:`classify`.
+            source_rate: samples per second of arrays.
+
+        Returns:
+            ``(embedding,)``, or ``(recordings, embedding)`` for a list, on the CPU. The batch makes no difference.
+
+        Raises:
+            AudioError: a recording cannot be read.
+        """
+        many = isinstance(audio, (list, tuple))
+        recordings = audio if many else [audio]
+        waveforms = [read_audio(one, self.sample_rate, source_rate=source_rate)[0] for one in recordings]
+        with self._in_eval_mode():
+            hidden = self.encoder(*self.features(*self._padded(waveforms)))
+            vectors = self.head.embed(*hidden).float().cpu()
+        return vectors if many else vectors[0]
+
+    def _padded(self, waveforms: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Waveforms side by side on this device, and their lengths."""
         lengths = torch.tensor([len(waveform) for waveform in waveforms])
         if not int(lengths.min()):
             raise AudioError(f"waveform {int(lengths.argmin())} has no samples; leave it out")
         padded = nn.utils.rnn.pad_sequence(list(waveforms), batch_first=True)
+        return padded.to(self.device), lengths.to(self.device)
+
+    @contextlib.contextmanager
+    def _in_eval_mode(self) -> Iterator[None]:
         training = self.training
         self.eval()
         try:
-            scores, _ = self(padded.to(self.device), lengths.to(self.device))
+            yield
         finally:
             self.train(training)
-        values, indices = scores.float().softmax(1).cpu().topk(min(top_k, len(self.tokens)))
-        results = []
-        for row, index, length in zip(values.tolist(), indices.tolist(), lengths.tolist(), strict=True):
-            ranked = {self.tokens.names[i]: value for i, value in zip(index, row, strict=True)}
-            results.append(Classification(self.tokens.names[index[0]], row[0], ranked, length / self.sample_rate))
-        return results
 
     def parameter_count(self) -> int:
         """How many numbers training adjusts."""

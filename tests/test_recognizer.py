@@ -132,6 +132,33 @@ def test_classification_is_the_softmax_of_the_parts_in_a_row():
     assert sum(full.scores.values()) == pytest.approx(1)
 
 
+@pytest.mark.parametrize("name", CONFIGS)
+def test_embedding_is_what_the_scores_are_made_from(name):
+    """Alone = in a batch, and the last layer on it gives classify's probabilities. Oracle: that layer by hand."""
+    model = make(name)
+    recordings = [speech_like(seconds, model.sample_rate, 5) for seconds in (1.0, 0.4)]
+    together = model.embed(recordings, source_rate=model.sample_rate)
+    for recording, vector in zip(recordings, together, strict=True):
+        torch.testing.assert_close(model.embed(recording, source_rate=model.sample_rate), vector, atol=1e-5, rtol=0)
+        told = model.classify(recording, top_k=4, source_rate=model.sample_rate)
+        probabilities = model.head.output(vector).softmax(0).detach()
+        for label, value in told.scores.items():
+            assert value == pytest.approx(float(probabilities[model.tokens.index(label)]), abs=1e-5)
+
+
+def test_labels_that_only_helped_are_dropped(tmp_path):
+    """The narrowed copy scores its labels as the whole model does, and is saved and loaded as such; the model stays."""
+    model = make()
+    narrow = model.narrowed(Tokens(LABELS.names[:2]))
+    waveforms, lengths = torch.rand(2, 8000), torch.tensor([8000, 5000])
+    torch.testing.assert_close(narrow(waveforms, lengths)[0], model(waveforms, lengths)[0][:, :2])
+    narrow.save(tmp_path / "narrow")
+    loaded = load(tmp_path / "narrow")
+    assert loaded.tokens.names == LABELS.names[:2]
+    assert torch.equal(loaded(waveforms, lengths)[0], narrow(waveforms, lengths)[0])
+    assert model(waveforms, lengths)[0].shape == (2, 4)
+
+
 def test_every_kind_of_audio(tmp_path):
     """Oracle: the array itself; path, string, bytes, file object, tensor and another rate name the same recording."""
     model = make()
