@@ -19,7 +19,9 @@ from speechgru.config import compose, plain
 from speechgru.errors import ConfigError, ModelError
 from speechgru.registry import build, names
 from speechgru.training.average import ExponentialAverage, mean_of
+from speechgru.training.logging import MetricsLog
 from speechgru.training.run import train
+from speechgru.training.selection import Selection
 from speechgru.training.trainer import TrainingStopped
 
 SMALL = [
@@ -128,7 +130,30 @@ def uninterrupted(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     return folder
 
 
-@pytest.mark.parametrize("after_s", [0.0, 0.5, pytest.param(0.2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("place", [(MetricsLog, "write"), (MetricsLog, "draw"), (Selection, "validate")])
+def test_killed_between_two_files(
+    tones: Path, tmp_path: Path, uninterrupted: Path, place: tuple[type, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cut in the second epoch right after its row, picture or model was written, before the checkpoint knows it."""
+    kind, name = place
+    method, calls = getattr(kind, name), []
+
+    def cut(self, *given, **named):
+        result = method(self, *given, **named)
+        calls.append(name)
+        if len(calls) == 2:
+            raise MemoryError("killed")
+        return result
+
+    monkeypatch.setattr(kind, name, cut)
+    with pytest.raises(MemoryError):
+        run(tones, tmp_path / "cut", OFTEN)
+    monkeypatch.undo()
+    run(tones, tmp_path / "cut", OFTEN, "resume=true")
+    same(uninterrupted, tmp_path / "cut")
+
+
+@pytest.mark.parametrize("after_s", [0.0, pytest.param(0.5, marks=pytest.mark.slow)])
 def test_kill_9_then_resume_gives_the_same_bits(
     tones: Path, tmp_path: Path, uninterrupted: Path, after_s: float
 ) -> None:
@@ -171,6 +196,21 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tones: Path, tmp_path: Path) -> None
     run(tones, tmp_path / "cut", many, "resume=true")
     run(tones, tmp_path / "whole", many)
     same(tmp_path / "whole", tmp_path / "cut")
+
+
+def test_labels_of_the_second_corpus_are_not_in_the_model(tones: Path, tmp_path: Path) -> None:
+    """They are learned (the checkpoint scores three labels) and dropped from what is kept. Oracle: the folders."""
+    import shutil
+
+    for corpus, label in (("own", "low"), ("own", "high"), ("extra", "middle")):
+        shutil.copytree(tones / label, tmp_path / corpus / label)
+    overrides = [*SMALL, "data=folder", f"data.root={tmp_path / 'own'}", "data@extra_data=folder"]
+    config = compose("train", [*overrides, f"extra_data.root={tmp_path / 'extra'}", "trainer.epochs=2"])
+    train(config, tmp_path / "run", plain(config))
+    assert len(tensors(tmp_path / "run")["model/head.output.weight"]) == 3
+    model = tmp_path / "run" / "model"
+    assert (model / "tokens.txt").read_text().split() == ["high", "low"]
+    assert len(load_file(model / "model.safetensors")["head.output.weight"]) == 2
 
 
 def test_torchrun_with_two_processes(tones: Path, tmp_path: Path) -> None:

@@ -93,13 +93,18 @@ class MetricsLog:
                     self._writer.add_scalar(_tag(name), value, row["step"])
             self._writer.flush()
 
-    def truncate_after(self, step: int) -> None:
-        """Forget the rows later than ``step``: a run resumed at ``step`` writes them again."""
+    def truncate_after(self, step: int, epoch: int | None = None) -> None:
+        """Forget the rows later than ``step``, or of a later ``epoch``: a run resumed there writes them again.
+
+        A run killed after the last step of an epoch may have written the epoch's row, but not yet that it is over.
+        """
         rows = read_metrics(self.path)
         self._file.close()
-        self._replace([row for row in rows if row["step"] <= step])
+        last = math.inf if epoch is None else epoch
+        kept = [row for row in rows if row["step"] <= step and row.get("epoch", 0) <= last]
+        self._replace(kept)
         self._file = open(self.path, "ab", buffering=0)  # noqa: SIM115
-        self._purge_step = step + 1
+        self._purge_step = min([row["step"] for row in rows if row not in kept], default=step + 1)
         if self._writer is not None:
             self._writer.close()
             self._writer = None

@@ -202,7 +202,7 @@ class Trainer:
         torch.set_num_threads(self.config.threads or torch.get_num_threads())
         log = MetricsLog(self.folder, self.config.tensorboard) if self.world.leads else None
         if log is not None:
-            log.truncate_after(self.progress.step)
+            log.truncate_after(self.progress.step, self.progress.epoch)
         if not self.progress.step:
             self._fit_statistics()
         progress = self.progress
@@ -327,7 +327,9 @@ class Trainer:
         began = time.monotonic()
         found = self.selection.validate(self.progress, self.average.tensors if self.average is not None else None)
         self.progress.seconds += time.monotonic() - began
-        return self.progress.row() | found | {"learning_rate": self.optimizer.param_groups[0]["lr"]}
+        # Of the last step; the optimizer of a run resumed after it does not know.
+        rate = self.peaks[0] * self.schedule(max(0, self.progress.step + self.progress.nonfinite - 1))
+        return self.progress.row() | found | {"learning_rate": rate}
 
     def _fit_statistics(self) -> None:
         """Statistics of the training set for features that keep them in the model."""
