@@ -189,7 +189,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tones: Path, tmp_path: Path) -> None
         assert process.poll() is None, "the run ended before its first epoch"
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=600)
     assert process.returncode == 1
     assert "resume=true" in errors
     assert "Traceback" not in errors
