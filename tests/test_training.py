@@ -262,7 +262,7 @@ def test_accumulation_equals_the_larger_batch(tones: Path, tmp_path: Path) -> No
     for name, batch, accumulate in (("one", 200, 1), ("two", 24, 2)):
         config = compose("train", ["data=folder", f"data.root={tones}", *overrides])
         config.trainer.batch_size, config.trainer.accumulate = batch, accumulate
-        train(config, tmp_path / name, {})
+        train(config, tmp_path / name, plain(config))
     a, b = rows(tmp_path / "one")[0], rows(tmp_path / "two")[0]
     assert a["step"] == b["step"] == 1
     assert a["train_loss"] == pytest.approx(b["train_loss"], rel=1e-5)
