@@ -236,11 +236,13 @@ def test_torchrun_with_two_processes(tones: Path, tmp_path: Path) -> None:
         "-m",
         "torch.distributed.run",
         "--nproc_per_node=2",
-        "--master_port=0",
+        "--standalone",
+        "--local_addr=127.0.0.1",
         str(script),
         *words,
     ]
-    done = subprocess.run(launcher, env=ALONE | {"SEEN": str(tmp_path / "rank")}, capture_output=True, text=True)
+    env = ALONE | {"SEEN": str(tmp_path / "rank")}
+    done = subprocess.run(launcher, env=env, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     first, second = (tmp_path / "rank0").read_text().split(), (tmp_path / "rank1").read_text().split()
     assert first == second
