@@ -41,6 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--repeats", type=int, default=20, help="measured rounds (default: 20)")
     parser.add_argument("--threads", type=int, default=1, help="processor threads (default: 1)")
     parser.add_argument("--quick", action="store_true", help="leave out what takes minutes")
+    parser.add_argument(
+        "--readme", metavar="FILE", help="write the table between <!-- bench --> and <!-- /bench --> of FILE"
+    )
     parser.add_argument("--json", metavar="FILE", help="write the rows and the machine to FILE as well")
 
 
@@ -73,7 +76,14 @@ def run(arguments: argparse.Namespace) -> int:
             options = {"quick": arguments.quick} if name == "encoder" else {}
             rows += [{"bench": name, **row} for row in function(arguments.repeats, **options)]
     versions = {row["peer"]: _version(row["peer"]) for row in rows if row["peer"]}
-    print(table(["bench", "", "peer", "ours", "peer's", "ratio"], [_cells(row, versions) for row in rows], left=3))
+    heading, cells = ["bench", "", "peer", "ours", "peer's", "ratio"], [_cells(row, versions) for row in rows]
+    print(table(heading, cells, left=3))
+    if arguments.readme:
+        from speechgru.evaluation.results import update_readme
+
+        lines = [heading, ["---"] * 3 + ["---:"] * 3, *cells]
+        markdown = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+        update_readme(arguments.readme, f"{about}, {time.strftime('%Y-%m-%d')}:\n\n{markdown}", "bench")
     if arguments.json:
         result = {"date": time.strftime("%Y-%m-%d"), "machine": machine, "repeats": arguments.repeats}
         rows = [{**row, "peer_version": versions.get(row["peer"], "")} for row in rows]

@@ -277,8 +277,8 @@ def markdown_cell(text: object) -> str:
     return re.sub(r"([\\`*_\[\]<>|~#&$])", r"\\\1", " ".join(str(text).split()))
 
 
-def update_readme(path: str | os.PathLike[str], table: str) -> bool:
-    """Put ``table`` between the lines ``<!-- results -->`` and ``<!-- /results -->``; True if the file changed.
+def update_readme(path: str | os.PathLike[str], table: str, mark: str = "results") -> bool:
+    """Put ``table`` between the lines ``<!-- mark -->`` and ``<!-- /mark -->``; True if the file changed.
 
     Raises:
         DataError: the file cannot be read, or has not exactly one pair of the marks.
@@ -289,12 +289,13 @@ def update_readme(path: str | os.PathLike[str], table: str) -> bool:
             text = file.read()
     except OSError as error:
         raise DataError(f"{readme}: cannot be read ({error.strerror})") from None
-    before, start, rest = text.partition(START)
-    _, end, after = rest.partition(END)
-    if not (start and end) or START in rest or END in before + after:
-        raise DataError(f"{readme}: put the table's place into it once: a line {START} and below it a line {END}")
+    opening, closing = f"<!-- {mark} -->", f"<!-- /{mark} -->"
+    before, start, rest = text.partition(opening)
+    _, end, after = rest.partition(closing)
+    if not (start and end) or opening in rest or closing in before + after:
+        raise DataError(f"{readme}: put the table's place into it once: a line {opening} and below it a line {closing}")
     newline = "\r\n" if "\r\n" in text else "\n"
-    fresh = newline.join([before + START, *table.strip().splitlines(), END + after])
+    fresh = newline.join([before + opening, *table.strip().splitlines(), closing + after])
     if fresh == text:
         return False
     spare = readme.with_name(readme.name + ".tmp")
