@@ -467,7 +467,9 @@ def one_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "conf" / "recipe" / "tones_12.yaml").write_text("# Twelve tones.\nname: tones_12\n")
     (tmp_path / "recipes" / "tones" / "README.md").write_text("# How it was done\n")
     (tmp_path / "recipes" / "tones" / "results.json").write_text("{}")
-    script = "speechgru train recipe=tones\nspeechgru evaluate model=runs/tones/model\n# not recipe=tones_12\n"
+    (tmp_path / "conf" / "recipe" / "tones_loud.yaml").write_text("# Loud tones, by the script of tones.\n")
+    trains = "speechgru train recipe=tones\n  speechgru train recipe=tones_loud\n"
+    script = trains + "speechgru evaluate model=runs/tones/model\n# not recipe=tones_12\n"
     (tmp_path / "recipes" / "tones" / "run.sh").write_text(script)
     monkeypatch.setattr(recipes, "conf_dir", lambda: tmp_path / "conf")
     monkeypatch.setattr(recipes, "recipes_dir", lambda: tmp_path / "recipes")
@@ -477,7 +479,8 @@ def one_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_recipes_list_and_show(one_recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["recipes"]) == 0
     rows = [line.split(maxsplit=1) for line in lines(capsys.readouterr().out)[1:]]
-    assert [row[0] for row in rows] == ["tones", "tones_12"]
+    assert [row[0] for row in rows] == ["tones", "tones_12", "tones_loud"]
+    assert rows[2][1].startswith("yes")
     assert rows[0][1].split(maxsplit=1) == ["yes", "Two tones."]
     assert "not yet" in rows[1][1]
     assert main(["recipes", "show", "tones"]) == 0

@@ -66,7 +66,14 @@ def _yaml(name: str) -> Path:
 
 
 def _folder(name: str) -> Path:
-    return recipes_dir() / name
+    """The folder of a recipe: its own, or that of another whose script runs this one too."""
+    own = recipes_dir() / name
+    if not own.is_dir():
+        for script in sorted(recipes_dir().glob("*/run.sh")):
+            line = rf"^\s*speechgru train\b.*\brecipe={re.escape(name)}(?![\w-])"
+            if re.search(line, script.read_text(encoding="utf-8"), re.MULTILINE):
+                return script.parent
+    return own
 
 
 def _known(action: str, name: str | None) -> str:
