@@ -79,7 +79,9 @@ def _evaluate_one(folder: Path, config: Any, words: Sequence[str]) -> tuple[Clas
     recognizer = Recognizer.load(folder, device)
     if recognizer.task != "classification":
         raise ModelError(f"{folder} has a {recognizer.task} head; evaluate measures classification")
-    settings = config.data if config.data is not None else _own_data(recognizer, folder, config.root)
+    settings = (
+        config.data if config.data is not None else _own_data(recognizer, folder, config.root or _trained_on(folder))
+    )
     corpus = build("data", settings)
     utterances = corpus.utterances(config.split)
     if not utterances:
@@ -124,6 +126,12 @@ def _own_data(recognizer: Recognizer, folder: Path, root: str) -> Any:
         raise ConfigError(f"{folder} does not say which corpus it was trained on; add data=... to the command")
     settings = from_plain(plain, "data", f"{folder / 'config.yaml'}: data")
     return dataclasses.replace(settings, root=root) if root else settings
+
+
+def _trained_on(folder: Path) -> str:
+    """Where the recordings of the training were, as the run beside the model says; a model folder keeps no such path."""
+    root = _run_of(folder).get("settings", {}).get("data", {}).get("root", "")
+    return root if root and Path(root).exists() else ""
 
 
 def _curves_of(folder: Path) -> list[dict[str, Any]]:
