@@ -129,7 +129,7 @@ def _own_data(recognizer: Recognizer, folder: Path, root: str) -> Any:
 
 
 def _trained_on(folder: Path) -> str:
-    """Where the recordings of the training were, as the run beside the model says; a model folder keeps no such path."""
+    """Where the recordings of the training were, as the run beside the model folder says; empty where it does not."""
     root = _run_of(folder).get("settings", {}).get("data", {}).get("root", "")
     return root if root and Path(root).exists() else ""
 
