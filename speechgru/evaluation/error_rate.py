@@ -1,0 +1,131 @@
+"""The alignment of what was said with what was recognised, and the errors it counts.
+
+The least number of substitutions, insertions and deletions that turns the reference into the hypothesis (Levenshtein).
+Where several alignments need as few, the choice is jiwer's (rapidfuzz's): what both ends have in common is equal;
+from the end of the rest backwards a deletion is taken first, then an insertion if no substitution does as well, and
+else both words together. So substitutions, insertions and deletions are one by one the numbers jiwer gives.
+
+The table of distances is kept as two bits a cell, one Python integer a row, and a row costs some fifteen operations on
+whole integers: a thousand words against a thousand take milliseconds without a compiled extension. Source: H. Hyyrö,
+"A bit-vector algorithm for computing Levenshtein and Damerau edit distances", Nordic Journal of Computing 10, 2003,
+figure 5 (after G. Myers, Journal of the ACM 46 (3), 1999).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+Kind = Literal["equal", "substitute", "insert", "delete"]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Edit:
+    """One step of an alignment.
+
+    Attributes:
+        kind: ``equal``, ``substitute``, ``insert`` (only in the hypothesis) or ``delete`` (only in the reference).
+        reference: the reference's word; empty for an insertion.
+        hypothesis: the hypothesis's word; empty for a deletion.
+    """
+
+    kind: Kind
+    reference: str
+    hypothesis: str
+
+
+def align(reference: Sequence[str], hypothesis: Sequence[str]) -> list[Edit]:
+    """The steps from ``reference`` to ``hypothesis``, in order; words, or the letters of a string.
+
+    Equal and substituted words are one of each list, so the references of the steps without the insertions are
+    ``reference``, and the hypotheses of the steps without the deletions are ``hypothesis``.
+    """
+    return [
+        Edit(kind, "" if kind == "insert" else reference[place], "" if kind == "delete" else hypothesis[spot])
+        for kind, place, spot in _steps(reference, hypothesis)
+    ]
+
+
+def edit_counts(reference: Sequence[str], hypothesis: Sequence[str]) -> tuple[int, int, int]:
+    """How many (substitutions, insertions, deletions) :func:`align` finds."""
+    kinds = [kind for kind, _, _ in _steps(reference, hypothesis)]
+    return kinds.count("substitute"), kinds.count("insert"), kinds.count("delete")
+
+
+def edit_distance(reference: Sequence[str], hypothesis: Sequence[str]) -> int:
+    """The sum of :func:`edit_counts`, in the memory of one row: for the letters of long texts."""
+    start, end = _common(reference, hypothesis)
+    reference, hypothesis = reference[start : len(reference) - end], hypothesis[start : len(hypothesis) - end]
+    # In the last row the distance is all insertions, plus the differences along the row.
+    above, below = 0, 0
+    for above, below in _rows(reference, hypothesis):
+        pass
+    if not hypothesis:
+        return len(reference)
+    return len(hypothesis) + above.bit_count() - below.bit_count()
+
+
+def correct_words(reference: Sequence[str], hypothesis: Sequence[str]) -> list[bool]:
+    """For each word of the hypothesis whether :func:`align` finds it equal: what a word's confidence foretells."""
+    return [kind == "equal" for kind, _, _ in _steps(reference, hypothesis) if kind != "delete"]
+
+
+def _steps(reference: Sequence[str], hypothesis: Sequence[str]) -> list[tuple[Kind, int, int]]:
+    """The alignment as (kind, place in the reference, place in the hypothesis)."""
+    start, end = _common(reference, hypothesis)
+    place, spot = len(reference) - end, len(hypothesis) - end
+    rows = list(_rows(reference[start:place], hypothesis[start:spot]))
+    steps: list[tuple[Kind, int, int]] = [("equal", place + one, spot + one) for one in reversed(range(end))]
+    while place > start and spot > start:
+        column = 1 << (place - start - 1)
+        if rows[spot - start - 1][0] & column:  # one more than without the reference's word
+            place -= 1
+            steps.append(("delete", place, spot))
+            continue
+        spot -= 1
+        if spot > start and rows[spot - start - 1][1] & column:
+            steps.append(("insert", place, spot))
+            continue
+        place -= 1
+        steps.append(("equal" if reference[place] == hypothesis[spot] else "substitute", place, spot))
+    steps += [("delete", one, spot) for one in reversed(range(start, place))]
+    steps += [("insert", place, one) for one in reversed(range(start, spot))]
+    steps += [("equal", one, one) for one in reversed(range(start))]
+    return steps[::-1]
+
+
+def _common(reference: Sequence[str], hypothesis: Sequence[str]) -> tuple[int, int]:
+    """How many words the two begin with in common, and how many of the others they end with."""
+    shorter = min(len(reference), len(hypothesis))
+    start = 0
+    while start < shorter and reference[start] == hypothesis[start]:
+        start += 1
+    end = 0
+    while end < shorter - start and reference[-1 - end] == hypothesis[-1 - end]:
+        end += 1
+    return start, end
+
+
+def _rows(reference: Sequence[str], hypothesis: Sequence[str]) -> Iterator[tuple[int, int]]:
+    """The table of distances row by row, a row for each word of the hypothesis, as two integers.
+
+    Bit j of the first is set where the distance grows by one from j to j + 1 words of the reference, bit j of the
+    second where it falls by one. The names are the paper's: D0 equal diagonals, H and V differences between rows and
+    between columns, P up and N down.
+    """
+    places: dict[str, int] = {}
+    for place, word in enumerate(reference):
+        places[word] = places.get(word, 0) | 1 << place
+    full = (1 << len(reference)) - 1
+    up, down = full, 0
+    for word in hypothesis:
+        same = places.get(word, 0)
+        diagonal = ((((same & up) + up) ^ up) | same | down) & full
+        grows = down | (full & ~(diagonal | up))
+        falls = diagonal & up
+        grows = (grows << 1 | 1) & full
+        falls = falls << 1 & full
+        up = falls | (full & ~(diagonal | grows))
+        down = grows & diagonal
+        yield up, down
