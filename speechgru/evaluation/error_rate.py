@@ -13,6 +13,7 @@ figure 5 (after G. Myers, Journal of the ACM 46 (3), 1999).
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import Literal
@@ -57,13 +58,12 @@ def edit_distance(reference: Sequence[str], hypothesis: Sequence[str]) -> int:
     """The sum of :func:`edit_counts`, in the memory of one row: for the letters of long texts."""
     start, end = _common(reference, hypothesis)
     reference, hypothesis = reference[start : len(reference) - end], hypothesis[start : len(hypothesis) - end]
-    # In the last row the distance is all insertions, plus the differences along the row.
-    above, below = 0, 0
-    for above, below in _rows(reference, hypothesis):
-        pass
-    if not hypothesis:
+    last = collections.deque(_rows(reference, hypothesis), maxlen=1)
+    if not last:
         return len(reference)
-    return len(hypothesis) + above.bit_count() - below.bit_count()
+    # The last row begins with one insertion a word; along it the distance grows and falls.
+    up, down = last[0]
+    return len(hypothesis) + up.bit_count() - down.bit_count()
 
 
 def correct_words(reference: Sequence[str], hypothesis: Sequence[str]) -> list[bool]:
