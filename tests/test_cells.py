@@ -61,11 +61,12 @@ def test_every_cell_has_a_loop_to_be_compared_with():
 @pytest.mark.parametrize("name", CELLS)
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("with_state", [False, True])
-def test_forward_is_the_formula(name, reverse, with_state):
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])  # a compiled training step and torch's operators
+def test_forward_is_the_formula(name, reverse, with_state, dtype):
     """Oracle: the NumPy loop, on each row's own frames, read from the last to the first where reversed."""
-    cell = make(name)
-    sequence, lengths = batch()
-    state = torch.randn(len(lengths), HIDDEN) if with_state else torch.zeros(len(lengths), HIDDEN)
+    cell = make(name, dtype=dtype)
+    sequence, lengths = batch(dtype=dtype)
+    state = torch.randn(len(lengths), HIDDEN, dtype=dtype) * with_state
     hidden, final = cell(sequence, lengths, state if with_state else None, reverse=reverse)
     for row, length in enumerate(lengths.tolist()):
         frames = sequence[row, :length].double().numpy()
@@ -102,6 +103,44 @@ def test_gradients(name):
             lambda *inputs, reverse=reverse: cell(inputs[0], lengths, inputs[1], reverse=reverse),
             (sequence, state, *cell.parameters()),
         )
+
+
+@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize(
+    "rows", [(7, 3, 0, 1, 5), (6, 6), (1, 9, 4, 2, 8, 3, 9, 5, 7)]
+)  # with and without broken fours
+@pytest.mark.parametrize("sizes", [(5, 4), (3, 9)])
+def test_gradients_in_float32_are_those_in_float64(name, reverse, rows, sizes):
+    """Oracle: the same cell in float64, checked by finite differences above; every input, with lengths."""
+    found = []
+    for dtype in (torch.float32, torch.float64):
+        cell = make(name, *sizes, dtype=dtype)
+        sequence, lengths = batch(rows, sizes[0])
+        sequence, state = (
+            sequence.to(dtype).requires_grad_(),
+            torch.randn(len(rows), sizes[1]).to(dtype).requires_grad_(),
+        )
+        hidden, final = cell(sequence, lengths, state, reverse=reverse)
+        weighting = torch.randn(*hidden.shape).to(dtype)
+        ((hidden * weighting).sum() + final.square().sum()).backward()
+        assert sequence.grad is not None
+        assert (sequence.grad[~valid_frames(lengths, max(rows))] == 0).all()
+        found.append([hidden, final, sequence.grad, state.grad, *(parameter.grad for parameter in cell.parameters())])
+    for single, double in zip(*found, strict=True):
+        torch.testing.assert_close(single, double.float(), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_nan_is_not_swallowed(name):
+    """A NaN in a frame is in every state from there on, so that training sees it."""
+    cell = make(name)
+    sequence = torch.randn(2, 5, INPUT)
+    sequence[0, 2, 1] = float("nan")
+    hidden, _ = cell(sequence, torch.tensor([5, 4]))
+    assert hidden[0, 2:].isnan().all()
+    assert not hidden[0, :2].isnan().any()
+    assert not hidden[1].isnan().any()
 
 
 @pytest.mark.parametrize("name", CELLS)
@@ -302,7 +341,7 @@ def test_planted_swapped_weights_are_seen(monkeypatch):
 
     monkeypatch.setattr(GRU, "run", swapped)
     with pytest.raises(AssertionError):
-        test_forward_is_the_formula("gru", False, False)
+        test_forward_is_the_formula("gru", False, False, torch.float64)
     with pytest.raises(AssertionError):
         test_steps_are_the_run("gru")
 
@@ -310,7 +349,7 @@ def test_planted_swapped_weights_are_seen(monkeypatch):
 def test_planted_reversal_of_the_padding_is_seen(monkeypatch):
     monkeypatch.setattr(speechgru.cells.cell, "reverse_within", lambda sequence, lengths: sequence.flip(1))
     with pytest.raises(AssertionError):
-        test_forward_is_the_formula("gru", True, False)
+        test_forward_is_the_formula("gru", True, False, torch.float64)
     with pytest.raises(AssertionError):
         test_padding_is_inert("gru", True)
 
@@ -319,7 +358,7 @@ def test_planted_missing_mask_is_seen(monkeypatch):
     everything = lambda lengths, time: torch.ones(len(lengths), time, dtype=torch.bool)  # noqa: E731
     monkeypatch.setattr(speechgru.cells.cell, "valid_frames", everything)
     with pytest.raises(AssertionError):
-        test_forward_is_the_formula("gru", False, False)
+        test_forward_is_the_formula("gru", False, False, torch.float64)
 
 
 def test_planted_shifted_frame_is_seen(monkeypatch):
@@ -327,4 +366,4 @@ def test_planted_shifted_frame_is_seen(monkeypatch):
     shifted = lambda hidden, lengths, state: last_valid(hidden, (lengths - 1).clamp(min=0), state)  # noqa: E731
     monkeypatch.setattr(speechgru.cells.cell, "_last_valid", shifted)
     with pytest.raises(AssertionError):
-        test_forward_is_the_formula("gru", False, False)
+        test_forward_is_the_formula("gru", False, False, torch.float64)

@@ -9,11 +9,13 @@ from hypothesis import strategies as st
 from torch import nn
 
 import speechgru.cells.cell
+import speechgru.encoders.batch_norm
 import speechgru.encoders.convolution
 import speechgru.encoders.gru
 from speechgru.cells import valid_frames
 from speechgru.encoders import Convolution, ConvolutionConfig, GRUEncoder, GRUEncoderConfig, Merge
-from speechgru.encoders.convolution import MaskedBatchNorm, convolution_same
+from speechgru.encoders.batch_norm import MaskedBatchNorm
+from speechgru.encoders.convolution import convolution_same
 from speechgru.encoders.gru import join_frames
 from speechgru.errors import ConfigError
 
@@ -186,7 +188,7 @@ def test_rows_without_frames(front_end, time, training):
 @pytest.mark.parametrize("rows", [(7, 3, 5), (7, 7, 7), (4, 0, 1)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_batch_statistics_are_those_of_the_valid_frames(rows, dtype):
-    """Oracle: nn.BatchNorm2d in training mode on the valid frames of all rows, laid end to end; its gradients too."""
+    """Oracle: nn.BatchNorm2d in training and ReLU on the valid frames of all rows laid end to end; gradients too."""
     torch.manual_seed(0)
     lengths = torch.tensor(rows)
     planes = torch.randn(len(rows), 3, max(rows), 4, dtype=dtype) * 2 + 1
@@ -199,7 +201,7 @@ def test_batch_statistics_are_those_of_the_valid_frames(rows, dtype):
     joined = torch.cat([planes[row, :, :length] for row, length in enumerate(rows)], 1)[None]
     first, second = planes.clone().requires_grad_(), joined.clone().requires_grad_()
     for _ in range(2):  # twice, so that the running statistics are moved from something that is not their start
-        output, wanted = ours(first, mask), plain(second)
+        output, wanted = ours(first, lengths), nn.functional.relu(plain(second))
     found = torch.cat([output[row, :, :length] for row, length in enumerate(rows)], 1)[None]
     tolerance = 2e-5 if dtype is torch.float32 else 1e-12
     torch.testing.assert_close(found, wanted, atol=tolerance, rtol=0)
@@ -217,9 +219,8 @@ def test_batch_statistics_are_those_of_the_valid_frames(rows, dtype):
 def test_batch_statistics_under_autocast_are_float32():
     """Oracle: nn.BatchNorm2d on the same bfloat16 planes; the statistics keep float32."""
     planes = torch.randn(2, 3, 5, 4).bfloat16()
-    mask = valid_frames(torch.tensor([5, 2]), 5)
     norm = MaskedBatchNorm(3).train()
-    output = norm(planes, mask)
+    output = norm(planes, torch.tensor([5, 2]))
     assert output.dtype == torch.bfloat16
     plain = nn.BatchNorm2d(3).train()
     plain(torch.cat((planes[0], planes[1, :, :2]), 1)[None].float())
@@ -501,7 +502,9 @@ def test_wrong_use():
 
 def test_planted_batch_norm_over_the_padding_is_seen(monkeypatch):
     monkeypatch.setattr(
-        MaskedBatchNorm, "forward", lambda norm, planes, mask=None: nn.BatchNorm2d.forward(norm, planes)
+        MaskedBatchNorm,
+        "forward",
+        lambda norm, planes, lengths=None: nn.functional.relu(nn.BatchNorm2d.forward(norm, planes)),
     )
     with pytest.raises(AssertionError):
         test_batch_statistics_are_those_of_the_valid_frames((7, 3, 5), torch.float64)
@@ -521,7 +524,7 @@ PLANTED_CONFIG = GRUEncoderConfig(
     ("module", "config"),
     [
         (speechgru.cells.cell, PLAIN_CONFIG),
-        (speechgru.encoders.convolution, PLANTED_CONFIG),
+        (speechgru.encoders.batch_norm, PLANTED_CONFIG),
         (speechgru.encoders.gru, PLANTED_CONFIG),
     ],
 )

@@ -64,6 +64,32 @@ class GRU(Cell):
     def step(self, frame: Tensor, state: Tensor) -> Tensor:
         return torch.gru_cell(frame, state, self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
 
+    def forward(
+        self, sequence: Tensor, lengths: Tensor | None = None, state: Tensor | None = None, reverse: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        state = self.initial_state(sequence) if state is None else state
+        if not self._fuses(sequence, state):
+            return super().forward(sequence, lengths, state, reverse)
+        # Imported where it is needed: numba takes half a second, and only training comes here.
+        from speechgru.cells.fused_gru import FusedGRU
+
+        if lengths is None:
+            lengths = torch.full((sequence.shape[0],), sequence.shape[1])
+        weights = self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh
+        return FusedGRU.apply(sequence, lengths, state, reverse, *weights)
+
+    def _fuses(self, sequence: Tensor, state: Tensor) -> bool:
+        """Whether the compiled training step applies: float32 on a CPU, with a gradient to compute."""
+        return (
+            torch.is_grad_enabled()
+            and self.weight_hh.requires_grad
+            and sequence.device.type == "cpu"
+            and sequence.dtype == state.dtype == self.weight_hh.dtype == torch.float32
+            and not torch.compiler.is_compiling()
+            and not torch.jit.is_tracing()
+            and not torch.is_autocast_enabled("cpu")
+        )
+
     def run(self, sequence: Tensor, state: Tensor) -> Tensor:
         if not sequence.shape[1]:
             return sequence.new_zeros(sequence.shape[0], 0, self.hidden_size)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from speechgru.cells import valid_frames
+from speechgru.encoders.batch_norm import MaskedBatchNorm
 from speechgru.errors import ConfigError
 from speechgru.registry import register
 
@@ -98,14 +97,11 @@ class Convolution(nn.Module):
             planes = convolution_same(planes, convolution.weight, stride)
             if lengths is not None:
                 lengths = (lengths + stride[0] - 1) // stride[0]
-            mask = None if lengths is None else valid_frames(lengths, planes.shape[2])
-            planes = F.relu(normalization(planes, mask))
+            planes = normalization(planes, lengths)
             # One frame strided by two is still one frame: judged by the shape alone, padding would decide on the sum.
             if config.residual and stride[0] == 1 and planes.shape == before.shape:
                 planes = planes + before
             planes = F.dropout2d(planes, config.dropout, self.training)
-            if mask is not None:
-                planes = planes.masked_fill(~mask[:, None, :, None], 0.0)
         return planes.transpose(1, 2).flatten(2), lengths
 
 
@@ -117,29 +113,3 @@ def convolution_same(planes: Tensor, weight: Tensor, stride: tuple[int, int]) ->
     time, feature = weight.shape[2:]
     padded = F.pad(planes, (feature // 2, feature // 2, time // 2, time // 2))
     return F.conv2d(padded, weight, stride=stride)
-
-
-class MaskedBatchNorm(nn.BatchNorm2d):
-    """Batch normalisation (1502.03167) whose statistics run over valid frames only."""
-
-    def forward(self, planes: Tensor, mask: Tensor | None = None) -> Tensor:
-        """(batch, channel, time, feature), mask (batch, time) True where valid -> the normalised planes."""
-        # Without padding torch's own is faster; on another device a look at the mask would wait for it.
-        if not self.training or mask is None or (mask.device.type == "cpu" and bool(mask.all())):
-            return super().forward(planes)
-        assert self.running_mean is not None
-        assert self.running_var is not None
-        assert self.num_batches_tracked is not None
-        # At the precision of the statistics: planes are bfloat16 under autocast.
-        wide = planes.to(self.running_mean.dtype)
-        weight = mask[:, None, :, None].to(wide.dtype)
-        count = (weight.sum() * planes.shape[3]).clamp(min=1.0)
-        mean = (wide * weight).sum((0, 2, 3)) / count
-        centred = wide - mean[:, None, None]
-        variance = (centred.square() * weight).sum((0, 2, 3)) / count
-        with torch.no_grad():
-            self.num_batches_tracked += 1
-            self.running_mean.lerp_(mean, self.momentum or 0.1)
-            self.running_var.lerp_(variance * count / (count - 1).clamp(min=1.0), self.momentum or 0.1)
-        scale = self.weight * torch.rsqrt(variance + self.eps)
-        return (centred * scale[:, None, None] + self.bias[:, None, None]).to(planes.dtype)
