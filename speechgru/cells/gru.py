@@ -68,6 +68,10 @@ class GRU(Cell):
         self, sequence: Tensor, lengths: Tensor | None = None, state: Tensor | None = None, reverse: bool = False
     ) -> tuple[Tensor, Tensor]:
         state = self.initial_state(sequence) if state is None else state
+        if sequence.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
+            # A bfloat16 GRU is slower than a float32 one on CPU, and rounding would pile up over the frames.
+            with torch.autocast("cpu", enabled=False):
+                return self.forward(sequence.float(), lengths, state.float(), reverse)
         if not self._fuses(sequence, state):
             return super().forward(sequence, lengths, state, reverse)
         # Imported where it is needed: numba takes half a second, and only training comes here.
@@ -87,16 +91,11 @@ class GRU(Cell):
             and sequence.dtype == state.dtype == self.weight_hh.dtype == torch.float32
             and not torch.compiler.is_compiling()
             and not torch.jit.is_tracing()
-            and not torch.is_autocast_enabled("cpu")
         )
 
     def run(self, sequence: Tensor, state: Tensor) -> Tensor:
         if not sequence.shape[1]:
             return sequence.new_zeros(sequence.shape[0], 0, self.hidden_size)
-        if sequence.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
-            # A bfloat16 GRU is slower than a float32 one on CPU, and rounding would pile up over the frames.
-            with torch.autocast("cpu", enabled=False):
-                return self.run(sequence.float(), state.float())
         weights: list[Tensor] = [self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh]
         with warnings.catch_warnings():
             if sequence.device.type == "cuda":
