@@ -18,13 +18,14 @@ ALLOWED = {
     "registry": {"errors"},
     "audio": {"errors"},
     "tokens": {"errors"},
+    "text": {"errors", "registry", "tokens"},
     "shipped": {"errors"},
     "synthesis": {"errors", "audio"},
     "data": {"errors", "registry", "audio", "tokens", "synthesis"},
 }
 LAYERS = [
     {"errors"},
-    {"registry", "shipped", "audio", "tokens", "synthesis"},
+    {"registry", "shipped", "audio", "tokens", "text", "synthesis"},
     {"features", "augment", "cells"},
     {"encoders", "heads", "decoding"},
     {"recognizer"},

@@ -1,10 +1,13 @@
 """Heads: the encoder's frames in, scores and a loss out."""
 
 from speechgru.heads.classification import ClassificationConfig, ClassificationHead, Pooling
+from speechgru.heads.ctc import CTCConfig, CTCHead
 from speechgru.heads.pooling import AttentionPooling, EndsPooling, MaxPooling, MeanPooling
 
 __all__ = [
     "AttentionPooling",
+    "CTCConfig",
+    "CTCHead",
     "ClassificationConfig",
     "ClassificationHead",
     "EndsPooling",

@@ -1,0 +1,32 @@
+"""Whole words, for small vocabularies; also anything else that transcripts separate by spaces, such as TIMIT's phones."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from speechgru.registry import register
+from speechgru.text.units import Units, UnitsConfig
+from speechgru.tokens import Tokens
+
+
+@dataclasses.dataclass
+class WordsConfig(UnitsConfig):
+    """Settings of words as units."""
+
+
+@register("units", "words", WordsConfig)
+class Words(Units):
+    """Every word of the transcripts is a token."""
+
+    def inventory(self, transcripts: list[str]) -> list[str]:
+        """The words, sorted."""
+        return sorted({word for text in transcripts for word in text.split()})
+
+    def split(self, text: str) -> list[str]:
+        """The words."""
+        return text.split()
+
+    def words(self, indices: Sequence[int], tokens: Tokens) -> list[tuple[str, int, int]]:
+        """Each token."""
+        return [(tokens.names[index], place, place + 1) for place, index in enumerate(indices)]
