@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import datetime
 import json
-import math
 import os
 import pathlib
 import re
@@ -20,16 +19,22 @@ from typing import Any
 from speechgru.errors import DataError
 from speechgru.evaluation.classification import ClassificationResult
 from speechgru.evaluation.machine import describe_machine
+from speechgru.evaluation.measures import measures, rounded
+from speechgru.evaluation.transcription import TranscriptionResult
 
 START, END = "<!-- results -->", "<!-- /results -->"
 
+# What is averaged over the seeds; the first is what the task is judged by.
+JUDGED_BY = {"classification": ("accuracy",), "transcription": ("wer", "cer")}
+
 
 def result_record(
-    result: ClassificationResult,
+    result: ClassificationResult | TranscriptionResult,
     *,
     dataset: str,
     split: str,
     model: str,
+    decoder: str = "",
     seed: int | None = None,
     fold: str = "",
     parameters: int | None = None,
@@ -46,6 +51,7 @@ def result_record(
         dataset: name of the corpus.
         split: train, valid or test.
         model: what was evaluated, such as the recipe's name; runs of one model are averaged over their seeds.
+        decoder: of transcripts: how they were decoded, such as ``greedy``; another decoder is another row.
         seed: the seed of the training.
         fold: which part of a cross-validation was held out, such as the speaker; empty without one.
         parameters: how many the model has.
@@ -55,52 +61,24 @@ def result_record(
         machine: :func:`describe_machine`, asked now if not given.
         date: ISO 8601; now (UTC) if not given.
     """
-    low, high = result.interval
-    speakers = [score.accuracy for score in result.per_speaker]
+    task = "transcription" if isinstance(result, TranscriptionResult) else "classification"
     return {
         "format": 1,
-        "task": "classification",
+        "task": task,
         "dataset": dataset,
         "split": split,
         "model": model,
+        **({"decoder": decoder} if task == "transcription" else {}),
         "parameters": parameters,
         "seed": seed,
         "fold": fold,
-        "n": result.clips,
-        "failed": len(result.errors),
-        "correct": result.correct,
-        "accuracy": _rounded(result.accuracy),
-        "interval": [_rounded(low), _rounded(high)],
-        "macro_recall": _rounded(result.macro_recall),
-        "macro_f1": _rounded(result.macro_f1),
-        "top_2_accuracy": _rounded(result.top_k_accuracy(2)),
-        "cross_entropy": _rounded(result.cross_entropy),
-        "calibration_error": _rounded(result.calibration_error()),
-        "speakers": {
-            "n": len(speakers),
-            "mean_accuracy": _rounded(statistics.fmean(speakers)) if speakers else None,
-            "worst_accuracy": _rounded(min(speakers)) if speakers else None,
-        },
-        "per_class": {
-            score.label: {
-                "support": score.support,
-                "precision": _rounded(score.precision),
-                "recall": _rounded(score.recall),
-                "f1": _rounded(score.f1),
-            }
-            for score in result.per_class
-        },
-        "confusion": {"labels": list(result.labels), "counts": result.confusion.tolist()},
-        "wall_clock_s": _rounded(wall_clock_s, 2),
-        "train_wall_clock_s": _rounded(train_wall_clock_s, 1),
+        **measures(result),
+        "wall_clock_s": rounded(wall_clock_s, 2),
+        "train_wall_clock_s": rounded(train_wall_clock_s, 1),
         "machine": describe_machine() if machine is None else machine,
         "date": date or datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "command": plain_command(command),
     }
-
-
-def _rounded(value: float | None, digits: int = 6) -> float | None:
-    return round(float(value), digits) if value is not None and math.isfinite(value) else None
 
 
 def plain_command(words: Sequence[str]) -> str:
@@ -164,29 +142,39 @@ def read_results(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
     except ValueError as error:
         raise DataError(f"{os.fspath(path)}: not JSON ({error}); run evaluate again") from None
     runs = content.get("runs", [content]) if isinstance(content, dict) else content
-    if not isinstance(runs, list) or not runs or not all(isinstance(run, dict) and "accuracy" in run for run in runs):
+    if not isinstance(runs, list) or not runs or not all(map(_is_record, runs)):
         raise DataError(f"{os.fspath(path)}: no results of an evaluation in it; run evaluate again")
     return runs
 
 
-def aggregate(results: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Mean and spread over seeds, one entry per (task, dataset, split, model), in order of first appearance.
+def _is_record(run: Any) -> bool:
+    """Whether ``run`` holds what its task is judged by."""
+    names = JUDGED_BY.get(str(run.get("task"))) if isinstance(run, dict) else None
+    return names is not None and all(name in run for name in names)
 
-    Folds of a cross-validation are averaged inside each seed first. ``accuracy_std`` is the sample standard deviation
-    (n - 1) over the seeds, None for one seed; ``by_fold`` gives each fold's mean over the seeds.
+
+def aggregate(results: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Mean and spread over seeds, one entry per (task, dataset, split, model, decoder), in order of first appearance.
+
+    Folds of a cross-validation are averaged inside each seed first. ``accuracy_std`` (of transcripts ``wer_std`` and
+    ``cer_std``) is the sample standard deviation (n - 1) over the seeds, None for one seed; ``by_fold`` gives each
+    fold's mean over the seeds.
 
     Raises:
         DataError: one seed (and fold) of a model is there twice.
     """
     groups: dict[tuple, list[dict[str, Any]]] = {}
     for run in results:
-        groups.setdefault(tuple(run[key] for key in ("task", "dataset", "split", "model")), []).append(run)
+        groups.setdefault(
+            (*(run[key] for key in ("task", "dataset", "split", "model")), run.get("decoder")), []
+        ).append(run)
     return [_summary(group, runs) for group, runs in groups.items()]
 
 
 def _summary(group: tuple, runs: list[dict[str, Any]]) -> dict[str, Any]:
-    task, dataset, split, model = group
-    by_seed: dict[Any, dict[str, float]] = {}
+    task, dataset, split, model, decoder = group
+    judged_by = JUDGED_BY[task]
+    by_seed: dict[Any, dict[str, dict[str, Any]]] = {}
     by_fold: dict[str, list[float]] = {}
     for run in runs:
         seed, fold = run.get("seed"), run.get("fold") or ""
@@ -194,53 +182,66 @@ def _summary(group: tuple, runs: list[dict[str, Any]]) -> dict[str, Any]:
         if fold in folds:
             where = f"seed {seed}" + (f", fold {fold}" if fold else "")
             raise DataError(f"{model} on {dataset} {split}: {where} is there twice; keep one of the two results")
-        folds[fold] = run["accuracy"]
-        by_fold.setdefault(fold, []).append(run["accuracy"])
+        folds[fold] = run
+        by_fold.setdefault(fold, []).append(run[judged_by[0]])
     uneven = [seed for seed, folds in by_seed.items() if set(folds) != set(by_fold)]
     if uneven:
         missing = sorted(set(by_fold) - set(by_seed[uneven[0]]))
         raise DataError(
             f"{model} on {dataset} {split}: seed {uneven[0]} lacks the fold {', '.join(missing)}; run it as well"
         )
-    accuracies = [statistics.fmean(folds.values()) for folds in by_seed.values()]
+    spread: dict[str, float | None] = {}
+    for name in judged_by:
+        values = [statistics.fmean(run[name] for run in folds.values()) for folds in by_seed.values()]
+        spread[name] = rounded(statistics.fmean(values))
+        spread[f"{name}_std"] = rounded(statistics.stdev(values)) if len(values) > 1 else None
+        spread |= {f"{name}_min": min(values), f"{name}_max": max(values)}
     train_s = [run["train_wall_clock_s"] for run in runs if run.get("train_wall_clock_s") is not None]
+    text = task == "transcription"
     return {
         "task": task,
         "dataset": dataset,
         "split": split,
         "model": model,
+        **({"decoder": decoder} if text else {}),
         "parameters": runs[0].get("parameters"),
         "runs": len(runs),
         "seeds": list(by_seed),
-        # Folds of one seed hold different clips, seeds of one fold the same.
-        "n": sum({run.get("fold") or "": run["n"] for run in runs}.values()),
-        "accuracy": _rounded(statistics.fmean(accuracies)),
-        "accuracy_std": _rounded(statistics.stdev(accuracies)) if len(accuracies) > 1 else None,
-        "accuracy_min": min(accuracies),
-        "accuracy_max": max(accuracies),
+        "n": _over_folds(runs, "n"),
+        **({"words": _over_folds(runs, "words")} if text else {}),
+        **spread,
         "interval": runs[0]["interval"] if len(runs) == 1 else None,
-        "by_fold": {fold: _rounded(statistics.fmean(one)) for fold, one in by_fold.items() if fold},
-        "train_wall_clock_s": _rounded(statistics.fmean(train_s), 1) if train_s else None,
+        "by_fold": {fold: rounded(statistics.fmean(one)) for fold, one in by_fold.items() if fold},
+        "train_wall_clock_s": rounded(statistics.fmean(train_s), 1) if train_s else None,
         "machine": runs[0].get("machine"),
+        **({"date": max(run["date"] for run in runs), "command": runs[0]["command"]} if text else {}),
     }
 
 
+def _over_folds(runs: list[dict[str, Any]], key: str) -> int:
+    """Folds of one seed hold different clips, seeds of one fold the same."""
+    return sum({run.get("fold") or "": run[key] for run in runs}.values())
+
+
 def markdown_table(summaries: Sequence[dict[str, Any]]) -> str:
-    """The table of a README from :func:`aggregate`: accuracy in per cent, ± the sample standard deviation over seeds.
+    """The table of a README from :func:`aggregate`: per cent, ± the sample standard deviation over seeds.
 
-    A single run shows its 95 % interval in brackets instead.
+    A single run shows its 95 % interval in brackets instead. Where there are several tasks, each has its table.
     """
-    head = ("Model", "Parameters", "Data", "Clips", "Accuracy, %", "Runs", "Training", "Machine")
-    rows = [head, ("---", "---:", "---", "---:", "---:", "---", "---:", "---"), *map(_table_row, summaries)]
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+    tables = []
+    for task in dict.fromkeys(one["task"] for one in summaries):
+        columns = [_columns(one) for one in summaries if one["task"] == task]
+        rule = ["---:" if name in NUMBERS else "---" for name in columns[0]]
+        rows = [list(columns[0]), rule, *(list(one.values()) for one in columns)]
+        tables.append("\n".join("| " + " | ".join(row) + " |" for row in rows))
+    return "\n\n".join(tables)
 
 
-def _table_row(one: dict[str, Any]) -> tuple[str, ...]:
-    accuracy = f"{100 * one['accuracy']:.2f}"
-    if one["accuracy_std"] is not None:
-        accuracy += f" ± {100 * one['accuracy_std']:.2f}"
-    elif one["interval"]:
-        accuracy += " ({:.2f} to {:.2f})".format(*(100 * end for end in one["interval"]))
+NUMBERS = {"Parameters", "Clips", "Utterances", "Words", "Accuracy, %", "WER, %", "CER, %", "Training"}
+
+
+def _columns(one: dict[str, Any]) -> dict[str, str]:
+    """A row of the table, by the heads of its columns."""
     seeds = [str(seed) for seed in one["seeds"] if seed is not None]
     runs = ("seed " if len(seeds) == 1 else "seeds ") + ", ".join(seeds) if seeds else "1"
     if one["by_fold"]:
@@ -248,16 +249,37 @@ def _table_row(one: dict[str, Any]) -> tuple[str, ...]:
     machine = one["machine"] or {}
     processor = machine.get("gpu") or machine.get("cpu") or ""
     cores = f"{machine['cores']} cores, " if machine.get("cores") and "gpu" not in machine else ""
-    return (
-        markdown_cell(one["model"]),
-        f"{one['parameters']:,}" if one["parameters"] else "",
-        markdown_cell(f"{one['dataset']}, {one['split']}"),
-        f"{one['n']:,}",
-        accuracy,
-        markdown_cell(runs),
-        duration(one["train_wall_clock_s"]),
-        markdown_cell(cores + processor),
-    )
+    text = one["task"] == "transcription"
+    if text:
+        measured = {
+            "Utterances": f"{one['n']:,}",
+            "Words": f"{one['words']:,}",
+            "WER, %": _spread(one, "wer", one["interval"]),
+            "CER, %": _spread(one, "cer"),
+        }
+    else:
+        measured = {"Clips": f"{one['n']:,}", "Accuracy, %": _spread(one, "accuracy", one["interval"])}
+    return {
+        "Model": markdown_cell(one["model"]),
+        **({"Decoder": markdown_cell(one["decoder"] or "")} if text else {}),
+        "Parameters": f"{one['parameters']:,}" if one["parameters"] else "",
+        "Data": markdown_cell(f"{one['dataset']}, {one['split']}"),
+        **measured,
+        "Runs": markdown_cell(runs),
+        "Training": duration(one["train_wall_clock_s"]),
+        "Machine": markdown_cell(cores + processor),
+        **({"Date": one["date"][:10], "Command": markdown_cell(one["command"])} if text else {}),
+    }
+
+
+def _spread(one: dict[str, Any], name: str, interval: list[float] | None = None) -> str:
+    """A measure in per cent, with its standard deviation or else its interval."""
+    shown = f"{100 * one[name]:.2f}"
+    if one[f"{name}_std"] is not None:
+        shown += f" ± {100 * one[f'{name}_std']:.2f}"
+    elif interval:
+        shown += " ({:.2f} to {:.2f})".format(*(100 * end for end in interval))
+    return shown
 
 
 def duration(seconds: float | None) -> str:

@@ -1,0 +1,1 @@
+"""Scores to results: numpy in, hypotheses out; and what their confidences are worth."""
