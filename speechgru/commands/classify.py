@@ -10,13 +10,19 @@ import json
 import os
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
-from speechgru.audio import find_audio, read_audio
-from speechgru.commands.models import DEFAULT_MODEL, model_names
-from speechgru.errors import AudioError, ConfigError, SpeechGRUError
-from speechgru.shipped import models_dir
+from speechgru.audio import read_audio
+from speechgru.commands.recordings import (
+    brief,
+    find_recordings,
+    load_recognizer,
+    one_field,
+    printable,
+    progress,
+    standard_output,
+)
+from speechgru.errors import ConfigError, SpeechGRUError
 
 if TYPE_CHECKING:  # imported when they are needed: a mistyped option is answered without waiting for torch
     import torch
@@ -86,13 +92,15 @@ def run(arguments: argparse.Namespace) -> int:
         value = getattr(arguments, name)
         if value is not None and value < 1:
             raise ConfigError(f"--{name} {value}: at least 1")
-    items = _find(arguments.audio)
-    recognizer = _load(arguments.model, arguments.device, arguments.threads)
+    items = find_recordings(arguments.audio)
+    recognizer = load_recognizer(arguments.model, arguments.device, arguments.threads, "classification")
     failed = 0
     with _output(arguments.output_dir, arguments.output_format) as (stream, path):
         writer = _writer(arguments.output_format, stream, min(arguments.top_k, len(recognizer.tokens)))
         try:
-            for record in _progress(_records(recognizer, items, arguments.top_k, arguments.batch_size), items, path):
+            records = _records(recognizer, items, arguments.top_k, arguments.batch_size)
+            # A bar between the lines of results on the same terminal would tear both.
+            for record in progress(records, len(items), "classify", hidden=path is None and sys.stdout.isatty()):
                 failed += bool(record.error)
                 writer.write(record)
         finally:  # what was written before Ctrl-C can be read
@@ -102,54 +110,6 @@ def run(arguments: argparse.Namespace) -> int:
     if failed:
         print(f"speechgru classify: {failed} of {len(items)} failed", file=sys.stderr)
     return int(failed > 0)
-
-
-def _find(arguments: list[str]) -> list[tuple[str, str]]:
-    """(path, error) of every recording the arguments name; one that names none is an item with its error."""
-    items: list[tuple[str, str]] = []
-    for argument in arguments:
-        try:
-            items += [(path, "") for path in find_audio([argument])]
-        except AudioError as error:
-            items.append((argument, str(error)))
-    if all(error for _, error in items):
-        raise ConfigError(items[0][1])
-    return items
-
-
-def _load(model: str | None, device: str, threads: int | None) -> Recognizer:
-    folder = _model_folder(model)
-    if device != "auto" and device.split(":")[0] not in ("cpu", "cuda"):
-        raise ConfigError(f"--device {device}: auto, cpu or cuda")
-    import torch
-
-    from speechgru.recognizer import Recognizer
-
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise ConfigError(f"--device {device}: torch sees no CUDA device here; use cpu or auto")
-    if threads is not None:
-        torch.set_num_threads(threads)
-    recognizer = Recognizer.load(folder, device)
-    if recognizer.task != "classification":
-        raise ConfigError(f"-m {folder}: a model with a {recognizer.task} head does not classify")
-    return recognizer
-
-
-def _model_folder(model: str | None) -> Path:
-    if model is not None and Path(model).is_dir():
-        return Path(model)
-    shipped = model_names()
-    if model is None:
-        if not shipped:
-            raise ConfigError("no model ships with this version; give the folder of a trained one with -m")
-        model = DEFAULT_MODEL
-    if model not in shipped:
-        raise ConfigError(
-            f"-m {model}: no such folder, and no shipped model of that name ({', '.join(shipped) or 'none'})"
-        )
-    return models_dir() / model
 
 
 def _records(recognizer: Recognizer, items: list[tuple[str, str]], top_k: int, batch_size: int) -> Iterator[Record]:
@@ -177,7 +137,7 @@ def _records(recognizer: Recognizer, items: list[tuple[str, str]], top_k: int, b
 
 def _classify(recognizer: Recognizer, batch: list[tuple[str, str, Any]], top_k: int) -> Iterator[Record]:
     """Computes clips of similar length together and gives the records in the order of ``batch``."""
-    done: dict[int, Record] = {i: Record(path, error=_brief(path, error)) for i, (path, error, _) in enumerate(batch)}
+    done: dict[int, Record] = {i: Record(path, error=brief(path, error)) for i, (path, error, _) in enumerate(batch)}
     group: list[int] = []
     by_length = sorted((i for i in done if batch[i][2] is not None), key=lambda i: len(batch[i][2]))
     for i in by_length:
@@ -199,7 +159,7 @@ def _classify_group(
     except (SpeechGRUError, RuntimeError) as error:  # RuntimeError: torch is out of memory, for one
         if len(group) == 1:
             path = batch[group[0]][0]
-            reason = _brief(path, str(error)) or type(error).__name__
+            reason = brief(path, str(error)) or type(error).__name__
             done[group[0]] = Record(path, error=reason)
         else:  # one by one: the clip at fault fails alone
             for i in group:
@@ -209,26 +169,10 @@ def _classify_group(
         done[i] = Record(batch[i][0], result)
 
 
-def _brief(path: str, error: str) -> str:
-    """The message without the name of the file, which the record has already, on one line."""
-    return " ".join(error.removeprefix(f"{path}: ").splitlines())
-
-
-def _progress(records: Iterator[Record], items: list[Any], path: str | None) -> Iterator[Record]:
-    from tqdm import tqdm
-
-    # A bar between the lines of results on the same terminal would tear both.
-    hidden = not sys.stderr.isatty() or (path is None and sys.stdout.isatty())
-    return iter(tqdm(records, total=len(items), unit="file", desc="classify", disable=hidden))
-
-
 @contextlib.contextmanager
 def _output(folder: str | None, output_format: str) -> Iterator[tuple[TextIO, str | None]]:
     if folder is None:
-        reconfigure = getattr(sys.stdout, "reconfigure", None)
-        if reconfigure:  # names of files need not be valid UTF-8, nor fit the terminal's encoding
-            reconfigure(errors="surrogateescape" if _is_utf8(sys.stdout) else "backslashreplace")
-        yield sys.stdout, None
+        yield standard_output(), None
         return
     path = os.path.join(folder, f"classify.{output_format}")
     try:
@@ -238,10 +182,6 @@ def _output(folder: str | None, output_format: str) -> Iterator[tuple[TextIO, st
         raise ConfigError(f"-o {folder}: cannot be written ({error.strerror}); choose another folder") from error
     with stream:
         yield stream, path
-
-
-def _is_utf8(stream: TextIO) -> bool:
-    return (stream.encoding or "").lower().replace("-", "") == "utf8"
 
 
 class Writer(Protocol):
@@ -268,9 +208,9 @@ class TextWriter:
 
     def write(self, record: Record) -> None:
         """Writes one line."""
-        name = record.audio.replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
+        name = one_field(record.audio)
         if record.result is None:
-            print(f"{_printable(name)}\terror: {_printable(record.error)}", file=sys.stderr, flush=True)
+            print(f"{printable(name)}\terror: {printable(record.error)}", file=sys.stderr, flush=True)
             return
         pairs = [part for label, score in record.result.scores.items() for part in (label, f"{score:.4f}")]
         self.stream.write("\t".join([name, *pairs]) + "\n")
@@ -301,7 +241,7 @@ class JSONWriter:
                 "duration_s": round(result.duration_s, 6),
             }
         text = json.dumps(values, ensure_ascii=False)
-        if _printable(text) != text:  # a name that is not UTF-8 stays valid JSON as \udc.. escapes
+        if printable(text) != text:  # a name that is not UTF-8 stays valid JSON as \udc.. escapes
             text = json.dumps(values)
         self.stream.write(text + "\n" if self.lines else ("[\n" if not self.written else ",\n") + text)
         self.stream.flush()
@@ -335,7 +275,3 @@ class CSVWriter:
 
     def close(self) -> None:
         """Nothing follows the last row."""
-
-
-def _printable(text: str) -> str:
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")

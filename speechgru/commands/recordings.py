@@ -1,0 +1,120 @@
+"""What the commands that take recordings share: finding them, loading the model, terminals and pipes."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO, TypeVar
+
+from speechgru.audio import find_audio
+from speechgru.commands.models import DEFAULT_MODEL, model_names
+from speechgru.errors import AudioError, ConfigError
+from speechgru.shipped import models_dir
+
+if TYPE_CHECKING:  # imported when it is needed: a mistyped option is answered without waiting for torch
+    from speechgru.recognizer import Recognizer
+
+Item = TypeVar("Item")
+
+# By the head of a model: what a command does that needs one.
+_VERBS = {"classification": "classify", "ctc": "transcribe"}
+
+
+def find_recordings(arguments: list[str]) -> list[tuple[str, str]]:
+    """(path, error) of every recording the arguments name; one that names none is an item with its error.
+
+    Raises:
+        ConfigError: none of the arguments names a recording.
+    """
+    items: list[tuple[str, str]] = []
+    for argument in arguments:
+        try:
+            items += [(path, "") for path in find_audio([argument])]
+        except AudioError as error:
+            items.append((argument, str(error)))
+    if all(error for _, error in items):
+        raise ConfigError(items[0][1])
+    return items
+
+
+def load_recognizer(
+    model: str | None, device: str, threads: int | None, task: str, default: str = DEFAULT_MODEL
+) -> Recognizer:
+    """The model of ``-m``, a folder or the name of a shipped one, on ``--device`` with ``--threads``.
+
+    Args:
+        model: what ``-m`` names; None takes ``default``.
+        device: auto, cpu or cuda.
+        threads: processor threads; None leaves torch its choice.
+        task: the head it must have, ``classification`` or ``ctc``.
+        default: the name of a shipped model.
+
+    Raises:
+        ConfigError: no such model or device, or a model of another task.
+        ModelError: the model folder cannot be loaded.
+    """
+    folder = _model_folder(model, default)
+    if device != "auto" and device.split(":")[0] not in ("cpu", "cuda"):
+        raise ConfigError(f"--device {device}: auto, cpu or cuda")
+    import torch
+
+    from speechgru.recognizer import Recognizer
+
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise ConfigError(f"--device {device}: torch sees no CUDA device here; use cpu or auto")
+    if threads is not None:
+        torch.set_num_threads(threads)
+    recognizer = Recognizer.load(folder, device)
+    if recognizer.task != task:
+        mend = f"; try speechgru {_VERBS[recognizer.task]}" if recognizer.task in _VERBS else ""
+        raise ConfigError(f"-m {folder}: a model with a {recognizer.task} head does not {_VERBS[task]}{mend}")
+    return recognizer
+
+
+def _model_folder(model: str | None, default: str) -> Path:
+    if model is not None and Path(model).is_dir():
+        return Path(model)
+    shipped = model_names()
+    if model is None:
+        if default not in shipped:
+            raise ConfigError("no model for this ships with this version; give the folder of a trained one with -m")
+        model = default
+    if model not in shipped:
+        raise ConfigError(
+            f"-m {model}: no such folder, and no shipped model of that name ({', '.join(shipped) or 'none'})"
+        )
+    return models_dir() / model
+
+
+def progress(items: Iterable[Item], total: int, description: str, hidden: bool = False) -> Iterator[Item]:
+    """The items behind a bar on standard error; no bar where that is no terminal, or where it would be ``hidden``."""
+    from tqdm import tqdm
+
+    return iter(tqdm(items, total=total, unit="file", desc=description, disable=hidden or not sys.stderr.isatty()))
+
+
+def standard_output() -> TextIO:
+    """Standard output, ready for names of files, which need not be valid UTF-8 nor fit the terminal's encoding."""
+    reconfigure = getattr(sys.stdout, "reconfigure", None)
+    if reconfigure:
+        utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+        reconfigure(errors="surrogateescape" if utf8 else "backslashreplace")
+    return sys.stdout
+
+
+def brief(path: str, error: str) -> str:
+    """The message without the name of the file, which the record has already, on one line."""
+    return " ".join(error.removeprefix(f"{path}: ").splitlines())
+
+
+def one_field(path: str) -> str:
+    """A path as one field of a tab-separated line: a tab or line break in it is written \\\\t, \\\\n or \\\\r."""
+    return path.replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
+
+
+def printable(text: str) -> str:
+    """A name of a file that is not UTF-8, for a stream that is."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
