@@ -98,11 +98,7 @@ def read_audio(
                 raise AudioError(f"{name}: source_rate={source_rate}, but it is of {rate} Hz; leave source_rate out")
             first, count = _span(decoder.frames, rate, start_s, duration_s, name)
             values = _decode(decoder, first, count, name)
-    with np.errstate(invalid="ignore"):
-        mono = values[0] if len(values) == 1 else values.mean(axis=0, dtype=np.float32)
-    if not np.isfinite(mono).all():
-        bad = int(np.argmin(np.isfinite(mono)))
-        raise AudioError(f"{name}: NaN or infinite samples, the first after {bad / rate:.3f} s; repair the file")
+    mono = _mono(values, name, rate)
     if require_sound and np.abs(mono - mono.mean()).max() <= _SILENCE:
         raise AudioError(f"{name}: silent from beginning to end; check the microphone")
     waveform = torch.from_numpy(np.ascontiguousarray(mono))
@@ -112,6 +108,49 @@ def read_audio(
     if not len(waveform):
         raise AudioError(f"{name}: {len(mono)} samples at {rate} Hz are none at {sample_rate} Hz; leave it out")
     return waveform, sample_rate
+
+
+def read_blocks(
+    source: Source, sample_rate: int | None = None, *, block_s: float = 10.0
+) -> Iterator[tuple[np.ndarray, int]]:
+    """The samples that :func:`read_audio` gives for a whole recording, a part at a time, however long it is.
+
+    One block is held, decoded and resampled; what cannot seek (a pipe) is held whole in its compressed form.
+
+    Args:
+        source: a path, ``"-"``, the bytes of a file, or a binary file object.
+        sample_rate: the rate wanted, in Hz (1000 to 768000); None keeps the recording's own.
+        block_s: length of a block in seconds, above 0; the resampler makes the first shorter and the last longer.
+
+    Yields:
+        Mono float32 samples (samples,), not empty, and their rate in Hz.
+
+    Raises:
+        AudioError: as :func:`read_audio`; what is wrong further on is found when it is reached.
+    """
+    import soxr
+
+    if sample_rate is not None:
+        _check_rate(sample_rate, "sample_rate")
+    with _decoder(source) as (decoder, name):
+        rate, total, done, given = decoder.samplerate, decoder.frames, 0, 0
+        wanted = sample_rate or rate
+        stream = None if wanted == rate else soxr.ResampleStream(rate, wanted, 1, dtype="float32", quality="HQ")
+        for block in _decoded(decoder, 0, total, name, max(1, round(block_s * rate))):
+            mono = _mono(block.T, name, rate, done)
+            done += len(mono)
+            if stream is not None:
+                mono = stream.resample_chunk(mono, last=done >= total)
+            given += len(mono)
+            if len(mono):
+                yield np.ascontiguousarray(mono), wanted
+        if stream is not None and done < total:  # an mp3 may have a frame less than it says
+            rest = stream.resample_chunk(np.zeros(0, np.float32), last=True)
+            given += len(rest)
+            if len(rest):
+                yield rest, wanted
+        if not given:
+            raise AudioError(f"{name}: {total} samples at {rate} Hz are none at {wanted} Hz; leave it out")
 
 
 def resample(waveform: torch.Tensor, from_hz: float, to_hz: float) -> torch.Tensor:
@@ -307,27 +346,42 @@ def _claimed_frames(decoder: soundfile.SoundFile, head: bytes) -> int:
 
 def _decode(decoder: soundfile.SoundFile, first: int, count: int, name: str) -> np.ndarray:
     """``count`` frames from frame ``first`` as float32 ``(channels, count)``."""
+    blocks = list(_decoded(decoder, first, count, name, _BLOCK))
+    return (blocks[0] if len(blocks) == 1 else np.concatenate(blocks)).T
+
+
+def _decoded(decoder: soundfile.SoundFile, first: int, count: int, name: str, most: int) -> Iterator[np.ndarray]:
+    """``count`` frames from frame ``first`` as float32 ``(up to most, channels)`` at a time."""
     import soundfile
 
     skip = first if decoder.format == "MP3" else 0  # its seek lands elsewhere than asked, with another decoder state
-    blocks: list[np.ndarray] = []
     got = 0
     try:
         if first > skip:
             decoder.seek(first)
         while got < skip + count:
-            block = decoder.read(min(_BLOCK, skip + count - got), dtype="float32", always_2d=True)
+            block = decoder.read(min(most, skip + count - got), dtype="float32", always_2d=True)
             if not len(block):
                 break
             if got + len(block) > skip:
-                blocks.append(block[max(0, skip - got) :])
+                yield block[max(0, skip - got) :]
             got += len(block)
     except (soundfile.SoundFileError, MemoryError) as error:
         raise AudioError(f"{name}: truncated or damaged ({_cause(error)}); download or convert it again") from error
     allowed = 1152 if decoder.format == "MP3" else 0  # encoders differ by a frame on whether the Xing frame counts
-    if skip + count - got > allowed or not blocks:
+    if skip + count - got > allowed or got <= skip:
         raise _truncated(name, decoder.frames, first - skip + got)
-    return (blocks[0] if len(blocks) == 1 else np.concatenate(blocks)).T
+
+
+def _mono(values: np.ndarray, name: str, rate: int, before: int = 0) -> np.ndarray:
+    """The mean of ``(channels, samples)``; AudioError where it is no number. ``before``: samples that came earlier."""
+    with np.errstate(invalid="ignore"):
+        mono = values[0] if len(values) == 1 else values.mean(axis=0, dtype=np.float32)
+    finite = np.isfinite(mono)
+    if not finite.all():
+        bad_s = (before + int(np.argmin(finite))) / rate
+        raise AudioError(f"{name}: NaN or infinite samples, the first after {bad_s:.3f} s; repair the file")
+    return mono
 
 
 def _array(
