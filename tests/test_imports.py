@@ -29,7 +29,7 @@ LAYERS = [
     {"features", "augment", "cells"},
     {"encoders", "heads", "decoding"},
     {"recognizer"},
-    {"evaluation"},
+    {"evaluation", "transcripts"},
     {"card"},
     {"training", "streaming", "inspection", "export"},
     {"commands", "config", "bench"},
