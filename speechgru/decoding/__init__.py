@@ -1,1 +1,6 @@
-"""Scores to results: numpy in, hypotheses out; and what their confidences are worth."""
+"""From the scores of a CTC head to token sequences with times: NumPy in, no torch."""
+
+from speechgru.decoding.greedy import GreedyConfig, GreedyDecoder
+from speechgru.decoding.hypothesis import Hypothesis
+
+__all__ = ["GreedyConfig", "GreedyDecoder", "Hypothesis"]

@@ -1,0 +1,56 @@
+"""Greedy decoding: the best token of every frame, repeats merged, blanks removed."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from speechgru.decoding.hypothesis import Hypothesis, check_scores
+from speechgru.registry import register
+from speechgru.tokens import Tokens
+
+BLANK = 0
+
+
+@dataclasses.dataclass
+class GreedyConfig:
+    """Greedy decoding has nothing to set."""
+
+
+@register("decoder", "greedy", GreedyConfig)
+class GreedyDecoder:
+    """The most likely path, which need not be the most likely token sequence (Graves et al., ICML 2006, section 3.2).
+
+    Args:
+        tokens: the output symbols, the blank first.
+        units: how tokens spell words; not needed here, part of every decoder's contract.
+    """
+
+    def __init__(self, tokens: Tokens, units: Any = None, config: GreedyConfig | None = None) -> None:
+        self.tokens, self.units, self.config = tokens, units, config or GreedyConfig()
+
+    def decode(self, log_probs: np.ndarray) -> list[Hypothesis]:
+        """The one hypothesis of an utterance; without frames it is empty with the score 0.
+
+        Args:
+            log_probs: (frames, tokens), natural logarithms.
+
+        Raises:
+            DataError: another number of tokens, or a frame that holds a NaN.
+        """
+        log_probs = check_scores(log_probs, self.tokens)
+        best = log_probs.argmax(1) if len(log_probs) else np.zeros(0, np.int64)
+        edges = np.flatnonzero(np.diff(best, prepend=-1, append=-1)) if len(best) else np.zeros(1, np.int64)
+        labels = best[edges[:-1]]
+        spoken = labels != BLANK
+        score = float(np.take_along_axis(log_probs, best[:, None], 1).sum(dtype=np.float64))
+        return [
+            Hypothesis(
+                tokens=tuple(labels[spoken].tolist()),
+                score=score,
+                starts=tuple(edges[:-1][spoken].tolist()),
+                ends=tuple(edges[1:][spoken].tolist()),
+            )
+        ]
