@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from speechgru.transcripts.formats import to_json, word_record
 
 if TYPE_CHECKING:
-    from speechgru.recognizer import Word
+    from speechgru.decoding.transcription import Word
 
 
 def textgrid(tiers: dict[str, Sequence[Word]], duration_s: float) -> str:

@@ -10,7 +10,7 @@ from speechgru.errors import ConfigError
 from speechgru.transcripts.transcript import Segment
 
 if TYPE_CHECKING:
-    from speechgru.recognizer import Word
+    from speechgru.decoding.transcription import Word
 
 
 @dataclasses.dataclass

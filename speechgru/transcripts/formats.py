@@ -10,7 +10,7 @@ from speechgru.transcripts.cues import CuesConfig, cues
 from speechgru.transcripts.transcript import Transcript
 
 if TYPE_CHECKING:
-    from speechgru.recognizer import Word
+    from speechgru.decoding.transcription import Word
 
 # WebVTT, section 6.4 (cue text): these begin a tag or a character reference.
 _VTT_ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}

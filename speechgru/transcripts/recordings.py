@@ -14,7 +14,8 @@ from speechgru.transcripts.segments import segments
 from speechgru.transcripts.transcript import Transcript
 
 if TYPE_CHECKING:
-    from speechgru.recognizer import Recognizer, Word
+    from speechgru.decoding.transcription import Word
+    from speechgru.recognizer import Recognizer
 
 # Pieces computed together are padded to at most this multiple of the shortest one's length.
 _MOST_PADDING = 1.5

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from speechgru.transcripts.transcript import Segment
 
 if TYPE_CHECKING:
-    from speechgru.recognizer import Word
+    from speechgru.decoding.transcription import Word
 
 PAUSE_S = 0.8
 LONGEST_S = 10.0

@@ -6,7 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from speechgru.recognizer import Word
+    from speechgru.decoding.transcription import Word
 
 
 @dataclasses.dataclass(frozen=True)

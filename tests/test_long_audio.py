@@ -1,0 +1,258 @@
+"""Recordings of any length: blocks, pauses, pieces and the seams between them."""
+
+from __future__ import annotations
+
+import io
+import itertools
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from speechgru.audio import read_audio, read_blocks
+from speechgru.decoding.transcription import Word
+from speechgru.errors import AudioError, ConfigError
+from speechgru.transcripts import PiecesConfig, join, longest_pause, pieces, segments
+from speechgru.transcripts.pauses import levels_db
+
+RATE = 8000
+
+
+def wav(waveform: np.ndarray, rate: int, **how: str) -> bytes:
+    file = io.BytesIO()
+    soundfile.write(file, waveform, rate, **{"format": "wav", **how})
+    return file.getvalue()
+
+
+def noise(duration_s: float, level: float, seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return (level * rng.standard_normal(round(duration_s * RATE))).astype(np.float32)
+
+
+def spoken(*parts: tuple[float, float]) -> np.ndarray:
+    """Noise in parts of (duration in seconds, level)."""
+    return np.concatenate([noise(duration_s, level, seed) for seed, (duration_s, level) in enumerate(parts)])
+
+
+# Blocks
+
+
+@pytest.mark.parametrize("rate", [8000, 16000, 22050, 44100])
+@pytest.mark.parametrize("block_s", [0.013, 0.4, 60.0])
+def test_blocks_are_the_recording(rate: int, block_s: float) -> None:
+    """Oracle: read_audio, to the sample, resampled and not; two channels."""
+    audio = wav(0.1 * np.random.default_rng(0).standard_normal((31007, 2)), rate)
+    whole, _ = read_audio(audio, 16000)
+    blocks = [block for block, given in read_blocks(audio, 16000, block_s=block_s) if given == 16000]
+    assert np.array_equal(np.concatenate(blocks), whole.numpy())
+    assert all(len(block) for block in blocks)
+    assert max(map(len, blocks)) <= 16000 * block_s + 2000, "no more than a block and what the resampler kept"
+
+
+def test_blocks_of_an_mp3(recordings) -> None:
+    """Oracle: read_audio; an mp3 may hold a frame less than its header says, and the resampler must be flushed."""
+    waveform, rate = soundfile.read(next((recordings / "an4").rglob("*.flac")))
+    audio = wav(waveform, rate, format="mp3")
+    for wanted in (rate, 8000):
+        whole, _ = read_audio(audio, wanted)
+        blocks = np.concatenate([block for block, _ in read_blocks(audio, wanted, block_s=0.3)])
+        assert len(blocks) == len(whole)
+        assert np.abs(blocks - whole.numpy()).max() < 1e-7, "libmpg123 rounds otherwise at the end of a read"
+
+
+def test_what_is_wrong_further_on_is_found_when_it_is_reached() -> None:
+    """A NaN after 0.75 s: the first half second is given, then the place is named."""
+    waveform = noise(1.0, 0.1)
+    waveform[6000] = np.nan
+    blocks = read_blocks(wav(waveform, RATE, subtype="FLOAT"), RATE, block_s=0.5)
+    assert len(next(blocks)[0]) == RATE // 2
+    with pytest.raises(AudioError, match=r"NaN or infinite samples, the first after 0\.750 s"):
+        next(blocks)
+    with pytest.raises(AudioError, match="the file is empty"):
+        next(read_blocks(b""))
+
+
+# Pauses
+
+
+def test_the_level_of_a_frame() -> None:
+    """Oracle: a sine of amplitude 1/2 has the power 1/8, -9.03 dB, whatever the offset; silence is at the floor."""
+    tone = 0.5 * np.sin(2 * np.pi * 400 * np.arange(RATE) / RATE)
+    expected = np.full(100, 10 * np.log10(1 / 8))
+    assert levels_db((tone + 0.3).astype(np.float32), RATE) == pytest.approx(expected, abs=1e-3)
+    assert levels_db(np.zeros(RATE, np.float32), RATE) == pytest.approx(np.full(100, -120.0))
+
+
+@pytest.mark.parametrize("floor", [0.0, 1e-4, 3e-3])
+def test_the_longest_pause(floor: float) -> None:
+    """Known answer: the pause of 0.5 s and not the one of 0.3 s, at any noise floor, to a frame of 10 ms."""
+    waveform = spoken((2, 0.1), (0.3, floor), (1, 0.1), (0.5, floor), (2, 0.1), (0.1, floor), (1, 0.1))
+    start, end = longest_pause(waveform, RATE, 0.2) or (0, 0)
+    assert abs(start / RATE - 3.3) <= 0.0101
+    assert abs(end / RATE - 3.8) <= 0.0101
+    first = longest_pause(waveform, RATE, 0.2, first_s=3.7)
+    assert first is None, "the pause of 0.5 s lies before, the one of 0.1 s is too short"
+
+
+@pytest.mark.parametrize("level", [0.0, 1e-3, 0.2])
+def test_what_is_all_alike_has_no_pause(level: float) -> None:
+    """Steady noise of any level, silence among it, offers no cut that is better than another."""
+    assert longest_pause(noise(5, level), RATE, 0.2) is None
+    assert longest_pause(np.zeros(0, np.float32), RATE, 0.2) is None
+
+
+# Pieces
+
+
+def blocks_of(waveform: np.ndarray, sizes: list[int]) -> list[np.ndarray]:
+    edges = np.cumsum(sizes)
+    return [block for block in np.split(waveform, edges[edges < len(waveform)]) if len(block)]
+
+
+def random_recording(seed: int) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    parts = [(float(rng.uniform(0.2, 4)), 0.1 if i % 2 else 1e-3) for i in range(int(rng.integers(1, 12)))]
+    return spoken(*parts)
+
+
+@settings(deadline=None, max_examples=25)
+@given(seed=st.integers(0, 10_000), size=st.integers(1, 20_000))
+def test_pieces_are_the_recording(seed: int, size: int) -> None:
+    """Invariants: what follows on what, whole, each piece within the limit, and the same for blocks of any size."""
+    waveform, config = random_recording(seed), PiecesConfig(longest_s=4, pause_s=0.3, overlap_s=1)
+    found = list(pieces([waveform], RATE, config))
+    again = list(pieces(blocks_of(waveform, [size + i % 7 for i in range(len(waveform) // size + 1)]), RATE, config))
+    at = 0
+    for piece, other in zip(found, again, strict=True):
+        start, shared = round(piece.start_s * RATE), round(piece.overlap_s * RATE)
+        assert start == at - shared
+        assert shared in (0, RATE)
+        assert 0 < len(piece.waveform) <= 4 * RATE
+        assert np.array_equal(piece.waveform, waveform[start : start + len(piece.waveform)])
+        assert (piece.start_s, piece.overlap_s) == (other.start_s, other.overlap_s)
+        assert np.array_equal(piece.waveform, other.waveform)
+        at = start + len(piece.waveform)
+    assert at == len(waveform)
+    if len(waveform) <= 4 * RATE:
+        assert len(found) == 1, "what is short enough stays whole"
+
+
+def test_pieces_are_cut_in_pauses() -> None:
+    """Known answer: the middles of the pauses at 3.0, 6.25 and 9.55 s, none inside a word, none overlapping."""
+    waveform = spoken((2.8, 0.1), (0.4, 1e-3), (2.8, 0.1), (0.5, 1e-3), (2.8, 0.1), (0.5, 1e-3), (2, 0.1))
+    found = list(pieces([waveform], RATE, PiecesConfig(longest_s=4, overlap_s=1)))
+    assert [piece.start_s for piece in found] == pytest.approx([0, 3.0, 6.25, 9.55], abs=0.0101)
+    assert all(piece.overlap_s == 0 for piece in found)
+
+
+def test_no_more_than_the_longest_piece_and_a_block_is_held() -> None:
+    """Counted: samples taken from the blocks less those before the piece just given, over an hour."""
+    block, taken = np.tile(spoken((3, 0.1), (0.4, 1e-3), (6, 0.1)), 2), 0
+
+    def blocks():
+        nonlocal taken
+        for _ in range(190):
+            taken += len(block)
+            yield block
+
+    config = PiecesConfig(longest_s=20, overlap_s=4)
+    most = max(taken - round(piece.start_s * RATE) for piece in pieces(blocks(), RATE, config))
+    assert taken > 3500 * RATE
+    assert most <= 20 * RATE + len(block)
+
+
+@pytest.mark.parametrize(
+    ("settings_", "message"),
+    [
+        ({"longest_s": 1.0}, "longest_s=1.0: from 2 to 600"),
+        ({"longest_s": float("nan")}, "longest_s=nan"),
+        ({"pause_s": 0.0}, "pause_s=0.0: from 0.05"),
+        ({"overlap_s": 6.0}, "overlap_s=6.0: from 0.5 to 5"),
+    ],
+)
+def test_impossible_settings(settings_: dict[str, float], message: str) -> None:
+    """Each names the key, the value and the range."""
+    with pytest.raises(ConfigError, match=message):
+        PiecesConfig(**settings_)
+
+
+# Seams
+
+
+def heard(true: list[Word], from_s: float, to_s: float, rng: np.random.Generator) -> list[Word]:
+    """What a piece hears of the true words: those it holds whole, moved by a frame, and a wrong one for half a word."""
+    found = []
+    for word in true:
+        moved = float(rng.choice([-0.04, 0, 0.04]))
+        start_s, end_s = word.start_s + moved, word.end_s + moved
+        if word.start_s >= from_s and word.end_s <= to_s:
+            found.append(Word(word.word, start_s, end_s, 0.9))
+        elif word.end_s > from_s and word.start_s < to_s:
+            found.append(Word("half", max(from_s, start_s), min(to_s, end_s), 0.3))
+    return found
+
+
+@settings(deadline=None, max_examples=60)
+@given(seed=st.integers(0, 100_000), wrong=st.sampled_from([0.0, 0.3]))
+def test_no_word_is_lost_or_doubled_at_a_seam(seed: int, wrong: float) -> None:
+    """Oracle: the true words. Few distinct ones, so that equal neighbours are frequent; some misheard by one side."""
+    rng = np.random.default_rng(seed)
+    true, at = [], 0.0
+    while at < 40:
+        duration_s = float(rng.uniform(0.2, 0.9))
+        true.append(Word(str(rng.choice(["nine", "two", "oh"])), at, at + duration_s, 0.9))
+        at += duration_s + float(rng.choice([0.04, 0.1, 0.3]))
+    words: list[Word] = []
+    step_s, longest_s = 8.0, 12.0
+    for start_s in np.arange(0, 36, step_s):
+        piece = heard(true, start_s, start_s + longest_s, rng)
+        piece = [Word(f"misheard {start_s}", w.start_s, w.end_s, 0.2) if rng.random() < wrong else w for w in piece]
+        words = join(words, piece, start_s, start_s + longest_s - step_s) if start_s else piece
+    expected = [word for word in true if word.end_s <= 44]
+    assert len(words) == len(true)
+    assert all(a.word == b.word or "misheard" in a.word for a, b in zip(words, expected, strict=True))
+    assert "half" not in {word.word for word in words}
+    centres = [(word.start_s + word.end_s) / 2 for word in words]
+    assert centres == pytest.approx([(word.start_s + word.end_s) / 2 for word in expected], abs=0.041)
+
+
+def test_where_both_hear_something_else_the_seam_is_in_a_silence() -> None:
+    """Known answer: in the middle one hears six, the other sick, a little later; one of them remains."""
+    left = [Word("one", 1, 1.4, 0.9), Word("six", 4.8, 5.1, 0.9)]
+    right = [Word("sick", 4.9, 5.2, 0.9), Word("two", 7, 7.4, 0.9)]
+    assert [word.word for word in join(left, right, 4, 6)] in (["one", "six", "two"], ["one", "sick", "two"])
+    assert [word.word for word in join(left, [], 4, 6)] == ["one", "six"]
+    assert join([], [], 4, 6) == []
+
+
+# Segments
+
+
+@settings(deadline=None, max_examples=50)
+@given(gaps=st.lists(st.sampled_from([0.02, 0.1, 0.5, 0.9, 3.0]), max_size=60))
+def test_segments_end_at_pauses_and_are_short_enough(gaps: list[float]) -> None:
+    """Invariants: every word once and in order, no pause inside, none too long, and no needless cut."""
+    words, at = [], 0.0
+    for gap in gaps:
+        words.append(Word("word", at, at + 0.4, 0.5))
+        at += 0.4 + gap
+    found = segments(words, pause_s=0.8, longest_s=5)
+    assert [word for segment in found for word in segment.words] == words
+    assert [segment.id for segment in found] == list(range(len(found)))
+    for segment in found:
+        inner = zip(segment.words, segment.words[1:], strict=False)
+        assert all(b.start_s - a.end_s < 0.8 for a, b in inner)
+        assert segment.end_s - segment.start_s <= 5
+    for left, right in itertools.pairwise(found):
+        stretch = [w for w in words if left.start_s <= w.start_s and w.end_s <= right.end_s]
+        pause = right.start_s - left.end_s
+        inside = [b.start_s - a.end_s for a, b in itertools.pairwise(stretch)]
+        assert pause >= 0.8 or pause == pytest.approx(max(inside)) or right.end_s - left.start_s > 5
+
+
+def test_a_segment_says_what_its_words_say() -> None:
+    """By hand."""
+    (one,) = segments([Word("a", 1.0, 1.5, 0.5), Word("b", 1.6, 2.0, 1.0)])
+    assert (one.text, one.start_s, one.end_s, one.confidence) == ("a b", 1.0, 2.0, 0.75)
