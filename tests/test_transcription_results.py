@@ -1,6 +1,10 @@
+import html.parser
+import io
 import random
+import re
 
 import jiwer
+import matplotlib.image
 import numpy as np
 import pytest
 import scipy.stats
@@ -9,8 +13,9 @@ from hypothesis import strategies as st
 
 from speechgru.data.utterance import Utterance
 from speechgru.errors import DataError
-from speechgru.evaluation import results
+from speechgru.evaluation import pictures, results
 from speechgru.evaluation.classification import classification_result
+from speechgru.evaluation.transcript_report import write_transcript_report
 from speechgru.evaluation.transcription import ErrorCounts, TranscriptionResult, bootstrap_interval
 
 
@@ -270,3 +275,133 @@ def test_any_texts_give_a_record(rows):
     assert sum(count for _, count in result.deleted(None)) == result.counts.deletions
     assert len(result.worst()) == result.counts.wrong
     results._layout(record_of(result))
+
+
+class Page(html.parser.HTMLParser):
+    """Every tag with its attributes, the texts by their words' classes, and the style sheet."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.tags, self.data, self.articles, self.style = [], [], [], ""
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag, attributes):
+        found = dict(attributes)
+        self.tags.append((tag, found))
+        if tag == "article":
+            self.articles.append((found["data-speaker"], []))
+        if tag == "span" and found.get("class") in ("equal", "substitute", "insert", "delete"):
+            self.articles[-1][1].append([found["class"], found["title"]])
+        elif tag == "span" and self.articles and self.articles[-1][1]:
+            self.articles[-1][1][-1].append("")
+
+    def handle_data(self, data):
+        self.data.append(data)
+        if self.tags and self.tags[-1][0] == "style":
+            self.style += data
+        if self.articles and self.articles[-1][1] and data.strip():
+            self.articles[-1][1][-1][-1] = data
+
+
+def test_report_shows_each_alignment(tmp_path):
+    """Oracle: the page read back: each word pair of the result with its kind and confidence, the worst text first."""
+    result = made_up(utterances=20, speakers=3)
+    write_transcript_report(tmp_path / "report.html", result, record_of(result, decoder="greedy"))
+    page = Page(tmp_path / "report.html")
+    right = [one for one in result.transcripts if not one.counts.errors]
+    assert right
+    for (speaker, words), one in zip(page.articles, result.worst() + right, strict=True):
+        assert f"s{speaker}" == one.utterance.speaker
+        assert [(word[0], word[2], word[3]) for word in words] == [
+            (edit.kind, edit.reference, edit.hypothesis) for edit in one.edits
+        ]
+        told = [re.search(r"confidence (.*) %", word[1]) for word in words if word[0] != "delete"]
+        assert [found[1] for found in told] == [f"{100 * sure:.1f}" for sure in one.confidences]
+    text = " ".join(page.data)
+    low, high = result.interval
+    assert f"{100 * result.wer:.2f} %" in text
+    assert f"95 % interval {100 * low:.2f} to {100 * high:.2f} % (bootstrap over 20 utterances)" in text
+    assert f"calibration error of the word confidences {100 * result.calibration_error():.2f} %" in text
+    assert "greedy" in text
+
+
+def test_report_hides_the_texts_of_other_speakers(tmp_path):
+    """Oracle: for each speaker of the list one rule that hides the texts of other numbers; none where there is one."""
+    result = made_up(utterances=20, speakers=3)
+    write_transcript_report(tmp_path / "report.html", result, record_of(result))
+    page = Page(tmp_path / "report.html")
+    options = [found["value"] for tag, found in page.tags if tag == "option"]
+    assert options == ["all", "0", "1", "2"]
+    rules = re.findall(r'option\[value="(\d+)"\]:checked\) article:not\(\[data-speaker="(\d+)"\]\) {', page.style)
+    assert rules == [("0", "0"), ("1", "1"), ("2", "2")]
+    alone = made_up(utterances=5, speakers=1)
+    write_transcript_report(tmp_path / "alone.html", alone, record_of(alone))
+    assert "select" not in {tag for tag, _ in Page(tmp_path / "alone.html").tags}
+
+
+def test_report_escapes_everything_and_fetches_nothing(tmp_path):
+    """Oracle: Python's HTML parser finds no tag, attribute or address but ours."""
+    evil = "<script>alert(1)</script>\"'&</style></option>"
+    clips = [Utterance(f'x" onerror="alert(1)/{evil}{place}.wav', speaker=f"{evil}{place}") for place in range(6)]
+    clips[0] = Utterance("http://evil/\udcff.wav", speaker=evil)
+    references = [evil, f"a {evil}", "a", "\udcff b", "a b", "a"]
+    hypotheses = ["a", "a", f"a {evil}", f"b {evil}", "a b", ""]
+    sure = [[0.5] * len(text.split()) for text in hypotheses]
+    result = TranscriptionResult(references, hypotheses, clips, sure, errors=[f"{evil}.wav: empty"])
+    record = record_of(result, model=evil, dataset=evil, decoder=evil, command=[evil])
+    rows = [{"step": 1, "valid_wer": 1.0}]
+    write_transcript_report(tmp_path / "report.html", result, record, curves=rows, settings=f"{evil}: 1")
+    page = Page(tmp_path / "report.html")
+    known = "html head meta title style body h1 h2 h3 section p ul li div table tr th td span picture source img audio"
+    known += " pre article header label select option"
+    assert {tag for tag, _ in page.tags} <= set(known.split())
+    for tag, attributes in page.tags:
+        assert not {name for name in attributes if name.startswith("on")}
+        for name in ("src", "srcset", "href"):
+            if name in attributes:
+                assert attributes[name].startswith(".." if tag == "audio" else "data:image/png;base64,")
+    assert sum(tag == "picture" for tag, _ in page.tags) == 2
+    assert sum(tag == "audio" for tag, _ in page.tags) == 6
+    assert "script" not in page.style
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["report.html"]
+
+
+def test_report_of_perfect_texts_and_of_too_many(tmp_path):
+    """Oracle: no list of errors, no picture without confidences; the note counts the texts that are left out."""
+    clips = [Utterance("a.wav", duration_s=2.0, start_s=1.0)] * 12
+    result = TranscriptionResult(["a b"] * 12, ["a b"] * 12, clips)
+    write_transcript_report(tmp_path / "report.html", result, record_of(result), most=10)
+    page = Page(tmp_path / "report.html")
+    text = " ".join(page.data)
+    assert "No errors." in text
+    assert "The first 10 of 12." in text
+    assert len(page.articles) == 10
+    assert "picture" not in {tag for tag, _ in page.tags}
+    assert {found["src"].partition("#")[2] for tag, found in page.tags if tag == "audio"} == {"t=1.000,3.000"}
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_reliability_is_drawn(tmp_path, dark):
+    """Oracle: the same words give the same bytes, others other ones; one word and equal ones are drawn as well."""
+    sure, right = made_up().word_confidences
+    first = pictures.reliability_picture(sure, right, tmp_path / "r.png", dark=dark)
+    assert first == (tmp_path / "r.png").read_bytes() == pictures.reliability_picture(sure, right, dark=dark)
+    assert first != pictures.reliability_picture(sure, ~right, dark=dark)
+    image = matplotlib.image.imread(io.BytesIO(first))
+    assert (image[..., :3].mean() < 0.5) == dark
+    for words in (1, 40):
+        assert pictures.reliability_picture([1.0] * words, [True] * words, title="$\\bad$", dark=dark)
+
+
+def test_error_rates_have_a_panel_in_which_less_is_better(monkeypatch):
+    """Oracle: the panel and its legend by hand."""
+    rows = [{"step": step, "valid_wer": wer, "valid_cer": wer / 2} for step, wer in ((1, 0.9), (2, 0.2), (3, 0.5))]
+    _, (label, curves), _, _ = pictures._panels(rows)
+    assert label == "Error rate, %"
+    assert curves["valid_wer"] == ([1, 2, 3], [90, 20, 50])
+    legends = []
+    monkeypatch.setattr(
+        pictures, "_png", lambda figure, path: legends.extend(figure.axes[0].get_legend_handles_labels()[1]) or b""
+    )
+    pictures.learning_curves(rows)
+    assert legends == ["valid wer (best 20.00 at step 2)", "valid cer (best 10.00 at step 2)"]

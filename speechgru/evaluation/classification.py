@@ -12,6 +12,7 @@ import numpy as np
 
 from speechgru.data.utterance import Utterance
 from speechgru.errors import DataError
+from speechgru.evaluation.calibration import calibration_error
 
 
 def wilson_interval(correct: int, total: int, confidence: float = 0.95) -> tuple[float, float]:
@@ -244,19 +245,9 @@ class ClassificationResult:
         return np.exp(self.log_probabilities[np.arange(self.clips), guessed])
 
     def calibration_error(self, bins: int = 15) -> float:
-        """Expected calibration error: mean distance of confidence and accuracy over equally wide bins of confidence.
-
-        Source: Guo et al., "On calibration of modern neural networks", 2017 (arXiv 1706.04599), equation 3; bins are
-        ((m-1)/M, m/M].
-
-        Args:
-            bins: the number of bins M, at least 1.
-        """
+        """See :func:`speechgru.evaluation.calibration.calibration_error`, of the chosen label; equally wide bins."""
         true, guessed = self._indices
-        place = np.clip(np.ceil(self.confidences * bins).astype(np.int64) - 1, 0, bins - 1)
-        # Sum over bins of (count / clips) * |accuracy - confidence|: the counts cancel.
-        gap = np.bincount(place, weights=(true == guessed) - self.confidences, minlength=bins)
-        return float(np.abs(gap).sum() / self.clips)
+        return calibration_error(self.confidences, true == guessed, bins)
 
     def confused_pairs(self, most: int = 10) -> list[Confusion]:
         """The kinds of error, the most frequent first."""

@@ -1,4 +1,4 @@
-"""The pictures of a run: confusion matrix, recall of each class, learning curves.
+"""The pictures of a run: confusion matrix, recall of each class, reliability of confidences, learning curves.
 
 Each function returns a PNG as bytes, for light or dark paper, and writes it to ``path`` if given. Labels are shown as
 they are: no mathematics in dollar signs, no line breaks, cut when long.
@@ -16,12 +16,14 @@ from typing import Any
 
 import numpy as np
 
-from speechgru.evaluation.classification import ClassificationResult, ClassScore
+from speechgru.evaluation.calibration import calibration_error, reliability
+from speechgru.evaluation.classification import ClassificationResult, ClassScore, wilson_interval
 
 LIGHT = {"paper": "#ffffff", "ink": "#1f2328", "faint": "#d8dee4"}
 LIGHT |= {"blue": "#1f5fa8", "orange": "#c4500a", "green": "#1a7f37"}
 DARK = {"paper": "#161b22", "ink": "#e6edf3", "faint": "#3d444d"}
 DARK |= {"blue": "#6cb2ff", "orange": "#ffa657", "green": "#56d364"}
+ERROR_RATES = ("wer", "cer", "ser")
 COUNTS_UP_TO = 20  # classes; beyond that the numbers in the cells are too small to read
 
 
@@ -110,6 +112,49 @@ def _recall(score: ClassScore) -> float:
     return score.recall or 0.0
 
 
+def reliability_picture(
+    confidences: Sequence[float] | np.ndarray,
+    correct: Sequence[bool] | np.ndarray,
+    path: str | os.PathLike[str] | None = None,
+    *,
+    title: str = "Reliability of the confidences",
+    dark: bool = False,
+) -> bytes:
+    """Share of right words over confidence in 15 bins of as many words, with 95 % Wilson intervals; below, how many.
+
+    On the dashed line confidences mean what they say; below it they promise too much.
+
+    Args:
+        confidences: (words,) in [0, 1].
+        correct: (words,) whether each was right.
+        path: where to write the PNG as well.
+        title: of the picture.
+        dark: for dark paper.
+    """
+    from matplotlib.figure import Figure
+
+    colours = DARK if dark else LIGHT
+    bins = reliability(confidences, correct, equal_mass=True)
+    sure, right = (np.array([100 * getattr(one, name) for one in bins]) for name in ("confidence", "accuracy"))
+    ends = np.array([wilson_interval(round(one.accuracy * one.count), one.count) for one in bins]) * 100
+    error, other = (100 * calibration_error(confidences, correct, equal_mass=mass) for mass in (False, True))
+    with _style(colours):
+        figure = Figure(figsize=(5.6, 6.2), layout="constrained")
+        axes, below = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
+        axes.plot([0, 100], [0, 100], color=colours["orange"], linewidth=1.2, linestyle=(0, (4, 3)))
+        axes.vlines(sure, ends[:, 0], ends[:, 1], color=colours["blue"], linewidth=2.2, alpha=0.55)
+        axes.plot(sure, right, "o", color=colours["blue"], markersize=6)
+        axes.set(xlim=(-2, 102), ylim=(-2, 102), ylabel="Right, % (with 95 % interval)")
+        axes.grid(color=colours["faint"], linewidth=0.6)
+        measured = f"calibration error {error:.2f} % ({other:.2f} % in equal parts)"
+        axes.set_title(f"{_short(title, 70)}\n{len(correct):,} words, {measured}", fontsize=11)
+        below.hist(100 * np.asarray(confidences), bins=np.linspace(0, 100, 41), color=colours["blue"])
+        below.set(xlabel="Confidence, %", ylabel="Words")
+        for one in (axes, below):
+            one.spines[["top", "right"]].set_visible(False)
+        return _png(figure, path)
+
+
 def learning_curves(
     rows: Sequence[dict[str, Any]],
     path: str | os.PathLike[str] | None = None,
@@ -131,15 +176,18 @@ def learning_curves(
         plots = figure.subplots(max(len(panels), 1), 1, sharex=True, squeeze=False)[:, 0]
         plots[0].set_title(_short(title, 70), fontsize=11)
         for axes, (label, curves) in zip(plots, panels, strict=False):
+            drawn: list[str] = []
             for name, (steps, values) in sorted(curves.items(), reverse=True):
                 part = "train" if name == "learning_rate" else name.partition("_")[0]
                 colour = colours[{"train": "blue", "valid": "orange"}.get(part, "green")]
                 points = "" if len(steps) > 60 else "o"
                 shown = _short(name.replace("_", " "))
-                if label.endswith("%") and np.isfinite(values).any():
-                    best = int(np.nanargmax(values))
+                if label.endswith("%") and np.isfinite(values).any() and not name.endswith("_share"):
+                    best = int((np.nanargmin if name.endswith(ERROR_RATES) else np.nanargmax)(values))
                     shown += f" (best {values[best]:.2f} at step {steps[best]:,})"
-                axes.plot(steps, values, points + "-", markersize=3, linewidth=1.5, color=colour, label=shown)
+                line = ("-", "--", ":")[min(drawn.count(colour), 2)]
+                drawn.append(colour)
+                axes.plot(steps, values, points + line, markersize=3, linewidth=1.5, color=colour, label=shown)
             finite = [value for _, values in curves.values() for value in values if np.isfinite(value)]
             if label == "Loss" and finite and min(finite) > 0 and max(finite) > 20 * min(finite):
                 axes.set_yscale("log")
@@ -149,7 +197,8 @@ def learning_curves(
             axes.grid(color=colours["faint"], linewidth=0.6)
             axes.spines[["top", "right"]].set_visible(False)
             if list(curves) != ["learning_rate"]:
-                axes.legend(frameon=False, fontsize=9, loc="lower right" if label.endswith("%") else "upper right")
+                grows = label.endswith("%") and not any(name.endswith(ERROR_RATES) for name in curves)
+                axes.legend(frameon=False, fontsize=9, loc="lower right" if grows else "upper right")
         if not panels:
             plots[0].text(0.5, 0.5, "no numbers yet", ha="center", transform=plots[0].transAxes)
         plots[-1].set_xlabel("Training step")
@@ -171,7 +220,7 @@ def _panels(rows: Sequence[dict[str, Any]]) -> list[tuple[str, Curves]]:
                 panel = rate
             elif name.endswith("loss"):
                 panel = loss
-            elif name.endswith(("accuracy", "recall", "f1")):
+            elif name.endswith(("accuracy", "recall", "f1", *ERROR_RATES, "_share")):
                 panel = share
             elif name.startswith(("train_", "valid_")) and not name.endswith("_s"):
                 panel = other
@@ -182,8 +231,13 @@ def _panels(rows: Sequence[dict[str, Any]]) -> list[tuple[str, Curves]]:
                 steps.append(row["step"])
                 scaled = np.nan if value is None else float(value) * (100 if panel is share else 1)
                 values.append(scaled)
-    measure = next(iter(share)).rpartition("_")[2].capitalize() if share else ""
+    measure = _measure(next(iter(share))) if share else ""
     return [("Loss", loss), (f"{measure}, %", share), ("Measure", other), ("Learning rate", rate)]
+
+
+def _measure(name: str) -> str:
+    """``valid_accuracy`` as Accuracy, ``valid_wer`` as Error rate."""
+    return "Error rate" if name.endswith(ERROR_RATES) else name.rpartition("_")[2].capitalize()
 
 
 def _accuracy(result: ClassificationResult) -> str:
