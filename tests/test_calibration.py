@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from speechgru.decoding.calibration import SUREST, Calibration
-from speechgru.errors import DataError, ModelError
+from speechgru.errors import ConfigError, DataError, ModelError
 from speechgru.evaluation.calibration import calibration_error, normalized_cross_entropy, reliability
 
 
@@ -157,6 +157,13 @@ def test_what_confidences_tell():
     assert normalized_cross_entropy([0.9, 0.9, 0.9, 0.4], right) == pytest.approx((doubt - left) / doubt)
     assert normalized_cross_entropy([0.5, 0.5, 0.5, 1], right) == -math.inf
     assert normalized_cross_entropy([0.5, 0.9], [True, True]) is None
+
+
+@pytest.mark.parametrize(("scale", "offset"), [(-0.1, 0), (math.nan, 0), (math.inf, 0), (1, math.nan)])
+def test_a_line_that_falls_is_refused(scale, offset):
+    """Oracle: the error names the value."""
+    with pytest.raises(ConfigError, match=r"^(scale=(-0.1|nan|inf)|offset=nan): a finite number"):
+        Calibration(scale, offset)
 
 
 @pytest.mark.parametrize("measure", [calibration_error, normalized_cross_entropy, reliability, Calibration.fit])

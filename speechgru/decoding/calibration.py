@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from speechgru.errors import DataError, ModelError
+from speechgru.errors import ConfigError, DataError, ModelError
 
 # A posterior in float32 is often exactly 1. Beyond one in a hundred thousand the distance from 1 tells of rounding,
 # and a logit without bounds would let a few words decide the fit.
@@ -32,6 +32,12 @@ class Calibration:
 
     scale: float = 1.0
     offset: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.scale) and self.scale >= 0):
+            raise ConfigError(f"scale={self.scale}: a finite number of at least 0")
+        if not math.isfinite(self.offset):
+            raise ConfigError(f"offset={self.offset}: a finite number")
 
     def apply(self, confidences: Sequence[float] | np.ndarray) -> np.ndarray:
         """Calibrated confidences, float64 of the same shape, inside (0, 1); those given lie in [0, 1]."""
@@ -97,12 +103,12 @@ class Calibration:
         if not isinstance(plain, Mapping) or set(plain) != set(names):
             raise ModelError(f"{where}: {plain!r} is not {{{', '.join(f'{name}: number' for name in names)}}}")
         for name in names:
-            value = plain[name]
-            number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-            if not number or (name == "scale" and value < 0):
-                legal = "a finite number" + (" of at least 0" if name == "scale" else "")
-                raise ModelError(f"{where}: {name}={value!r}: {legal}")
-        return cls(**{name: float(plain[name]) for name in names})
+            if not isinstance(plain[name], (int, float)) or isinstance(plain[name], bool):
+                raise ModelError(f"{where}: {name}={plain[name]!r}: a finite number")
+        try:
+            return cls(**{name: float(plain[name]) for name in names})
+        except ConfigError as error:
+            raise ModelError(f"{where}: {error}") from None
 
 
 def _logit(confidences: Sequence[float] | np.ndarray) -> np.ndarray:
