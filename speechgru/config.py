@@ -34,6 +34,7 @@ class TrainConfig:
         resume: go on from the checkpoint in run_dir.
         overwrite: discard the run that is in run_dir.
         features, augment, cell, front_end, encoder, head, data, optimizer, schedule: the chosen components.
+        units: what transcripts are written in, for head=ctc.
         trainer: the loop.
         extra_data: a second corpus whose training split is learned from as well (recordings that are in data too are
             left out). Labels that data lacks are learned beside the others and dropped from the finished model.
@@ -53,6 +54,7 @@ class TrainConfig:
     front_end: Any = None
     encoder: Any = MISSING
     head: Any = MISSING
+    units: Any = None
     data: Any = MISSING
     optimizer: Any = MISSING
     schedule: Any = MISSING
@@ -121,6 +123,8 @@ def store_components() -> None:
                 if "family" in field.metadata:
                     # cell=... is a choice of the run; the encoder's own field follows it.
                     node[field.name] = f"${{{field.metadata['family']}}}"
+                elif "follows" in field.metadata:
+                    node[field.name] = f"${{{field.metadata['follows']}}}"
             store.store(group=family, name=name, node=node)
 
 

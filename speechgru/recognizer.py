@@ -12,16 +12,21 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 import speechgru.encoders
 import speechgru.features  # noqa: F401  the imports register the components a model folder can name
 from speechgru.audio import read_audio
+from speechgru.decoding import GreedyConfig
+from speechgru.decoding.calibration import Calibration
+from speechgru.decoding.transcription import Transcription, transcription
 from speechgru.errors import AudioError, ConfigError, DataError, ModelError
 from speechgru.features.fingerprint import fingerprint, fingerprint_difference
-from speechgru.heads import EndsPooling
-from speechgru.registry import build, component, from_plain, name_of, to_plain
+from speechgru.heads import CTCHead, EndsPooling
+from speechgru.registry import build, component, from_plain, name_of, names, to_plain
+from speechgru.text import BLANK
 from speechgru.tokens import Tokens
 
 FORMAT = 1
@@ -29,19 +34,23 @@ FORMAT = 1
 
 @dataclasses.dataclass
 class RecognizerConfig:
-    """The three components a recognizer is made of, and where it comes from.
+    """The components a recognizer is made of, and where it comes from.
 
     Attributes:
         features: from waveform to frames.
         encoder: from frames to hidden frames.
         head: from hidden frames to scores.
         data: settings of the corpus it was trained on as plain values, for ``evaluate``; empty where unknown.
+        units: what transcripts are written in, of a CTC head; None for classification.
+        calibration: of the confidences of words.
     """
 
     features: Any = component("features")
     encoder: Any = component("encoder")
     head: Any = component("head")
     data: dict[str, Any] = dataclasses.field(default_factory=dict)
+    units: Any = component("units", lambda: None)
+    calibration: Calibration = dataclasses.field(default_factory=Calibration)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,13 +88,15 @@ class Recognizer(nn.Module):
         self.features = build("features", config.features)
         self.encoder = build("encoder", config.encoder, self.features.output_size)
         self.head = build("head", config.head, self.encoder.output_size, tokens)
+        self.units = build("units", config.units) if config.units is not None else None
+        _check_units(self.task, self.units, tokens, isinstance(self.head, CTCHead))
         pooling = getattr(self.head, "pooling", None)
         if isinstance(pooling, EndsPooling):
             _check_ends(pooling, getattr(self.encoder, "directions", None))
 
     @property
     def task(self) -> str:
-        """The registered name of the head: ``classification``."""
+        """The registered name of the head: ``classification`` or ``ctc``."""
         return name_of("head", self.config.head)
 
     @property
@@ -94,19 +105,29 @@ class Recognizer(nn.Module):
         return self.features.sample_rate
 
     @property
+    def frame_s(self) -> float:
+        """Seconds from one of the encoder's frames to the next."""
+        return self.features.hop_s * self.encoder.subsampling
+
+    def output_lengths(self, samples: Tensor) -> Tensor:
+        """The encoder's frame counts of waveforms of so many samples, (batch,)."""
+        return self.encoder.output_lengths(self.features.output_lengths(samples))
+
+    @property
     def device(self) -> torch.device:
         """Where its parameters live."""
         return next(self.parameters()).device
 
     def forward(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Scores before the softmax.
+        """Scores before the softmax; of CTC after it.
 
         Args:
             waveforms: (batch, samples) at ``sample_rate``, padded to the longest.
             lengths: valid samples of each row, int64 (batch,).
 
         Returns:
-            scores, (batch, labels) for classification, and the encoder's frame counts (batch,).
+            scores, (batch, labels) for classification, log-probabilities (batch, time, token) for CTC, and the
+            encoder's frame counts (batch,).
         """
         features, lengths = self.features(waveforms, lengths)
         hidden, lengths = self.encoder(features, lengths)
@@ -151,7 +172,8 @@ class Recognizer(nn.Module):
             ModelError: the model has no classification head.
         """
         if self.task != "classification":
-            raise ModelError(f"this model has a {self.task} head; classify needs one with a classification head")
+            mend = "; transcribe is for this one" if self.task == "ctc" else ""
+            raise ModelError(f"this model has a {self.task} head; classify needs one with a classification head{mend}")
         if top_k < 1:
             raise ConfigError(f"top_k={top_k}: at least 1")
         if not waveforms:
@@ -179,7 +201,10 @@ class Recognizer(nn.Module):
 
         Raises:
             AudioError: a recording cannot be read.
+            ModelError: the head makes no vector of a recording.
         """
+        if not hasattr(self.head, "embed"):
+            raise ModelError(f"this model has a {self.task} head; embed needs one with a classification head")
         many = isinstance(audio, (list, tuple))
         recordings = audio if many else [audio]
         waveforms = [read_audio(one, self.sample_rate, source_rate=source_rate)[0] for one in recordings]
@@ -187,6 +212,86 @@ class Recognizer(nn.Module):
             hidden = self.encoder(*self.features(*self._padded(waveforms)))
             vectors = self.head.embed(*hidden).float().cpu()
         return vectors if many else vectors[0]
+
+    def decoder(self, config: Any = None) -> Any:
+        """The decoder that ``config`` (of the family "decoder"; None: greedy) configures, for the tokens of this model.
+
+        Raises:
+            ModelError: the model has no CTC head.
+        """
+        self._require_ctc()
+        return build("decoder", GreedyConfig() if config is None else config, self.tokens, self.units)
+
+    @torch.no_grad()
+    def transcribe(
+        self, audio: Any, *, source_rate: int | None = None, batch_size: int = 16, decoder: Any = None
+    ) -> Any:
+        """The text of one recording, or of every one of a list; the others of a batch make no difference to a result.
+
+        Args:
+            audio: a path, bytes, a file object or an array (with ``source_rate``), or a list or tuple of them.
+            source_rate: samples per second of arrays.
+            batch_size: recordings read and computed at a time, at least 1.
+            decoder: what :meth:`decoder` gave; None means greedy.
+
+        Returns:
+            A :class:`Transcription`, or a list of them for a list or tuple.
+
+        Raises:
+            AudioError: a recording cannot be read.
+            ConfigError: ``batch_size`` is below 1.
+            ModelError: the model has no CTC head.
+        """
+        if not isinstance(audio, (list, tuple)):
+            return self.transcribe([audio], source_rate=source_rate, decoder=decoder)[0]
+        if batch_size < 1:
+            raise ConfigError(f"batch_size={batch_size}: at least 1")
+        decoder = decoder or self.decoder()
+        results = []
+        for start in range(0, len(audio), batch_size):
+            batch = audio[start : start + batch_size]
+            waveforms = [read_audio(one, self.sample_rate, source_rate=source_rate)[0] for one in batch]
+            results += self.transcribe_waveforms(waveforms, decoder)
+        return results
+
+    def transcribe_waveforms(self, waveforms: Sequence[Tensor], decoder: Any = None) -> list[Transcription]:
+        """The text of waveforms (samples,) that already have ``sample_rate``, in one batch, in eval mode.
+
+        Raises:
+            AudioError: a waveform has no samples.
+            ModelError: the model has no CTC head.
+        """
+        decoder = decoder or self.decoder()
+        columns = zip(self.log_probabilities(waveforms), waveforms, strict=True)
+        return [self.transcription(scores, len(waveform) / self.sample_rate, decoder) for scores, waveform in columns]
+
+    def transcription(self, log_probabilities: np.ndarray, duration_s: float, decoder: Any = None) -> Transcription:
+        """The text of a recording of ``duration_s`` seconds from its ``log_probabilities`` (time, token)."""
+        found = (decoder or self.decoder()).decode(log_probabilities)[0]
+        return transcription(
+            found, log_probabilities, self.tokens, self.units, self.frame_s, duration_s, self.config.calibration
+        )
+
+    @torch.no_grad()
+    def log_probabilities(self, waveforms: Sequence[Tensor]) -> list[np.ndarray]:
+        """Log-probabilities of the tokens in each frame, (time, token) float32, of each waveform (samples,); one batch.
+
+        Raises:
+            AudioError: a waveform has no samples.
+            ModelError: the model has no CTC head.
+        """
+        self._require_ctc()
+        if not waveforms:
+            return []
+        with self._in_eval_mode():
+            scores, lengths = self(*self._padded(waveforms))
+        rows = zip(scores.float().cpu().numpy(), lengths.tolist(), strict=True)
+        return [row[:length] for row, length in rows]
+
+    def _require_ctc(self) -> None:
+        if self.units is None:
+            mend = "; classify is for this one" if self.task == "classification" else ""
+            raise ModelError(f"this model has a {self.task} head; transcribe needs one with a ctc head{mend}")
 
     def _padded(self, waveforms: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """Waveforms side by side on this device, and their lengths."""
@@ -220,6 +325,8 @@ class Recognizer(nn.Module):
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Writes the model folder: config.yaml, model.safetensors, tokens.txt, fingerprint.json (``card.py``: card.md).
 
+        Units may add files of their own, such as a pronunciation dictionary.
+
         Each file is complete or not there: it is written beside its place and renamed.
         """
         import yaml
@@ -228,12 +335,23 @@ class Recognizer(nn.Module):
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
-        plain = {"format": FORMAT, "task": self.task, **to_plain(self.config)}
         write_atomically(folder / "model.safetensors", save(tensors))
-        write_atomically(folder / "config.yaml", yaml.safe_dump(plain, sort_keys=False, allow_unicode=True).encode())
+        plain = yaml.safe_dump(self._plain_config(), sort_keys=False, allow_unicode=True)
+        write_atomically(folder / "config.yaml", plain.encode())
+        for name, content in (self.units.files() if self.units is not None else {}).items():
+            write_atomically(folder / name, content)
         self.tokens.save(folder / "tokens.txt.tmp")
         os.replace(folder / "tokens.txt.tmp", folder / "tokens.txt")
         write_atomically(folder / "fingerprint.json", json.dumps({"features": fingerprint(self.features)}).encode())
+
+    def _plain_config(self) -> dict[str, Any]:
+        """What config.yaml holds."""
+        plain = {"format": FORMAT, "task": self.task, **to_plain(self.config)}
+        if self.units is None:
+            del plain["units"], plain["calibration"]
+        else:
+            plain["units"] = to_plain(self.units.portable_config(), "units")
+        return plain
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str], device: str | torch.device = "cpu") -> Recognizer:
@@ -260,6 +378,11 @@ class Recognizer(nn.Module):
             model = cls(config, tokens)
         except (ConfigError, TypeError, RuntimeError) as error:
             raise ModelError(f"{folder / 'config.yaml'} describes no model: {_one_line(error)}") from error
+        try:
+            if model.units is not None:
+                model.units.restore(folder)
+        except (DataError, ConfigError) as error:
+            raise ModelError(str(error)) from error
         path = _file(folder, "model.safetensors")
         try:
             tensors = load(path.read_bytes())
@@ -321,7 +444,10 @@ def _read_config(folder: Path) -> RecognizerConfig:
                 f"{path} has format {plain['format']}, this speechgru reads up to {FORMAT}; update speechgru"
             )
         parts = {family: from_plain(plain[family], family) for family in ("features", "encoder", "head")}
-        return RecognizerConfig(**parts, data=plain.get("data") or {})
+        if plain.get("units") is not None:
+            parts["units"] = from_plain(plain["units"], "units")
+        calibration = Calibration.from_plain(plain["calibration"]) if plain.get("calibration") else Calibration()
+        return RecognizerConfig(**parts, calibration=calibration, data=plain.get("data") or {})
     except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, AttributeError, ConfigError) as error:
         raise ModelError(f"{path} cannot be read: {_one_line(error)}") from error
 
@@ -338,6 +464,16 @@ def _device(name: str | torch.device) -> torch.device:
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise ConfigError(f"device={name}: torch sees {torch.cuda.device_count()} CUDA devices here; use cpu")
     return device
+
+
+def _check_units(task: str, units: Any, tokens: Tokens, is_ctc: bool) -> None:
+    """A CTC head scores the blank and units of transcripts; other heads know no units."""
+    if is_ctc and units is None:
+        raise ConfigError(f"head={task}: needs units; add units=characters (known: {', '.join(names('units'))})")
+    if units is not None and not is_ctc:
+        raise ConfigError(f"head={task}: knows no units; choose head=ctc for transcripts, or leave units out")
+    if is_ctc and tokens.names[0] != BLANK:
+        raise ConfigError(f"tokens: the first of a ctc head is {BLANK}, not {tokens.names[0]!r}; put it there")
 
 
 def _check_ends(pooling: EndsPooling, directions: int | None) -> None:

@@ -13,7 +13,8 @@ from speechgru.errors import DataError
 class Tokens:
     """An ordered list of distinct names; the place of a name is the output index of the head.
 
-    The names are the labels of a classifier, or of a CTC model the blank and the units of transcripts. Stored as ``tokens.txt``: UTF-8, one name per line, in order.
+    The names are the labels of a classifier, or of a CTC model the blank and the units of transcripts. Stored as
+    ``tokens.txt``: UTF-8, one name per line, in order.
 
     Args:
         names: distinct, not empty, without line breaks.

@@ -8,7 +8,9 @@ from typing import Any
 
 from speechgru.commands.hydra_job import hydra_main
 from speechgru.config import plain
+from speechgru.registry import name_of
 from speechgru.training.run import train
+from speechgru.training.selection import monitor_for
 
 
 def run_hydra(words: list[str]) -> int:
@@ -18,9 +20,8 @@ def run_hydra(words: list[str]) -> int:
 
 def _run(config: Any, folder: Path, words: list[str]) -> None:
     progress = train(config, folder, plain(config), words)
-    figure = (
-        "" if progress.best is None else f", best validation {config.trainer.monitor.name} {abs(progress.best):.4f}"
-    )
+    monitor = monitor_for(name_of("head", config.head), config.trainer.monitor).name
+    figure = "" if progress.best is None else f", best validation {monitor} {abs(progress.best):.4f}"
     print(
         f"{progress.epoch} epochs in {progress.seconds:.0f} s{figure} (epoch {progress.best_epoch})\n"
         f"learning curves: {folder / 'curves.png'}\n"

@@ -25,8 +25,9 @@ class Batch:
     Attributes:
         waveforms: (batch, samples) float32, zero from each length on.
         lengths: (batch,) int64, in samples.
-        targets: (batch,) int64, the index of each label.
-        target_lengths: (batch,) int64, all 1: a label is one token.
+        targets: int64, the index of each label (batch,); of transcripts the indices of their units (batch, longest),
+            zero from each length on.
+        target_lengths: (batch,) int64, the units of each transcript; all 1 for labels: a label is one token.
         utterances: what each row is.
         errors: one line for each utterance that was to be in this batch and could not be used. With none usable the
             batch is empty (no rows), never missing: the count of batches does not change.
@@ -42,6 +43,14 @@ class Batch:
     def __len__(self) -> int:
         return len(self.utterances)
 
+    def rows(self, keep: torch.Tensor) -> Batch:
+        """The batch without the rows where ``keep``, bool (batch,), is False."""
+        kept = [one for one, stays in zip(self.utterances, keep.tolist(), strict=True) if stays]
+        waveforms, lengths, targets, target_lengths = (
+            one[keep] for one in (self.waveforms, self.lengths, self.targets, self.target_lengths)
+        )
+        return Batch(waveforms, lengths, targets, target_lengths, kept, self.errors)
+
 
 class BatchLoader:
     """Reads, augments and batches utterances; the same arguments give the same batches, bit for bit.
@@ -50,9 +59,10 @@ class BatchLoader:
     is derived from (seed, epoch, index), so it depends neither on the workers nor on where in the epoch one begins.
 
     Args:
-        utterances: what to read; with tokens every one needs a label.
-        tokens: the labels' indices; None leaves ``targets`` at zero (for statistics and inference).
+        utterances: what to read; with tokens every one needs a label, with units a transcript.
+        tokens: the labels' or units' indices; None leaves ``targets`` at zero (for statistics and inference).
         sample_rate: of the batches, in Hz.
+        units: writes transcripts as tokens, ``encode(text, tokens) -> list[int]``; None for labels.
         batch_size: most utterances of a batch, at least 1.
         batch_s: most seconds of a batch with its padding, above 0; None for no such limit.
         seed: of order and augmentation, at least 0.
@@ -67,7 +77,8 @@ class BatchLoader:
 
     Raises:
         ConfigError: an argument out of range.
-        DataError: no utterances, fewer than processes, or a label that is missing or not among the tokens.
+        DataError: no utterances, fewer than processes, or a label or transcript that is missing or not among the
+            tokens.
     """
 
     def __init__(
@@ -76,6 +87,7 @@ class BatchLoader:
         tokens: Tokens | None,
         sample_rate: int,
         *,
+        units: Any = None,
         batch_size: int = 32,
         batch_s: float | None = None,
         seed: int = 0,
@@ -105,7 +117,7 @@ class BatchLoader:
         self._sampler = _Batches()
         cache = WaveformCache(len(utterances), cache_mb)
         self._loader: DataLoader[Any] = DataLoader(
-            _Recordings(self.utterances, tokens, sample_rate, seed, augment, cache, max_duration_s),
+            _Recordings(self.utterances, tokens, units, sample_rate, seed, augment, cache, max_duration_s),
             batch_sampler=self._sampler,
             num_workers=workers,
             persistent_workers=workers > 0,
@@ -168,7 +180,7 @@ class _Batches(Sampler[list[tuple[int, int]]]):
 @dataclasses.dataclass
 class _Item:
     utterance: Utterance
-    target: int
+    target: int | list[int]
     waveform: torch.Tensor | None
     error: str = ""
 
@@ -180,6 +192,7 @@ class _Recordings(Dataset[_Item]):
         self,
         utterances: list[Utterance],
         tokens: Tokens | None,
+        units: Any,
         sample_rate: int,
         seed: int,
         augment: Any,
@@ -188,7 +201,7 @@ class _Recordings(Dataset[_Item]):
     ):
         self.utterances, self.sample_rate, self.seed, self.augment = utterances, sample_rate, seed, augment
         self.cache, self.max_duration_s = cache, max_duration_s
-        self.targets = [0 if tokens is None else _target(tokens, utterance) for utterance in utterances]
+        self.targets = [0 if tokens is None else target_of(utterance, tokens, units) for utterance in utterances]
 
     def __getitem__(self, key: tuple[int, int]) -> _Item:
         epoch, index = key
@@ -219,17 +232,42 @@ def _collate(items: list[_Item]) -> Batch:
     waveforms = torch.zeros(len(rows), int(lengths.max()) if rows else 0)
     for row, (_, waveform) in zip(waveforms, rows, strict=True):
         row[: len(waveform)] = waveform
+    targets, target_lengths = _targets([item.target for item, _ in rows])
     return Batch(
         waveforms=waveforms,
         lengths=lengths,
-        targets=torch.tensor([item.target for item, _ in rows], dtype=torch.int64),
-        target_lengths=torch.ones(len(rows), dtype=torch.int64),
+        targets=targets,
+        target_lengths=target_lengths,
         utterances=[item.utterance for item, _ in rows],
         errors=[item.error for item in items if item.waveform is None],
     )
 
 
-def _target(tokens: Tokens, utterance: Utterance) -> int:
+def _targets(targets: list[Any]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Labels side by side, or transcripts padded with zeros, and their lengths."""
+    if not any(isinstance(target, list) for target in targets):
+        return torch.tensor(targets, dtype=torch.int64), torch.ones(len(targets), dtype=torch.int64)
+    lengths = torch.tensor([len(target) for target in targets], dtype=torch.int64)
+    padded = torch.zeros(len(targets), int(lengths.max()), dtype=torch.int64)
+    for row, target in zip(padded, targets, strict=True):
+        row[: len(target)] = torch.tensor(target, dtype=torch.int64)
+    return padded, lengths
+
+
+def target_of(utterance: Utterance, tokens: Tokens, units: Any = None) -> int | list[int]:
+    """The index of an utterance's label, or with units the indices of its transcript.
+
+    Raises:
+        DataError: there is none, or it is not among the tokens; the message names the recording.
+    """
+    if units is not None:
+        try:
+            target = units.encode(utterance.text, tokens)
+        except DataError as error:
+            raise DataError(f"{utterance.audio}: its transcript: {error}") from None
+        if not target:
+            raise DataError(f"{utterance.audio}: has no transcript and CTC needs one; add it or leave it out")
+        return target
     if utterance.label is None:
         raise DataError(f"{utterance.audio}: has no label and a classifier needs one; add it or leave it out")
     try:

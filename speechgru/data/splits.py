@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from speechgru.data.utterance import Utterance
@@ -24,6 +25,29 @@ def split_of(name: str) -> str | None:
 def hash_percent(key: str) -> float:
     """A number from 0 to below 100 drawn from the SHA-1 of ``key``: what hash splits compare with."""
     return int.from_bytes(hashlib.sha1(key.encode()).digest()[:7], "big") / 2**56 * 100.0
+
+
+def held_out_speakers(
+    speakers: Iterable[str], count: int, group: Callable[[str], str] = lambda speaker: ""
+) -> set[str]:
+    """``count`` speakers to hold out, those whose names hash lowest: always the same, whatever the order.
+
+    Args:
+        speakers: their names; repetitions do not matter.
+        count: how many of them; at least one stays in each group.
+        group: of each speaker, such as the sex; each group gives its share, and at least one where count allows.
+    """
+    groups: dict[str, list[str]] = {}
+    for speaker in sorted(set(speakers), key=lambda speaker: (hash_percent(speaker), speaker)):
+        groups.setdefault(group(speaker), []).append(speaker)
+    total = sum(map(len, groups.values()))
+    held: set[str] = set()
+    # The largest group last: it takes what rounding left over.
+    ordered = sorted(groups.items(), key=lambda item: (len(item[1]), item[0]))
+    for number, (_, members) in enumerate(ordered, 1):
+        share = count - len(held) if number == len(ordered) else max(1, round(count * len(members) / total))
+        held |= set(members[: max(0, min(share, count - len(held), len(members) - 1))])
+    return held
 
 
 def complete_splits(

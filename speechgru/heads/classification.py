@@ -42,7 +42,7 @@ class ClassificationConfig:
 
     pooling: Pooling = Pooling.attention
     attention_heads: int = 4
-    bidirectional: bool = True
+    bidirectional: bool = dataclasses.field(default=True, metadata={"follows": "encoder.bidirectional"})
     embedding_size: int = 0
     dropout: float = 0.1
     label_smoothing: float = 0.0

@@ -86,13 +86,13 @@ class Units(abc.ABC):
 
     @abc.abstractmethod
     def words(self, indices: Sequence[int], tokens: Tokens) -> list[tuple[str, int, int]]:
-        """Each word of a sequence of token indices, with the half-open span of places in it that the word is made of."""
+        """Each word of a sequence of token indices, and the half-open span of places in it that it is made of."""
 
     def files(self) -> dict[str, bytes]:
         """What a model folder keeps for these units beside its settings: content by file name."""
         return {}
 
-    def restore(self, folder: Path) -> None:
+    def restore(self, folder: Path) -> None:  # noqa: B027  most units have no files
         """Reads back what :meth:`files` gave from a model folder.
 
         Raises:

@@ -33,6 +33,7 @@ class Progress:
         norm_sum: sum of the gradient norms, this epoch.
         steps_in_epoch: updates, this epoch.
         unreadable: files that could not be used, this epoch.
+        infeasible: transcripts that augmentation left too few frames for, this epoch; their loss did not count.
     """
 
     epoch: int = 0
@@ -51,10 +52,11 @@ class Progress:
     norm_sum: float = 0.0
     steps_in_epoch: int = 0
     unreadable: int = 0
+    infeasible: int = 0
 
     def begin_epoch(self) -> None:
         """Sets the sums of the epoch to nothing."""
-        self.clipped = self.loss_count = self.steps_in_epoch = self.unreadable = 0
+        self.clipped = self.loss_count = self.steps_in_epoch = self.unreadable = self.infeasible = 0
         self.loss_sum = self.norm_sum = 0.0
 
     def row(self) -> dict[str, Any]:
@@ -78,7 +80,7 @@ def finished_run(folder: Path) -> Progress | None:
 
 def clear_run(folder: Path) -> None:
     """Removes what an earlier run left in ``folder``, and nothing else."""
-    for name in (NAME, "metrics.jsonl", "curves.png", "run.json"):
+    for name in (NAME, "metrics.jsonl", "curves.png", "run.json", "left_out.tsv"):
         (folder / name).unlink(missing_ok=True)
     if (folder / "model" / "config.yaml").is_file():
         shutil.rmtree(folder / "model")

@@ -23,6 +23,7 @@ from speechgru.tokens import Tokens
 from speechgru.training.checkpoint import NAME
 from speechgru.training.distributed import World, join_world
 from speechgru.training.progress import Progress, clear_run, finished_run, write_run
+from speechgru.training.targets import describe, usable, write_left_out
 from speechgru.training.trainer import Trainer
 
 
@@ -61,22 +62,30 @@ def train(config: Any, folder: Path, settings: dict[str, Any], words: Sequence[s
 
 def _train(config: Any, folder: Path, settings: dict[str, Any], words: Sequence[str], world: World) -> Progress:
     corpus = build("data", config.data)
-    labels = corpus.labels()
-    if not labels:
-        raise ConfigError("data: this corpus has transcripts but no labels; a classification head needs labels")
     extra = [build("data", config.extra_data)] if config.extra_data is not None else []
-    learned = list(dict.fromkeys(label for one in [corpus, *extra] for label in one.labels() or []))
+    units = build("units", config.units) if config.units is not None else None
+    labels = _labels(corpus) if units is None else []
+    learn, choose = corpus.utterances("train") + _unseen(corpus, extra), corpus.utterances("valid")
     torch.manual_seed(config.seed)
     recognizer = Recognizer(
-        RecognizerConfig(config.features, config.encoder, config.head, data=portable(to_plain(config.data, "data"))),
-        Tokens(learned),
+        RecognizerConfig(
+            config.features,
+            config.encoder,
+            config.head,
+            data=portable(to_plain(config.data, "data")),
+            units=config.units,
+        ),
+        _learned_labels(labels, extra) if units is None else units.tokens(one.text for one in learn),
     )
+    if units is not None:
+        recognizer.units = units  # knows the sub-words it learned
+        learn, choose = _usable(recognizer, learn, choose, folder if world.leads else None)
     if config.init_from:
         _start_from(recognizer, Path(config.init_from))
     trainer = Trainer(
         recognizer,
-        corpus.utterances("train") + _unseen(corpus, extra),
-        corpus.utterances("valid"),
+        learn,
+        choose,
         config.trainer,
         lambda module: build("optimizer", config.optimizer, module),
         lambda steps: build("schedule", config.schedule, steps),
@@ -84,7 +93,7 @@ def _train(config: Any, folder: Path, settings: dict[str, Any], words: Sequence[
         config.seed,
         folder,
         world,
-        kept=Tokens(labels) if len(learned) > len(labels) else None,
+        kept=Tokens(labels) if 0 < len(labels) < len(recognizer.tokens) else None,
     )
     if config.resume and (folder / NAME).is_file():
         trainer.resume(folder / NAME)
@@ -113,6 +122,35 @@ def _train(config: Any, folder: Path, settings: dict[str, Any], words: Sequence[
         write_run(folder, summary)
         write_card(folder / "model", card_of_run(summary, labels, recognizer.sample_rate, []))
     return progress
+
+
+def _labels(corpus: Any) -> list[str]:
+    labels = corpus.labels()
+    if not labels:
+        raise ConfigError(
+            "data: this corpus has transcripts but no labels; a classification head needs labels, "
+            "head=ctc units=characters learns transcripts"
+        )
+    return labels
+
+
+def _learned_labels(labels: list[str], extra: list[Any]) -> Tokens:
+    """The labels of the corpus, then those that only the others have."""
+    return Tokens(list(dict.fromkeys([*labels, *(label for one in extra for label in one.labels() or [])])))
+
+
+def _usable(
+    recognizer: Recognizer, learn: list[Utterance], choose: list[Utterance], folder: Path | None
+) -> tuple[list[Utterance], list[Utterance]]:
+    """The utterances whose transcripts can be learned; the others are listed on stderr and in ``folder``, if given."""
+    learn, not_learned = usable(recognizer, learn, "train")
+    choose, not_chosen = usable(recognizer, choose, "valid")
+    left = not_learned + not_chosen
+    if folder is not None:
+        write_left_out(folder, left)
+        if left:
+            print(describe(left, folder), file=sys.stderr)
+    return learn, choose
 
 
 def portable(data: dict[str, Any]) -> dict[str, Any]:
@@ -146,9 +184,10 @@ def _start_from(recognizer: Recognizer, folder: Path) -> None:
 def _announce(trainer: Trainer, corpus: Any) -> None:
     recognizer, world = trainer.recognizer, trainer.world
     where = str(world.device) if world.size == 1 else f"{world.size} x {world.device.type}"
+    names = "tokens" if recognizer.task == "ctc" else "labels"
     train, valid = len(trainer.loader.utterances), len(trainer.valid_loader.utterances)
     print(
         f"{type(corpus).__name__}: {train} training and {valid} validation utterances, "
-        f"{len(recognizer.tokens)} labels; {recognizer.parameter_count():,} parameters on {where}",
+        f"{len(recognizer.tokens)} {names}; {recognizer.parameter_count():,} parameters on {where}",
         file=sys.stderr,
     )

@@ -6,11 +6,13 @@ import contextlib
 import enum
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
 from speechgru.data.batching import BatchLoader
-from speechgru.evaluation.prediction import predict
+from speechgru.errors import ConfigError
+from speechgru.evaluation.prediction import Predictions, Transcripts, predict, predict_transcripts
 from speechgru.recognizer import Recognizer
 from speechgru.tokens import Tokens
 from speechgru.training.average import mean_of, snapshot
@@ -18,10 +20,33 @@ from speechgru.training.progress import Progress
 
 
 class Monitor(enum.Enum):
-    """The validation figure by which the best epoch is chosen."""
+    """The validation figure that chooses the best epoch: of labels accuracy, of transcripts wer or cer; or the loss."""
 
     accuracy = "accuracy"
+    wer = "wer"
+    cer = "cer"
     loss = "loss"
+
+
+# What may decide for each kind of head, the default first.
+MONITORS = {
+    "classification": (Monitor.accuracy, Monitor.loss),
+    "ctc": (Monitor.wer, Monitor.cer, Monitor.loss),
+}
+
+
+def monitor_for(task: str, chosen: Monitor | None) -> Monitor:
+    """The figure that decides: the chosen one, or the default of the task.
+
+    Raises:
+        ConfigError: the task has no such figure.
+    """
+    legal = MONITORS["ctc" if task == "ctc" else "classification"]
+    if chosen is not None and chosen not in legal:
+        raise ConfigError(
+            f"trainer.monitor={chosen.name}: with head={task} it is one of {', '.join(one.name for one in legal)}"
+        )
+    return chosen or legal[0]
 
 
 class Selection:
@@ -34,6 +59,9 @@ class Selection:
         average_last: how many epochs' weights to remember for :meth:`try_mean_of_last`; 0 means none.
         folder: of the run; None where another process writes.
         kept: the labels of the finished model, the first of the recognizer's; None means all of them.
+
+    Attributes:
+        found: what the last validation gave.
     """
 
     def __init__(
@@ -48,36 +76,52 @@ class Selection:
         self.recognizer, self.loader, self.monitor = recognizer, loader, monitor
         self.average_last, self.folder, self.kept = average_last, folder, kept
         self.last: list[dict[str, Tensor]] = []
+        self.found: Predictions | Transcripts | None = None
 
-    def validate(self, progress: Progress, average: dict[str, Tensor] | None) -> dict[str, object]:
+    def validate(self, progress: Progress, average: dict[str, Tensor] | None) -> dict[str, Any]:
         """Measures the weights of now, or their ``average``, and returns the columns of the epoch's row in the log."""
-        loss, accuracy, improved = self._measure(progress, average, progress.epoch + 1)
+        figures, improved = self._measure(progress, average, progress.epoch + 1)
         if self.average_last:
             kept = average if average is not None else self.recognizer.state_dict()
             self.last.append({name: tensor.detach().clone() for name, tensor in kept.items()})
             self.last = self.last[-self.average_last :]
-        return {"valid_loss": loss, "valid_accuracy": accuracy, "best": improved}
+        blanks = {"blank_share": self.found.blank_share} if isinstance(self.found, Transcripts) else {}
+        return {f"valid_{name}": figure for name, figure in figures.items()} | blanks | {"best": improved}
 
-    def try_mean_of_last(self, progress: Progress) -> dict[str, object]:
+    def try_mean_of_last(self, progress: Progress) -> dict[str, Any]:
         """Measures the mean of the remembered weights and keeps it if it is the best; its columns in the log."""
         if len(self.last) < 2:
             return {}
-        loss, accuracy, improved = self._measure(progress, mean_of(self.last), progress.epoch)
-        return {"averaged_valid_accuracy": accuracy, "averaged_valid_loss": loss, "averaged_kept": improved}
+        figures, improved = self._measure(progress, mean_of(self.last), progress.epoch)
+        return {f"averaged_valid_{name}": figure for name, figure in figures.items()} | {"averaged_kept": improved}
 
-    def _measure(self, progress: Progress, weights: dict[str, Tensor] | None, epoch: int) -> tuple[float, float, bool]:
+    def _measure(
+        self, progress: Progress, weights: dict[str, Tensor] | None, epoch: int
+    ) -> tuple[dict[str, float], bool]:
         with self._weights(weights):
             # As it is kept: without the labels that were learned only to help.
             finished = self.recognizer if self.kept is None else self.recognizer.narrowed(self.kept)
-            found = predict(finished, self.loader.epoch(0))
-            figure = found.accuracy if self.monitor is Monitor.accuracy else -found.loss
+            figures = self._figures(finished)
+            figure = figures[self.monitor.name]
+            if self.monitor is not Monitor.accuracy:
+                figure = -figure
             # Among equals the later epoch is kept: it has seen more, at a lower learning rate.
             improved = progress.best is None or figure >= progress.best
             if improved:
                 progress.best, progress.best_epoch = figure, epoch
                 if self.folder is not None:
                     finished.save(self.folder / "model")
-        return found.loss, found.accuracy, improved
+        return figures, improved
+
+    def _figures(self, finished: Recognizer) -> dict[str, float]:
+        batches: Any = self.loader.epoch(0)
+        if finished.task == "ctc":
+            heard = predict_transcripts(finished, batches)
+            self.found = heard
+            return {"loss": heard.loss, "wer": heard.wer, "cer": heard.cer}
+        found = predict(finished, batches)
+        self.found = found
+        return {"loss": found.loss, "accuracy": found.accuracy}
 
     @contextlib.contextmanager
     def _weights(self, tensors: dict[str, Tensor] | None) -> Iterator[None]:

@@ -24,6 +24,7 @@ from tqdm import tqdm
 from speechgru.data.batching import Batch, BatchLoader
 from speechgru.data.utterance import Utterance
 from speechgru.errors import ConfigError, DataError, SpeechGRUError
+from speechgru.evaluation.prediction import Transcripts
 from speechgru.recognizer import Recognizer
 from speechgru.tokens import Tokens
 from speechgru.training.average import ExponentialAverage
@@ -33,12 +34,13 @@ from speechgru.training.checkpoint import (
     restore_optimizer,
     save_checkpoint,
 )
+from speechgru.training.diagnosis import explain_blanks
 from speechgru.training.distributed import World
 from speechgru.training.interruption import Interruption
 from speechgru.training.logging import MetricsLog
 from speechgru.training.objective import Objective, Precision
 from speechgru.training.progress import Progress
-from speechgru.training.selection import Monitor, Selection
+from speechgru.training.selection import Monitor, Selection, monitor_for
 
 
 @dataclasses.dataclass
@@ -54,7 +56,7 @@ class TrainerConfig:
         ema_decay: exponential average of the weights that is validated and kept instead of the weights; 0 means none.
         average_last: also try the mean of the last so many epochs at the end; 0 means none.
         mixup: strength of mixing pairs of waveforms and their targets (alpha of 1710.09412); 0 means none.
-        monitor: the validation figure that chooses the best epoch.
+        monitor: the validation figure that chooses the best epoch; None means accuracy of labels, wer of transcripts.
         patience: stop after so many epochs without a new best; 0 means never.
         max_nonfinite: consecutive steps without a finite gradient that are skipped before the run stops, at least 1.
         checkpoint_s: seconds between checkpoints inside an epoch (there is always one after it), above 0.
@@ -74,7 +76,7 @@ class TrainerConfig:
     ema_decay: float = 0.0
     average_last: int = 0
     mixup: float = 0.0
-    monitor: Monitor = Monitor.accuracy
+    monitor: Monitor | None = None
     patience: int = 0
     max_nonfinite: int = 5
     checkpoint_s: float = 120.0
@@ -140,10 +142,13 @@ class Trainer:
             raise DataError(
                 "the validation split has no utterances, so no epoch could be chosen; check data= and its root"
             )
+        if config.mixup and recognizer.task == "ctc":
+            raise ConfigError(f"trainer.mixup={config.mixup:g}: two transcripts cannot be mixed; 0 with head=ctc")
         self.recognizer = recognizer.to(world.device)
         self.config, self.seed, self.folder, self.world = config, seed, folder, world
         shared: dict[str, Any] = {
             "tokens": recognizer.tokens,
+            "units": recognizer.units,
             "sample_rate": recognizer.sample_rate,
             "batch_size": config.batch_size,
         }
@@ -153,8 +158,9 @@ class Trainer:
             train, augment=augment, shuffle=True, rank=world.rank, world_size=world.size, **shared
         )
         self.valid_loader = BatchLoader(valid, **shared)
+        monitor = monitor_for(recognizer.task, config.monitor)
         self.selection = Selection(
-            recognizer, self.valid_loader, config.monitor, config.average_last, folder if world.leads else None, kept
+            recognizer, self.valid_loader, monitor, config.average_last, folder if world.leads else None, kept
         )
         self.objective: nn.Module = Objective(recognizer, augment, config.precision, config.mixup)
         world.same(recognizer)
@@ -276,6 +282,7 @@ class Trainer:
         for group, peak in zip(self.optimizer.param_groups, self.peaks, strict=True):
             group["lr"] = peak * factor
         self.optimizer.zero_grad(set_to_none=True)
+        batches = [self._feasible(batch) for batch in batches]
         loss_sum, count = 0.0, sum(len(batch.utterances) for batch in batches)
         total = max(1.0, self.world.sum(count))
         for number, batch in enumerate(batches):
@@ -311,6 +318,15 @@ class Trainer:
         progress.loss_count += count
         progress.examples += round(total)
 
+    def _feasible(self, batch: Batch) -> Batch:
+        """The batch without the transcripts that its frames cannot hold: faster speech has fewer frames."""
+        if self.recognizer.task != "ctc" or not batch.utterances:
+            return batch
+        frames = self.recognizer.output_lengths(batch.lengths)
+        keep = self.recognizer.head.feasible(frames, batch.targets, batch.target_lengths)
+        self.progress.infeasible += int((~keep).sum())
+        return batch if bool(keep.all()) else batch.rows(keep)
+
     def _skip(self, batches: list[Batch]) -> None:
         progress = self.progress
         progress.nonfinite += 1
@@ -327,9 +343,27 @@ class Trainer:
         began = time.monotonic()
         found = self.selection.validate(self.progress, self.average.tensors if self.average is not None else None)
         self.progress.seconds += time.monotonic() - began
+        if self.recognizer.task == "ctc":
+            found |= {"infeasible": self.progress.infeasible}
+            self._report_blanks()
         # Of the last step; the optimizer of a run resumed after it does not know.
         rate = self.peaks[0] * self.schedule(max(0, self.progress.step + self.progress.nonfinite - 1))
         return self.progress.row() | found | {"learning_rate": rate}
+
+    def _report_blanks(self) -> None:
+        """Says so on stderr where nothing was heard in the whole validation set."""
+        found = self.selection.found
+        if not isinstance(found, Transcripts) or not found.empty or not self.world.leads:
+            return
+        line = explain_blanks(
+            found.blank_share,
+            self.progress.epoch + 1,
+            self.config.epochs,
+            len(self.loader.utterances),
+            found.frames / max(1, found.reference_tokens),
+            self.recognizer.encoder.subsampling,
+        )
+        print(line, file=sys.stderr)
 
     def _fit_statistics(self) -> None:
         """Statistics of the training set for features that keep them in the model."""
@@ -337,7 +371,7 @@ class Trainer:
             return
         batches = BatchLoader(
             self.loader.utterances,
-            tokens=self.recognizer.tokens,
+            tokens=None,
             sample_rate=self.recognizer.sample_rate,
             batch_size=self.config.batch_size,
             seed=self.seed,

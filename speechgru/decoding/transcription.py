@@ -1,0 +1,91 @@
+"""What a recording was transcribed as: words with their times and confidences, from a hypothesis of a decoder."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from speechgru.decoding.calibration import Calibration
+from speechgru.tokens import Tokens
+
+
+@dataclasses.dataclass(frozen=True)
+class Word:
+    """A word that was heard.
+
+    Attributes:
+        word: as the transcript has it.
+        start_s: where it begins in the recording, in seconds.
+        end_s: where it ends.
+        confidence: how probably it is right, 0 to 1.
+    """
+
+    word: str
+    start_s: float
+    end_s: float
+    confidence: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Transcription:
+    """What a recording was transcribed as.
+
+    Attributes:
+        text: the words, one space between them; empty where nothing was said.
+        words: each with its times and confidence.
+        tokens: the names of the tokens that were heard, without blanks.
+        confidence: the mean of the words' confidences; without words the mean probability of the blank.
+        duration_s: length of the recording in seconds.
+    """
+
+    text: str
+    words: list[Word]
+    tokens: list[str]
+    confidence: float
+    duration_s: float
+
+
+def transcription(
+    hypothesis: Any,
+    log_probabilities: np.ndarray,
+    tokens: Tokens,
+    units: Any,
+    frame_s: float,
+    duration_s: float,
+    calibration: Calibration,
+) -> Transcription:
+    """The words of a hypothesis.
+
+    The confidence of a word is the mean over its tokens of the token's posterior in the best of its frames, put right
+    by ``calibration``.
+
+    Args:
+        hypothesis: what a decoder found (:class:`speechgru.decoding.Hypothesis`).
+        log_probabilities: what it was found in, (time, token).
+        tokens: the names of the tokens.
+        units: what tells words in them (:class:`speechgru.text.Units`).
+        frame_s: seconds from one frame to the next.
+        duration_s: length of the recording in seconds.
+        calibration: of confidences.
+    """
+    columns = zip(hypothesis.tokens, hypothesis.starts, hypothesis.ends, strict=True)
+    best = np.array([log_probabilities[start:end, token].max() for token, start, end in columns], dtype=np.float64)
+    spans = list(hypothesis.words) or units.words(hypothesis.tokens, tokens)
+    raw = [float(np.exp(best[first:last]).mean()) for _, first, last in spans]
+    words = [
+        Word(
+            word,
+            min(hypothesis.starts[first] * frame_s, duration_s),
+            min(hypothesis.ends[last - 1] * frame_s, duration_s),
+            float(confidence),
+        )
+        for (word, first, last), confidence in zip(spans, calibration.apply(raw), strict=True)
+    ]
+    if words:
+        confidence = float(np.mean([word.confidence for word in words]))
+    else:
+        confidence = float(np.exp(log_probabilities[:, 0], dtype=np.float64).mean()) if len(log_probabilities) else 1.0
+    text = " ".join(word.word for word in words)
+    return Transcription(text, words, [tokens.names[index] for index in hypothesis.tokens], confidence, duration_s)
