@@ -19,6 +19,8 @@ COMMANDS = {
     "train": "train a model (Hydra: recipe=..., any key=value, --cfg job, --multirun)",
     "evaluate": "measure a trained model on a split and write results.json and a report (Hydra)",
     "classify": "label recordings: files, folders, globs or - (standard input)",
+    "transcribe": "turn recordings into text, subtitles and word times",
+    "align": "tell when each word of a known text is spoken (TextGrid, CTM, JSON)",
     "prepare": "fetch or build a corpus",
     "recipes": "list, show or copy the training recipes",
     "models": "list the models that ship inside, or show one's card",

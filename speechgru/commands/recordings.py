@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -38,23 +39,20 @@ def find_recordings(arguments: list[str]) -> list[tuple[str, str]]:
     return items
 
 
-def load_recognizer(
-    model: str | None, device: str, threads: int | None, task: str, default: str = DEFAULT_MODEL
-) -> Recognizer:
+def load_recognizer(model: str | None, device: str, threads: int | None, task: str) -> Recognizer:
     """The model of ``-m``, a folder or the name of a shipped one, on ``--device`` with ``--threads``.
 
     Args:
-        model: what ``-m`` names; None takes ``default``.
+        model: what ``-m`` names; None takes a shipped model of this task.
         device: auto, cpu or cuda.
         threads: processor threads; None leaves torch its choice.
         task: the head it must have, ``classification`` or ``ctc``.
-        default: the name of a shipped model.
 
     Raises:
         ConfigError: no such model or device, or a model of another task.
         ModelError: the model folder cannot be loaded.
     """
-    folder = _model_folder(model, default)
+    folder = _model_folder(model, task)
     if device != "auto" and device.split(":")[0] not in ("cpu", "cuda"):
         raise ConfigError(f"--device {device}: auto, cpu or cuda")
     import torch
@@ -74,19 +72,27 @@ def load_recognizer(
     return recognizer
 
 
-def _model_folder(model: str | None, default: str) -> Path:
+def _model_folder(model: str | None, task: str) -> Path:
     if model is not None and Path(model).is_dir():
         return Path(model)
     shipped = model_names()
     if model is None:
-        if default not in shipped:
-            raise ConfigError("no model for this ships with this version; give the folder of a trained one with -m")
-        model = default
+        fitting = [name for name in shipped if _task(models_dir() / name) == task]
+        if not fitting:
+            raise ConfigError(
+                f"no model that can {_VERBS[task]} ships with this version; give the folder of a trained one with -m"
+            )
+        model = DEFAULT_MODEL if DEFAULT_MODEL in fitting else fitting[0]
     if model not in shipped:
         raise ConfigError(
             f"-m {model}: no such folder, and no shipped model of that name ({', '.join(shipped) or 'none'})"
         )
     return models_dir() / model
+
+
+def _task(folder: Path) -> str:
+    found = re.search(r"^task: (\w+)", (folder / "config.yaml").read_text(encoding="utf-8"), re.MULTILINE)
+    return found[1] if found else ""
 
 
 def progress(items: Iterable[Item], total: int, description: str, hidden: bool = False) -> Iterator[Item]:

@@ -2,42 +2,28 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 from collections.abc import Sequence
 
 import numpy as np
 
+from speechgru.decoding.hypothesis import Hypothesis
 from speechgru.errors import DataError
 
+BLANK = 0
 # torchaudio keeps a byte for each frame and each of the 2 L + 1 states.
 MOST_STATES = 4_000_000_000
 
 
-@dataclasses.dataclass(frozen=True)
-class Alignment:
-    """The most probable path through the blanks and the tokens of a text, in order.
-
-    Attributes:
-        starts: the first frame of each token.
-        ends: the frame after its last one.
-        confidences: the posterior of each token in its best frame, 0 to 1.
-        score: log-probability of the whole path.
-    """
-
-    starts: tuple[int, ...]
-    ends: tuple[int, ...]
-    confidences: tuple[float, ...]
-    score: float
-
-
-def align(log_probs: np.ndarray, targets: Sequence[int], blank: int = 0) -> Alignment:
-    """When each target was said, by torchaudio's ``forced_align``.
+def align(log_probs: np.ndarray, targets: Sequence[int]) -> Hypothesis:
+    """The most probable path that says ``targets``, by torchaudio's ``forced_align``.
 
     Args:
-        log_probs: log-probabilities (time, token), float32.
-        targets: token indices of the text, at least one, none of them ``blank``.
-        blank: index of the blank.
+        log_probs: natural logarithms of probabilities, (frames, tokens), the blank first.
+        targets: token indices of the text, at least one, without blanks.
+
+    Returns:
+        The targets with the frames each is said in, and the log-probability of the path.
 
     Raises:
         DataError: no targets, more than the frames can hold, or too long for the memory.
@@ -45,34 +31,28 @@ def align(log_probs: np.ndarray, targets: Sequence[int], blank: int = 0) -> Alig
     import torch
     import torchaudio.functional
 
-    frames = len(log_probs)
-    assert blank not in targets
-    assert all(0 <= target < log_probs.shape[1] for target in targets)
     if not len(targets):
-        raise DataError("the text is empty; give what was said")
-    # Between two equal tokens a blank must come.
-    needed = len(targets) + sum(a == b for a, b in itertools.pairwise(targets))
+        raise DataError("the text has no words; give what is said in the recording")
+    frames = len(log_probs)
+    # Between two equal tokens there must be a blank (Graves et al., ICML 2006, section 3.1).
+    needed = len(targets) + sum(left == right for left, right in itertools.pairwise(targets))
     if needed > frames:
         raise DataError(
-            f"{len(targets)} tokens need {needed} frames, the recording has {frames}; "
-            "is this the text of this recording?"
+            f"the text needs {needed} frames of the model and the recording has {frames}; "
+            "is it the text of this recording?"
         )
     if frames * (2 * len(targets) + 1) > MOST_STATES:
         raise DataError(
-            f"{frames} frames by {len(targets)} tokens do not fit in the memory; align the recording in parts"
+            f"{frames} frames with {len(targets)} tokens are too much for the memory; align the recording in parts"
         )
     emissions = torch.from_numpy(np.ascontiguousarray(log_probs, dtype=np.float32))[None]
-    path, scores = torchaudio.functional.forced_align(
-        emissions, torch.tensor([list(targets)], dtype=torch.int32), blank=blank
-    )
-    labels, values = path[0].numpy(), scores[0].numpy()
-    # A token is a run of equal labels: between equal tokens the path has a blank.
-    edges = np.flatnonzero(np.diff(labels, prepend=labels[0] - 1, append=labels[-1] - 1))
-    runs = [(int(start), int(end)) for start, end in itertools.pairwise(edges) if labels[start] != blank]
-    assert [int(labels[start]) for start, _ in runs] == list(targets)
-    return Alignment(
-        tuple(start for start, _ in runs),
-        tuple(end for _, end in runs),
-        tuple(float(np.exp(min(0.0, values[start:end].max()))) for start, end in runs),
-        float(values.astype(np.float64).sum()),
-    )
+    wanted = torch.tensor([list(targets)], dtype=torch.int32)
+    path, scores = torchaudio.functional.forced_align(emissions, wanted, blank=BLANK)
+    labels = path[0].numpy()
+    # Each run of a label is one token.
+    edges = np.flatnonzero(np.diff(labels, prepend=-1, append=-1))
+    runs = [(start, end) for start, end in itertools.pairwise(edges.tolist()) if labels[start] != BLANK]
+    found = tuple(int(labels[start]) for start, _ in runs)
+    assert found == tuple(targets)
+    score = float(scores[0].double().sum())
+    return Hypothesis(found, score, tuple(start for start, _ in runs), tuple(end for _, end in runs))

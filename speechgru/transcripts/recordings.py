@@ -24,7 +24,7 @@ _BLOCK_S = 10.0
 
 def transcribe_recordings(
     recognizer: Recognizer,
-    paths: Iterable[str],
+    items: Iterable[tuple[str, str]],
     *,
     decoder: Any = None,
     batch_size: int = 16,
@@ -37,7 +37,7 @@ def transcribe_recordings(
 
     Args:
         recognizer: a model with a CTC head.
-        paths: files, or ``-`` for standard input.
+        items: (path, error) of files, or ``-`` for standard input; one that has an error already keeps it.
         decoder: as for ``Recognizer.transcribe``.
         batch_size: pieces read ahead and computed together, at least 1.
         config: how long recordings are cut; its defaults where None.
@@ -51,7 +51,7 @@ def transcribe_recordings(
     if recognizer.task != "ctc":
         raise ModelError(f"this model has a {recognizer.task} head; transcribe needs one with a ctc head")
     recording = _Recording()
-    for batch in _batches(_steps(paths, recognizer.sample_rate, config or PiecesConfig()), batch_size):
+    for batch in _batches(_steps(items, recognizer.sample_rate, config or PiecesConfig()), batch_size):
         _compute(recognizer, [step for step in batch if step.piece], decoder)
         for step in batch:
             recording.add(step, recognizer.sample_rate)
@@ -71,15 +71,16 @@ class _Step:
     last: bool = False
 
 
-def _steps(paths: Iterable[str], sample_rate: int, config: PiecesConfig) -> Iterator[_Step]:
-    for path in paths:
+def _steps(items: Iterable[tuple[str, str]], sample_rate: int, config: PiecesConfig) -> Iterator[_Step]:
+    for path, error in items:
         try:
-            blocks = (block for block, _ in read_blocks(path, sample_rate, block_s=_BLOCK_S))
-            for piece in pieces(blocks, sample_rate, config):
-                yield _Step(path, piece)
-        except SpeechGRUError as error:
-            yield _Step(path, error=str(error))
-        yield _Step(path, last=True)
+            if not error:
+                blocks = (block for block, _ in read_blocks(path, sample_rate, block_s=_BLOCK_S))
+                for piece in pieces(blocks, sample_rate, config):
+                    yield _Step(path, piece)
+        except SpeechGRUError as failure:
+            error = str(failure)
+        yield _Step(path, error=error, last=True)
 
 
 def _batches(steps: Iterable[_Step], batch_size: int) -> Iterator[list[_Step]]:

@@ -1,0 +1,103 @@
+"""``speechgru align``: when each word of a known text is spoken."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+from speechgru.commands.recordings import load_recognizer, standard_output
+from speechgru.errors import AudioError, ConfigError, DataError
+from speechgru.transcripts.alignment_formats import alignment_json, ctm, textgrid
+
+SUFFIXES = {"textgrid": ".TextGrid", "ctm": ".ctm", "json": ".json"}
+
+_EPILOG = """\
+TEXT is what is said, or a UTF-8 text file with it. It is normalised as the model's training transcripts were.
+Without -m the transcription model that ships inside is used (speechgru models tells what it knows).
+
+output formats:
+  textgrid  Praat: the tiers words and tokens
+  ctm       NIST: recording, channel, start, duration, word, confidence, a word a line
+  json      audio, text, duration_s, words and tokens (start, end, confidence)
+
+A word begins and ends where the model says its first and last token: to a frame or two of the model, and it may end
+early. The confidence tells a word that is not said from one that is.
+The exit code is 0, 1 when the recording cannot be aligned, 2 for a wrong option.
+
+examples:
+  speechgru align memo.wav "rubout g m e f three nine" > memo.TextGrid
+  speechgru align chapter.flac chapter.txt -m runs/librispeech_100/model -f ctm -o times
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the options of ``speechgru align``."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = _EPILOG
+    parser.add_argument("audio", metavar="AUDIO", help="one recording, or - for standard input")
+    parser.add_argument("text", metavar="TEXT", help="what is said in it, or a text file")
+    parser.add_argument("-m", "--model", help="model folder, or the name of a shipped model")
+    parser.add_argument("-o", "--output_dir", help="write OUTPUT_DIR/NAME.FORMAT instead of standard output")
+    parser.add_argument("-f", "--output_format", choices=tuple(SUFFIXES), default="textgrid", help="default: textgrid")
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
+    parser.add_argument("--threads", type=int, help="processor threads (default: torch's choice)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Aligns one text.
+
+    Raises:
+        AudioError: the recording cannot be read.
+        ConfigError: an option is out of range, or the text file cannot be read.
+        DataError: the text does not fit the recording or the model.
+        ModelError: the model folder cannot be loaded.
+    """
+    if arguments.threads is not None and arguments.threads < 1:
+        raise ConfigError(f"--threads {arguments.threads}: at least 1")
+    text = _text(arguments.text)
+    if not text.strip():
+        raise ConfigError("TEXT is empty; give what is said in the recording")
+    if os.path.isdir(arguments.audio):
+        raise ConfigError(f"{arguments.audio}: a folder; align takes one recording and its text")
+    recognizer = load_recognizer(arguments.model, arguments.device, arguments.threads, "ctc")
+
+    from speechgru.transcripts.alignment import align_recording
+
+    try:
+        found = align_recording(recognizer, arguments.audio, text)
+    except DataError as error:
+        raise DataError(f"{arguments.audio}: {error}") from error
+    except RuntimeError as error:  # torch is out of memory, for one
+        raise AudioError(f"{arguments.audio}: cannot be computed ({' '.join(str(error).split())})") from error
+    name = "stdin" if arguments.audio == "-" else Path(arguments.audio).stem
+    if arguments.output_format == "textgrid":
+        written = textgrid({"words": found.words, "tokens": found.tokens}, found.duration_s)
+    elif arguments.output_format == "ctm":
+        written = ctm(found.words, name)
+    else:
+        written = alignment_json(found.words, found.tokens, arguments.audio, found.duration_s)
+    if arguments.output_dir is None:
+        standard_output().write(written)
+        return 0
+    path = Path(arguments.output_dir) / (name + SUFFIXES[arguments.output_format])
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(written.encode("utf-8", "surrogateescape"))
+    except OSError as error:
+        raise ConfigError(f"-o {arguments.output_dir}: cannot be written ({error.strerror})") from error
+    standard_output().write(f"{path}\n")
+    return 0
+
+
+def _text(argument: str) -> str:
+    try:
+        if not os.path.isfile(argument):
+            if argument.endswith(".txt"):
+                raise ConfigError(f"{argument}: no such text file; check the path")
+            return argument
+        return Path(argument).read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise ConfigError(f"{argument}: cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError:
+        raise ConfigError(f"{argument}: is not UTF-8; save it as UTF-8 text") from None

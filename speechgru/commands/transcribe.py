@@ -1,0 +1,256 @@
+"""``speechgru transcribe``: recordings into text, subtitles and word times with a trained model."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, TextIO
+
+from speechgru.commands.recordings import (
+    find_recordings,
+    load_recognizer,
+    one_field,
+    printable,
+    progress,
+    standard_output,
+)
+from speechgru.errors import ConfigError
+from speechgru.transcripts.cues import CuesConfig
+from speechgru.transcripts.formats import record, to_json, writer
+from speechgru.transcripts.pieces import PiecesConfig
+
+if TYPE_CHECKING:
+    from speechgru.transcripts.transcript import Transcript
+
+FORMATS = ("txt", "vtt", "srt", "tsv", "json")
+
+_EPILOG = """\
+A folder is searched at any depth; a glob in quotes may contain **; - reads one whole audio file from standard input.
+Without -m the transcription model that ships inside is used (speechgru models tells what it knows).
+A recording of more than --chunk_length seconds is cut at its longest pauses, and where there is none in pieces that
+overlap: hours of audio need no more memory than seconds.
+
+output formats:
+  txt    a line for each segment (what is spoken between two pauses)
+  vtt    WebVTT subtitles        srt  SubRip subtitles
+  tsv    start and end in milliseconds, text
+  json   audio, text, duration_s, segments (id, start, end, text, confidence); with --word_timestamps also words
+         (word, start, end, confidence); or audio and error
+  all    each of them; with -o only
+
+With -o each recording has its own file, OUTPUT_DIR/NAME.FORMAT, and its path is printed. Without, one recording is
+written to standard output in its format; a folder, a glob or several recordings as PATH <tab> TEXT a line (txt) or as
+one JSON array (json). Failures go to standard error.
+The exit code is 0, 1 when a recording failed (the others are done all the same), 2 when nothing could be tried.
+
+examples:
+  speechgru transcribe memo.wav
+  speechgru transcribe interviews/ -m runs/an4/model -f all -o transcripts
+  speechgru transcribe lecture.mp3 -f srt --max_line_width 42 --max_line_count 2 > lecture.srt
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the options of ``speechgru transcribe``."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = _EPILOG
+    parser.add_argument("audio", nargs="+", metavar="AUDIO", help="files, folders, globs or -")
+    parser.add_argument("-m", "--model", help="model folder, or the name of a shipped model")
+    parser.add_argument("-o", "--output_dir", help="write OUTPUT_DIR/NAME.FORMAT for each recording")
+    parser.add_argument("-f", "--output_format", choices=(*FORMATS, "all"), default="txt", help="default: txt")
+    parser.add_argument("--word_timestamps", action="store_true", help="words with their times in the JSON")
+    parser.add_argument("--max_line_width", type=int, help="characters of a line of vtt and srt")
+    parser.add_argument("--max_line_count", type=int, help="lines of a subtitle, with --max_line_width")
+    parser.add_argument("--highlight_words", action="store_true", help="underline each word of vtt and srt as spoken")
+    parser.add_argument("--batch_size", type=int, default=16, help="pieces computed together (default: 16)")
+    parser.add_argument(
+        "--chunk_length", type=float, default=PiecesConfig.longest_s, help="longest piece in seconds (default: 20)"
+    )
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
+    parser.add_argument("--threads", type=int, help="processor threads (default: torch's choice)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Transcribes what the arguments name; 0, or 1 when a recording failed.
+
+    Raises:
+        ConfigError: an option is out of range, or no recording was found at all.
+        ModelError: the model folder cannot be loaded.
+    """
+    for name in ("batch_size", "threads"):
+        value = getattr(arguments, name)
+        if value is not None and value < 1:
+            raise ConfigError(f"--{name} {value}: at least 1")
+    pieces = _pieces_config(arguments.chunk_length)
+    layout = CuesConfig(arguments.max_line_width, arguments.max_line_count, arguments.highlight_words)
+    items = find_recordings(arguments.audio)
+    output = _output(arguments, [path for path, _ in items], layout)
+    recognizer = load_recognizer(arguments.model, arguments.device, arguments.threads, "ctc")
+
+    from speechgru.transcripts.recordings import transcribe_recordings
+
+    failed = 0
+    transcripts = transcribe_recordings(recognizer, items, batch_size=arguments.batch_size, config=pieces)
+    try:
+        hidden = arguments.output_dir is None and sys.stdout.isatty()
+        for transcript in progress(transcripts, len(items), "transcribe", hidden=hidden):
+            failed += bool(transcript.error)
+            output.write(transcript)
+    finally:  # what was written before Ctrl-C can be read
+        output.close()
+    if failed:
+        print(f"speechgru transcribe: {failed} of {len(items)} failed", file=sys.stderr)
+    return int(failed > 0)
+
+
+def _pieces_config(longest_s: float) -> PiecesConfig:
+    try:
+        return PiecesConfig(longest_s=longest_s, overlap_s=min(PiecesConfig.overlap_s, longest_s / 4))
+    except ConfigError:
+        raise ConfigError(f"--chunk_length {longest_s:g}: from 2 to 600 seconds") from None
+
+
+class Output(Protocol):
+    """Takes transcripts one by one and writes each at once."""
+
+    def write(self, transcript: Transcript) -> None:
+        """Writes one transcript, or what went wrong."""
+
+    def close(self) -> None:
+        """Writes what comes after the last one."""
+
+
+def _output(arguments: argparse.Namespace, paths: list[str], layout: CuesConfig) -> Output:
+    wanted = FORMATS if arguments.output_format == "all" else (arguments.output_format,)
+    writers = {name: writer(name, layout, arguments.word_timestamps) for name in wanted}
+    if arguments.output_dir is not None:
+        return FilesOutput(arguments.output_dir, dict(zip(paths, file_names(paths), strict=True)), writers)
+    if len(wanted) > 1:
+        raise ConfigError("-f all writes files; name a folder for them with -o")
+    # By what is written and not by what is found: the output of a folder does not change its form with one file in it.
+    one = len(arguments.audio) == 1 and paths == arguments.audio
+    if one:
+        return OneOutput(writers[wanted[0]], is_json=wanted[0] == "json")
+    if wanted[0] == "json":
+        return ArrayOutput(arguments.word_timestamps)
+    if wanted[0] != "txt":
+        raise ConfigError(f"-f {wanted[0]} is a file for each recording; name a folder for them with -o")
+    return LinesOutput()
+
+
+def file_names(paths: list[str]) -> list[str]:
+    """The name of each recording's output without the format: its own, with as much of its folders as it needs.
+
+    What would still be the same, a.wav beside a.flac, keeps its suffix.
+    """
+    stems = ["stdin" if path == "-" else Path(path).stem or "recording" for path in paths]
+    names = list(stems)
+    for stem in {name for name, count in _counts(stems, paths).items() if count > 1}:
+        same = [i for i, name in enumerate(stems) if name == stem]
+        folders = [os.path.dirname(os.path.abspath(paths[i])) for i in same]
+        shared = os.path.commonpath(folders)
+        full = [os.path.join(os.path.relpath(folder, shared), stem) for folder in folders]
+        again = _counts(full, [paths[i] for i in same])
+        for i, name in zip(same, full, strict=True):
+            kept = name + os.path.splitext(paths[i])[1] if again[name] > 1 else name
+            names[i] = os.path.normpath(kept)
+    return names
+
+
+def _counts(names: list[str], paths: list[str]) -> dict[str, int]:
+    """How many recordings have each name; the same path twice is one recording."""
+    owners: dict[str, set[str]] = {}
+    for name, path in zip(names, paths, strict=True):
+        owners.setdefault(name, set()).add(os.path.abspath(path))
+    return {name: len(these) for name, these in owners.items()}
+
+
+def _complain(transcript: Transcript) -> None:
+    name = printable(one_field(transcript.audio))
+    print(f"{name}\terror: {printable(transcript.error)}", file=sys.stderr, flush=True)
+
+
+class FilesOutput:
+    """A file for each recording and format; the JSON of one that failed holds its error."""
+
+    def __init__(self, folder: str, names: dict[str, str], writers: dict[str, Callable[[Transcript], str]]) -> None:
+        self.folder, self.names, self.writers = folder, names, writers
+        try:
+            os.makedirs(folder, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(f"-o {folder}: cannot be made ({error.strerror}); choose another folder") from error
+
+    def write(self, transcript: Transcript) -> None:
+        """Writes the files and prints their paths."""
+        if transcript.error:
+            _complain(transcript)
+        for name, write in self.writers.items():
+            if transcript.error and name != "json":
+                continue
+            path = os.path.join(self.folder, f"{self.names[transcript.audio]}.{name}")
+            try:
+                os.makedirs(os.path.dirname(path), exist_ok=True)
+                with open(path, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+                    file.write(write(transcript))
+            except OSError as error:
+                raise ConfigError(f"-o {self.folder}: {path} cannot be written ({error.strerror})") from error
+            standard_output().write(path + "\n")
+
+    def close(self) -> None:
+        """Nothing follows."""
+
+
+class OneOutput:
+    """The only recording, in its format, on standard output."""
+
+    def __init__(self, write: Callable[[Transcript], str], is_json: bool) -> None:
+        self.written, self.is_json = write, is_json
+
+    def write(self, transcript: Transcript) -> None:
+        """Writes it, or its error."""
+        if transcript.error and not self.is_json:
+            _complain(transcript)
+            return
+        _flush(self.written(transcript))
+
+    def close(self) -> None:
+        """Nothing follows."""
+
+
+class ArrayOutput:
+    """One JSON array with a recording a line."""
+
+    def __init__(self, word_timestamps: bool) -> None:
+        self.word_timestamps, self.written = word_timestamps, 0
+
+    def write(self, transcript: Transcript) -> None:
+        """Writes one object."""
+        _flush(("[\n" if not self.written else ",\n") + to_json(record(transcript, self.word_timestamps)).rstrip("\n"))
+        self.written += 1
+
+    def close(self) -> None:
+        """Closes the array."""
+        _flush("\n]\n" if self.written else "[]\n")
+
+
+class LinesOutput:
+    """PATH <tab> TEXT, a recording a line; failures go to standard error."""
+
+    def write(self, transcript: Transcript) -> None:
+        """Writes one line."""
+        if transcript.error:
+            _complain(transcript)
+        else:
+            _flush(f"{one_field(transcript.audio)}\t{transcript.text}\n")
+
+    def close(self) -> None:
+        """Nothing follows the last line."""
+
+
+def _flush(text: str) -> None:
+    stream: TextIO = standard_output()
+    stream.write(text)
+    stream.flush()

@@ -1,0 +1,87 @@
+"""When each word of a known text is said in a recording."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from speechgru.audio import read_audio
+from speechgru.decoding.alignment import align
+from speechgru.decoding.transcription import Word, transcription
+from speechgru.errors import DataError, ModelError
+
+if TYPE_CHECKING:
+    from speechgru.recognizer import Recognizer
+    from speechgru.text import Units
+    from speechgru.tokens import Tokens
+
+
+@dataclasses.dataclass(frozen=True)
+class AlignedText:
+    """A text with its times.
+
+    Attributes:
+        words: the words of the normalised text, each with its times and confidence.
+        tokens: the same of the tokens it is written in (``|`` is the space between words).
+        score: log-probability of the path.
+        duration_s: length of the recording in seconds.
+    """
+
+    words: list[Word]
+    tokens: list[Word]
+    score: float
+    duration_s: float
+
+
+def align_recording(recognizer: Recognizer, audio: Any, text: str, source_rate: int | None = None) -> AlignedText:
+    """Aligns a text with the recording it is said in; the recording is computed as a whole.
+
+    A word begins with the first frame of its first token and ends with the last frame of its last one. A net trained
+    by CTC need not say a token for as long as it sounds: ends are early rather than late.
+
+    Args:
+        recognizer: a model with a CTC head.
+        audio: a path, bytes, a file object or an array (with ``source_rate``).
+        text: what is said; it is normalised as the transcripts of the training were.
+        source_rate: samples per second of an array.
+
+    Raises:
+        AudioError: the recording cannot be read.
+        DataError: the text has no words, a symbol or word the model does not know, or is longer than the recording.
+        ModelError: the model has no CTC head.
+    """
+    units, names = recognizer.units, recognizer.tokens
+    if units is None:
+        raise ModelError(f"this model has a {recognizer.task} head; align needs one with a ctc head")
+    targets = units.encode(text, names)
+    if not targets:
+        raise DataError(f"the text {text.strip()!r} has no words; give what is said in the recording")
+    waveform, rate = read_audio(audio, recognizer.sample_rate, source_rate=source_rate)
+    log_probs = recognizer.log_probabilities([waveform])[0]
+    duration_s, frame_s = len(waveform) / rate, recognizer.frame_s
+    path = align(log_probs, targets)
+    if not units.gives_words:
+        path = dataclasses.replace(path, words=_spans(units, names, text))
+    found = transcription(path, log_probs, names, units, frame_s, duration_s, recognizer.config.calibration)
+    tokens = [
+        Word(
+            names.names[token],
+            min(start * frame_s, duration_s),
+            min(end * frame_s, duration_s),
+            float(np.exp(log_probs[start:end, token].max())),
+        )
+        for token, start, end in zip(path.tokens, path.starts, path.ends, strict=True)
+    ]
+    return AlignedText(found.words, tokens, path.score, duration_s)
+
+
+def _spans(units: Units, names: Tokens, text: str) -> tuple[tuple[str, int, int], ...]:
+    """The span of each word where tokens do not tell words, as phones: the length of the word encoded alone."""
+    spans, at = [], 0
+    for word in units.normalize(text).split():
+        end = at + len(units.encode(word, names))
+        spans.append((word, at, end))
+        at = end
+    return tuple(spans)
