@@ -52,12 +52,13 @@ class Card:
     Attributes:
         name: the model's name.
         summary: one or two sentences: what it does.
+        task: the kind of head: classification or ctc.
         labels: the classes it knows.
         results: records of evaluations (:func:`speechgru.evaluation.results.result_record`).
         training_data: the corpora it learned from.
         license: identifier of the weights' licence, as the Hub spells it (apache-2.0, cc-by-4.0).
         language: codes such as en; empty where it is not about a language.
-        tags: words to find it by.
+        tags: words to find it by; None gives those of the task.
         sample_rate: of the model, in Hz; other recordings are resampled.
         parameters: how many.
         limits: sentences about where it fails.
@@ -67,12 +68,13 @@ class Card:
 
     name: str
     summary: str
+    task: str = "classification"
     labels: list[str] = dataclasses.field(default_factory=list)
     results: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     training_data: list[TrainingData] = dataclasses.field(default_factory=list)
     license: str = "apache-2.0"
     language: list[str] = dataclasses.field(default_factory=lambda: ["en"])
-    tags: list[str] = dataclasses.field(default_factory=lambda: ["audio", "speech", "gru", "keyword-spotting"])
+    tags: list[str] | None = None
     sample_rate: int | None = None
     parameters: int | None = None
     limits: list[str] = dataclasses.field(default_factory=list)
@@ -85,7 +87,13 @@ def card_of_run(run: dict[str, Any], labels: list[str], sample_rate: int, result
     words = CardConfig(**run["settings"]["card"])
     return Card(
         name=run["name"],
-        summary=words.summary or f"A recurrent classifier of recordings into {len(labels)} labels.",
+        summary=words.summary
+        or (
+            "A recurrent recognizer of speech."
+            if run.get("task") == "ctc"
+            else f"A recurrent classifier of recordings into {len(labels)} labels."
+        ),
+        task=run.get("task", "classification"),
         labels=labels,
         results=results,
         training_data=[TrainingData(**one) for one in run["training_data"]],
@@ -143,20 +151,35 @@ def front_matter(card: Card) -> dict[str, Any]:
         "language": list(card.language),
         "license": card.license,
         "library_name": "speechgru",
-        "pipeline_tag": "audio-classification",
-        "tags": list(card.tags),
+        "pipeline_tag": _HUB[card.task]["type"],
+        "tags": ["audio", "speech", "gru", _TAGS[card.task]] if card.tags is None else list(card.tags),
         "model-index": [{"name": card.name, "results": [_hub_result(record) for record in card.results]}],
     }
     return {key: value for key, value in front.items() if value}
 
 
+# What the Hub calls the tasks.
+_HUB = {
+    "classification": {"type": "audio-classification", "name": "Audio classification"},
+    "ctc": {"type": "automatic-speech-recognition", "name": "Speech recognition"},
+}
+_TAGS = {"classification": "keyword-spotting", "ctc": "ctc"}
+
+
 def _hub_result(record: dict[str, Any]) -> dict[str, Any]:
+    dataset = {"type": record["dataset"], "name": record["dataset"], "split": record["split"]}
+    if record.get("task") == "transcription":
+        metrics = [
+            {"type": "wer", "value": record["wer"], "name": f"Word error rate, {record['decoder']}"},
+            {"type": "cer", "value": record["cer"], "name": f"Character error rate, {record['decoder']}"},
+        ]
+        return {"task": _HUB["ctc"], "dataset": dataset, "metrics": metrics}
     metrics = [{"type": "accuracy", "value": record["accuracy"], "name": "Accuracy"}]
     if record.get("macro_f1") is not None:
         metrics.append({"type": "f1", "value": record["macro_f1"], "name": "F1, mean over classes"})
     return {
-        "task": {"type": "audio-classification", "name": "Audio classification"},
-        "dataset": {"type": record["dataset"], "name": record["dataset"], "split": record["split"]},
+        "task": _HUB["classification"],
+        "dataset": dataset,
         "metrics": metrics,
     }
 
@@ -165,7 +188,7 @@ def _body(card: Card) -> str:
     sections = [
         f"# {markdown_cell(card.name)}\n\n{markdown_cell(card.summary)}",
         _facts(card),
-        USAGE,
+        USAGE.format(verb="transcribe" if card.task == "ctc" else "classify"),
         _training(card),
         *(_result(record) for record in card.results),
         "## Limits\n\n" + "\n".join(f"- {markdown_cell(limit)}" for limit in card.limits) if card.limits else "",
@@ -178,14 +201,14 @@ USAGE = """## Use
 
 ```sh
 pip install speechgru
-speechgru classify -m path/to/this/folder clip.wav
+speechgru {verb} -m path/to/this/folder clip.wav
 ```
 
 ```python
 import speechgru
 
 recognizer = speechgru.load("path/to/this/folder")
-print(recognizer.classify("clip.wav"))
+print(recognizer.{verb}("clip.wav"))
 ```"""
 
 
@@ -221,6 +244,8 @@ def _code(text: str) -> str:
 
 
 def _result(record: dict[str, Any]) -> str:
+    if record.get("task") == "transcription":
+        return _transcription_result(record)
     head = f"## Results: {markdown_cell(record['dataset'])}, {markdown_cell(record['split'])}\n"
     interval = "; 95 % interval {:.2f} to {:.2f} %".format(*(100 * end for end in record["interval"]))
     failed = f"; failed files: {record['failed']:,}" if record.get("failed") else ""
@@ -230,6 +255,27 @@ def _result(record: dict[str, Any]) -> str:
     for label, score in record["per_class"].items():
         shares = " | ".join("–" if score[key] is None else f"{100 * score[key]:.1f}" for key in keys)
         lines.append(f"| {markdown_cell(label)} | {score['support']:,} | {shares} |")
-    if record.get("command"):
-        lines += ["", "Measured by", "", _code(record["command"])]
-    return "\n".join(lines)
+    return "\n".join([*lines, *_measured_by(record)])
+
+
+def _transcription_result(record: dict[str, Any]) -> str:
+    interval = ""
+    if record["interval"]:
+        ends = "{:.2f} to {:.2f} %".format(*(100 * end for end in record["interval"]))
+        interval = f"; 95 % interval over {record['interval_over']} {ends}"
+    failed = f"; failed files: {record['failed']:,}" if record.get("failed") else ""
+    lines = [
+        f"## Results: {markdown_cell(record['dataset'])}, {markdown_cell(record['split'])}\n",
+        f"Word error rate **{100 * record['wer']:.2f} %** of {record['words']:,} words in {record['n']:,} recordings, "
+        f"decoder {markdown_cell(record['decoder'])}{interval}{failed}.",
+        "",
+        "| Substituted | Inserted | Deleted | Character error rate, % | Recordings with an error, % |",
+        "| ---: | ---: | ---: | ---: | ---: |",
+        f"| {record['substitutions']:,} | {record['insertions']:,} | {record['deletions']:,} | "
+        f"{100 * record['cer']:.2f} | {100 * record['ser']:.1f} |",
+    ]
+    return "\n".join([*lines, *_measured_by(record)])
+
+
+def _measured_by(record: dict[str, Any]) -> list[str]:
+    return ["", "Measured by", "", _code(record["command"])] if record.get("command") else []

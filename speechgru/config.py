@@ -77,9 +77,11 @@ class EvaluateConfig:
         split: train, valid or test.
         data: the corpus; left out, it is the one the model was trained on.
         root: where the recordings of the model's own corpus are; empty means where its config says.
-        output_dir: where results.json and the report go; empty means <model>/../evaluation/<split>.
+        output_dir: where results.json and the report go; empty means <model>/../evaluation/<split>, with a decoder
+            <split>-<decoder>.
         recipe_dir: a recipe's folder whose results.json and table in README.md are written from all models given.
         batch_size: utterances at a time, at least 1.
+        decoder: how the scores of a CTC model become text; left out, greedily.
         device: auto, cpu or cuda.
     """
 
@@ -90,6 +92,7 @@ class EvaluateConfig:
     output_dir: str = ""
     recipe_dir: str = ""
     batch_size: int = 64
+    decoder: Any = None
     device: str = "auto"
 
     def __post_init__(self) -> None:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 import speechgru.encoders
 import speechgru.features  # noqa: F401  the imports register the components a model folder can name
 from speechgru.audio import read_audio
-from speechgru.decoding import GreedyConfig
+from speechgru.decoding import GreedyConfig, Hypothesis
 from speechgru.decoding.calibration import Calibration
 from speechgru.decoding.transcription import Transcription, transcription
 from speechgru.errors import AudioError, ConfigError, DataError, ModelError
@@ -262,14 +262,22 @@ class Recognizer(nn.Module):
             ModelError: the model has no CTC head.
         """
         decoder = decoder or self.decoder()
-        columns = zip(self.log_probabilities(waveforms), waveforms, strict=True)
-        return [self.transcription(scores, len(waveform) / self.sample_rate, decoder) for scores, waveform in columns]
+        return [
+            self.transcription(decoder.decode(scores)[0], scores, len(waveform) / self.sample_rate)
+            for scores, waveform in zip(self.log_probabilities(waveforms), waveforms, strict=True)
+        ]
 
-    def transcription(self, log_probabilities: np.ndarray, duration_s: float, decoder: Any = None) -> Transcription:
-        """The text of a recording of ``duration_s`` seconds from its ``log_probabilities`` (time, token)."""
-        found = (decoder or self.decoder()).decode(log_probabilities)[0]
+    def transcription(self, hypothesis: Hypothesis, log_probabilities: np.ndarray, duration_s: float) -> Transcription:
+        """Words, times and confidences of what a decoder found in a recording's ``log_probabilities`` (time, token).
+
+        Args:
+            hypothesis: one of those the decoder gave.
+            log_probabilities: what it was given.
+            duration_s: length of the recording in seconds.
+        """
+        calibration = self.config.calibration
         return transcription(
-            found, log_probabilities, self.tokens, self.units, self.frame_s, duration_s, self.config.calibration
+            hypothesis, log_probabilities, self.tokens, self.units, self.frame_s, duration_s, calibration
         )
 
     @torch.no_grad()

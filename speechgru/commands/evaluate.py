@@ -15,15 +15,20 @@ import torch
 from speechgru.card import card_of_run, write_card
 from speechgru.commands.hydra_job import hydra_main
 from speechgru.data.batching import BatchLoader
+from speechgru.data.utterance import Utterance
 from speechgru.errors import ConfigError, DataError, ModelError
 from speechgru.evaluation.classification import ClassificationResult
 from speechgru.evaluation.pictures import confusion_picture, recall_picture
-from speechgru.evaluation.prediction import predict
+from speechgru.evaluation.prediction import predict, predict_transcripts
 from speechgru.evaluation.report import write_report
 from speechgru.evaluation.results import markdown_table, result_record, update_readme, write_results, write_summary
+from speechgru.evaluation.transcript_report import write_transcript_report
+from speechgru.evaluation.transcription import TranscriptionResult
 from speechgru.recognizer import Recognizer
-from speechgru.registry import build, from_plain, name_of
+from speechgru.registry import build, from_plain, name_of, to_plain
 from speechgru.training.logging import read_metrics
+
+Result = ClassificationResult | TranscriptionResult
 
 
 def run_hydra(words: list[str]) -> int:
@@ -31,12 +36,7 @@ def run_hydra(words: list[str]) -> int:
 
     def run(config: Any, folder: Path) -> None:
         for result, record, output in evaluate(config, ["speechgru", "evaluate", *words]):
-            low, high = result.interval
-            print(
-                f"{record['model']} on {record['dataset']} {record['split']}: accuracy {100 * result.accuracy:.2f} % "
-                f"({100 * low:.2f} to {100 * high:.2f}), {result.correct} of {result.clips} right, "
-                f"{len(result.errors)} unreadable"
-            )
+            print(f"{record['model']} on {record['dataset']} {record['split']}: {_headline(result)}")
             for error in result.errors:
                 print(error, file=sys.stderr)
             print(f"report: {output / 'report.html'}", file=sys.stderr)
@@ -44,7 +44,25 @@ def run_hydra(words: list[str]) -> int:
     return hydra_main("evaluate", words, run)
 
 
-def evaluate(config: Any, words: Sequence[str] = ()) -> list[tuple[ClassificationResult, dict[str, Any], Path]]:
+def _headline(result: Result) -> str:
+    """The result in a line."""
+    unreadable = f"{len(result.errors)} unreadable"
+    if isinstance(result, ClassificationResult):
+        low, high = result.interval
+        return (
+            f"accuracy {100 * result.accuracy:.2f} % ({100 * low:.2f} to {100 * high:.2f}), "
+            f"{result.correct} of {result.clips} right, {unreadable}"
+        )
+    counts = result.counts
+    interval = "({:.2f} to {:.2f}), ".format(*(100 * end for end in result.interval)) if result.interval else ""
+    return (
+        f"word error rate {100 * result.wer:.2f} % {interval}{counts.substitutions} substituted, {counts.insertions} "
+        f"inserted and {counts.deletions} deleted of {counts.words} words; character error rate "
+        f"{100 * result.cer:.2f} %; {unreadable}"
+    )
+
+
+def evaluate(config: Any, words: Sequence[str] = ()) -> list[tuple[Result, dict[str, Any], Path]]:
     """Evaluates every model of ``config`` (a :class:`speechgru.config.EvaluateConfig`).
 
     Args:
@@ -72,13 +90,15 @@ def evaluate(config: Any, words: Sequence[str] = ()) -> list[tuple[Classificatio
     return found
 
 
-def _evaluate_one(folder: Path, config: Any, words: Sequence[str]) -> tuple[ClassificationResult, dict[str, Any], Path]:
+def _evaluate_one(folder: Path, config: Any, words: Sequence[str]) -> tuple[Result, dict[str, Any], Path]:
     device = config.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     recognizer = Recognizer.load(folder, device)
-    if recognizer.task != "classification":
-        raise ModelError(f"{folder} has a {recognizer.task} head; evaluate measures classification")
+    if recognizer.task not in ("classification", "ctc"):
+        raise ModelError(f"{folder} has a {recognizer.task} head; evaluate measures classification and ctc")
+    if config.decoder is not None and recognizer.task != "ctc":
+        raise ConfigError(f"decoder={name_of('decoder', config.decoder)}: {folder} has no ctc head; leave it out")
     settings = (
         config.data if config.data is not None else _own_data(recognizer, folder, config.root or _trained_on(folder))
     )
@@ -87,20 +107,16 @@ def _evaluate_one(folder: Path, config: Any, words: Sequence[str]) -> tuple[Clas
     if not utterances:
         raise DataError(f"the {config.split} split has no utterances; choose another split= or check data=")
     began = time.monotonic()
-    loader = BatchLoader(
-        utterances, recognizer.tokens, recognizer.sample_rate, batch_size=config.batch_size, cache_mb=0
-    )
-    found = predict(recognizer, loader)
+    measure = _transcribed if recognizer.task == "ctc" else _classified
+    result = measure(recognizer, utterances, config)
     seconds = time.monotonic() - began
-    result = ClassificationResult(
-        found.references, found.predictions, found.scores, recognizer.tokens.names, found.utterances, found.errors
-    )
     run = _run_of(folder)
     record = result_record(
         result,
         dataset=name_of("data", settings),
         split=config.split,
         model=run.get("name", folder.name),
+        decoder=_decoder_name(config.decoder),
         seed=run.get("seed"),
         fold=corpus.fold,
         parameters=recognizer.parameter_count(),
@@ -108,15 +124,52 @@ def _evaluate_one(folder: Path, config: Any, words: Sequence[str]) -> tuple[Clas
         train_wall_clock_s=run.get("wall_clock_s"),
         command=words,
     )
-    output = Path(config.output_dir) if config.output_dir else folder.parent / "evaluation" / config.split
+    place = config.split if config.decoder is None else f"{config.split}-{name_of('decoder', config.decoder)}"
+    output = Path(config.output_dir) if config.output_dir else folder.parent / "evaluation" / place
     output.mkdir(parents=True, exist_ok=True)
     write_results(output / "results.json", record)
-    confusion_picture(result, output / "confusion.png")
-    recall_picture(result, output / "recall.png")
+    if isinstance(result, ClassificationResult):
+        confusion_picture(result, output / "confusion.png")
+        recall_picture(result, output / "recall.png")
+    labels = recognizer.tokens.names if recognizer.task == "classification" else []
     if run and config.split == "test":
-        write_card(folder, card_of_run(run, recognizer.tokens.names, recognizer.sample_rate, [record]))
-    write_report(output / "report.html", result, record, curves=_curves_of(folder), settings=_settings_of(folder))
+        write_card(folder, card_of_run(run, labels, recognizer.sample_rate, [record]))
+    about: dict[str, Any] = {"curves": _curves_of(folder), "settings": _settings_of(folder)}
+    if isinstance(result, ClassificationResult):
+        write_report(output / "report.html", result, record, **about)
+    else:
+        write_transcript_report(output / "report.html", result, record, **about)
     return result, record, output
+
+
+def _classified(recognizer: Recognizer, utterances: list[Utterance], config: Any) -> ClassificationResult:
+    loader = BatchLoader(
+        utterances, recognizer.tokens, recognizer.sample_rate, batch_size=config.batch_size, cache_mb=0
+    )
+    found = predict(recognizer, loader)
+    return ClassificationResult(
+        found.references, found.predictions, found.scores, recognizer.tokens.names, found.utterances, found.errors
+    )
+
+
+def _transcribed(recognizer: Recognizer, utterances: list[Utterance], config: Any) -> TranscriptionResult:
+    # Without tokens: no loss is wanted, and a reference may hold letters the model has not got.
+    loader = BatchLoader(utterances, None, recognizer.sample_rate, batch_size=config.batch_size, cache_mb=0)
+    found = predict_transcripts(recognizer, loader, recognizer.decoder(config.decoder))
+    return TranscriptionResult(found.references, found.hypotheses, found.utterances, found.confidences, found.errors)
+
+
+def _decoder_name(decoder: Any) -> str:
+    """The decoder with the settings that are not as they were, such as ``beam beam_size=50``; of paths the name."""
+    if decoder is None:
+        return "greedy"
+    plain, usual = to_plain(decoder, "decoder"), to_plain(type(decoder)())
+    changed = [
+        f"{key}={Path(value).name if isinstance(value, str) else value}"
+        for key, value in plain.items()
+        if key != "name" and value != usual[key]
+    ]
+    return " ".join([plain["name"], *changed])
 
 
 def _own_data(recognizer: Recognizer, folder: Path, root: str) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from speechgru.decoding.calibration import Calibration
+from speechgru.decoding.hypothesis import Hypothesis
 from speechgru.tokens import Tokens
 
 
@@ -48,7 +49,7 @@ class Transcription:
 
 
 def transcription(
-    hypothesis: Any,
+    hypothesis: Hypothesis,
     log_probabilities: np.ndarray,
     tokens: Tokens,
     units: Any,
@@ -62,7 +63,7 @@ def transcription(
     by ``calibration``.
 
     Args:
-        hypothesis: what a decoder found (:class:`speechgru.decoding.Hypothesis`).
+        hypothesis: what a decoder found.
         log_probabilities: what it was found in, (time, token).
         tokens: the names of the tokens.
         units: what tells words in them (:class:`speechgru.text.Units`).

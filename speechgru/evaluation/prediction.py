@@ -148,6 +148,7 @@ def predict_transcripts(recognizer: Recognizer, batches: Iterable[Batch], decode
     """
     decoder = decoder or recognizer.decoder()
     found = Transcripts([], [], [], [], [])
+    in_words = False
     training, device = recognizer.training, recognizer.device
     recognizer.eval()
     for batch in batches:
@@ -163,12 +164,14 @@ def predict_transcripts(recognizer: Recognizer, batches: Iterable[Batch], decode
         rows = zip(scores.cpu().numpy(), lengths.tolist(), batch.lengths.tolist(), batch.utterances, strict=True)
         for row, frames, samples, utterance in rows:
             row = row[:frames]
-            found.transcriptions.append(recognizer.transcription(row, samples / recognizer.sample_rate, decoder))
-            found.references.append(_reference(recognizer, utterance, getattr(decoder, "gives_words", False)))
+            best = decoder.decode(row)[0]
+            in_words = in_words or bool(best.words)
+            found.transcriptions.append(recognizer.transcription(best, row, samples / recognizer.sample_rate))
+            found.utterances.append(utterance)
             found.frames += frames
             found.blank_frames += int((row.argmax(1) == 0).sum())
-        found.utterances += batch.utterances
     recognizer.train(training)
+    found.references = [_reference(recognizer, utterance, in_words) for utterance in found.utterances]
     return found
 
 

@@ -103,6 +103,7 @@ def _train(config: Any, folder: Path, settings: dict[str, Any], words: Sequence[
     if world.leads:
         summary = {
             "name": config.name,
+            "task": recognizer.task,
             "seed": config.seed,
             "parameters": recognizer.parameter_count(),
             "epochs": progress.epoch,
