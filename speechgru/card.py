@@ -7,6 +7,7 @@ people. Source: huggingface.co/docs/hub/model-cards, "Evaluation results" (model
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import pathlib
 import re
@@ -112,7 +113,10 @@ def write_card(folder: str | os.PathLike[str], card: Card) -> pathlib.Path:
     import yaml
 
     path = pathlib.Path(folder) / FILE
-    front = yaml.safe_dump(front_matter(card), sort_keys=False, allow_unicode=True, width=120)
+    keys = front_matter(card)
+    # PyYAML reads back a space for the line breaks of Unicode unless they are escaped.
+    plain = not re.search("[\x85\u2028\u2029]", json.dumps(keys, ensure_ascii=False))
+    front = yaml.safe_dump(keys, sort_keys=False, allow_unicode=plain, width=120)
     fresh = path.with_suffix(".tmp")
     fresh.write_text(f"---\n{front}---\n\n{_body(card)}", encoding="utf-8", newline="\n")
     os.replace(fresh, path)
