@@ -1,0 +1,122 @@
+"""The ARPA format of n-gram models, the one that every toolkit reads: text, log10, backoff weights behind the words."""
+
+from __future__ import annotations
+
+import gzip
+import math
+import os
+import re
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from speechgru.errors import DataError
+
+START, END, UNKNOWN = "<s>", "</s>", "<unk>"
+
+NGrams = list[dict[tuple[str, ...], tuple[float, float]]]
+"""For each order from 1 the n-grams with log10 of their probability and of their backoff weight."""
+
+
+def read_arpa(path: str | os.PathLike[str]) -> NGrams:
+    """The n-grams of an ARPA file, plain or gzip; ``<UNK>``, ``<S>`` and ``</S>`` are read in lower case.
+
+    Raises:
+        DataError: the file cannot be read, is not ARPA, is cut short or holds no words; the message says ``file:line``.
+    """
+    lines = _lines(Path(path))
+    where = str(path)
+    number, line = next(((n, line) for n, line in lines if line == "\\data\\"), (0, ""))
+    if not line:
+        raise DataError(f"{where}: is not an ARPA language model (no line says \\data\\); speechgru lm writes one")
+    counts: list[int] = []
+    for number, line in lines:
+        found = re.fullmatch(r"ngram\s+(\d+)\s*=\s*(\d+)", line)
+        if not found:
+            break
+        if int(found[1]) != len(counts) + 1:
+            raise DataError(f"{where}:{number}: {line!r}: order {len(counts) + 1} is expected")
+        counts.append(int(found[2]))
+    if not counts or not counts[0]:
+        raise DataError(f"{where}:{number}: the language model is empty (no unigrams)")
+    ngrams: NGrams = []
+    while line != "\\end\\":
+        if line != f"\\{len(ngrams) + 1}-grams:" or len(ngrams) == len(counts):
+            raise DataError(f"{where}:{number}: {line[:40]!r}: \\{len(ngrams) + 1}-grams: or \\end\\ is expected")
+        level: dict[tuple[str, ...], tuple[float, float]] = {}
+        for number, line in lines:
+            if line.startswith("\\") and (line.endswith("-grams:") or line == "\\end\\"):
+                break
+            words, values = _entry(line, len(ngrams) + 1, len(counts), f"{where}:{number}")
+            if ngrams and (words[-1:] not in ngrams[0] or words[:1] not in ngrams[0]):
+                raise DataError(f"{where}:{number}: {' '.join(words)!r} has a word without a unigram")
+            level[words] = values
+        else:
+            raise DataError(f"{where}:{number}: ends before \\end\\; the file is cut short")
+        if len(level) != counts[len(ngrams)]:
+            raise DataError(
+                f"{where}:{number}: {len(level)} {len(ngrams) + 1}-grams, {counts[len(ngrams)]} were announced"
+            )
+        ngrams.append(level)
+    if len(ngrams) != len(counts):
+        raise DataError(f"{where}:{number}: ends after order {len(ngrams)}, {len(counts)} were announced")
+    return ngrams
+
+
+def write_arpa(path: str | os.PathLike[str], ngrams: NGrams) -> None:
+    """Writes n-grams, gzip where the name ends in ``.gz``; the file appears whole or not at all.
+
+    Raises:
+        DataError: the file cannot be written.
+    """
+    path = Path(path)
+    text = ["\\data\\\n", *(f"ngram {order}={len(level)}\n" for order, level in enumerate(ngrams, 1)), "\n"]
+    for order, level in enumerate(ngrams, 1):
+        text.append(f"\\{order}-grams:\n")
+        for words, (log10, backoff) in level.items():
+            text.append(f"{log10:.7g}\t{' '.join(words)}" + (f"\t{backoff:.7g}\n" if backoff else "\n"))
+        text.append("\n")
+    content = "".join([*text, "\\end\\\n"]).encode()
+    temporary = path.with_name(f"{path.name}.tmp{os.getpid()}")
+    try:
+        # No time in the header: the same text gives the same file.
+        temporary.write_bytes(gzip.compress(content, mtime=0) if path.suffix == ".gz" else content)
+        temporary.replace(path)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written ({error.strerror}); choose another place") from None
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    """The lines that are not empty, with their numbers."""
+    try:
+        content = path.read_bytes()
+        if content[:2] == b"\x1f\x8b":
+            content = gzip.decompress(content)
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: is not UTF-8 text (byte {error.start}); KenLM's binary files are not read") from None
+    except (gzip.BadGzipFile, EOFError, zlib.error):
+        raise DataError(f"{path}: is a broken gzip file; fetch it again") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); give a language model in ARPA format") from None
+    for number, line in enumerate(text.split("\n"), 1):
+        if line := line.strip():
+            yield number, line
+
+
+def _entry(line: str, order: int, highest: int, where: str) -> tuple[tuple[str, ...], tuple[float, float]]:
+    cells = line.split()
+    if len(cells) not in (order + 1, order + 2):
+        raise DataError(f"{where}: {line[:40]!r}: a number, {order} words and perhaps a number are expected")
+    try:
+        log10, backoff = float(cells[0]), float(cells[order + 1]) if len(cells) > order + 1 else 0.0
+    except ValueError:
+        raise DataError(f"{where}: {line[:40]!r}: a number, {order} words and perhaps a number are expected") from None
+    if math.isnan(log10) or log10 > 1e-5 or not backoff < math.inf:
+        raise DataError(f"{where}: {cells[0]} is not the logarithm of a probability, or {backoff} of a weight")
+    if order == highest:
+        backoff = 0.0
+    words = tuple(word.lower() if word in ("<S>", "</S>", "<UNK>") else word for word in cells[1 : order + 1])
+    return words, (min(log10, 0.0), backoff)

@@ -1,0 +1,225 @@
+"""Beam search over token sequences: exact CTC scores, a language model, a lexicon and hot words."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from speechgru.decoding.hypothesis import Hypothesis, check_scores
+from speechgru.errors import ConfigError, DataError
+from speechgru.registry import register
+from speechgru.text.pronunciation import read_pronunciations
+from speechgru.text.units import BLANK
+from speechgru.tokens import Tokens
+
+if TYPE_CHECKING:  # numba is imported by the first beam search, not by the first import
+    from speechgru.decoding.language_model import LanguageModel
+
+
+@dataclasses.dataclass
+class BeamConfig:
+    """Settings of the beam search.
+
+    Attributes:
+        beam_size: token sequences kept after each frame, at least 1. More are slower, and find what looks unlikely at
+            first; with all of them the search is exact.
+        token_threshold: a token whose posterior in a frame is below this extends nothing there, 0 to below 1; 0 is
+            exact, 1e-3 is faster with a language model and rarely changes a word.
+        nbest: hypotheses given, at least 1.
+        language_model: n-gram model of words in ARPA format (.arpa, .arpa.gz); empty means none.
+        lm_weight: factor on its logarithms, at least 0.
+        word_bonus: added to the score for each word with a language model, in nats; above 0 it counters the model's
+            liking for few words.
+        unknown_bonus: added for each word that the language model does not know, in nats.
+        lexicon: file of the words that may come out: one a line, or for phones a pronunciation dictionary. Phones
+            without one use the dictionary that they were trained with.
+        closed: only the words of the language model may come out.
+        hotwords: words to expect, each as ``word`` or ``word:bonus``, the bonus in nats (below 0: not to expect).
+        hotword_bonus: the bonus of a hot word that has none of its own.
+    """
+
+    beam_size: int = 50
+    token_threshold: float = 0.0
+    nbest: int = 1
+    language_model: str = ""
+    lm_weight: float = 0.5
+    word_bonus: float = 1.0
+    unknown_bonus: float = -10.0
+    lexicon: str = ""
+    closed: bool = False
+    hotwords: list[str] = dataclasses.field(default_factory=list)
+    hotword_bonus: float = 5.0
+
+    def __post_init__(self) -> None:
+        for name in ("beam_size", "nbest"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name}={getattr(self, name)}: at least 1")
+        if not 0 <= self.token_threshold < 1:
+            raise ConfigError(f"token_threshold={self.token_threshold}: from 0 to below 1")
+        if not 0 <= self.lm_weight < math.inf:
+            raise ConfigError(f"lm_weight={self.lm_weight}: at least 0")
+        for name in ("word_bonus", "unknown_bonus", "hotword_bonus"):
+            if not abs(getattr(self, name)) <= 100:
+                raise ConfigError(f"{name}={getattr(self, name)}: from -100 to 100 nats")
+
+
+@register("decoder", "beam", BeamConfig)
+class BeamDecoder:
+    """The most likely token sequences, each with the probability of all its paths.
+
+    Without words the score of a sequence is the logarithm of its CTC probability. With a language model, a lexicon or
+    hot words it is that plus ``lm_weight`` times the model's log-probability of the words and of the end, plus the
+    bonuses. In characters and sub-words any word can come out unless a lexicon or ``closed`` forbids it; in phones and
+    whole words only those of the lexicon can, and two words that sound alike are two hypotheses.
+
+    Args:
+        tokens: the output symbols, the blank first.
+        units: how tokens spell words (:class:`speechgru.text.Units`); None takes tokens that no space or mark
+            separates for words.
+        config: the settings.
+        language_model: a model that is read already, instead of the config's file.
+
+    Raises:
+        ConfigError: the hot words or the lexicon do not fit the units.
+        DataError: a file cannot be read, or no word of it can be written in the tokens.
+    """
+
+    def __init__(
+        self,
+        tokens: Tokens,
+        units: Any = None,
+        config: BeamConfig | None = None,
+        language_model: LanguageModel | None = None,
+    ) -> None:
+        self.tokens, self.units, self.config = tokens, units, config or BeamConfig()
+        from speechgru.decoding.language_model import LanguageModel
+
+        config = self.config
+        if language_model is None and config.language_model:
+            language_model = LanguageModel.read(config.language_model)
+        self.language_model = language_model
+        self._words, self._names = self._known_words(language_model)
+
+    def _known_words(self, model: LanguageModel | None) -> tuple[Any, list[str]]:
+        from speechgru.decoding.lexicon import parse_hotwords, word_arrays
+
+        config = self.config
+        hotwords = parse_hotwords(config.hotwords, config.hotword_bonus)
+        hotwords = {self._normal(word): bonus for word, bonus in hotwords.items()}
+        spellings, closed = self._spellings(model, list(hotwords))
+        arrays, names = word_arrays(
+            self.tokens,
+            spellings,
+            closed=closed,
+            model=model,
+            model_weight=config.lm_weight,
+            word_bonus=config.word_bonus if model else 0.0,
+            unknown_bonus=config.unknown_bonus if model else 0.0,
+            hotwords=hotwords,
+        )
+        missing = sorted(set(hotwords).difference(names))
+        if missing:
+            raise ConfigError(f"hotwords={missing[0]}: not in the lexicon, or has symbols the model lacks")
+        return arrays, names
+
+    def _spellings(self, model: LanguageModel | None, hotwords: list[str]) -> tuple[dict[str, list[Any]] | None, bool]:
+        """The words and their spellings, None where words do not matter; and whether others are impossible."""
+        from speechgru.decoding.lexicon import read_words, separates
+
+        config, tokens = self.config, self.tokens
+        wanted = bool(model or hotwords or config.lexicon or config.closed)
+        if not wanted:
+            return None, False
+        if self.units is not None and not self.units.gives_words:
+            if not config.lexicon:
+                return dict(self.units.pronunciations), True
+            stress = any(name[-1].isdigit() for name in tokens)
+            read = read_pronunciations(config.lexicon, stress=stress)
+            return {self._normal(word): list(variants) for word, variants in read.items()}, True
+        listed = [self._normal(word) for word in read_words(config.lexicon)] if config.lexicon else None
+        if not separates(tokens):
+            return {word: [[word]] for word in listed or tokens.names if word != BLANK}, True
+        if listed is None:
+            listed = model.words if model else []
+            if config.closed and not listed:
+                raise ConfigError("closed=true: needs a language model or a lexicon, whose words are those allowed")
+        return {word: [list(word)] for word in [*listed, *hotwords]}, bool(config.closed or config.lexicon)
+
+    def _normal(self, word: str) -> str:
+        return word if self.units is None else self.units.normalize(word)
+
+    def decode(self, log_probs: np.ndarray) -> list[Hypothesis]:
+        """The ``nbest`` hypotheses of an utterance, best first; without frames one that is empty.
+
+        Where only the words of a lexicon may come out and no sequence in the beam ends with one, the best sequence is
+        given up to its last whole word.
+
+        Args:
+            log_probs: (frames, tokens), natural logarithms.
+
+        Raises:
+            DataError: another number of tokens, or a frame that holds a NaN.
+        """
+        from speechgru.decoding.prefix_search import LEXICON, PARENT, ROOT, finish, search
+
+        log_probs = check_scores(log_probs, self.tokens)
+        config, words = self.config, self._words
+        if not len(log_probs):
+            return [Hypothesis((), 0.0, (), ())]
+        probabilities = np.exp(log_probs, dtype=np.float64)
+        nodes, rows, scores = search(probabilities, config.beam_size, config.token_threshold, words)
+        if not len(rows):
+            raise DataError("every token sequence has become impossible; the scores or the lexicon exclude them all")
+        last = np.full(len(rows), -1)
+        if words.mode:
+            gains, last = finish(nodes, rows, words)
+            if np.isneginf(gains).all():
+                best = int(scores.argmax())
+                row = int(rows[best])
+                while nodes[row, LEXICON] != ROOT:
+                    row = int(nodes[row, PARENT])
+                return [self._hypothesis(nodes, row, float(scores[best]), -1, log_probs)]
+            scores = scores + gains
+        order = np.argsort(-scores, kind="stable")[: config.nbest]
+        return [
+            self._hypothesis(nodes, int(rows[place]), float(scores[place]), int(last[place]), log_probs)
+            for place in order
+            if scores[place] > -math.inf
+        ]
+
+    def _hypothesis(self, nodes: np.ndarray, row: int, score: float, last: int, log_probs: np.ndarray) -> Hypothesis:
+        from speechgru.decoding.best_path import best_path
+        from speechgru.decoding.prefix_search import BORN, CLOSED, JOINED, LATEST, PARENT, TOKEN, WORD
+
+        path: list[int] = []
+        while row > 0:
+            path.append(row)
+            row = int(nodes[row, PARENT])
+        table = nodes[path[::-1]].astype(np.int64)
+        tokens = table[:, TOKEN]
+        starts, ends, _ = best_path(log_probs, tokens, table[:, BORN], np.append(nodes[0, LATEST], table[:, LATEST]))
+        words: tuple[tuple[str, int, int], ...] = ()
+        if self._words.mode in (CLOSED, JOINED):
+            words = self._spans(table[:, WORD].tolist(), last, tokens)
+        elif self._words.mode and self.units is not None:
+            words = tuple(self.units.words(tokens.tolist(), self.tokens))
+        return Hypothesis(tuple(tokens.tolist()), score, tuple(starts.tolist()), tuple(ends.tolist()), words)
+
+    def _spans(self, completed: list[int], last: int, tokens: np.ndarray) -> tuple[tuple[str, int, int], ...]:
+        """The words of a lexicon with the places of their tokens; ``completed`` holds the word that each token ends."""
+        from speechgru.decoding.prefix_search import JOINED
+
+        words, joined = self._words, self._words.mode == JOINED
+        spans, start = [], 0
+        for place, (word, token) in enumerate(zip(completed, tokens, strict=True)):
+            if word >= 0:
+                spans.append((self._names[word], start, place + joined))
+                start = place + joined
+            if words.boundary[token]:  # a space is no part of a word, the first piece of one is
+                start = place + int(words.symbol_first[token] == words.symbol_first[token + 1])
+        if last >= 0:
+            spans.append((self._names[last], start, len(tokens)))
+        return tuple(spans)

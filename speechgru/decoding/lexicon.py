@@ -1,0 +1,232 @@
+"""The words a decoder knows, spelled in symbols: a trie in arrays, with what each of its states promises."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from speechgru.decoding import prefix_search
+from speechgru.decoding.language_model import LanguageModel
+from speechgru.decoding.prefix_search import CLOSED, JOINED, OPEN, PLAIN, Words
+from speechgru.errors import ConfigError, DataError
+from speechgru.text.units import BLANK, SPACE
+from speechgru.tokens import Tokens
+
+START = "\N{LOWER ONE EIGHTH BLOCK}"  # sentencepiece's mark before the first piece of a word
+NO_SYMBOL = -1
+
+Spellings = Mapping[str, Sequence[Sequence[str]]]
+"""The spellings of each word, as names of symbols."""
+
+
+def read_words(path: str | os.PathLike[str]) -> list[str]:
+    """A list of words, one a line; lines beginning with ``#`` are comments.
+
+    Raises:
+        DataError: it cannot be read, has two words in a line (the message says ``file:line``), or no words.
+    """
+    try:
+        text = Path(path).read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); give a list of words, one a line") from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: is not UTF-8 (byte {error.start}); save it as UTF-8 text") from None
+    words = []
+    for number, line in enumerate(text.split("\n"), 1):
+        cells = [] if line.startswith("#") else line.split()
+        if len(cells) > 1:
+            raise DataError(f"{path}:{number}: {line.strip()[:40]!r} is not one word; write one word a line")
+        words += cells
+    if not words:
+        raise DataError(f"{path}: has no words; write one word a line")
+    return words
+
+
+def parse_hotwords(hotwords: Sequence[str], weight: float) -> dict[str, float]:
+    """The bonus of each hot word, written ``word`` or ``word:bonus``.
+
+    Raises:
+        ConfigError: not one word, or a bonus that is no number.
+    """
+    found = {}
+    for written in hotwords:
+        word, colon, number = written.rpartition(":")
+        if not colon:
+            word, number = written, str(weight)
+        try:
+            bonus = float(number)
+        except ValueError:
+            bonus = math.nan
+        if len(word.split()) != 1 or not math.isfinite(bonus) or abs(bonus) > 100:
+            raise ConfigError(f"hotwords={written!r}: word or word:bonus, one word, the bonus from -100 to 100 nats")
+        found[word.strip()] = bonus
+    return found
+
+
+def separates(tokens: Tokens) -> bool:
+    """Whether the tokens tell where words end: a space among them, or pieces marked as first in their word."""
+    return SPACE in tokens or any(name.startswith(START) for name in tokens)
+
+
+def symbols_of(name: str, separated: bool) -> tuple[bool, list[str]]:
+    """Whether a token ends the word before it, and the symbols that it adds to a word."""
+    if not separated:
+        return False, [name]
+    if name in (BLANK, SPACE):
+        return name == SPACE, []
+    if name.startswith("<") and name.endswith(">") and len(name) > 2:  # <unk> of sentencepiece: no letters
+        return False, [name]
+    return name.startswith(START), list(name.removeprefix(START))
+
+
+def word_arrays(
+    tokens: Tokens,
+    spellings: Spellings | None,
+    *,
+    closed: bool = False,
+    model: LanguageModel | None = None,
+    model_weight: float = 0.0,
+    word_bonus: float = 0.0,
+    unknown_bonus: float = 0.0,
+    hotwords: Mapping[str, float] | None = None,
+) -> tuple[Words, list[str]]:
+    """What the search needs to know of words, and the words by index.
+
+    A prefix inside a word has been granted in advance what the best word that begins like it would get for its unigram
+    (S. Ortmanns, H. Ney, "Look-ahead techniques for fast beam search", ICASSP 1997), and of a hot word's bonus the
+    share that is spelled already. When the word is complete, or turns out to be another one, the true score takes the
+    place of what was granted, so no result depends on it, only which prefixes live.
+
+    Args:
+        tokens: the model's tokens, the blank first.
+        spellings: of all words; None where nothing is known of words.
+        closed: words without a spelling are impossible.
+        model: the language model.
+        model_weight: of its logarithms.
+        word_bonus: for every word.
+        unknown_bonus: for every word the language model does not know.
+        hotwords: a bonus for each.
+
+    Raises:
+        DataError: no word can be spelled in the tokens.
+    """
+    separated = separates(tokens)
+    mode = PLAIN if spellings is None else JOINED if not separated else CLOSED if closed else OPEN
+    ends = [symbols_of(name, separated) for name in tokens]
+    number: dict[str, int] = {}
+    for _, symbols in ends[1:]:
+        for symbol in symbols:
+            number.setdefault(symbol, len(number))
+    flat = [number.get(symbol, NO_SYMBOL) for _, symbols in ends for symbol in symbols]
+
+    names, score, in_model, unigram = [], [], [], []
+    known = model.unigrams() if model else np.zeros(0)
+    unknown = model.index["<unk>"] if model else 0
+    unknown_score = word_bonus + unknown_bonus
+    unknown_promise = unknown_score + (model_weight * float(known[unknown]) if model else 0.0)
+    trie = _Trie()
+    for word, variants in (spellings or {}).items():
+        numbered = [[number[symbol] for symbol in one] for one in variants if all(map(number.__contains__, one))]
+        if not any(numbered):
+            continue
+        place = model.index.get(word, unknown) if model else 0
+        bonus = (hotwords or {}).get(word, 0.0)
+        names.append(word)
+        in_model.append(place)
+        score.append(word_bonus + bonus + (unknown_bonus if model and place == unknown else 0.0))
+        unigram.append(score[-1] - bonus + (model_weight * float(known[place]) if model else 0.0))
+        for one in numbered:
+            if one:
+                trie.add(one, len(names) - 1, bonus)
+    if closed and not names:
+        raise DataError("no word of the lexicon can be written in the model's tokens; it belongs to other tokens")
+    if model and all(place == unknown for place in in_model):
+        raise DataError(
+            f"no word of the language model ({', '.join(model.words[:3])} ...) can be written in the model's tokens "
+            f"({', '.join(tokens.names[:8])} ...); train one on text in the same case and script"
+        )
+    ahead, ahead_off = trie.promises(unigram, unknown_promise if mode == OPEN else -math.inf), unknown_promise
+    first, labels, targets = trie.arcs()
+    word_first, words = trie.words()
+    floats = [*score, unknown_score, 0.0]
+    arrays = Words(
+        mode=mode,
+        boundary=np.array([boundary for boundary, _ in ends]),
+        symbol_first=np.cumsum([0, *(len(symbols) for _, symbols in ends)]),
+        symbols=np.array(flat, np.int64),
+        arc_first=first,
+        arc_symbol=labels,
+        arc_target=targets,
+        word_first=word_first,
+        words=words,
+        ahead=ahead,
+        ahead_off=ahead_off,
+        word_score=np.array(score, np.float64),
+        word_in_model=np.array(in_model, np.int64),
+        unknown_score=unknown_score,
+        unknown_in_model=unknown,
+        # A token may end a word and begin the next.
+        most=0.0 if mode == PLAIN else max(floats) + max(0.0, ahead_off, float(ahead.max())),
+        weight=float(model_weight) if model else 0.0,
+        model_first=model.first if model else np.zeros(2, np.int64),
+        model_word=model.word if model else np.zeros(0, np.int64),
+        model_score=model.score if model else np.zeros(0),
+        model_next=model.following if model else np.zeros(0, np.int64),
+        backoff=model.backoff if model else np.zeros(1),
+        shorter=model.shorter if model else np.zeros(1, np.int64),
+        start=model.start if model else 0,
+        end=model.index["</s>"] if model else 0,
+    )
+    return arrays, names
+
+
+class _Trie:
+    """Words below the states that spell them; state 0 is the beginning, and every state comes after its parent."""
+
+    def __init__(self) -> None:
+        self.children: dict[tuple[int, int], int] = {}
+        self.parents = [0]
+        self.spelled: dict[int, list[int]] = {}
+        self.hot: dict[int, float] = {}
+
+    def add(self, symbols: list[int], word: int, bonus: float) -> None:
+        state = prefix_search.ROOT
+        for depth, symbol in enumerate(symbols, 1):
+            child = self.children.setdefault((state, symbol), len(self.parents))
+            if child == len(self.parents):
+                self.parents.append(state)
+            state = child
+            if bonus > 0:
+                self.hot[state] = max(self.hot.get(state, 0.0), bonus * depth / len(symbols))
+        words = self.spelled.setdefault(state, [])
+        if word not in words:
+            words.append(word)
+
+    def promises(self, unigram: list[float], unknown: float) -> np.ndarray:
+        """The best that the words at and below each state would get, at least ``unknown``; hot words' shares added."""
+        best = [-math.inf] * len(self.parents)
+        for state in range(len(self.parents) - 1, 0, -1):
+            best[state] = max([best[state], unknown, *(unigram[word] for word in self.spelled.get(state, []))])
+            best[self.parents[state]] = max(best[self.parents[state]], best[state])
+        for state, share in self.hot.items():
+            best[state] += share
+        best[prefix_search.ROOT] = 0.0
+        return np.array(best)
+
+    def arcs(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Of each state where its arcs begin; of each arc its symbol and the state it leads to."""
+        table = np.array([(*arc, child) for arc, child in self.children.items()], np.int64).reshape(-1, 3)
+        table = table[np.lexsort((table[:, 1], table[:, 0]))]
+        first = np.searchsorted(table[:, 0], np.arange(len(self.parents) + 1))
+        return first, np.ascontiguousarray(table[:, 1]), np.ascontiguousarray(table[:, 2])
+
+    def words(self) -> tuple[np.ndarray, np.ndarray]:
+        """Of each state where its words begin, and the words."""
+        table = np.array([(state, word) for state, words in sorted(self.spelled.items()) for word in words], np.int64)
+        table = table.reshape(-1, 2)
+        first = np.searchsorted(table[:, 0], np.arange(len(self.parents) + 1))
+        return first, np.ascontiguousarray(table[:, 1])
