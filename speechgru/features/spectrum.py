@@ -14,6 +14,7 @@ from speechgru.features.frames import Framing, window_weights
 from speechgru.features.mel import empty_filters, mel_filters, most_mels
 
 if TYPE_CHECKING:
+    from speechgru.features.fused_spectrum import FusedSpectrum
     from speechgru.features.log_mel import LogMelConfig
 
 
@@ -60,7 +61,7 @@ class MelSpectrum(nn.Module):
         weights = nn.functional.pad(weights, (0, self._fft_size - self.framing.window))
         self.register_buffer("weights", weights.float(), persistent=False)
 
-        band = (config.convention, config.sample_rate, self._fft_size, config.mels, *config.band_hz())
+        self._band = band = (config.convention, config.sample_rate, self._fft_size, config.mels, *config.band_hz())
         filters = mel_filters(*band)
         if empty := empty_filters(filters):
             warnings.warn(
@@ -76,12 +77,46 @@ class MelSpectrum(nn.Module):
         self._high_bins, high = _used_rows(filters[:, lower:])
         self.register_buffer("_low_filters", low, persistent=False)
         self.register_buffer("_high_filters", high, persistent=False)
+        self._factors = _half_factors(self._fft_size)
+        self._fused: FusedSpectrum | None = None
 
     def of_pieces(self, pieces: list[Tensor]) -> Tensor:
         """Of all frames under the samples that the pieces ``(..., samples)`` make together: ``(frames, mels)``."""
+        if self._fuses(pieces[0]):
+            mel = self._compiled()(pieces)
+            return mel.log_() if self._take_log else mel
         if reach := self._fft_size - self.framing.window:
             pieces = [*pieces, pieces[0].new_zeros(*pieces[0].shape[:-1], reach)]
         return self.forward(torch.cat(pieces, dim=-1) if len(pieces) > 1 else pieces[0])
+
+    def _fuses(self, signal: Tensor) -> bool:
+        """Whether the compiled path applies: float32 on a CPU, no gradient asked for, a size that it can transform."""
+        return (
+            self._factors is not None
+            and signal.device.type == "cpu"
+            and signal.dtype == self.weights.dtype == torch.float32
+            and not (signal.requires_grad and torch.is_grad_enabled())
+            and not torch.compiler.is_compiling()
+            and not torch.jit.is_tracing()
+        )
+
+    def _compiled(self) -> FusedSpectrum:
+        if self._fused is None:
+            assert self._factors is not None
+            # Imported where it is needed: numba takes half a second.
+            from speechgru.features.fused_spectrum import FusedSpectrum
+
+            self._fused = FusedSpectrum(
+                self.framing,
+                self._fft_size,
+                self._factors,
+                self.weights[: self.framing.window],
+                mel_filters(*self._band),
+                self._preemphasis,
+                self._remove_dc,
+                self._log_floor if self._take_log else 0.0,
+            )
+        return self._fused
 
     def forward(self, signal: Tensor) -> Tensor:
         """``(..., samples)`` -> ``(frames of all, mels)``.
@@ -107,6 +142,16 @@ class MelSpectrum(nn.Module):
         low, high = power[:, self._low_bins] @ self._low_filters, power[:, self._high_bins] @ self._high_filters
         mel = torch.cat([low, high], dim=1)
         return mel.clamp_(min=self._log_floor).log_() if self._take_log else mel
+
+
+def _half_factors(fft_size: int) -> list[int] | None:
+    """Factors 4, 2 and 5 of half of an even number; None where there are others."""
+    factors, rest = [], fft_size // 2
+    for factor in (4, 2, 5):
+        while rest % factor == 0:
+            factors.append(factor)
+            rest //= factor
+    return factors if rest == 1 and fft_size % 2 == 0 else None
 
 
 def _used_rows(matrix: Tensor) -> tuple[slice, Tensor]:
