@@ -23,6 +23,7 @@ from speechgru.transcripts.formats import record, to_json, writer
 from speechgru.transcripts.pieces import PiecesConfig
 
 if TYPE_CHECKING:
+    from speechgru.decoding.beam import BeamConfig
     from speechgru.transcripts.transcript import Transcript
 
 FORMATS = ("txt", "vtt", "srt", "tsv", "json")
@@ -69,6 +70,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--chunk_length", type=float, default=PiecesConfig.longest_s, help="longest piece in seconds (default: 20)"
     )
+    decoding = parser.add_argument_group("decoding (without any of these: as the model's folder says, or greedy)")
+    decoding.add_argument("--beam_size", type=int, help="sequences kept by the beam search (default: 50)")
+    decoding.add_argument("--lm", metavar="FILE", help="n-gram language model (.arpa, .arpa.gz; see speechgru lm)")
+    decoding.add_argument("--lm_weight", type=float, metavar="WEIGHT", help="of its logarithms")
+    decoding.add_argument("--word_bonus", type=float, metavar="NATS", help="for each word, with --lm")
+    decoding.add_argument(
+        "--lexicon", metavar="FILE", help="the only words that may come out, or a dictionary of phones"
+    )
+    decoding.add_argument("--hotwords", metavar="WORDS", help="words to expect, as 'rubout erase:3' (bonus in nats)")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
     parser.add_argument("--threads", type=int, help="processor threads (default: torch's choice)")
 
@@ -86,14 +96,18 @@ def run(arguments: argparse.Namespace) -> int:
             raise ConfigError(f"--{name} {value}: at least 1")
     pieces = _pieces_config(arguments.chunk_length)
     layout = CuesConfig(arguments.max_line_width, arguments.max_line_count, arguments.highlight_words)
+    search = _beam_config(arguments)
     items = find_recordings(arguments.audio)
     output = _output(arguments, [path for path, _ in items], layout)
     recognizer = load_recognizer(arguments.model, arguments.device, arguments.threads, "ctc")
 
     from speechgru.transcripts.recordings import transcribe_recordings
 
+    decoder = recognizer.decoder(search) if search else None
     failed = 0
-    transcripts = transcribe_recordings(recognizer, items, batch_size=arguments.batch_size, config=pieces)
+    transcripts = transcribe_recordings(
+        recognizer, items, decoder=decoder, batch_size=arguments.batch_size, config=pieces
+    )
     try:
         hidden = arguments.output_dir is None and sys.stdout.isatty()
         for transcript in progress(transcripts, len(items), "transcribe", hidden=hidden):
@@ -111,6 +125,28 @@ def _pieces_config(longest_s: float) -> PiecesConfig:
         return PiecesConfig(longest_s=longest_s, overlap_s=min(PiecesConfig.overlap_s, longest_s / 4))
     except ConfigError:
         raise ConfigError(f"--chunk_length {longest_s:g}: from 2 to 600 seconds") from None
+
+
+def _beam_config(arguments: argparse.Namespace) -> BeamConfig | None:
+    """The settings of the beam search; None where no option asks for it."""
+    options = {
+        "beam_size": arguments.beam_size,
+        "language_model": arguments.lm,
+        "lm_weight": arguments.lm_weight,
+        "word_bonus": arguments.word_bonus,
+        "lexicon": arguments.lexicon,
+        "hotwords": arguments.hotwords.replace(",", " ").split() if arguments.hotwords else None,
+    }
+    given = {name: value for name, value in options.items() if value is not None}
+    for name in ("lm_weight", "word_bonus"):
+        if name in given and "language_model" not in given:
+            raise ConfigError(f"--{name}: has no effect without --lm")
+    if not given:
+        return None
+
+    from speechgru.decoding.beam import BeamConfig
+
+    return BeamConfig(**given)
 
 
 class Output(Protocol):
