@@ -12,10 +12,14 @@ from typing import Any
 import torch
 
 from speechgru.card import card_of_run, write_card
+from speechgru.data.batching import BatchLoader
 from speechgru.data.splits import SPLITS
 from speechgru.data.utterance import Utterance
+from speechgru.decoding.calibration import Calibration
 from speechgru.errors import ConfigError, ModelError
+from speechgru.evaluation.error_rate import correct_words
 from speechgru.evaluation.machine import describe_machine
+from speechgru.evaluation.prediction import predict_transcripts
 from speechgru.evaluation.results import plain_command
 from speechgru.recognizer import Recognizer, RecognizerConfig
 from speechgru.registry import build, to_plain
@@ -120,6 +124,8 @@ def _train(config: Any, folder: Path, settings: dict[str, Any], words: Sequence[
             "training_data": [_facts(one) for one in [corpus, *extra]],
             "settings": settings,
         }
+        if recognizer.task == "ctc":
+            _calibrate(folder / "model", trainer.valid_loader)
         write_run(folder, summary)
         write_card(folder / "model", card_of_run(summary, labels, recognizer.sample_rate, []))
     return progress
@@ -152,6 +158,19 @@ def _usable(
         if left:
             print(describe(left, folder), file=sys.stderr)
     return learn, choose
+
+
+def _calibrate(folder: Path, loader: BatchLoader) -> None:
+    """Puts the confidences of the finished model right by what it got right and wrong in the validation set."""
+    recognizer = Recognizer.load(folder)
+    recognizer.config.calibration = Calibration()
+    found = predict_transcripts(recognizer, loader.epoch(0))
+    confidences = [one for row in found.confidences for one in row]
+    if confidences:
+        pairs = zip(found.references, found.hypotheses, strict=True)
+        correct = [right for pair in pairs for right in correct_words(*(text.split() for text in pair))]
+        recognizer.config.calibration = Calibration.fit(confidences, correct)
+        recognizer.save(folder)
 
 
 def portable(data: dict[str, Any]) -> dict[str, Any]:
