@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 import scipy.optimize
 import scipy.special
+import scipy.stats
 import sklearn.linear_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from speechgru.decoding.calibration import SUREST, Calibration
 from speechgru.errors import ConfigError, DataError, ModelError
-from speechgru.evaluation.calibration import calibration_error, normalized_cross_entropy, reliability
+from speechgru.evaluation.calibration import calibration_error, calibration_noise, normalized_cross_entropy, reliability
 
 
 def overconfident(words=20_000, seed=0, scale=0.4, offset=-0.7):
@@ -58,6 +59,21 @@ def test_the_order_of_the_words_is_nothing(words, random):
         one, other = (calibration_error(*zip(*given, strict=True), equal_mass=equal_mass) for given in (words, mixed))
         assert one == pytest.approx(other)
         assert 0 <= one <= 1
+
+
+def test_noise_is_what_true_confidences_show():
+    """Oracle: one bin: the mean distance of a binomial share from its probability; outcomes drawn from confidences."""
+    words = np.arange(41)
+    distance = scipy.stats.binom.pmf(words, 40, 0.8) @ np.abs(words / 40 - 0.8)
+    assert calibration_noise([0.8] * 40, draws=4000) == pytest.approx(distance, rel=0.05)
+    sure, wrong = overconfident(2000)
+    random = np.random.default_rng(9)
+    for equal_mass in (False, True):
+        noise = calibration_noise(sure, equal_mass=equal_mass)
+        true = np.mean([calibration_error(sure, random.random(2000) < sure, equal_mass=equal_mass) for _ in range(50)])
+        assert noise == pytest.approx(true, rel=0.2)
+        assert noise < calibration_error(sure, wrong, equal_mass=equal_mass) / 5
+    assert calibration_noise([1.0, 0.0]) == 0
 
 
 def test_fit_finds_the_line_that_was_drawn():

@@ -322,6 +322,7 @@ def test_report_shows_each_alignment(tmp_path):
     assert f"{100 * result.wer:.2f} %" in text
     assert f"95 % interval {100 * low:.2f} to {100 * high:.2f} % (bootstrap over 20 utterances)" in text
     assert f"calibration error of the word confidences {100 * result.calibration_error():.2f} %" in text
+    assert f"chance alone would show {100 * result.calibration_noise():.2f} %" in text
     assert "greedy" in text
 
 

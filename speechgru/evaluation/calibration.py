@@ -82,6 +82,37 @@ def calibration_error(
     return sum(one.count * abs(one.accuracy - one.confidence) for one in found) / sum(one.count for one in found)
 
 
+def calibration_noise(
+    confidences: Sequence[float] | np.ndarray,
+    bins: int = 15,
+    *,
+    equal_mass: bool = False,
+    draws: int = 200,
+    seed: int = 0,
+) -> float:
+    """The :func:`calibration_error` that chance alone would show, were every confidence exactly right.
+
+    In a bin of few words the share of right ones is never the confidence, so no error is zero: 250 words show several
+    per cent. An error near this value says that nothing is known to be wrong.
+
+    Source: J. Bröcker and L. Smith, "Increasing the reliability of reliability diagrams", Weather and Forecasting 22,
+    2007 (consistency resampling).
+
+    Args:
+        confidences: (predictions,) in [0, 1].
+        bins: as for the error.
+        equal_mass: as for the error.
+        draws: outcomes drawn from the confidences, whose errors are averaged.
+        seed: of the generator.
+    """
+    random = np.random.default_rng(seed)
+    sure = np.asarray(confidences, dtype=np.float64)
+    errors = [
+        calibration_error(sure, random.random(sure.shape) < sure, bins, equal_mass=equal_mass) for _ in range(draws)
+    ]
+    return float(np.mean(errors))
+
+
 def normalized_cross_entropy(
     confidences: Sequence[float] | np.ndarray, correct: Sequence[bool] | np.ndarray
 ) -> float | None:

@@ -73,6 +73,7 @@ def _transcription(result: TranscriptionResult) -> dict[str, Any]:
         "deletions": counts.deletions,
         "calibration_error": rounded(result.calibration_error()),
         "calibration_error_equal_mass": rounded(result.calibration_error(equal_mass=True)),
+        "calibration_noise": rounded(result.calibration_noise()),
         "normalized_cross_entropy": rounded(result.normalized_cross_entropy),
         "confused": [[one.reference, one.hypothesis, one.count] for one in result.confused(20)],
         "inserted": [list(pair) for pair in result.inserted(20)],

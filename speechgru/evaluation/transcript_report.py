@@ -106,7 +106,8 @@ def _summary(result: TranscriptionResult, record: dict[str, Any]) -> str:
     if (error := result.calibration_error()) is not None:
         facts.append(
             f"calibration error of the word confidences {percent(error, 2)} % "
-            f"({percent(result.calibration_error(equal_mass=True), 2)} % in bins of as many words each)"
+            f"({percent(result.calibration_error(equal_mass=True), 2)} % in bins of as many words each); chance alone "
+            f"would show {percent(result.calibration_noise(), 2)} %"
         )
     if (told := result.normalized_cross_entropy) is not None:
         facts.append(f"normalized cross entropy of the word confidences {told:.3f} (1 tells all, 0 nothing)")

@@ -11,7 +11,7 @@ import numpy as np
 
 from speechgru.data.utterance import Utterance
 from speechgru.errors import DataError
-from speechgru.evaluation.calibration import calibration_error, normalized_cross_entropy
+from speechgru.evaluation.calibration import calibration_error, calibration_noise, normalized_cross_entropy
 from speechgru.evaluation.error_rate import Edit, align, edit_distance
 
 # With fewer speakers there are too few different draws of them (five can be drawn in 126 ways).
@@ -247,6 +247,11 @@ class TranscriptionResult:
         """See :func:`speechgru.evaluation.calibration.calibration_error`; None where no word has a confidence."""
         sure, right = self.word_confidences
         return calibration_error(sure, right, bins, equal_mass=equal_mass) if len(sure) else None
+
+    def calibration_noise(self, bins: int = 15, *, equal_mass: bool = False) -> float | None:
+        """See :func:`speechgru.evaluation.calibration.calibration_noise`; None where no word has a confidence."""
+        sure, _ = self.word_confidences
+        return calibration_noise(sure, bins, equal_mass=equal_mass, seed=self.seed) if len(sure) else None
 
     @property
     def normalized_cross_entropy(self) -> float | None:
