@@ -20,9 +20,12 @@ from numba import float32, types
 from numba.extending import lower_builtin, models, register_model, type_callable
 from torch import Tensor
 
+from speechgru.features.convention import Padding
 from speechgru.features.frames import Framing
 
 LANES = 8
+_REFLECT, _MIRROR = 1, 2
+_PADDINGS = {Padding.reflect: _REFLECT, Padding.mirror: _MIRROR}  # the others: zeros
 _intrinsic: Any = numba.extending.intrinsic
 _VECTOR = ir.VectorType(ir.FloatType(), LANES)
 _MASK = ir.VectorType(ir.IntType(32), LANES)
@@ -228,31 +231,72 @@ def _powers_of_halves(source, target, half, roots):
         _store(target, (half - k) * LANES, qr * qr + qi * qi)
 
 
+@numba.njit
+def _source(index, samples, padding):
+    """:meth:`Framing.source` of one index outside the utterance: the sample that stands there, -1 for zero."""
+    if padding == _REFLECT:
+        period = 2 * max(1, samples - 1)
+        index = index % period
+        return min(index, period - index, samples - 1)
+    if padding == _MIRROR:
+        period = 2 * samples
+        index = index % period
+        return min(index, period - 1 - index)
+    return -1
+
+
 @numba.njit(cache=True, nogil=True)
-def _mel_powers(signals, hop, window, preemphasis, remove_dc, radices, roots, half_roots, bands, filters, floor, out):
+def _mel_powers(
+    waveforms,
+    lengths,
+    counts,
+    begin,
+    padding,
+    hop,
+    window,
+    preemphasis,
+    remove_dc,
+    radices,
+    roots,
+    half_roots,
+    bands,
+    filters,
+    floor,
+    out,
+):
     half = len(roots) // 2
-    rows, frames = len(signals), len(out) // len(signals)
     shifts = -(-len(window) // hop)
     groups = 1 + -(-(shifts - 1) // LANES)
     width = groups * LANES
-    columns = np.empty(hop * width, np.float32)
+    last = width - LANES
+    columns, edge = np.empty(hop * width, np.float32), np.empty(hop * LANES, np.float32)
     first, second = np.empty(2 * half * LANES, np.float32), np.empty(2 * half * LANES, np.float32)
     mel = np.empty(len(bands) * LANES, np.float32)
     keep = float32(1) - preemphasis
-    for row in range(rows):
-        signal, filled = signals[row], 0
+    for row in range(len(waveforms)):
+        samples, frames, filled = lengths[row], counts[row], 0
         for start in range(0, frames, LANES):
-            # columns[n, j] = signal[(start + j) * hop + n], so columns[n, c : c + 8] is sample c * hop + n of each.
+            # columns[n, j] is sample n of the hop with which frame start + j begins, so that columns[n, c : c + 8] is
+            # sample c * hop + n of eight frames.
             while filled < start // LANES + groups:
-                last, begin = width - LANES, filled * LANES * hop
                 for n in range(hop):
                     for c in range(0, last, LANES):
                         _store(columns, n * width + c, _load(columns, n * width + c + LANES))
+                signal, at = waveforms[row], begin + filled * LANES * hop
+                if at < 0 or at + LANES * hop > samples:
+                    low = min(max(0, -at), LANES * hop)
+                    high = max(low, min(samples - at, LANES * hop))
+                    edge[low:high] = signal[at + low : at + high]
+                    for i in range(low + LANES * hop - high):
+                        i = i if i < low else i - low + high
+                        place = _source(at + i, samples, padding)
+                        edge[i] = signal[place] if place >= 0 else float32(0)
+                    signal, at = edge, 0
                 for n in range(0, hop - LANES + 1, LANES):
-                    _transpose(signal, begin + n, hop, columns, n * width + last, width)
+                    _transpose(signal, at + n, hop, columns, n * width + last, width)
                 for n in range(hop // LANES * LANES, hop):
                     for j in range(LANES):
-                        columns[n * width + last + j] = signal[begin + j * hop + n]
+                        columns[n * width + last + j] = signal[at + j * hop + n]
                 filled += 1
             mean = _zero()
             if remove_dc:
@@ -283,16 +327,15 @@ def _mel_powers(signals, hop, window, preemphasis, remove_dc, radices, roots, ha
             _powers_of_halves(source, target, half, half_roots)
             for band in range(len(bands)):
                 total = _zero()
-                low, begin, end = bands[band, 0], bands[band, 1], bands[band, 2]  # unpacking the row is slow
-                for k in range(begin, end):
-                    total = total + filters[k] * _load(target, (low + k - begin) * LANES)
+                low, at, end = bands[band, 0], bands[band, 1], bands[band, 2]  # unpacking the row is slow
+                for k in range(at, end):
+                    total = total + filters[k] * _load(target, (low + k - at) * LANES)
                 _store(mel, band * LANES, total)
             for j in range(min(LANES, frames - start)):
                 for band in range(len(bands)):
                     value = mel[band * LANES + j]
-                    out[row * frames + start + j, band] = (
-                        floor if value < floor else value
-                    )  # what is not a number stays
+                    out[row, start + j, band] = floor if value < floor else value  # what is not a number stays
+        out[row, frames:] = float32(1)
 
 
 def _roots(size: int, count: int) -> np.ndarray:
@@ -302,7 +345,7 @@ def _roots(size: int, count: int) -> np.ndarray:
 
 
 class FusedSpectrum:
-    """What :meth:`MelSpectrum.of_pieces` computes up to the logarithm: mel powers, at least ``floor``.
+    """What :class:`MelSpectrum` computes up to the logarithm: mel powers, at least ``floor``.
 
     Args:
         framing: the frames.
@@ -328,8 +371,6 @@ class FusedSpectrum:
     ) -> None:
         assert 2 * math.prod(factors) == fft_size, f"fft_size={fft_size}: {factors}"
         self._window, self._hop = framing.window, framing.hop
-        shifts = -(-framing.window // framing.hop)
-        self._ahead = LANES * -(-(shifts - 1) // LANES)  # hops that are read beyond those of the last eight frames
         bands, values = [], [np.zeros(0)]
         for column in filters.double().numpy().T:
             used = column.nonzero()[0]
@@ -349,15 +390,25 @@ class FusedSpectrum:
             np.concatenate(values).astype(np.float32),
             np.float32(floor),
         )
+        self._first, self._padding = framing.first, _PADDINGS.get(framing.padding, 0)
         self._mels = len(bands)
 
-    def __call__(self, pieces: list[Tensor]) -> Tensor:
-        """Pieces ``(..., samples)`` of signals, side by side -> ``(frames of all, mels)``."""
-        samples = sum(piece.shape[-1] for piece in pieces)
+    def of_batch(self, waveforms: Tensor, lengths: Tensor, counts: Tensor, time: int) -> Tensor:
+        """Waveforms ``(batch, samples)`` with their lengths and frames ``(batch,)``: ``(batch, time, mels)``.
+
+        Frames beyond an utterance's own are 1.
+        """
+        return self._run(waveforms, lengths, counts, time, self._first, self._padding)
+
+    def of_signals(self, signals: Tensor) -> Tensor:
+        """Frames that lie inside the signals ``(batch, samples)``: ``(batch, frames, mels)``."""
+        samples = signals.shape[1]
         frames = 1 + (samples - self._window) // self._hop
-        read = (LANES * -(-frames // LANES) + self._ahead) * self._hop
-        shape = pieces[0].shape[:-1]
-        signals = torch.cat([*pieces, pieces[0].new_zeros(*shape, max(0, read - samples))], dim=-1)
-        out = signals.new_empty(shape.numel() * frames, self._mels)
-        _mel_powers(signals.view(-1, signals.shape[-1]).detach().numpy(), *self._tables, out.numpy())
+        lengths, counts = torch.tensor([[samples], [frames]]).expand(2, len(signals)).contiguous()
+        return self._run(signals, lengths, counts, frames, 0, 0)
+
+    def _run(self, waveforms: Tensor, lengths: Tensor, counts: Tensor, time: int, first: int, padding: int) -> Tensor:
+        out = waveforms.new_empty(len(waveforms), time, self._mels)
+        arrays = (waveforms.detach().contiguous().numpy(), lengths.contiguous().numpy(), counts.numpy())
+        _mel_powers(*arrays, first, padding, *self._tables, out.numpy())
         return out

@@ -283,7 +283,12 @@ class LogMel(nn.Module):
             samples = lengths.tolist()
             counts = [self.framing.count(length) for length in samples]
             frame_lengths, padded = torch.tensor(counts), min(counts) < time
-            features = self._in_blocks(waveforms, samples, time)
+            if self.spectrum.fuses(waveforms):
+                assert max(samples) <= waveforms.shape[1], f"lengths {samples} of waveforms {tuple(waveforms.shape)}"
+                features = self.spectrum.of_batch(waveforms, lengths, frame_lengths, time)
+                features = features if self.top_db < math.inf else self._project(features)
+            else:
+                features = self._in_blocks(waveforms, samples, time)
         else:
             frame_lengths = self.output_lengths(lengths)
             features = self._all_at_once(waveforms, lengths, time)

@@ -82,23 +82,39 @@ class MelSpectrum(nn.Module):
 
     def of_pieces(self, pieces: list[Tensor]) -> Tensor:
         """Of all frames under the samples that the pieces ``(..., samples)`` make together: ``(frames, mels)``."""
-        if self._fuses(pieces[0]):
-            mel = self._compiled()(pieces)
-            return mel.log_() if self._take_log else mel
+        if self.fuses(*pieces):
+            signals = torch.cat(pieces, dim=-1).reshape(-1, sum(piece.shape[-1] for piece in pieces))
+            return self._log(self._compiled().of_signals(signals).flatten(0, 1))
         if reach := self._fft_size - self.framing.window:
             pieces = [*pieces, pieces[0].new_zeros(*pieces[0].shape[:-1], reach)]
         return self.forward(torch.cat(pieces, dim=-1) if len(pieces) > 1 else pieces[0])
 
-    def _fuses(self, signal: Tensor) -> bool:
+    def of_batch(self, waveforms: Tensor, lengths: Tensor, counts: Tensor, time: int) -> Tensor:
+        """Of utterances ``(batch, samples)``, ends and all: ``(batch, time, mels)``; padded frames are 0 or 1.
+
+        Compiled, and so only for waveforms that :meth:`fuses` takes.
+
+        Args:
+            waveforms: the samples.
+            lengths: samples of each, ``(batch,)``.
+            counts: frames of each, ``(batch,)``.
+            time: frames of the longest.
+        """
+        return self._log(self._compiled().of_batch(waveforms, lengths, counts, time))
+
+    def fuses(self, *waveforms: Tensor) -> bool:
         """Whether the compiled path applies: float32 on a CPU, no gradient asked for, a size that it can transform."""
         return (
             self._factors is not None
-            and signal.device.type == "cpu"
-            and signal.dtype == self.weights.dtype == torch.float32
-            and not (signal.requires_grad and torch.is_grad_enabled())
+            and waveforms[0].device.type == "cpu"
+            and waveforms[0].dtype == self.weights.dtype == torch.float32
+            and not (torch.is_grad_enabled() and any(waveform.requires_grad for waveform in waveforms))
             and not torch.compiler.is_compiling()
             and not torch.jit.is_tracing()
         )
+
+    def _log(self, mel: Tensor) -> Tensor:
+        return mel.log_() if self._take_log else mel
 
     def _compiled(self) -> FusedSpectrum:
         if self._fused is None:
@@ -141,7 +157,7 @@ class MelSpectrum(nn.Module):
         power = torch.view_as_real(spectrum).flatten(1).square_()
         low, high = power[:, self._low_bins] @ self._low_filters, power[:, self._high_bins] @ self._high_filters
         mel = torch.cat([low, high], dim=1)
-        return mel.clamp_(min=self._log_floor).log_() if self._take_log else mel
+        return self._log(mel.clamp_(min=self._log_floor) if self._take_log else mel)
 
 
 def _half_factors(fft_size: int) -> list[int] | None:
