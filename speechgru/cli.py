@@ -21,6 +21,7 @@ COMMANDS = {
     "classify": "label recordings: files, folders, globs or - (standard input)",
     "transcribe": "turn recordings into text, subtitles and word times",
     "align": "tell when each word of a known text is spoken (TextGrid, CTM, JSON)",
+    "lm": "train an n-gram language model from text",
     "prepare": "fetch or build a corpus",
     "recipes": "list, show or copy the training recipes",
     "models": "list the models that ship inside, or show one's card",

@@ -1,7 +1,16 @@
 """From the scores of a CTC head to token sequences with times: NumPy in, no torch."""
 
 from speechgru.decoding.beam import BeamConfig, BeamDecoder
+from speechgru.decoding.flashlight import FlashlightConfig, FlashlightDecoder
 from speechgru.decoding.greedy import GreedyConfig, GreedyDecoder
 from speechgru.decoding.hypothesis import Hypothesis
 
-__all__ = ["BeamConfig", "BeamDecoder", "GreedyConfig", "GreedyDecoder", "Hypothesis"]
+__all__ = [
+    "BeamConfig",
+    "BeamDecoder",
+    "FlashlightConfig",
+    "FlashlightDecoder",
+    "GreedyConfig",
+    "GreedyDecoder",
+    "Hypothesis",
+]

@@ -11,6 +11,6 @@ import numba
 def compiled(function: Callable[..., Any]) -> Any:
     """``numba.njit`` with the machine code on disk; in a read-only installation it is made anew in every process."""
     try:
-        return numba.njit(cache=True)(function)
+        return numba.njit(cache=True, error_model="numpy")(function)
     except RuntimeError:  # numba finds no folder for its cache
-        return numba.njit(function)
+        return numba.njit(error_model="numpy")(function)

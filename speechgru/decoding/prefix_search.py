@@ -161,6 +161,22 @@ def sink(heap: np.ndarray, keys: np.ndarray, place: int, size: int) -> None:
 
 
 @compiled
+def sort_falling(order: np.ndarray, keys: np.ndarray, count: int) -> None:
+    """Sorts order[:count] so that its keys fall (Shell's method, in place; to compile NumPy's takes longer)."""
+    gap = 1
+    while gap < count // 3:
+        gap = 3 * gap + 1
+    while gap > 0:
+        for begin in range(gap, count):
+            moved, place = order[begin], begin
+            while place >= gap and keys[order[place - gap]] < keys[moved]:
+                order[place] = order[place - gap]
+                place -= gap
+            order[place] = moved
+        gap //= 3
+
+
+@compiled
 def find_child(nodes: np.ndarray, node: int, token: int, word: int) -> int:
     """The prefix that extends ``node`` by ``token`` and completes ``word``, or -1."""
     child = nodes[node, CHILD]
@@ -256,15 +272,7 @@ def search(
             if probabilities[frame, token] >= least and frame_of[token] * furthest > limit:
                 order[tokens] = token
                 tokens += 1
-        if tokens > 64:
-            order[:tokens] = order[:tokens][np.argsort(-frame_of[order[:tokens]])]
-        else:
-            for place in range(1, tokens):
-                token = order[place]
-                while place > 0 and frame_of[order[place - 1]] < frame_of[token]:
-                    order[place] = order[place - 1]
-                    place -= 1
-                order[place] = token
+        sort_falling(order, frame_of, tokens)
 
         for place in range(count):
             node = row[place]
