@@ -19,9 +19,8 @@ def explain_blanks(
         frames_per_token: of the validation set.
         subsampling: input frames per frame of the encoder.
     """
-    said = (
-        f"epoch {epoch}: every transcript of the validation set is empty, {100 * blank_share:.1f} % of frames blank; "
-    )
+    blanks = f"{100 * blank_share:.1f} % of the frames are blank"
+    said = f"epoch {epoch}: every transcript of the validation set is empty, {blanks}; "
     if epoch <= max(3, epochs // 10):
         return said + "normal in the first epochs, in which CTC learns the blank before anything else"
     if frames_per_token < 2:

@@ -78,7 +78,7 @@ def _frames(recognizer: Recognizer, utterances: Sequence[Utterance]) -> list[int
 
 def describe(left: Sequence[LeftOut], folder: Path) -> str:
     """What is said on stderr: how many, the first few, the mend and where the list is."""
-    lines = [f"{len(left)} utterances are left out (all of them: {folder / FILE}); {MEND}"]
+    lines = [f"{len(left)} utterance{'s' if len(left) > 1 else ''} left out (all of them: {folder / FILE}); {MEND}"]
     lines += [f"  {one.split}: {one.utterance.audio}: {one.reason}" for one in left[:5]]
     return "\n".join(lines + (["  ..."] if len(left) > 5 else []))
 
