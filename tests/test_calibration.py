@@ -116,6 +116,23 @@ def test_no_other_line_is_more_likely(words):
     assert loss((fitted.scale, fitted.offset)) <= best + 1e-7
 
 
+def test_a_crowd_of_sure_words_and_one_doubtful_one():
+    """Oracle: scipy's minimiser; Newton's whole step overshoots here, ever further."""
+    sure = np.append(np.linspace(0.999, 0.9999, 27), 0.5)
+    right = np.arange(28) % 27 != 3
+    right[-1] = False
+    fitted = Calibration.fit(sure, right)
+    target = np.where(right, 27 / 28, 1 / 4)
+    logits = scipy.special.logit(sure)
+    best = scipy.optimize.minimize(
+        lambda line: (np.logaddexp(0, line[0] * logits + line[1]) - target * (line[0] * logits + line[1])).sum(),
+        [0.5, 0.0],
+        method="Nelder-Mead",
+        options={"xatol": 1e-8, "fatol": 1e-12, "maxiter": 4000},
+    )
+    assert (fitted.scale, fitted.offset) == pytest.approx(tuple(best.x), abs=1e-4)
+
+
 def test_few_words_do_not_mean_certainty():
     """Oracle: Platt's targets: ten right words of ten at one confidence are worth 11/12; falling lines are flat."""
     assert Calibration.fit([0.9] * 10, [True] * 10).apply([0.9, 0.1]) == pytest.approx([11 / 12] * 2)

@@ -195,6 +195,8 @@ def test_results_file_is_read_back(tmp_path):
     assert results.read_results(tmp_path / "a.json") == [record]
     assert (record["task"], record["decoder"]) == ("transcription", "greedy")
     assert record["wer"] == pytest.approx(result.wer, abs=1e-6)
+    assert (record["cer"], record["ser"]) == pytest.approx((result.cer, result.ser), abs=1e-6)
+    assert record["interval_over"] == "speakers"
     errors = record["substitutions"] + record["insertions"] + record["deletions"]
     assert errors / record["words"] == pytest.approx(record["wer"], abs=1e-6)
     assert record["interval"][0] < record["wer"] < record["interval"][1]
@@ -342,7 +344,7 @@ def test_report_hides_the_texts_of_other_speakers(tmp_path):
 
 def test_report_escapes_everything_and_fetches_nothing(tmp_path):
     """Oracle: Python's HTML parser finds no tag, attribute or address but ours."""
-    evil = "<script>alert(1)</script>\"'&</style></option>"
+    evil = '<script>alert(1)</script>"\'onclick="&</style></option>'
     clips = [Utterance(f'x" onerror="alert(1)/{evil}{place}.wav', speaker=f"{evil}{place}") for place in range(6)]
     clips[0] = Utterance("http://evil/\udcff.wav", speaker=evil)
     references = [evil, f"a {evil}", "a", "\udcff b", "a b", "a"]
