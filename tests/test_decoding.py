@@ -184,15 +184,12 @@ def test_a_token_below_the_threshold_extends_nothing():
 
 
 def test_long_utterances_keep_their_precision():
-    """Oracle: torch's CTC loss, in 64 bits, over 3,000 frames whose probabilities no float could hold."""
+    """Oracle: torch's CTC loss in 64 bits. With one token a beam of 1,501 holds all that 3,000 frames can say."""
     import torch
 
-    draw = np.random.default_rng(3)
-    logits = draw.standard_normal((3000, 6))
-    logits[np.arange(3000), draw.integers(0, 6, 3000)] += 7
-    scores = (logits - np.log(np.exp(logits).sum(1, keepdims=True))).astype(np.float32)
-    tokens = Tokens(["<blank>", *"abcde"])
-    (best,) = BeamDecoder(tokens, None, BeamConfig(beam_size=20)).decode(scores)
+    scores = random_scores(3, 3000, 2, sharpness=1.5) - 0.5
+    (best,) = BeamDecoder(Tokens(["<blank>", "a"]), None, BeamConfig(beam_size=1501)).decode(scores)
+    assert best.score < -745  # exp() of this is no positive float
     loss = torch.nn.functional.ctc_loss(
         torch.tensor(scores, dtype=torch.float64)[:, None],
         torch.tensor([best.tokens]),
@@ -200,8 +197,7 @@ def test_long_utterances_keep_their_precision():
         torch.tensor([len(best.tokens)]),
         reduction="sum",
     )
-    assert best.score <= -float(loss) + 1e-6
-    assert best.score == pytest.approx(-float(loss), rel=1e-3)
+    assert best.score == pytest.approx(-float(loss), rel=1e-9)
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -390,19 +386,25 @@ def test_flashlight_finds_the_same_sequences(seed):
 @flashlight
 @pytest.mark.parametrize("seed", range(5))
 def test_flashlight_finds_the_same_words_with_a_language_model(seed, tmp_path):
-    """Oracle: flashlight-text with KenLM. The utterance ends in a space, without which flashlight ends no word."""
+    """Oracle: flashlight-text with KenLM, on noisy scores of sentences the model can say.
+
+    flashlight adds up sequences that differ in spaces alone, so the two need not agree on noise; and the utterance ends
+    in a space, without which flashlight ends no word.
+    """
     path = tmp_path / "words.arpa"
     write_arpa(path, train(SENTENCES, 3))
     units = Characters(CharactersConfig(normalization=[]))
-    scores = random_scores(seed, 12, 4, sharpness=2.5)
-    scores[-1] = np.log([0.0005, 0.9985, 0.0005, 0.0005])
+    spoken = [frame for token in units.encode("a ab b ba a ", FEW) for frame in (token, token, 0)] + [1]
+    logits = np.random.default_rng(seed).standard_normal((len(spoken), 4))
+    logits[np.arange(len(spoken)), spoken] += 4.0
+    scores = (logits - np.log(np.exp(logits).sum(1, keepdims=True))).astype(np.float32)
     settings = {"language_model": str(path), "lm_weight": 0.7, "word_bonus": 0.4}
-    (ours,) = BeamDecoder(FEW, units, BeamConfig(beam_size=ALL, closed=True, **settings)).decode(scores)
-    (theirs,) = FlashlightDecoder(FEW, units, FlashlightConfig(beam_size=ALL, beam_threshold=1e9, **settings)).decode(
+    (ours,) = BeamDecoder(FEW, units, BeamConfig(beam_size=500, closed=True, **settings)).decode(scores)
+    (theirs,) = FlashlightDecoder(FEW, units, FlashlightConfig(beam_size=500, beam_threshold=1e9, **settings)).decode(
         scores
     )
     assert [word for word, _, _ in theirs.words] == [word for word, _, _ in ours.words]
-    assert theirs.words
+    assert len(theirs.words) >= 3
 
 
 def test_flashlight_that_is_missing_is_told(monkeypatch):

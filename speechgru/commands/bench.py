@@ -20,6 +20,7 @@ BENCHES = {
     "encoder": "bidirectional GRU, training step and inference, against torch.nn.GRU",
     "augment": "cost of each augmentation for a 1 s clip",
     "load": "reading and resampling a recording, against librosa",
+    "decoding": "CTC beam search, against flashlight and pyctcdecode",
 }
 
 _EPILOG = (

@@ -88,7 +88,9 @@ def _steps(model: str | None, names: str | None) -> list[Step]:
     if model is not None:
         from speechgru.commands.recordings import load_recognizer
 
-        return list(load_recognizer(model, "cpu", None, "ctc").units.config.normalization)
+        units = load_recognizer(model, "cpu", None, "ctc").units
+        assert units is not None, "a CTC model has units"
+        return list(units.config.normalization)
     chosen = [] if names == "none" else (DEFAULT_STEPS if names is None else names).split(",")
     for name in chosen:
         if name not in Step.__members__:
