@@ -409,6 +409,16 @@ class FusedSpectrum:
 
     def _run(self, waveforms: Tensor, lengths: Tensor, counts: Tensor, time: int, first: int, padding: int) -> Tensor:
         out = waveforms.new_empty(len(waveforms), time, self._mels)
-        arrays = (waveforms.detach().contiguous().numpy(), lengths.contiguous().numpy(), counts.numpy())
-        _mel_powers(*arrays, first, padding, *self._tables, out.numpy())
+        whole = lengths.to(
+            "cpu", torch.int64
+        ).contiguous()  # one type of each argument, or numba compiles another kernel
+        _mel_powers(
+            waveforms.detach().contiguous().numpy(),
+            whole.numpy(),
+            counts.numpy(),
+            first,
+            padding,
+            *self._tables,
+            out.numpy(),
+        )
         return out

@@ -166,7 +166,8 @@ class LogMel(nn.Module):
 
     for the ``convention`` of that name with ``normalization=none``. An utterance's frames depend on no other utterance
     and on no padding of the batch. Samples are expected in [-1, 1]. Differentiable in the waveforms. On a CPU the
-    frames are computed utterance by utterance in blocks that stay in the cache, elsewhere all at once.
+    frames are computed utterance by utterance in blocks that stay in the cache, elsewhere all at once. On a CPU
+    where no gradient is asked for a compiled kernel does it (fused_spectrum.py), unless ``spectrum.compiled`` is False.
 
     Args:
         config: the settings.
@@ -282,9 +283,10 @@ class LogMel(nn.Module):
         if waveforms.device.type == "cpu":
             samples = lengths.tolist()
             counts = [self.framing.count(length) for length in samples]
+            assert len(samples) == len(waveforms), f"{len(samples)} lengths of {len(waveforms)} waveforms"
+            assert max(samples) <= waveforms.shape[1], f"lengths {samples} of waveforms {tuple(waveforms.shape)}"
             frame_lengths, padded = torch.tensor(counts), min(counts) < time
             if self.spectrum.fuses(waveforms):
-                assert max(samples) <= waveforms.shape[1], f"lengths {samples} of waveforms {tuple(waveforms.shape)}"
                 features = self.spectrum.of_batch(waveforms, lengths, frame_lengths, time)
                 features = features if self.top_db < math.inf else self._project(features)
             else:
@@ -359,7 +361,6 @@ class LogMel(nn.Module):
     def _in_blocks(self, waveforms: Tensor, lengths: list[int], time: int) -> Tensor:
         """Static features ``(batch, time, static_size)`` of padded waveforms, a few hundred frames at once."""
         framing = self.framing
-        assert max(lengths) <= waveforms.shape[1], f"lengths {lengths} of waveforms {tuple(waveforms.shape)}"
         if len(lengths) * time <= BLOCK_FRAMES and min(lengths) == waveforms.shape[1]:
             rows = self.static(framing.stretch(waveforms, 0, lengths[0], 0, time))
             return rows.view(len(lengths), time, -1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import warnings
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,8 @@ class MelSpectrum(nn.Module):
         framing: where the frames lie.
         log_unit: what a natural logarithm is to be multiplied by: 10 / ln 10 for decibels, else 1.
         top_db: as in the settings, resolved; infinite where nothing is clipped.
+        compiled: whether the compiled path may be taken. True unless NUMBA_DISABLE_JIT is set; False keeps to plain
+            torch, which spares a short program the compiler (seconds on a machine's first call, then 0.4 s a process).
     """
 
     weights: Tensor
@@ -77,6 +80,7 @@ class MelSpectrum(nn.Module):
         self._high_bins, high = _used_rows(filters[:, lower:])
         self.register_buffer("_low_filters", low, persistent=False)
         self.register_buffer("_high_filters", high, persistent=False)
+        self.compiled = os.environ.get("NUMBA_DISABLE_JIT", "0") == "0"
         self._factors = _half_factors(self._fft_size)
         self._fused: FusedSpectrum | None = None
 
@@ -84,7 +88,7 @@ class MelSpectrum(nn.Module):
         """Of all frames under the samples that the pieces ``(..., samples)`` make together: ``(frames, mels)``."""
         if self.fuses(*pieces):
             signals = torch.cat(pieces, dim=-1).reshape(-1, sum(piece.shape[-1] for piece in pieces))
-            return self._log(self._compiled().of_signals(signals).flatten(0, 1))
+            return self._log(self._kernel().of_signals(signals).flatten(0, 1))
         if reach := self._fft_size - self.framing.window:
             pieces = [*pieces, pieces[0].new_zeros(*pieces[0].shape[:-1], reach)]
         return self.forward(torch.cat(pieces, dim=-1) if len(pieces) > 1 else pieces[0])
@@ -100,12 +104,13 @@ class MelSpectrum(nn.Module):
             counts: frames of each, ``(batch,)``.
             time: frames of the longest.
         """
-        return self._log(self._compiled().of_batch(waveforms, lengths, counts, time))
+        return self._log(self._kernel().of_batch(waveforms, lengths, counts, time))
 
     def fuses(self, *waveforms: Tensor) -> bool:
         """Whether the compiled path applies: float32 on a CPU, no gradient asked for, a size that it can transform."""
         return (
-            self._factors is not None
+            self.compiled
+            and self._factors is not None
             and waveforms[0].device.type == "cpu"
             and waveforms[0].dtype == self.weights.dtype == torch.float32
             and not (torch.is_grad_enabled() and any(waveform.requires_grad for waveform in waveforms))
@@ -116,7 +121,7 @@ class MelSpectrum(nn.Module):
     def _log(self, mel: Tensor) -> Tensor:
         return mel.log_() if self._take_log else mel
 
-    def _compiled(self) -> FusedSpectrum:
+    def _kernel(self) -> FusedSpectrum:
         if self._fused is None:
             assert self._factors is not None
             # Imported where it is needed: numba takes half a second.
