@@ -42,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--split", help="of tables: train, valid or test alone (default: all rows)")
     parser.add_argument("--test", action="append", default=[], metavar="TEXT", help="tell the perplexity of this text")
+    parser.add_argument("--test_split", help="of tables behind --test (default: all rows)")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -57,8 +58,9 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigError(f"-o {arguments.output}: the name of a language model ends in .arpa or .arpa.gz")
     if not Path(arguments.output).absolute().parent.is_dir():
         raise ConfigError(f"-o {arguments.output}: its folder is not there")
-    if arguments.split not in (None, "train", "valid", "test"):
-        raise ConfigError(f"--split {arguments.split}: train, valid or test")
+    for name in ("split", "test_split"):
+        if getattr(arguments, name) not in (None, "train", "valid", "test"):
+            raise ConfigError(f"--{name} {getattr(arguments, name)}: train, valid or test")
     steps = _steps(arguments.model, arguments.normalize)
     from speechgru.decoding.arpa import write_arpa
     from speechgru.decoding.kneser_ney import train
@@ -68,7 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
     if not sentences:
         raise DataError(f"{', '.join(arguments.text)}: no words; a language model learns from sentences, one a line")
     # Read before the model is written: a mistyped name costs nothing then.
-    tests = {source: list(_sentences(source, steps, arguments.split)) for source in arguments.test}
+    tests = {source: list(_sentences(source, steps, arguments.test_split)) for source in arguments.test}
     ngrams = train(sentences, arguments.order)
     write_arpa(arguments.output, ngrams)
     sizes = ", ".join(f"{len(level)} {order}-grams" for order, level in enumerate(ngrams, 1))
