@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import re
 from pathlib import Path
 
@@ -14,9 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from speechgru.cli import main
+from speechgru.commands.recordings import load_recognizer
 from speechgru.decoding.alignment import align
 from speechgru.decoding.transcription import Word
-from speechgru.errors import DataError
+from speechgru.errors import ConfigError, DataError
+from speechgru.recognizer import Recognizer
+from speechgru.synthesis import speak
 from speechgru.transcripts.alignment import align_recording
 from speechgru.transcripts.alignment_formats import alignment_json, ctm, textgrid
 
@@ -95,6 +99,52 @@ def test_words_of_transcribe_and_of_align_are_the_same(tones) -> None:
     aligned = align_recording(tones.recognizer, waveform, heard.text, source_rate=tones.sample_rate)
     assert [(w.word, w.start_s, w.end_s) for w in aligned.words] == [(w.word, w.start_s, w.end_s) for w in heard.words]
     assert [w.confidence for w in aligned.words] == pytest.approx([w.confidence for w in heard.words])
+
+
+@pytest.fixture
+def english() -> Recognizer:
+    """The model of SPEECHGRU_MODEL, a folder, or the transcription model that ships inside."""
+    try:
+        return load_recognizer(os.environ.get("SPEECHGRU_MODEL"), "cpu", None, "ctc")
+    except ConfigError as error:
+        pytest.skip(f"no transcription model: {error}; SPEECHGRU_MODEL names the folder of one")
+
+
+@pytest.mark.slow
+def test_word_times_on_synthesised_speech(english: Recognizer) -> None:
+    """Oracle: the synthesiser's own word times, over four voices: half of the boundaries within 60 ms."""
+    rng, off = np.random.default_rng(0), []
+    for voice in ("en-us", "en-us+f3", "en-us+m3", "en-gb"):
+        for _ in range(5):
+            words = [str(word) for word in rng.choice(["three", "nine", "six", "two", "enter", "stop", "help"], 6)]
+            speech = speak(" ".join(words), voice, rate_wpm=140)
+            assert [word.text for word in speech.words] == words
+            found = align_recording(english, speech.waveform, " ".join(words), source_rate=speech.sample_rate)
+            true = np.array([(word.start_s, word.end_s) for word in speech.words])
+            off.append(np.array([(word.start_s, word.end_s) for word in found.words]) - true)
+    starts, ends = np.concatenate(off).T
+    for name, values in (("starts", starts), ("ends", ends)):
+        spread = np.percentile(np.abs(values), [50, 90])
+        print(
+            f"{name}: late by {values.mean():+.3f} s, off by {spread[0]:.3f} s (half), {spread[1]:.3f} s (nine in ten)"
+        )
+        assert spread[0] < 0.06
+
+
+@pytest.mark.slow
+def test_word_times_on_recorded_speech(english: Recognizer, recordings: Path) -> None:
+    """Oracle: PocketSphinx's word times of five sentences; a sanity check, neither is the truth."""
+    off = []
+    for path in sorted((recordings / "librivox_align").glob("*.flac")):
+        words = json.loads(path.with_suffix(".json").read_text())["w"]
+        true = [word["b"] for word in words if word["t"] != "<sil>"]
+        text = path.with_suffix(".txt").read_text().strip()
+        found = align_recording(english, str(path), text.replace("<s>", "").replace("</s>", ""))
+        assert len(found.words) == len(true)
+        off.append(np.array([word.start_s for word in found.words]) - true)
+    every = np.abs(np.concatenate(off))
+    print(f"starts off by {np.median(every):.3f} s (half), {np.percentile(every, 90):.3f} s (nine in ten)")
+    assert np.median(every) < 0.1
 
 
 # Files

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from speechgru.decoding.transcription import Word
 
-# The same word of two pieces is heard at times that differ by a few frames.
-SAME_S = 0.2
+# The same word of two pieces is heard at times that differ by a few frames; its neighbour, which may be an equal word,
+# is further away.
+SAME_S = 0.1
 
 
 def join(left: Sequence[Word], right: Sequence[Word], from_s: float, to_s: float) -> list[Word]:
