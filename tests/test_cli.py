@@ -70,7 +70,7 @@ def test_help_needs_no_torch() -> None:
     assert all(name in done.stdout for name in COMMANDS)
 
 
-@pytest.mark.parametrize("name", ["classify", "prepare", "recipes", "models", "bench"])
+@pytest.mark.parametrize("name", ["classify", "transcribe", "align", "prepare", "recipes", "models", "bench"])
 def test_each_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
         main([name, "--help"])
