@@ -166,6 +166,46 @@ def test_a_small_beam_merges_equal_prefixes_and_adds_no_path_twice(beam_size):
             assert all(start < end for start, end in zip(one.starts, one.ends, strict=True))
 
 
+def textbook_beam(scores: np.ndarray, beam_size: int) -> dict[tuple[int, ...], float]:
+    """Hannun et al., arXiv 1408.2873, algorithm 1, without a language model: dictionaries of prefixes."""
+    beam = {(): (1.0, 0.0)}  # of the paths that end in a blank, and in the last token
+    for frame in np.exp(scores.astype(np.float64)):
+        following: dict[tuple[int, ...], list[float]] = {}
+        for prefix, (blank, spoken) in beam.items():
+            following.setdefault(prefix, [0.0, 0.0])[0] += (blank + spoken) * frame[0]
+            if prefix:
+                following[prefix][1] += spoken * frame[prefix[-1]]
+            for token in range(1, len(frame)):
+                mass = blank if prefix[-1:] == (token,) else blank + spoken
+                following.setdefault((*prefix, token), [0.0, 0.0])[1] += mass * frame[token]
+        best = sorted(following, key=lambda prefix: -sum(following[prefix]))[:beam_size]
+        beam = {prefix: (following[prefix][0], following[prefix][1]) for prefix in best}
+    return {prefix: float(np.log(sum(pair))) for prefix, pair in beam.items()}
+
+
+@pytest.mark.parametrize("beam_size", [1, 2, 4, 9])
+def test_a_small_beam_is_the_one_of_the_textbook(beam_size):
+    """Oracle: the algorithm on dictionaries. The same sequences in the beam with the same scores."""
+    for seed in range(10):
+        scores = random_scores(seed, 25, 5, sharpness=1.5)
+        found = BeamDecoder(LETTERS, None, BeamConfig(beam_size=beam_size, nbest=ALL)).decode(scores)
+        assert {one.tokens: one.score for one in found} == pytest.approx(textbook_beam(scores, beam_size), abs=1e-9)
+
+
+def test_a_prefix_that_comes_back_is_the_one_that_was_dropped():
+    """Oracle: the textbook's algorithm. By hand: in a beam of 4, "a" falls out in the second frame, comes back in the
+    third, and in the fourth adds to "ab", which was there all the time."""
+    frames = [[0.9, 0.1, 1e-9, 1e-9], [0.1, 1e-9, 0.85, 0.05], [0.1, 0.4, 0.5, 1e-9], [0.4, 1e-9, 0.6, 1e-9]]
+    scores = np.log(np.array(frames))
+    tokens = Tokens(["<blank>", "a", "b", "c"])
+    found = BeamDecoder(tokens, None, BeamConfig(beam_size=4, nbest=4)).decode(scores)
+    expected = textbook_beam(scores, 4)
+    assert (1,) not in textbook_beam(scores[:2], 4)
+    assert {(1,), (1, 2)} <= set(textbook_beam(scores[:3], 4))
+    assert (1, 2) in expected
+    assert {one.tokens: one.score for one in found} == pytest.approx(expected, abs=1e-9)
+
+
 def test_the_best_prefix_needs_more_than_the_best_path():
     """By hand: the best path is all blank (0.36), the best sequence is a (0.24 + 0.24 + 0.16)."""
     scores = np.log(np.array([[0.6, 0.4], [0.6, 0.4]], np.float32))
@@ -312,6 +352,14 @@ def test_the_language_model_decides_between_words_that_sound_alike(tmp_path):
     (best,) = BeamDecoder(Tokens(["<blank>", "T", "U"]), units, BeamConfig(), model).decode(scores)
     assert best.words == (("two", 0, 2), ("too", 2, 4))
     assert (best.starts, best.ends) == ((0, 1, 2, 3), (1, 2, 3, 4))
+
+
+def test_a_narrow_beam_sees_how_far_a_bonus_lifts():
+    """By hand: b is unlikely after the space, and its bonus of 8 nats makes it the best; a beam of 2 finds it."""
+    likely = np.array([[1e-6, 1e-6, 0.97, 1e-6], [1e-6, 0.97, 1e-6, 1e-6], [0.97, 0.01, 0.01, 0.01]], np.float32)
+    units = Characters(CharactersConfig(normalization=[]))
+    (best,) = BeamDecoder(FEW, units, BeamConfig(beam_size=2, hotwords=["b:8"])).decode(np.log(likely))
+    assert best.words == (("a", 0, 1), ("b", 2, 3))
 
 
 def test_hot_words_are_normalised_as_transcripts_are():
