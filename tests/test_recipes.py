@@ -118,7 +118,8 @@ def test_recipe_builds_its_model(name: str) -> None:
     recognizer = Recognizer(parts, Tokens(labels or ["<blank>", "A"]))
     assert recognizer.sample_rate == corpus.sample_rate
     if labels is None:
-        assert recognizer.frame_s <= 0.04  # slower than letters and phones follow one another
+        # No slower than what is written follows one another: words, or letters and phones.
+        assert recognizer.frame_s <= (0.1 if type(recognizer.units).__name__ == "Words" else 0.04)
         return
     assert len(set(labels)) == len(labels) >= 2
     if config.extra_data is not None:
