@@ -36,8 +36,8 @@ def main(arguments: list[str] | None = None) -> int:
     # Read when torch loads its OpenMP. Threads that wait by spinning keep each other from the cores as soon as anything
     # else runs: on two busy cores an epoch then took 500 s instead of 12.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    # Read at the first allocation: large pages spare a tenth of the time of training on Linux, where tensors of megabytes
-    # come and go at each step.
+    # Read at the first allocation: large pages spare a tenth of the time of training on Linux, where tensors of
+    # megabytes come and go at each step.
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words

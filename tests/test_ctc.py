@@ -323,6 +323,10 @@ def test_learns_to_spell(spelled: Path, trained: Path, tmp_path: Path, capsys: p
     assert heard.words
     assert all(0 <= one.start_s < one.end_s <= heard.duration_s for one in heard.words)
     assert main(["evaluate", f"model={model}", f"root={spelled}", "decoder=nonsense"]) == 2
+    for decoder in ("greedy", "beam", "beam", "greedy"):  # a recipe keeps one row for each way to decode
+        assert main([*words, f"decoder={decoder}", f"recipe_dir={tmp_path}"]) == 0
+    kept = [run["decoder"] for run in json.loads((tmp_path / "results.json").read_text())["runs"]]
+    assert kept == ["beam", "greedy"]
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,14 @@ from speechgru.evaluation.classification import ClassificationResult
 from speechgru.evaluation.pictures import confusion_picture, recall_picture
 from speechgru.evaluation.prediction import predict, predict_transcripts
 from speechgru.evaluation.report import write_report
-from speechgru.evaluation.results import markdown_table, result_record, update_readme, write_results, write_summary
+from speechgru.evaluation.results import (
+    markdown_table,
+    read_results,
+    result_record,
+    update_readme,
+    write_results,
+    write_summary,
+)
 from speechgru.evaluation.transcript_report import write_transcript_report
 from speechgru.evaluation.transcription import TranscriptionResult
 from speechgru.recognizer import Recognizer
@@ -84,10 +91,19 @@ def evaluate(config: Any, words: Sequence[str] = ()) -> list[tuple[Result, dict[
     found = [_evaluate_one(Path(model), config, words) for model in models]
     if config.recipe_dir:
         folder = Path(config.recipe_dir)
-        summary = write_summary(folder / "results.json", [record for _, record, _ in found])
+        records = [record for _, record, _ in found]
+        summary = write_summary(folder / "results.json", _of_other_decoders(folder / "results.json", records) + records)
         if (folder / "README.md").is_file():
             update_readme(folder / "README.md", markdown_table(summary))
     return found
+
+
+def _of_other_decoders(path: Path, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The runs that a recipe's results hold of other ways to decode: each way is a row of the table."""
+    if not path.is_file():
+        return []
+    decoders = {record.get("decoder") for record in records}
+    return [run for run in read_results(path) if run.get("decoder") is not None and run["decoder"] not in decoders]
 
 
 def _evaluate_one(folder: Path, config: Any, words: Sequence[str]) -> tuple[Result, dict[str, Any], Path]:

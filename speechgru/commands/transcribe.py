@@ -75,9 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     decoding.add_argument("--lm", metavar="FILE", help="n-gram language model (.arpa, .arpa.gz; see speechgru lm)")
     decoding.add_argument("--lm_weight", type=float, metavar="WEIGHT", help="of its logarithms")
     decoding.add_argument("--word_bonus", type=float, metavar="NATS", help="for each word, with --lm")
-    decoding.add_argument(
-        "--lexicon", metavar="FILE", help="the only words to come out, or a dictionary of phones"
-    )
+    decoding.add_argument("--lexicon", metavar="FILE", help="the only words to come out, or a dictionary of phones")
     decoding.add_argument("--hotwords", metavar="WORDS", help="words to expect, as 'rubout erase:3' (bonus in nats)")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
     parser.add_argument("--threads", type=int, help="processor threads (default: torch's choice)")
