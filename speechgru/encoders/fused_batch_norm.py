@@ -29,7 +29,7 @@ class FusedBatchNorm(torch.autograd.Function):
         out = torch.empty_like(planes)
         factor = (scale.detach().numpy() * inverse).astype(np.float32)
         offset = (shift.detach().numpy() - mean * factor).astype(np.float32)
-        _rectified(runs, valid, factor, offset, out.view_as(planes).view(*planes.shape[:2], -1).numpy())
+        _rectified(runs, valid, factor, offset, out.view(*planes.shape[:2], -1).numpy())
         ctx.save_for_backward(planes, lengths, scale, out)
         ctx.mean, ctx.inverse = mean, inverse
         moments = _float32(mean), _float32(variance)
