@@ -168,6 +168,23 @@ def test_phones(dictionary: Path, tmp_path: Path):
     assert again.pronunciations == units.pronunciations
 
 
+def test_usual_pronunciation_is_learned(dictionary: Path, tmp_path: Path):
+    """Oracle: the dictionary above; the other variants keep their order, also through a model folder."""
+    config = PhonesConfig(dictionary=str(dictionary), stress=True, usual=["READ R EH2 D"])
+    units = Phones(config)
+    tokens = units.tokens(["read"])
+    assert units.text(units.encode("Read", tokens), tokens) == "R EH2 D"
+    assert units.pronunciations["READ"] == [("R", "EH2", "D"), ("R", "IY1", "D"), ("R", "EH1", "D")]
+    for name, content in units.files().items():
+        (tmp_path / name).write_bytes(content)
+    again = Phones(units.portable_config())
+    again.restore(tmp_path)
+    assert again.pronunciations == units.pronunciations
+    for entry in ("READ R OW D", "WROTE R OW T", ""):
+        with pytest.raises(DataError, match=rf"usual='{entry}' is not one of its pronunciations"):
+            Phones(PhonesConfig(dictionary=str(dictionary), usual=[entry])).tokens(["a"])
+
+
 def test_subwords(tmp_path: Path):
     """Oracle: the normalised text, after a round trip through a model folder."""
     pytest.importorskip("sentencepiece")

@@ -23,10 +23,12 @@ class PhonesConfig(UnitsConfig):
     Attributes:
         dictionary: the pronunciation dictionary; a model folder brings its own.
         stress: keep the digits that tell stressed vowels.
+        usual: pronunciations to take before the dictionary's first, each a word and its phones, such as ``A EY``.
     """
 
     dictionary: str = ""
     stress: bool = False
+    usual: list[str] = dataclasses.field(default_factory=list)
 
 
 @register("units", "phones", PhonesConfig)
@@ -59,6 +61,12 @@ class Phones(Units):
             if word and " " not in word:  # two words have their own entries
                 known = found.setdefault(word, [])
                 known += [phones for phones in variants if phones not in known]
+        for entry in self.config.usual:
+            word, _, first = entry.partition(" ")
+            variants = found.get(self.normalize(word), [])
+            if tuple(first.split()) not in variants:
+                raise DataError(f"{path}: units.usual={entry!r} is not one of its pronunciations; add it there")
+            variants.sort(key=lambda variant, first=tuple(first.split()): variant != first)  # the others as they were
         return found
 
     def inventory(self, transcripts: list[str]) -> list[str]:
