@@ -16,7 +16,7 @@ import soundfile
 pytest.importorskip("espeakng_loader", reason="needs the extra synth: pip install 'speechgru[synth]'")
 
 from speechgru import synthesis
-from speechgru.data.corpora import synth
+from speechgru.data.corpora import made, synth
 from speechgru.data.corpora.corpus import SPLITS
 from speechgru.errors import ConfigError, DataError, SpeechGRUError
 from speechgru.synthesis import ACCENTS, speak, variants
@@ -299,8 +299,8 @@ def test_a_killed_run_leaves_nothing_that_counts(config, monkeypatch):
     synth.Synth(config).prepare(progress=False)
     assert leftover.exists()
     assert len(contents(root)) == 20 + 3 + 1
-    monkeypatch.setattr(synth, "_ABANDONED_S", -1.0)
-    synth._remove_abandoned(root)
+    monkeypatch.setattr(made, "_ABANDONED_S", -1.0)
+    made._remove_abandoned(root)
     assert os.listdir(root.parent) == ["digits"]
 
 

@@ -14,22 +14,19 @@ from __future__ import annotations
 
 import dataclasses
 import io
-import json
 import re
-import shutil
-import tempfile
-import time
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from speechgru.data.corpora.corpus import SPLITS, Corpus, check_split, existing_root
-from speechgru.data.manifest import read_manifest, write_manifest
+from speechgru.data.corpora.corpus import SPLITS, check_split
+from speechgru.data.corpora.made import MadeCorpus
+from speechgru.data.manifest import write_manifest
 from speechgru.data.utterance import Utterance
-from speechgru.errors import ConfigError, DataError
+from speechgru.errors import ConfigError
 from speechgru.registry import register
 from speechgru.synthesis import ACCENTS, speak
 
@@ -48,10 +45,7 @@ SPEAKERS = {
 SHARES = {"train": 0.7, "valid": 0.1, "test": 0.2}
 MOST_VOICES = 380
 
-_FORMAT = 1  # of the recipe below; a folder of another format is not mistaken for this one
-_SETTINGS = "settings.json"
 _CLIP_S = 1.0
-_ABANDONED_S = 3600.0
 
 
 @dataclasses.dataclass
@@ -89,12 +83,14 @@ class SynthConfig:
 
 
 @register("data", "synth", SynthConfig)
-class Synth(Corpus):
+class Synth(MadeCorpus):
     """Words spoken by espeak-ng's voices, split by speaker.
 
     Args:
         config: see :class:`SynthConfig`.
     """
+
+    made_by = "synth"
 
     def __init__(self, config: SynthConfig):
         super().__init__(config)
@@ -104,46 +100,8 @@ class Synth(Corpus):
         """The words, in the order of ``config.words``."""
         return list(self.config.words)
 
-    def utterances(self, split: str) -> list[Utterance]:
-        """The clips of a split, by voice, word and take."""
-        check_split(split)
-        root = existing_root(self.config.root, "synth")
-        self._check_settings(root)
-        return read_manifest(root / f"{split}.jsonl")
-
-    def prepare(self, progress: bool = True) -> None:
-        """Make the corpus in ``config.root`` (half a minute on one core); nothing if it is there already.
-
-        The folder appears whole or not at all.
-
-        Raises:
-            DataError: the folder holds something else, or cannot be written.
-            SpeechGRUError: the extra ``synth`` is not installed.
-        """
-        root = Path(self.config.root).expanduser().resolve()
-        if root.is_dir() and any(root.iterdir()):
-            self._check_settings(root)
-            return None
-        try:
-            root.parent.mkdir(parents=True, exist_ok=True)
-            _remove_abandoned(root)
-            building = Path(tempfile.mkdtemp(prefix=f".{root.name}.building-", dir=root.parent))
-            try:
-                building.chmod(0o755)
-                self._write(building, progress)
-                if root.is_dir():
-                    root.rmdir()
-                building.rename(root)
-            finally:
-                shutil.rmtree(building, ignore_errors=True)
-        except OSError as error:
-            if root.is_dir() and (root / _SETTINGS).is_file():
-                return self._check_settings(root)  # another process was quicker
-            raise DataError(
-                f"{root}: cannot be written ({error.strerror or error}); free some space or choose root=FOLDER"
-            ) from error
-
-    def _write(self, folder: Path, progress: bool) -> None:
+    def make(self, folder: Path, progress: bool) -> None:
+        """Writes the clips by voice, word and take (half a minute on one core)."""
         from tqdm import tqdm
 
         config = self.config
@@ -156,27 +114,6 @@ class Synth(Corpus):
                     found.append(_save(clip, folder / split, config.sample_rate))
                     bar.update()
                 write_manifest(folder / f"{split}.jsonl", found)
-        (folder / _SETTINGS).write_text(json.dumps(self._settings(), indent=2, ensure_ascii=False) + "\n", "utf-8")
-
-    def _settings(self) -> dict[str, Any]:
-        settings = {key: value for key, value in dataclasses.asdict(self.config).items() if key != "root"}
-        return {"format": _FORMAT, **settings, "words": list(self.config.words)}
-
-    def _check_settings(self, root: Path) -> None:
-        """DataError unless the folder was made with the settings of this corpus."""
-        try:
-            made = json.loads((root / _SETTINGS).read_text("utf-8"))
-            differing = {key: made.get(key) for key, value in self._settings().items() if made.get(key) != value}
-        except (OSError, ValueError, AttributeError):
-            raise DataError(
-                f"{root}: is not a folder made by `speechgru prepare synth`; choose another root=FOLDER"
-            ) from None
-        if differing:
-            wanted = ", ".join(f"{key}={self._settings()[key]}" for key in differing)
-            there = ", ".join(f"{key}={value}" for key, value in differing.items())
-            raise DataError(
-                f"{root}: was made with {there}, not {wanted}; remove the folder or choose another root=FOLDER"
-            )
 
 
 class SpokenWord(NamedTuple):
@@ -245,18 +182,31 @@ def synthesise_words(
                 if not speech.words or not speech.waveform.any():
                     raise ConfigError(f"words: {word!r} cannot be spoken; write it in letters")
                 last = round((speech.words[-1].end_s + 0.05) * speech.sample_rate)
-                yield SpokenWord(
-                    _record(speech.waveform[:last], speech.sample_rate, sample_rate, rng), word, voice, take
-                )
+                clip, _ = record(speech.waveform[:last], speech.sample_rate, sample_rate, rng, least_s=_CLIP_S)
+                yield SpokenWord(clip, word, voice, take)
 
 
-def _record(speech: np.ndarray, from_hz: int, to_hz: int, rng: np.random.Generator) -> np.ndarray:
-    """The speech somewhere in a clip of at least a second, at a drawn level, in noise of a drawn colour and level."""
+def record(
+    speech: np.ndarray, from_hz: int, to_hz: int, rng: np.random.Generator, *, least_s: float = 0.0, room_s: float = 0.1
+) -> tuple[np.ndarray, float]:
+    """The speech somewhere in a longer clip, at a drawn level, in noise of a drawn colour and level.
+
+    Args:
+        speech: (samples,) at ``from_hz``.
+        from_hz: its rate.
+        to_hz: the rate of the clip.
+        rng: draws position, colour and levels.
+        least_s: shortest clip in seconds.
+        room_s: seconds that are more than the speech needs, at least.
+
+    Returns:
+        The clip, (samples,) float32, and where the speech begins in it, in seconds.
+    """
     import soxr
 
     speech = soxr.resample(speech, from_hz, to_hz)
     spoken = len(speech)
-    samples = max(round(_CLIP_S * to_hz), spoken + round(0.1 * to_hz))
+    samples = max(round(least_s * to_hz), spoken + round(room_s * to_hz))
     # Spectrum falling by 0 to 6 dB per octave above 50 Hz: between hiss and rumble.
     slope = rng.uniform(0, 1)
     frequencies = np.fft.rfftfreq(samples, 1 / to_hz)
@@ -267,20 +217,25 @@ def _record(speech: np.ndarray, from_hz: int, to_hz: int, rng: np.random.Generat
     start = int(rng.integers(samples - spoken + 1))
     noise[start : start + spoken] += speech
     peak_db = rng.uniform(-20, -1)
-    return (noise * (10 ** (peak_db / 20) / np.abs(noise).max())).astype(np.float32)
+    return (noise * (10 ** (peak_db / 20) / np.abs(noise).max())).astype(np.float32), start / to_hz
 
 
 def _save(clip: SpokenWord, folder: Path, sample_rate: int) -> Utterance:
+    path = folder / clip.word.replace(" ", "_") / f"{clip.voice}-{clip.take}.flac"
+    write_flac(path, clip.waveform, sample_rate)
+    duration_s = len(clip.waveform) / sample_rate
+    return Utterance(str(path), text=clip.word, label=clip.word, speaker=clip.voice, duration_s=duration_s)
+
+
+def write_flac(path: Path, waveform: np.ndarray, sample_rate: int) -> None:
+    """Writes 16-bit FLAC, and the folder it lies in."""
     import soundfile
 
-    path = folder / clip.word.replace(" ", "_") / f"{clip.voice}-{clip.take}.flac"
     path.parent.mkdir(parents=True, exist_ok=True)
     # Through memory: a file of its own libsndfile would sync to the disk, which takes longer than making the clip.
     encoded = io.BytesIO()
-    soundfile.write(encoded, clip.waveform, sample_rate, format="FLAC", subtype="PCM_16")
+    soundfile.write(encoded, waveform, sample_rate, format="FLAC", subtype="PCM_16")
     path.write_bytes(encoded.getbuffer())
-    duration_s = len(clip.waveform) / sample_rate
-    return Utterance(str(path), text=clip.word, label=clip.word, speaker=clip.voice, duration_s=duration_s)
 
 
 def _check_words(words: Sequence[str]) -> None:
@@ -292,10 +247,3 @@ def _check_words(words: Sequence[str]) -> None:
     folders = [word.replace(" ", "_").casefold() for word in words]
     if not folders or len(set(folders)) != len(folders):
         raise ConfigError(f"words={list(words)}: at least one, each once")
-
-
-def _remove_abandoned(root: Path) -> None:
-    """What killed runs left behind; a run that is still at it touches its folder, or has written to it just now."""
-    for folder in root.parent.glob(f".{root.name}.building-*"):
-        if time.time() - max(path.stat().st_mtime for path in (folder, *folder.glob("*/*"))) > _ABANDONED_S:
-            shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,105 @@
+"""Corpora that are made on this machine: whole or not at all, and never mistaken for one of other settings."""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+import json
+import shutil
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from speechgru.data.corpora.corpus import Corpus, check_split, existing_root
+from speechgru.data.manifest import read_manifest
+from speechgru.data.utterance import Utterance
+from speechgru.errors import DataError
+
+_SETTINGS = "settings.json"
+_ABANDONED_S = 3600.0
+
+
+class MadeCorpus(Corpus):
+    """A corpus whose recordings are made, with a manifest ``<split>.jsonl`` per split beside ``settings.json``.
+
+    Attributes:
+        made_by: the name it is registered under.
+        format: of how it is made; a folder of another format is not taken for this one.
+    """
+
+    made_by: str
+    format: int = 1
+
+    def utterances(self, split: str) -> list[Utterance]:
+        """The recordings of a split, in the order they were made in."""
+        check_split(split)
+        root = existing_root(self.config.root, self.made_by)
+        self._check_settings(root)
+        return read_manifest(root / f"{split}.jsonl")
+
+    def prepare(self, progress: bool = True) -> None:
+        """Make the corpus in ``config.root``; nothing if it is there already.
+
+        The folder appears whole or not at all.
+
+        Raises:
+            DataError: the folder holds something else, or cannot be written.
+            SpeechGRUError: the extra ``synth`` is not installed.
+        """
+        root = Path(self.config.root).expanduser().resolve()
+        if root.is_dir() and any(root.iterdir()):
+            self._check_settings(root)
+            return None
+        try:
+            root.parent.mkdir(parents=True, exist_ok=True)
+            _remove_abandoned(root)
+            building = Path(tempfile.mkdtemp(prefix=f".{root.name}.building-", dir=root.parent))
+            try:
+                building.chmod(0o755)
+                self.make(building, progress)
+                text = json.dumps(self._settings(), indent=2, ensure_ascii=False) + "\n"
+                (building / _SETTINGS).write_text(text, "utf-8")
+                if root.is_dir():
+                    root.rmdir()
+                building.rename(root)
+            finally:
+                shutil.rmtree(building, ignore_errors=True)
+        except OSError as error:
+            if root.is_dir() and (root / _SETTINGS).is_file():
+                return self._check_settings(root)  # another process was quicker
+            raise DataError(
+                f"{root}: cannot be written ({error.strerror or error}); free some space or choose root=FOLDER"
+            ) from error
+
+    @abc.abstractmethod
+    def make(self, folder: Path, progress: bool) -> None:
+        """Writes the recordings and manifests into an empty folder."""
+
+    def _settings(self) -> dict[str, Any]:
+        settings = {key: value for key, value in dataclasses.asdict(self.config).items() if key != "root"}
+        settings = {key: list(value) if isinstance(value, list) else value for key, value in settings.items()}
+        return {"format": self.format, **settings}
+
+    def _check_settings(self, root: Path) -> None:
+        """DataError unless the folder was made with the settings of this corpus."""
+        try:
+            made = json.loads((root / _SETTINGS).read_text("utf-8"))
+            differing = {key: made.get(key) for key, value in self._settings().items() if made.get(key) != value}
+        except (OSError, ValueError, AttributeError):
+            raise DataError(
+                f"{root}: is not a folder made by `speechgru prepare {self.made_by}`; choose another root=FOLDER"
+            ) from None
+        if differing:
+            wanted = ", ".join(f"{key}={self._settings()[key]}" for key in differing)
+            there = ", ".join(f"{key}={value}" for key, value in differing.items())
+            raise DataError(
+                f"{root}: was made with {there}, not {wanted}; remove the folder or choose another root=FOLDER"
+            )
+
+
+def _remove_abandoned(root: Path) -> None:
+    """What killed runs left behind; a run that is still at it touches its folder, or has written to it just now."""
+    for folder in root.parent.glob(f".{root.name}.building-*"):
+        if time.time() - max(path.stat().st_mtime for path in (folder, *folder.glob("*/*"))) > _ABANDONED_S:
+            shutil.rmtree(folder, ignore_errors=True)
