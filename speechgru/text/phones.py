@@ -62,11 +62,11 @@ class Phones(Units):
                 known = found.setdefault(word, [])
                 known += [phones for phones in variants if phones not in known]
         for entry in self.config.usual:
-            word, _, first = entry.partition(" ")
+            word, *phones = entry.split() or [""]
             variants = found.get(self.normalize(word), [])
-            if tuple(first.split()) not in variants:
+            if tuple(phones) not in variants:
                 raise DataError(f"{path}: units.usual={entry!r} is not one of its pronunciations; add it there")
-            variants.sort(key=lambda variant, first=tuple(first.split()): variant != first)  # the others as they were
+            variants.insert(0, variants.pop(variants.index(tuple(phones))))
         return found
 
     def inventory(self, transcripts: list[str]) -> list[str]:
