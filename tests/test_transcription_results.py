@@ -404,7 +404,7 @@ def test_error_rates_have_a_panel_in_which_less_is_better(monkeypatch):
     assert curves["valid_wer"] == ([1, 2, 3], [90, 20, 50])
     legends = []
     monkeypatch.setattr(
-        pictures, "_png", lambda figure, path: legends.extend(figure.axes[0].get_legend_handles_labels()[1]) or b""
+        pictures, "png", lambda figure, path: legends.extend(figure.axes[0].get_legend_handles_labels()[1]) or b""
     )
     pictures.learning_curves(rows)
     assert legends == ["valid wer (best 20.00 at step 2)", "valid cer (best 10.00 at step 2)"]

@@ -41,12 +41,12 @@ def confusion_picture(
     colours = DARK if dark else LIGHT
     counts, classes = result.confusion, len(result.labels)
     share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    names = [_short(label) for label in result.labels]
+    names = [short(label) for label in result.labels]
     letters = max(len(name) for name in names)
     cell_in = max(0.27, 0.62 - 0.018 * classes)
     margin_in = 0.75 + 0.085 * letters
     side_in = max(cell_in * classes, 2.6)
-    with _style(colours):
+    with style(colours):
         figure = Figure(figsize=(side_in + margin_in + 1.3, side_in + margin_in + 0.9), layout="constrained")
         axes = figure.subplots()
         ramp = LinearSegmentedColormap.from_list("share", [colours["paper"], colours["blue"]])
@@ -60,7 +60,7 @@ def confusion_picture(
         axes.grid(which="minor", color=colours["faint"], linewidth=0.6)
         axes.tick_params(which="both", length=0)
         axes.set(xlabel="Predicted", ylabel="True")
-        axes.set_title(f"{_short(title, 70)}\n{_accuracy(result)}", fontsize=11)
+        axes.set_title(f"{short(title, 70)}\n{_accuracy(result)}", fontsize=11)
         if classes <= COUNTS_UP_TO:
             for row, column in np.argwhere(counts):
                 ink = colours["paper"] if share[row, column] > 0.3 else colours["ink"]
@@ -68,7 +68,7 @@ def confusion_picture(
         bar = figure.colorbar(image, ax=axes, fraction=0.045, pad=0.02, ticks=[0, 0.01, 0.05, 0.1, 0.25, 0.5, 1])
         bar.ax.set_yticklabels(["0", "1", "5", "10", "25", "50", "100"])
         bar.set_label("Share of the true class, %")
-        return _png(figure, path)
+        return png(figure, path)
 
 
 def recall_picture(
@@ -86,7 +86,7 @@ def recall_picture(
     recalls = np.array([_recall(score) for score in scores]) * 100
     low, high = (np.array([score.interval[end] for score in scores]) * 100 for end in (0, 1))
     places = range(len(scores))
-    with _style(colours):
+    with style(colours):
         figure = Figure(figsize=(7.4, 1.4 + 0.26 * max(len(scores), 3)), layout="constrained")
         axes = figure.subplots()
         # Points, not bars: they all lie near 100 %, and a bar that does not begin at zero lies about its length.
@@ -99,13 +99,13 @@ def recall_picture(
         for place, score in enumerate(scores):
             beside = f"{100 * _recall(score):.1f} %  ({score.correct}/{score.support})"
             axes.text(1.015, place, beside, va="center", fontsize=8.5, transform=axes.get_yaxis_transform())
-        axes.set_yticks(places, [_short(score.label) for score in scores])
+        axes.set_yticks(places, [short(score.label) for score in scores])
         axes.set_ylim(len(scores) - 0.4, -0.6)
         axes.tick_params(axis="y", length=0)
         axes.set_xlabel("Recall with 95 % interval, %; dashed line: accuracy over all clips")
-        axes.set_title(_short(title, 70), fontsize=11)
+        axes.set_title(short(title, 70), fontsize=11)
         axes.spines[["top", "right", "left"]].set_visible(False)
-        return _png(figure, path)
+        return png(figure, path)
 
 
 def _recall(score: ClassScore) -> float:
@@ -138,7 +138,7 @@ def reliability_picture(
     sure, right = (np.array([100 * getattr(one, name) for one in bins]) for name in ("confidence", "accuracy"))
     ends = np.array([wilson_interval(round(one.accuracy * one.count), one.count) for one in bins]) * 100
     error, other = (100 * calibration_error(confidences, correct, equal_mass=mass) for mass in (False, True))
-    with _style(colours):
+    with style(colours):
         figure = Figure(figsize=(5.6, 6.2), layout="constrained")
         axes, below = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
         axes.plot([0, 100], [0, 100], color=colours["orange"], linewidth=1.2, linestyle=(0, (4, 3)))
@@ -147,12 +147,12 @@ def reliability_picture(
         axes.set(xlim=(-2, 102), ylim=(-2, 102), ylabel="Right, % (with 95 % interval)")
         axes.grid(color=colours["faint"], linewidth=0.6)
         measured = f"calibration error {error:.2f} % ({other:.2f} % in equal parts)"
-        axes.set_title(f"{_short(title, 70)}\n{len(correct):,} words, {measured}", fontsize=11)
+        axes.set_title(f"{short(title, 70)}\n{len(correct):,} words, {measured}", fontsize=11)
         below.hist(100 * np.asarray(confidences), bins=np.linspace(0, 100, 41), color=colours["blue"])
         below.set(xlabel="Confidence, %", ylabel="Words")
         for one in (axes, below):
             one.spines[["top", "right"]].set_visible(False)
-        return _png(figure, path)
+        return png(figure, path)
 
 
 def learning_curves(
@@ -171,17 +171,17 @@ def learning_curves(
 
     colours = DARK if dark else LIGHT
     panels = [panel for panel in _panels(rows) if panel[1]]
-    with _style(colours):
+    with style(colours):
         figure = Figure(figsize=(7.6, 0.7 + 2.1 * max(len(panels), 1)), layout="constrained")
         plots = figure.subplots(max(len(panels), 1), 1, sharex=True, squeeze=False)[:, 0]
-        plots[0].set_title(_short(title, 70), fontsize=11)
+        plots[0].set_title(short(title, 70), fontsize=11)
         for axes, (label, curves) in zip(plots, panels, strict=False):
             drawn: list[str] = []
             for name, (steps, values) in sorted(curves.items(), reverse=True):
                 part = "train" if name == "learning_rate" else name.partition("_")[0]
                 colour = colours[{"train": "blue", "valid": "orange"}.get(part, "green")]
                 points = "" if len(steps) > 60 else "o"
-                shown = _short(name.replace("_", " "))
+                shown = short(name.replace("_", " "))
                 if label.endswith("%") and np.isfinite(values).any() and not name.endswith("_share"):
                     best = int((np.nanargmin if name.endswith(ERROR_RATES) else np.nanargmax)(values))
                     shown += f" (best {values[best]:.2f} at step {steps[best]:,})"
@@ -205,7 +205,7 @@ def learning_curves(
         plots[-1].xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         plots[-1].xaxis.set_major_formatter(lambda step, _: f"{step:,.0f}")
         figure.align_ylabels()
-        return _png(figure, path)
+        return png(figure, path)
 
 
 Curves = dict[str, tuple[list[int], list[float]]]
@@ -245,14 +245,15 @@ def _accuracy(result: ClassificationResult) -> str:
     return f"accuracy {100 * result.accuracy:.2f} % (95 %: {low:.2f} to {high:.2f}), {result.clips:,} clips"
 
 
-def _short(text: str, most: int = 22) -> str:
+def short(text: str, most: int = 22) -> str:
     """One line of at most ``most`` characters, without what cannot be drawn."""
     line = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
     return line if len(line) <= most else line[: most - 1] + "…"
 
 
 @contextlib.contextmanager
-def _style(colours: dict[str, str]) -> Iterator[None]:
+def style(colours: dict[str, str]) -> Iterator[None]:
+    """Matplotlib's settings for LIGHT or DARK ``colours`` until the block ends."""
     import matplotlib
 
     ink = {f"{part}.color": colours["ink"] for part in ("text", "xtick", "ytick")}
@@ -272,7 +273,8 @@ def _style(colours: dict[str, str]) -> Iterator[None]:
         yield
 
 
-def _png(figure: Any, path: str | os.PathLike[str] | None) -> bytes:
+def png(figure: Any, path: str | os.PathLike[str] | None) -> bytes:
+    """The figure as a PNG, written to ``path`` as well if given."""
     buffer = io.BytesIO()
     # No version of matplotlib in the file: the same numbers give the same bytes.
     figure.savefig(buffer, format="png", dpi=130, metadata={"Software": None})
