@@ -1,13 +1,11 @@
-"""Features, encoder and head as one module, and the folder a trained one is kept in."""
+"""Features, encoder and head as one module."""
 
 from __future__ import annotations
 
 import contextlib
 import copy
 import dataclasses
-import json
 import os
-import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,37 +18,23 @@ import speechgru.encoders
 import speechgru.features  # noqa: F401  the imports register the components a model folder can name
 from speechgru.audio import read_audio
 from speechgru.decoding import GreedyConfig, Hypothesis
-from speechgru.decoding.calibration import Calibration
 from speechgru.decoding.transcription import Transcription, transcription
 from speechgru.errors import AudioError, ConfigError, DataError, ModelError
-from speechgru.features.fingerprint import fingerprint, fingerprint_difference
+from speechgru.features.fingerprint import fingerprint
 from speechgru.heads import CTCHead, EndsPooling
-from speechgru.registry import build, component, from_plain, name_of, names, to_plain
+from speechgru.model_folder import (
+    RecognizerConfig,
+    check_fingerprint,
+    one_line,
+    read_config,
+    read_tensors,
+    read_tokens,
+    write_folder,
+)
+from speechgru.registry import build, name_of, names
+from speechgru.shipped import default_model, shipped_model
 from speechgru.text import BLANK
 from speechgru.tokens import Tokens
-
-FORMAT = 1
-
-
-@dataclasses.dataclass
-class RecognizerConfig:
-    """The components a recognizer is made of, and where it comes from.
-
-    Attributes:
-        features: from waveform to frames.
-        encoder: from frames to hidden frames.
-        head: from hidden frames to scores.
-        data: settings of the corpus it was trained on as plain values, for ``evaluate``; empty where unknown.
-        units: what transcripts are written in, of a CTC head; None for classification.
-        calibration: of the confidences of words.
-    """
-
-    features: Any = component("features")
-    encoder: Any = component("encoder")
-    head: Any = component("head")
-    data: dict[str, Any] = dataclasses.field(default_factory=dict)
-    units: Any = component("units", lambda: None)
-    calibration: Calibration = dataclasses.field(default_factory=Calibration)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,6 +73,7 @@ class Recognizer(nn.Module):
         self.encoder = build("encoder", config.encoder, self.features.output_size)
         self.head = build("head", config.head, self.encoder.output_size, tokens)
         self.units = build("units", config.units) if config.units is not None else None
+        self._own_decoder: tuple[Any, Any] | None = None  # and its settings
         _check_units(self.task, self.units, tokens, isinstance(self.head, CTCHead))
         pooling = getattr(self.head, "pooling", None)
         if isinstance(pooling, EndsPooling):
@@ -214,13 +199,22 @@ class Recognizer(nn.Module):
         return vectors if many else vectors[0]
 
     def decoder(self, config: Any = None) -> Any:
-        """The decoder that ``config`` (of the family "decoder"; None: greedy) configures, for the tokens of this model.
+        """The decoder that ``config`` configures, for the tokens of this model.
+
+        Args:
+            config: of the family "decoder"; None takes the model's own (``config.decoder``), which is made once.
 
         Raises:
+            DataError: a file of the decoder cannot be read or does not fit.
             ModelError: the model has no CTC head.
         """
         self._require_ctc()
-        return build("decoder", GreedyConfig() if config is None else config, self.tokens, self.units)
+        if config is not None:
+            return build("decoder", config, self.tokens, self.units)
+        own = GreedyConfig() if self.config.decoder is None else self.config.decoder
+        if self._own_decoder is None or self._own_decoder[0] != own:
+            self._own_decoder = copy.deepcopy(own), build("decoder", own, self.tokens, self.units)
+        return self._own_decoder[1]
 
     @torch.no_grad()
     def transcribe(
@@ -232,7 +226,7 @@ class Recognizer(nn.Module):
             audio: a path, bytes, a file object or an array (with ``source_rate``), or a list or tuple of them.
             source_rate: samples per second of arrays.
             batch_size: recordings read and computed at a time, at least 1.
-            decoder: what :meth:`decoder` gave; None means greedy.
+            decoder: what :meth:`decoder` gave; None means the model's own.
 
         Returns:
             A :class:`Transcription`, or a list of them for a list or tuple.
@@ -330,138 +324,83 @@ class Recognizer(nn.Module):
         copied.head.narrow(len(tokens))
         return copied
 
-    def save(self, folder: str | os.PathLike[str]) -> None:
-        """Writes the model folder: config.yaml, model.safetensors, tokens.txt, fingerprint.json (``card.py``: card.md).
+    def save(self, folder: str | os.PathLike[str], *, half: bool = False) -> None:
+        """Writes the model folder (:mod:`speechgru.model_folder`; ``card.py`` adds the card).
 
-        Units may add files of their own, such as a pronunciation dictionary.
+        Args:
+            folder: where; it is made if it is not there, and of an older model only the files are replaced.
+            half: keep the parameters as float16, which halves the file; statistics stay as they are, and ``load`` gives
+                float32.
 
-        Each file is complete or not there: it is written beside its place and renamed.
+        Raises:
+            DataError: a file of the decoder cannot be read.
+            ModelError: with ``half``, a parameter that is beyond float16.
         """
-        import yaml
-        from safetensors.torch import save
-
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
-        write_atomically(folder / "model.safetensors", save(tensors))
-        plain = yaml.safe_dump(self._plain_config(), sort_keys=False, allow_unicode=True)
-        write_atomically(folder / "config.yaml", plain.encode())
-        for name, content in (self.units.files() if self.units is not None else {}).items():
-            write_atomically(folder / name, content)
-        self.tokens.save(folder / "tokens.txt.tmp")
-        os.replace(folder / "tokens.txt.tmp", folder / "tokens.txt")
-        write_atomically(folder / "fingerprint.json", json.dumps({"features": fingerprint(self.features)}).encode())
-
-    def _plain_config(self) -> dict[str, Any]:
-        """What config.yaml holds."""
-        plain = {"format": FORMAT, "task": self.task, **to_plain(self.config)}
-        if self.units is None:
-            del plain["units"], plain["calibration"]
-        else:
-            plain["units"] = to_plain(self.units.portable_config(), "units")
-        return plain
+        for name, _ in self.named_parameters() if half else ():
+            tensors[name] = tensors[name].half()
+            if not tensors[name].isfinite().all():
+                raise ModelError(f"{name} has numbers that float16 cannot hold; save the model in float32")
+        files = self.units.files() if self.units is not None else {}
+        config = self.config
+        if self.units is not None:
+            config = dataclasses.replace(config, units=self.units.portable_config())
+        write_folder(Path(folder), config, self.task, tensors, self.tokens, fingerprint(self.features), files)
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str], device: str | torch.device = "cpu") -> Recognizer:
         """Reads a model folder; nothing in it is executed.
 
         Args:
-            folder: what ``save`` wrote.
+            folder: what ``save`` wrote. The language model of its decoder is read when it is first needed.
             device: where to put the parameters, such as ``cpu`` or ``cuda``.
 
         Raises:
             ConfigError: the device is not there.
             ModelError: a file is missing or damaged, or features computed here differ from those of training.
         """
-        from safetensors import SafetensorError
-        from safetensors.torch import load
-
         folder, device = Path(folder), _device(device)
-        config = _read_config(folder)
-        try:
-            tokens = Tokens.load(_file(folder, "tokens.txt"))
-        except DataError as error:
-            raise ModelError(str(error)) from error
+        config, tokens = read_config(folder), read_tokens(folder)
         try:
             model = cls(config, tokens)
         except (ConfigError, TypeError, RuntimeError) as error:
-            raise ModelError(f"{folder / 'config.yaml'} describes no model: {_one_line(error)}") from error
+            raise ModelError(f"{folder / 'config.yaml'} describes no model: {one_line(error)}") from error
         try:
             if model.units is not None:
                 model.units.restore(folder)
         except (DataError, ConfigError) as error:
             raise ModelError(str(error)) from error
-        path = _file(folder, "model.safetensors")
         try:
-            tensors = load(path.read_bytes())
-        except SafetensorError as error:
-            raise ModelError(f"{path} is damaged: {_one_line(error)}; copy it again") from error
-        try:
-            model.load_state_dict(tensors)
+            model.load_state_dict(read_tensors(folder))
         except RuntimeError as error:
-            raise ModelError(f"{path} does not fit config.yaml and tokens.txt: {_one_line(error)}") from error
+            raise ModelError(
+                f"{folder / 'model.safetensors'} does not fit config.yaml and tokens.txt: {one_line(error)}"
+            ) from error
         model.eval()
-        _check_fingerprint(model, folder)
+        check_fingerprint(folder, fingerprint(model.features))
         return model.to(device)
 
 
-def load(folder: str | os.PathLike[str] | None = None, device: str | torch.device = "cpu") -> Recognizer:
-    """The trained model in ``folder``, ready to use; without a folder, the one that ships inside the package."""
-    return Recognizer.load(folder if folder is not None else shipped_model(), device)
+def load(model: str | os.PathLike[str] | None = None, device: str | torch.device = "cpu") -> Recognizer:
+    """A trained model, ready to use.
 
+    Args:
+        model: its folder, or the name of one that ships inside the package; None takes the shipped classifier.
+        device: where to put the parameters, such as ``cpu`` or ``cuda``.
 
-def shipped_model(name: str = "commands") -> Path:
-    """The folder of a model that ships inside the package."""
-    folder = Path(__file__).parent / "models" / name
-    if not folder.is_dir():
-        raise ModelError(f"no model called {name} ships with this package; give a model folder with -m")
-    return folder
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Writes a file so that a reader, or a restart after a kill, finds the old content or the new, never a part."""
-    temporary = path.with_name(path.name + ".tmp")
-    with open(temporary, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
-
-
-def _file(folder: Path, name: str) -> Path:
-    path = folder / name
-    if not path.is_file():
-        if not folder.is_dir():
-            raise ModelError(f"{folder} is not a folder; give the model folder that a training run wrote")
-        mend = "; the model of a run is in its folder model" if (folder / "model").is_dir() else ""
-        raise ModelError(f"{folder} holds no {name}, so it is not a model folder{mend}")
-    return path
-
-
-def _read_config(folder: Path) -> RecognizerConfig:
-    import yaml
-
-    path = _file(folder, "config.yaml")
-    try:
-        plain = yaml.safe_load(path.read_text(encoding="utf-8"))
-        for key in ("format", "features", "encoder", "head"):
-            if not isinstance(plain, dict) or key not in plain:
-                raise ModelError(f"{path} has no key {key}, so it is not the config.yaml of a model folder")
-        if not isinstance(plain["format"], int) or plain["format"] > FORMAT:
-            raise ModelError(
-                f"{path} has format {plain['format']}, this speechgru reads up to {FORMAT}; update speechgru"
-            )
-        parts = {family: from_plain(plain[family], family) for family in ("features", "encoder", "head")}
-        if plain.get("units") is not None:
-            parts["units"] = from_plain(plain["units"], "units")
-        calibration = Calibration.from_plain(plain["calibration"]) if plain.get("calibration") else Calibration()
-        return RecognizerConfig(**parts, calibration=calibration, data=plain.get("data") or {})
-    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, AttributeError, ConfigError) as error:
-        raise ModelError(f"{path} cannot be read: {_one_line(error)}") from error
-
-
-def _one_line(error: Exception) -> str:
-    return textwrap.shorten(str(error), 300, placeholder=" ...")
+    Raises:
+        ConfigError: the device is not there.
+        ModelError: there is no such model, or its folder is damaged.
+    """
+    folder = Path(model) if model is not None else default_model("classification")
+    if folder is None:
+        raise ModelError("no model ships with this version; give the folder of a trained one")
+    if not folder.exists() and isinstance(model, str) and folder.name == model:
+        try:
+            folder = shipped_model(model)
+        except ConfigError as error:
+            raise ModelError(f"{model}: no such folder, and {error}") from None
+    return Recognizer.load(folder, device)
 
 
 def _device(name: str | torch.device) -> torch.device:
@@ -495,17 +434,4 @@ def _check_ends(pooling: EndsPooling, directions: int | None) -> None:
         wrong, right = str(pooling.bidirectional).lower(), str(directions == 2).lower()
         raise ConfigError(
             f"head.bidirectional={wrong}: pooling=ends needs head.bidirectional={right}, as encoder.bidirectional is"
-        )
-
-
-def _check_fingerprint(model: Recognizer, folder: Path) -> None:
-    path = _file(folder, "fingerprint.json")
-    try:
-        furthest = fingerprint_difference(json.loads(path.read_text())["features"], fingerprint(model.features))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ModelError(f"{path} is not a fingerprint: {error}; save the model again") from error
-    if not furthest <= 1e-2:
-        raise ModelError(
-            f"{path}: features computed here differ from those of training by {furthest:.3g}; "
-            "config.yaml was changed, or the model needs the speechgru version it was trained with"
         )

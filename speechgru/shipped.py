@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
+import re
 from pathlib import Path
 
 from speechgru.errors import ConfigError
+
+# Of those that ship, the model for a task that is named no other.
+DEFAULT_MODELS = {"classification": "commands", "ctc": "an4"}
 
 
 def conf_dir() -> Path:
@@ -20,6 +25,38 @@ def recipes_dir() -> Path:
 def models_dir() -> Path:
     """The folder of trained models; it is there only where some ship."""
     return Path(__file__).resolve().parent / "models"
+
+
+def model_names() -> list[str]:
+    """The names of the models that ship inside, sorted."""
+    return sorted(path.parent.name for path in models_dir().glob("*/config.yaml"))
+
+
+def model_task(folder: Path) -> str:
+    """The head of a shipped model, read without loading it."""
+    found = re.search(r"^task: (\w+)", (folder / "config.yaml").read_text(encoding="utf-8"), re.MULTILINE)
+    return found[1] if found else ""
+
+
+def shipped_model(name: str) -> Path:
+    """The folder of a model that ships inside.
+
+    Raises:
+        ConfigError: none has that name.
+    """
+    shipped = model_names()
+    if name not in shipped:
+        near = difflib.get_close_matches(name, shipped, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise ConfigError(f"no model is called {name}{hint} (known: {', '.join(shipped) or 'none ship'})")
+    return models_dir() / name
+
+
+def default_model(task: str) -> Path | None:
+    """The folder of the model that ships for ``classification`` or ``ctc``; None where none does."""
+    fitting = [name for name in model_names() if model_task(models_dir() / name) == task]
+    usual = DEFAULT_MODELS.get(task, "")
+    return models_dir() / (usual if usual in fitting else fitting[0]) if fitting else None
 
 
 def _beside(name: str) -> Path:

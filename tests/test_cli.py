@@ -17,8 +17,9 @@ import soundfile
 import torch
 import yaml
 
+from speechgru import shipped as shipped_models
 from speechgru.cli import COMMANDS, main
-from speechgru.commands import classify, models, prepare, recipes, recordings
+from speechgru.commands import classify, models, prepare, recipes
 from speechgru.encoders import GRUEncoderConfig
 from speechgru.features import LogMelConfig
 from speechgru.heads import ClassificationConfig
@@ -415,8 +416,7 @@ def shipped(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     folder = tmp_path / "models" / "commands"
     Recognizer.load(model).save(folder)
     (folder / "card.md").write_text(CARD)
-    for module in (models, recordings):
-        monkeypatch.setattr(module, "models_dir", lambda: folder.parent)
+    monkeypatch.setattr(shipped_models, "models_dir", lambda: folder.parent)
     return folder
 
 

@@ -28,6 +28,7 @@ LAYERS = [
     {"registry", "shipped", "audio", "tokens", "text", "synthesis"},
     {"features", "augment", "cells"},
     {"encoders", "heads", "decoding"},
+    {"model_folder"},
     {"recognizer"},
     {"evaluation", "transcripts"},
     {"card"},

@@ -22,7 +22,8 @@ from speechgru.encoders import ConvolutionConfig, GRUEncoderConfig, Merge
 from speechgru.errors import AudioError, ConfigError, ModelError
 from speechgru.features import LogMelConfig, MFCCConfig, Normalization
 from speechgru.heads import ClassificationConfig, Pooling
-from speechgru.recognizer import Classification, Recognizer, RecognizerConfig, load, write_atomically
+from speechgru.model_folder import write_atomically
+from speechgru.recognizer import Classification, Recognizer, RecognizerConfig, load
 from speechgru.tokens import Tokens
 
 LABELS = Tokens(["yes", "no", "stop", "größer — 大"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import json
 import math
 import re
@@ -11,10 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from speechgru.errors import ConfigError, ModelError
-from speechgru.shipped import models_dir
-
-# Must agree with speechgru.recognizer.shipped_model.
-DEFAULT_MODEL = "commands"
+from speechgru.shipped import model_names, shipped_model
 
 _EPILOG = """\
 examples:
@@ -55,19 +51,10 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def model_names() -> list[str]:
-    """The names of the models that ship inside, sorted."""
-    return sorted(path.parent.name for path in models_dir().glob("*/config.yaml"))
-
-
 def _folder(action: str, name: str | None) -> Path:
-    known = ", ".join(model_names()) or "none ship with this version"
     if name is None:
-        raise ConfigError(f"models {action} needs a name ({known})")
-    if name not in model_names():
-        near = difflib.get_close_matches(name, model_names(), n=1)
-        raise ConfigError(f"no model is called {name}{f'; did you mean {near[0]}?' if near else ''} (known: {known})")
-    return models_dir() / name
+        raise ConfigError(f"models {action} needs a name ({', '.join(model_names()) or 'none ship with this version'})")
+    return shipped_model(name)
 
 
 def _list() -> None:
@@ -76,7 +63,7 @@ def _list() -> None:
 
     rows = []
     for name in model_names():
-        folder = models_dir() / name
+        folder = shipped_model(name)
         size = sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
         accuracy = accuracy_of(folder / "card.md")
         rows.append(

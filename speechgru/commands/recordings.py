@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO, TypeVar
 
 from speechgru.audio import find_audio
-from speechgru.commands.models import DEFAULT_MODEL, model_names
 from speechgru.errors import AudioError, ConfigError
-from speechgru.shipped import models_dir
+from speechgru.shipped import default_model, shipped_model
 
 if TYPE_CHECKING:  # imported when it is needed: a mistyped option is answered without waiting for torch
     from speechgru.recognizer import Recognizer
@@ -75,26 +73,19 @@ def load_recognizer(model: str | None, device: str, threads: int | None, task: s
 
 
 def _model_folder(model: str | None, task: str) -> Path:
-    if model is not None and Path(model).is_dir():
-        return Path(model)
-    shipped = model_names()
     if model is None:
-        fitting = [name for name in shipped if _task(models_dir() / name) == task]
-        if not fitting:
+        folder = default_model(task)
+        if folder is None:
             raise ConfigError(
                 f"no model that can {_VERBS[task]} ships with this version; give the folder of a trained one with -m"
             )
-        model = DEFAULT_MODEL if DEFAULT_MODEL in fitting else fitting[0]
-    if model not in shipped:
-        raise ConfigError(
-            f"-m {model}: no such folder, and no shipped model of that name ({', '.join(shipped) or 'none'})"
-        )
-    return models_dir() / model
-
-
-def _task(folder: Path) -> str:
-    found = re.search(r"^task: (\w+)", (folder / "config.yaml").read_text(encoding="utf-8"), re.MULTILINE)
-    return found[1] if found else ""
+        return folder
+    if Path(model).is_dir():
+        return Path(model)
+    try:
+        return shipped_model(model)
+    except ConfigError as error:
+        raise ConfigError(f"-m {model}: no such folder, and {error}") from None
 
 
 def progress(items: Iterable[Item], total: int, description: str, hidden: bool = False) -> Iterator[Item]:

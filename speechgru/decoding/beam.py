@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # numba is imported by the first beam search, not by the firs
 
 @dataclasses.dataclass
 class BeamConfig:
-    """Settings of the beam search.
+    """Settings of the beam search; a model folder keeps the files they name under the names of their ``metadata``.
 
     Attributes:
         beam_size: token sequences kept after each frame, at least 1. More are slower, and find what looks unlikely at
@@ -44,11 +44,11 @@ class BeamConfig:
     beam_size: int = 50
     token_threshold: float = 0.0
     nbest: int = 1
-    language_model: str = ""
+    language_model: str = dataclasses.field(default="", metadata={"file": "language_model.arpa.gz"})
     lm_weight: float = 0.5
     word_bonus: float = 1.0
     unknown_bonus: float = -10.0
-    lexicon: str = ""
+    lexicon: str = dataclasses.field(default="", metadata={"file": "lexicon.txt"})
     closed: bool = False
     hotwords: list[str] = dataclasses.field(default_factory=list)
     hotword_bonus: float = 5.0

@@ -34,7 +34,7 @@ class FlashlightConfig:
     beam_size: int = 50
     beam_threshold: float = 50.0
     nbest: int = 1
-    language_model: str = ""
+    language_model: str = dataclasses.field(default="", metadata={"file": "language_model.arpa.gz"})
     lm_weight: float = 0.5
     word_bonus: float = 1.0
 
