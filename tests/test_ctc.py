@@ -396,8 +396,6 @@ def test_what_cannot_be_learned_is_said_before_training(spelled: Path, tmp_path:
         run(spelled, tmp_path / "none", "~units", "data.label_is_text=true")
     with pytest.raises(ConfigError, match=r"no labels.*head=ctc units=characters"):
         run(spelled, tmp_path / "none", "~units", "head=classification")
-    with pytest.raises(ConfigError, match=r"mixup=0\.2"):
-        run(spelled, tmp_path / "none", "trainer.mixup=0.2")
 
 
 def test_a_silent_model_says_so(spelled: Path, tmp_path: Path, capsys) -> None:

@@ -303,6 +303,8 @@ def test_mixup_and_global_statistics(tones: Path, tmp_path: Path) -> None:
     progress = run(tones, tmp_path / "run", "features.normalization=global", "trainer.mixup=0.2", "trainer.epochs=8")
     assert progress.best is not None
     assert progress.best >= 0.8
+    with pytest.raises(ConfigError, match=r"trainer\.consistency=0\.2: compares frames; 0 without head=ctc"):
+        run(tones, tmp_path / "none", "trainer.consistency=0.2")
 
 
 def test_a_run_is_not_overwritten_by_accident(tones: Path, tmp_path: Path) -> None:

@@ -22,12 +22,15 @@ class Precision(enum.Enum):
 class Objective(nn.Module):
     """The loss of a batch as one module, so that DistributedDataParallel sees one forward pass."""
 
-    def __init__(self, recognizer: Recognizer, augment: Any, precision: Precision, mixup: float) -> None:
+    def __init__(
+        self, recognizer: Recognizer, augment: Any, precision: Precision, mixup: float, consistency: float
+    ) -> None:
         super().__init__()
         self.recognizer = recognizer
         self.augment = augment
         self.precision = precision
         self.mixup = mixup
+        self.consistency = consistency
 
     def forward(
         self, waveforms: Tensor, lengths: Tensor, targets: Tensor, target_lengths: Tensor | None, seed: int
@@ -43,13 +46,58 @@ class Objective(nn.Module):
             lengths = torch.maximum(lengths, lengths[partner])
         with torch.no_grad():
             features, lengths = self.recognizer.features(waveforms, lengths)
+            if self.consistency:
+                # The second copy of a row gets masks and dropout of its own.
+                features, lengths = features.repeat(2, 1, 1), lengths.repeat(2)
             if self.augment is not None:
                 features, lengths = self.augment.spectrogram(features, lengths, generator)
         with torch.autocast(waveforms.device.type, torch.bfloat16, enabled=self.precision is Precision.bf16):
             hidden, lengths = self.recognizer.encoder(features, lengths)
             scores = self.recognizer.head(hidden, lengths)
-        head = self.recognizer.head
-        losses = head.loss(scores, lengths, targets, target_lengths)
-        if partner is not None:
-            losses = share * losses + (1 - share) * head.loss(scores, lengths, targets[partner], target_lengths)
+        views = [slice(None)]
+        if self.consistency:
+            half = len(waveforms)
+            views = [slice(half), slice(half, None)]
+        losses = torch.stack(
+            [self._loss(scores[view], lengths[view], targets, target_lengths, partner, share) for view in views]
+        ).mean(0)
+        if self.consistency:
+            losses = losses + self.consistency * disagreement(scores[views[0]], scores[views[1]], lengths[views[0]])
         return losses
+
+    def _loss(
+        self,
+        scores: Tensor,
+        lengths: Tensor,
+        targets: Tensor,
+        target_lengths: Tensor | None,
+        partner: Tensor | None,
+        share: float,
+    ) -> Tensor:
+        head = self.recognizer.head
+        losses: Tensor = head.loss(scores, lengths, targets, target_lengths)
+        if partner is None:
+            return losses
+        others = None if target_lengths is None else target_lengths[partner]
+        return share * losses + (1 - share) * head.loss(scores, lengths, targets[partner], others)
+
+
+def disagreement(left: Tensor, right: Tensor, lengths: Tensor) -> Tensor:
+    """How far two views of an utterance are apart: the symmetric Kullback-Leibler divergence, summed over frames.
+
+    Each view learns from the other as it stands, so no gradient goes through the one that is compared with.
+    Source: Yao et al., "CR-CTC: consistency regularization on CTC", 2410.05101, eq. 3.
+
+    Args:
+        left: log-probabilities (batch, time, token).
+        right: the other view's.
+        lengths: frames of each row (batch,).
+
+    Returns:
+        (batch,) nats.
+    """
+    # log-probabilities, as both terms need them: sum p (log p - log q)
+    towards = (right.detach().exp() * (right.detach() - left)).sum(2)
+    back = (left.detach().exp() * (left.detach() - right)).sum(2)
+    valid = torch.arange(left.shape[1], device=lengths.device) < lengths[:, None]
+    return ((towards + back) * 0.5).masked_fill(~valid, 0.0).sum(1)
