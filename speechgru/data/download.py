@@ -76,6 +76,7 @@ def fetch_archive(
     folder: str | os.PathLike[str],
     *,
     sha256: str | None = None,
+    md5: str | None = None,
     only: tuple[str, ...] = (),
     strip: int = 0,
     progress: bool = True,
@@ -87,7 +88,7 @@ def fetch_archive(
     """
     folder = Path(folder).resolve()
     archive = folder.parent / f"{folder.name}-{url.rpartition('/')[2]}"
-    download(url, archive, sha256=sha256, progress=progress)
+    download(url, archive, sha256=sha256, md5=md5, progress=progress)
     extract(archive, folder, only=only, strip=strip, progress=progress)
     archive.unlink()
 

@@ -5,6 +5,7 @@ from speechgru.text.normalization import Step, normalize
 from speechgru.text.phones import Phones, PhonesConfig
 from speechgru.text.pronunciation import read_pronunciations
 from speechgru.text.subwords import Subwords, SubwordsConfig
+from speechgru.text.timit_phones import TimitPhones, TimitPhonesConfig
 from speechgru.text.units import BLANK, SPACE, Units, UnitsConfig
 from speechgru.text.words import Words, WordsConfig
 
@@ -18,6 +19,8 @@ __all__ = [
     "Step",
     "Subwords",
     "SubwordsConfig",
+    "TimitPhones",
+    "TimitPhonesConfig",
     "Units",
     "UnitsConfig",
     "Words",
