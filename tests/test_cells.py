@@ -1,12 +1,14 @@
 """One suite for every registered cell: what cell.py's contract promises, against loops that share no code with it."""
 
+import cell_loops
+import cell_loops_scan
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
 import speechgru.cells.cell
-from speechgru.cells import GRU, GRUConfig, reverse_within, valid_frames
+from speechgru.cells import GRU, GRUConfig, other_convention, reverse_within, valid_frames
 from speechgru.errors import ConfigError
 from speechgru.registry import build, entry, names
 
@@ -14,37 +16,22 @@ CELLS = names("cell")
 INPUT, HIDDEN = 5, 4
 
 
-def sigmoid(values):
-    return 1 / (1 + np.exp(-values))
-
-
-def gru_loop(cell, sequence, state):
-    """The formula in GRU's docstring, one frame of one row at a time, float64 NumPy: the states after every frame."""
-    weights = {name: value.detach().double().numpy() for name, value in cell.named_parameters()}
-    size = cell.hidden_size
-    w_r, w_z, w_n = (weights["weight_ih"][k * size : (k + 1) * size] for k in range(3))
-    u_r, u_z, u_n = (weights["weight_hh"][k * size : (k + 1) * size] for k in range(3))
-    b_r, b_z, b_n = (weights["bias_ih"][k * size : (k + 1) * size] for k in range(3))
-    c_r, c_z, c_n = (weights["bias_hh"][k * size : (k + 1) * size] for k in range(3))
-    states, gates = [], []
-    h = state
-    for x in sequence:
-        r = sigmoid(w_r @ x + b_r + u_r @ h + c_r)
-        z = sigmoid(w_z @ x + b_z + u_z @ h + c_z)
-        n = np.tanh(w_n @ x + b_n + r * (u_n @ h + c_n))
-        h = (1 - z) * n + z * h
-        states.append(h)
-        gates.append({"reset": r, "update": z, "candidate": n})
-    return np.array(states).reshape(len(sequence), size), gates
-
-
 # The independent loop of each cell; a new cell brings its own, and the test below refuses one without.
-LOOPS = {"gru": gru_loop}
+LOOPS = {**cell_loops.LOOPS, **cell_loops_scan.LOOPS}
+ELEMENTWISE = {**cell_loops.ELEMENTWISE, **cell_loops_scan.ELEMENTWISE}
 
 
 def make(name, input_size=INPUT, hidden_size=HIDDEN, seed=0, dtype=torch.float32):
+    """A cell as after some training, in evaluation mode: at their start, running statistics would do nearly nothing."""
     torch.manual_seed(seed)
-    return build("cell", entry("cell", name).config(), input_size, hidden_size).to(dtype)
+    cell = build("cell", entry("cell", name).config(), input_size, hidden_size).to(dtype).eval()
+    for module in cell.modules():
+        if isinstance(module, nn.BatchNorm1d):
+            nn.init.uniform_(module.running_mean, -0.5, 0.5)
+            nn.init.uniform_(module.running_var, 0.5, 2.0)
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            nn.init.uniform_(module.bias, -0.5, 0.5)
+    return cell
 
 
 def batch(rows=(7, 3, 0, 1), input_size=INPUT, seed=1, dtype=torch.float32):
@@ -55,7 +42,7 @@ def batch(rows=(7, 3, 0, 1), input_size=INPUT, seed=1, dtype=torch.float32):
 
 def test_every_cell_has_a_loop_to_be_compared_with():
     """A cell without an independent loop here is not tested."""
-    assert set(CELLS) == set(LOOPS)
+    assert set(CELLS) == set(LOOPS) == set(ELEMENTWISE)
 
 
 @pytest.mark.parametrize("name", CELLS)
@@ -66,16 +53,15 @@ def test_forward_is_the_formula(name, reverse, with_state, dtype):
     """Oracle: the NumPy loop, on each row's own frames, read from the last to the first where reversed."""
     cell = make(name, dtype=dtype)
     sequence, lengths = batch(dtype=dtype)
-    state = torch.randn(len(lengths), HIDDEN, dtype=dtype) * with_state
+    state = torch.randn(len(lengths), cell.state_size, dtype=dtype) * with_state
     hidden, final = cell(sequence, lengths, state if with_state else None, reverse=reverse)
     for row, length in enumerate(lengths.tolist()):
         frames = sequence[row, :length].double().numpy()
         wanted, _ = LOOPS[name](cell, frames[::-1] if reverse else frames, state[row].double().numpy())
         last = wanted[-1] if length else state[row].numpy()
         np.testing.assert_allclose(final[row].detach().numpy(), last, atol=1e-6)
-        np.testing.assert_allclose(
-            hidden[row, :length].detach().numpy(), wanted[::-1] if reverse else wanted, atol=1e-6
-        )
+        outputs = (wanted[::-1] if reverse else wanted)[:, :HIDDEN]
+        np.testing.assert_allclose(hidden[row, :length].detach().numpy(), outputs, atol=1e-6)
         assert (hidden[row, length:] == 0).all()
 
 
@@ -84,8 +70,8 @@ def test_steps_are_the_run(name):
     """Oracle: ``run``; steps one after the other end in the same states."""
     cell = make(name, dtype=torch.float64)
     sequence, _ = batch((9, 9), dtype=torch.float64)
-    state = torch.randn(2, HIDDEN, dtype=torch.float64)
-    ran = cell.run(sequence, state)
+    state = torch.randn(2, cell.state_size, dtype=torch.float64)
+    ran = cell.run(cell.project(sequence), state)
     for index in range(9):
         state = cell.step(sequence[:, index], state)
         torch.testing.assert_close(state, ran[:, index], atol=1e-12, rtol=0)
@@ -97,7 +83,7 @@ def test_gradients(name):
     cell = make(name, 2, 3, dtype=torch.float64)
     lengths = torch.tensor([4, 2, 0])
     sequence = torch.randn(3, 4, 2, dtype=torch.float64, requires_grad=True)
-    state = torch.randn(3, 3, dtype=torch.float64, requires_grad=True)
+    state = torch.randn(3, cell.state_size, dtype=torch.float64, requires_grad=True)
     for reverse in (False, True):
         assert torch.autograd.gradcheck(
             lambda *inputs, reverse=reverse: cell(inputs[0], lengths, inputs[1], reverse=reverse),
@@ -119,7 +105,7 @@ def test_gradients_in_float32_are_those_in_float64(name, reverse, rows, sizes):
         sequence, lengths = batch(rows, sizes[0])
         sequence, state = (
             sequence.to(dtype).requires_grad_(),
-            torch.randn(len(rows), sizes[1]).to(dtype).requires_grad_(),
+            torch.randn(len(rows), cell.state_size).to(dtype).requires_grad_(),
         )
         hidden, final = cell(sequence, lengths, state, reverse=reverse)
         weighting = torch.randn(*hidden.shape).to(dtype)
@@ -182,7 +168,7 @@ def test_chunks_through_the_state_are_the_whole(name):
 def test_an_empty_row_gives_back_its_state(name):
     """Zero frames change nothing: the state comes back as it was, also where no row has a frame; and no NaN."""
     cell = make(name)
-    state = torch.randn(2, HIDDEN)
+    state = torch.randn(2, cell.state_size)
     for time in (0, 3):
         for reverse in (False, True):
             hidden, final = cell(torch.randn(2, time, INPUT), torch.tensor([0, 0]), state, reverse=reverse)
@@ -192,33 +178,23 @@ def test_an_empty_row_gives_back_its_state(name):
 
 
 @pytest.mark.parametrize("name", CELLS)
-def test_gates_replay_the_output(name):
-    """Oracle: the states of ``run``; the update rule applied to the shown gates gives them again to 1e-6."""
+@pytest.mark.parametrize("reverse", [False, True])
+def test_gates_are_the_formulas_gates(name, reverse):
+    """Oracle: the gates of the NumPy loop by name (a replay could not tell a gate from its double), and ``forward``."""
     cell = make(name)
     sequence, lengths = batch()
-    state = torch.randn(len(lengths), HIDDEN)
-    gates = cell.gates(sequence, lengths, state)
-    hidden, _ = cell(sequence, lengths, state)
-    torch.testing.assert_close(gates["hidden"], hidden, atol=1e-6, rtol=0)
-    replayed = state
-    for index in range(sequence.shape[1]):
-        update, candidate = gates["update"][:, index], gates["candidate"][:, index]
-        replayed = (1 - update) * candidate + update * replayed
-        valid = index < lengths
-        torch.testing.assert_close(replayed[valid], hidden[valid, index], atol=1e-6, rtol=0)
+    state = torch.randn(len(lengths), cell.state_size)
+    gates = cell.gates(sequence, lengths, state, reverse=reverse)
+    torch.testing.assert_close(gates["hidden"], cell(sequence, lengths, state, reverse)[0], atol=1e-6, rtol=0)
+    for row, length in enumerate(lengths.tolist()):
+        frames = sequence[row, :length].double().numpy()
+        _, wanted = LOOPS[name](cell, frames[::-1] if reverse else frames, state[row].double().numpy())
+        for index, values in enumerate(wanted[::-1] if reverse else wanted):
+            assert {*values, "hidden"} == set(gates)
+            for gate, value in values.items():
+                np.testing.assert_allclose(gates[gate][row, index].detach().numpy(), value, atol=1e-6, err_msg=gate)
     padding = ~valid_frames(lengths, sequence.shape[1])
     assert all((values[padding] == 0).all() for values in gates.values())
-
-
-def test_gates_of_the_gru_are_the_formulas_gates():
-    """Oracle: r, z and n of the NumPy loop (a replay cannot tell reset from nothing)."""
-    cell = make("gru")
-    sequence, _ = batch((6,))
-    gates = cell.gates(sequence)
-    _, wanted = gru_loop(cell, sequence[0].double().numpy(), np.zeros(HIDDEN))
-    for index, values in enumerate(wanted):
-        for gate, value in values.items():
-            np.testing.assert_allclose(gates[gate][0, index].detach().numpy(), value, atol=1e-6, err_msg=gate)
 
 
 @pytest.mark.parametrize("name", CELLS)
@@ -236,12 +212,59 @@ def test_parameter_count(name, input_size, hidden_size):
     assert type(cell).parameter_count(input_size, hidden_size) == sum(p.numel() for p in cell.parameters())
 
 
+@pytest.mark.parametrize("name", CELLS)
 @pytest.mark.parametrize(("input_size", "hidden_size"), [(1, 1), (3, 8), (40, 16)])
-def test_multiply_accumulates_of_the_gru(input_size, hidden_size):
-    """Oracle: the sizes of the matrices (each weight once a step) and three products a state: r*., (1-z)*n, z*h."""
-    cell = make("gru", input_size, hidden_size)
-    matrices = cell.weight_ih.numel() + cell.weight_hh.numel()
-    assert GRU.multiply_accumulates(input_size, hidden_size) == matrices + 3 * hidden_size
+def test_multiply_accumulates(name, input_size, hidden_size):
+    """Oracle: the sizes of the matrices (each weight once a step) and the products of single values in the formula."""
+    cell = make(name, input_size, hidden_size)
+    matrices = sum(parameter.numel() for parameter in cell.parameters() if parameter.dim() > 1)
+    wanted = matrices + ELEMENTWISE[name] * hidden_size
+    assert type(cell).multiply_accumulates(input_size, hidden_size) == wanted
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_learns_to_remember_a_marked_frame(name):
+    """Oracle: the task; which of two signs stood at the marked one of 8 frames, right for 9 of 10 unseen sequences."""
+    torch.manual_seed(0)
+    cell, head = build("cell", entry("cell", name).config(), 2, 16), nn.Linear(16, 1)
+    optimizer = torch.optim.Adam([*cell.parameters(), *head.parameters()], 0.02)
+
+    def draw():
+        signs, marked = torch.randint(0, 2, (128, 8)) * 2.0 - 1, torch.randint(0, 8, (128,))
+        marks = nn.functional.one_hot(marked, 8).float()
+        return torch.stack((signs, marks), 2), (signs * marks).sum(1) > 0
+
+    for _ in range(150):
+        sequence, wanted = draw()
+        hidden, _ = cell(sequence)
+        loss = nn.functional.binary_cross_entropy_with_logits(head(hidden[:, -1])[:, 0], wanted.float())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    cell.eval()
+    sequence, wanted = draw()
+    with torch.no_grad():
+        assert ((head(cell(sequence)[0][:, -1])[:, 0] > 0) == wanted).float().mean() > 0.9
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_zoneout_is_its_definition(name):
+    """Oracle: in evaluation, steps without zoneout, mixed by hand; in training, the share that stands still."""
+    cell = make(name, dtype=torch.float64)
+    sequence, _ = batch((40, 40), dtype=torch.float64)
+    state = torch.randn(2, cell.state_size, dtype=torch.float64)
+    before, wanted = state, []
+    for frame in sequence.unbind(1):
+        state = 0.7 * cell.step(frame, state) + 0.3 * state
+        wanted.append(state[:, :HIDDEN])
+    cell.zoneout = 0.3
+    hidden, final = cell(sequence, None, before)
+    torch.testing.assert_close(hidden, torch.stack(wanted, 1), atol=1e-12, rtol=0)
+    torch.testing.assert_close(final, state, atol=1e-12, rtol=0)
+    torch.testing.assert_close(cell.step(sequence[:, 0], before)[:, :HIDDEN], hidden[:, 0], atol=1e-12, rtol=0)
+    hidden, _ = cell.train()(sequence, None, before)
+    still = (hidden[:, 1:] == hidden[:, :-1]).double().mean()
+    assert abs(still - 0.3) < 5 * (0.21 / hidden[:, 1:].numel()) ** 0.5
 
 
 @pytest.mark.parametrize("reverse", [False, True])
@@ -293,6 +316,20 @@ def test_autocast_keeps_the_recurrence_in_float32():
     torch.testing.assert_close(hidden, wanted, atol=1e-6, rtol=0)
 
 
+def test_the_other_convention_of_the_update_gate():
+    """Oracle: Chung et al.'s update, h = (1 - z) h + z n, with the converted weights ends in the same state."""
+    cell, other = make("gru", dtype=torch.float64), make("gru", dtype=torch.float64)
+    with torch.no_grad():
+        for parameter in other.parameters():
+            parameter.copy_(other_convention(parameter))
+    sequence, _ = batch((5,), dtype=torch.float64)
+    h = torch.zeros(1, HIDDEN, dtype=torch.float64)
+    for frame in sequence.unbind(1):
+        _, gates = other.advance(frame, h)
+        h = (1 - gates["update"]) * h + gates["update"] * gates["candidate"]  # as Chung et al. write it
+    torch.testing.assert_close(h, cell(sequence)[1], atol=1e-14, rtol=0)
+
+
 @pytest.mark.parametrize("sizes", [(0, 4), (4, 0), (-1, 4)])
 @pytest.mark.parametrize("name", CELLS)
 def test_impossible_sizes(name, sizes):
@@ -323,7 +360,7 @@ def swap_gates(monkeypatch):
 def test_planted_swapped_gates_are_seen(monkeypatch):
     swap_gates(monkeypatch)
     with pytest.raises(AssertionError):
-        test_gates_of_the_gru_are_the_formulas_gates()
+        test_gates_are_the_formulas_gates("gru", False)
 
 
 def test_planted_swapped_weights_are_seen(monkeypatch):

@@ -1,54 +1,129 @@
-"""What every gated recurrent cell must give; the cells themselves stand one to a file beside this one."""
+"""What every gated recurrent cell must give; the cells themselves stand one to a file beside this one.
+
+The update gate follows one convention in this package, PyTorch's: ``h = (1 - z) * n + z * h``, so z keeps the old
+state. Half of the literature (Chung et al. 1412.3555, Zhou et al. 1603.09420, Dey & Salem 1701.05923, Feng et al.
+2410.01201) writes ``h = (1 - z) * h + z * n``, where z lets the new state in. Since sigmoid(-a) = 1 - sigmoid(a), a
+cell of the one convention is the same cell of the other with W_z, U_z and b_z negated: :func:`other_convention`.
+"""
 
 from __future__ import annotations
 
 import abc
+import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from speechgru.errors import ConfigError
 
 
 class Cell(nn.Module, abc.ABC):
     """A recurrent cell run over a sequence in one direction.
 
-    The update gate follows one convention in this package, PyTorch's: ``h = (1 - z) * n + z * h``, so z keeps the old
-    state.
+    A cell is written down once, in :meth:`advance`: one frame and the state give the next state and the gates. The
+    loop over it is the definition, differentiable and exact wherever torch runs; a cell is fast because it overrides
+    :meth:`run` (operators of torch) or :meth:`fused` (compiled kernels for float32 on a CPU).
+
+    What can be computed of all frames before any state is known stands in :meth:`project`. The state is one tensor
+    (batch, state_size) whose first ``hidden_size`` values are the output.
 
     Args:
         input_size: features of a frame, at least 1.
-        hidden_size: size of the state, at least 1.
+        hidden_size: size of the output, at least 1.
+
+    Attributes:
+        zoneout: share of state values that keep what they were, drawn anew for every frame while training; outside of
+            it each value moves by the share it would move on average (1606.01305, section 3). The loop computes it.
+
+    Raises:
+        ConfigError: a size below 1.
     """
 
     def __init__(self, input_size: int, hidden_size: int) -> None:
         super().__init__()
+        if input_size < 1 or hidden_size < 1:
+            raise ConfigError(f"input_size={input_size} hidden_size={hidden_size}: both are at least 1")
         self.input_size = input_size
         self.hidden_size = hidden_size
+        self.zoneout = 0.0
+
+    @property
+    def state_size(self) -> int:
+        """Values of the state, the ``hidden_size`` values of the output first."""
+        return self.hidden_size
 
     @abc.abstractmethod
-    def step(self, frame: Tensor, state: Tensor) -> Tensor:
-        """The next state from one frame: (batch, input), (batch, hidden) -> (batch, hidden)."""
+    def advance(self, frame: Tensor, state: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """One frame of :meth:`project`, (batch, projected), and the state -> the next state, and its gates by name.
 
-    @abc.abstractmethod
-    def run(self, sequence: Tensor, state: Tensor) -> Tensor:
-        """The states after every frame: (batch, time, input), (batch, hidden) -> (batch, time, hidden). Fast."""
-
-    @abc.abstractmethod
-    def gates(self, sequence: Tensor, lengths: Tensor | None = None, state: Tensor | None = None) -> dict[str, Tensor]:
-        """Every gate and the candidate by name, each (batch, time, hidden), and the states under ``hidden``."""
-
-    @staticmethod
-    @abc.abstractmethod
-    def parameter_count(input_size: int, hidden_size: int) -> int:
-        """How many parameters a cell of these sizes has."""
+        ``update`` is the gate that keeps, then ``reset``, ``candidate``: what the cell has, each (batch, hidden).
+        """
 
     @staticmethod
     @abc.abstractmethod
-    def multiply_accumulates(input_size: int, hidden_size: int) -> int:
+    def parameter_count(input_size: int, hidden_size: int, config: Any = None) -> int:
+        """How many parameters a cell of these sizes has; ``config`` None means the default settings."""
+
+    @staticmethod
+    @abc.abstractmethod
+    def multiply_accumulates(input_size: int, hidden_size: int, config: Any = None) -> int:
         """Multiply-accumulate operations of one step, element-wise products included."""
 
+    def project(self, sequence: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """The part of the cell that needs no state: (batch, time, input) -> (batch, time, projected); here the frames.
+
+        ``lengths`` (batch,) are for statistics over valid frames; what comes out beyond them is never read.
+        """
+        return sequence
+
+    def run(self, projected: Tensor, state: Tensor) -> Tensor:
+        """The states after every frame: (batch, time, projected), (batch, state) -> (batch, time, state)."""
+        states = []
+        for frame in projected.unbind(1):
+            state, _ = self._advance(frame, state)
+            states.append(state)
+        return torch.stack(states, 1) if states else state.new_zeros(state.shape[0], 0, self.state_size)
+
+    def fused(self, projected: Tensor, lengths: Tensor, state: Tensor, reverse: bool) -> tuple[Tensor, Tensor] | None:
+        """What :meth:`forward` returns, from compiled kernels; None where there are none.
+
+        Asked only for float32 on a CPU outside of tracing. ``projected`` is in frame order; the kernel reads each row
+        at its own places, backwards where ``reverse`` says so, and writes zeros beyond ``lengths``.
+        """
+        return None
+
+    def step(self, frame: Tensor, state: Tensor) -> Tensor:
+        """The next state from one frame: (batch, input), (batch, state) -> (batch, state)."""
+        return self._advance(self.project(frame[:, None])[:, 0], state)[0]
+
+    def gates(
+        self, sequence: Tensor, lengths: Tensor | None = None, state: Tensor | None = None, reverse: bool = False
+    ) -> dict[str, Tensor]:
+        """All that :meth:`advance` names, each (batch, time, hidden) in frame order, and the output as ``hidden``.
+
+        Arguments as for :meth:`forward`; zeros beyond the lengths.
+        """
+        state = self.initial_state(sequence) if state is None else state
+        projected = self.project(sequence, lengths)
+        if reverse:
+            projected = reverse_within(projected, lengths)
+        # Without frames the names are still wanted.
+        frames = projected.unbind(1) or (projected.new_zeros(projected.shape[0], projected.shape[2]),)
+        trace: dict[str, list[Tensor]] = {}
+        for frame in frames:
+            state, values = self._advance(frame, state)
+            for name, value in {**values, "hidden": state[:, : self.hidden_size]}.items():
+                trace.setdefault(name, []).append(value)
+        stacked = {name: torch.stack(values, 1)[:, : sequence.shape[1]] for name, values in trace.items()}
+        if lengths is not None:
+            padding = ~valid_frames(lengths, sequence.shape[1])[..., None]
+            stacked = {name: values.masked_fill(padding, 0.0) for name, values in stacked.items()}
+        return {name: reverse_within(values, lengths) for name, values in stacked.items()} if reverse else stacked
+
     def initial_state(self, sequence: Tensor) -> Tensor:
-        """Zeros, (batch, hidden), on the device of ``sequence``."""
-        return sequence.new_zeros(sequence.shape[0], self.hidden_size)
+        """Zeros, (batch, state), on the device of ``sequence``."""
+        return sequence.new_zeros(sequence.shape[0], self.state_size)
 
     def forward(
         self, sequence: Tensor, lengths: Tensor | None = None, state: Tensor | None = None, reverse: bool = False
@@ -58,23 +133,74 @@ class Cell(nn.Module, abc.ABC):
         Args:
             sequence: (batch, time, input).
             lengths: (batch,), from 0 to time; None means all rows are full.
-            state: the state to begin with, (batch, hidden); None means zeros.
+            state: the state to begin with, (batch, state); None means zeros.
             reverse: run from each row's own last valid frame to its first.
 
         Returns:
-            The states in frame order, (batch, time, hidden), and the state after the last frame read, (batch, hidden).
+            The outputs in frame order, (batch, time, hidden), and the state after the last frame read, (batch, state).
         """
         state = self.initial_state(sequence) if state is None else state
+        if sequence.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
+            # A bfloat16 recurrence is slower than a float32 one on CPU, and rounding would pile up over the frames.
+            with torch.autocast("cpu", enabled=False):
+                return self.forward(sequence.float(), lengths, state.float(), reverse)
+        projected = self.project(sequence, lengths)
+        if not self.zoneout and _compilable(projected, state, *self.parameters()):
+            full = torch.full((sequence.shape[0],), sequence.shape[1]) if lengths is None else lengths
+            result = self.fused(projected, full, state, reverse)
+            if result is not None:
+                return result
         if reverse:
-            sequence = reverse_within(sequence, lengths)
+            projected = reverse_within(projected, lengths)
         # A causal recurrence is not moved by what follows, so rows may run on into their padding: no packing is needed.
-        hidden = self.run(sequence, state)
-        final = _last_valid(hidden, lengths, state)
+        states = Cell.run(self, projected, state) if self.zoneout else self.run(projected, state)
+        final = _last_valid(states, lengths, state)
+        hidden = states[..., : self.hidden_size]
         if lengths is not None:
             hidden = hidden.masked_fill(~valid_frames(lengths, hidden.shape[1])[..., None], 0.0)
         if reverse:
             hidden = reverse_within(hidden, lengths)
         return hidden, final
+
+    def zone_out(self, new: Tensor, old: Tensor) -> Tensor:
+        """The state after zoneout: (batch, state) twice -> (batch, state); override it if not all values remember."""
+        if self.training:
+            return torch.where(torch.rand_like(new) < self.zoneout, old, new)
+        return new + self.zoneout * (old - new)
+
+    def _advance(self, frame: Tensor, state: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        new, gates = self.advance(frame, state)
+        return self.zone_out(new, state) if self.zoneout else new, gates
+
+
+def initialize(cell: Cell, orthogonal: bool = False) -> None:
+    """Starts every parameter uniform within 1 / sqrt(hidden_size), as torch does.
+
+    ``orthogonal`` makes each square block of ``weight_hh`` orthogonal instead (Saxe et al., 1312.6120).
+    """
+    bound = 1 / math.sqrt(cell.hidden_size)
+    for parameter in cell.parameters():
+        nn.init.uniform_(parameter, -bound, bound)
+    if orthogonal:
+        with torch.no_grad():
+            for block in cell.get_parameter("weight_hh").split(cell.hidden_size):
+                nn.init.orthogonal_(block)
+
+
+def other_convention(weights: Tensor, gates: int = 3, update: int = 1) -> Tensor:
+    """Weights or biases whose update gate is 1 - z instead of z, for ``h = (1 - z) * h + z * n``; its own inverse.
+
+    Args:
+        weights: (gates * hidden, columns) or (gates * hidden,), the rows of one gate together.
+        gates: blocks of rows.
+        update: which of them is the update gate, from 0; 1 in this package's order r, z, n.
+
+    Returns:
+        A copy with the update gate's rows negated, exactly.
+    """
+    blocks = list(weights.chunk(gates))
+    blocks[update] = -blocks[update]
+    return torch.cat(blocks)
 
 
 def valid_frames(lengths: Tensor, time: int) -> Tensor:
@@ -92,10 +218,18 @@ def reverse_within(sequence: Tensor, lengths: Tensor | None) -> Tensor:
     return sequence.gather(1, order[..., None].expand_as(sequence))
 
 
-def _last_valid(hidden: Tensor, lengths: Tensor | None, state: Tensor) -> Tensor:
+def _last_valid(states: Tensor, lengths: Tensor | None, state: Tensor) -> Tensor:
     if lengths is None:
-        return hidden[:, -1] if hidden.shape[1] else state
-    if not hidden.shape[1]:
+        return states[:, -1] if states.shape[1] else state
+    if not states.shape[1]:
         return state
-    last = (lengths - 1).clamp(min=0)[:, None, None].expand(-1, 1, hidden.shape[2])
-    return torch.where(lengths[:, None] > 0, hidden.gather(1, last).squeeze(1), state)
+    last = (lengths - 1).clamp(min=0)[:, None, None].expand(-1, 1, states.shape[2])
+    return torch.where(lengths[:, None] > 0, states.gather(1, last).squeeze(1), state)
+
+
+def _compilable(*tensors: Tensor) -> bool:
+    return (
+        all(tensor.device.type == "cpu" and tensor.dtype == torch.float32 for tensor in tensors)
+        and not torch.compiler.is_compiling()
+        and not torch.jit.is_tracing()
+    )
