@@ -229,6 +229,27 @@ def test_the_command_reads_texts_manifests_tables_and_standard_input(tmp_path, c
     assert f"perplexity {perplexity:.2f}\t6 words and ends\t0 unknown words" in captured.out
 
 
+def test_the_command_reads_a_corpus_and_the_transcripts_of_sphinx(tmp_path, capsys, monkeypatch):
+    """Oracle: train() on the same sentences. Of a corpus the training split is learned and valid is the test."""
+    rows = ["audio\ttext\tsplit", *(f"{split}.wav\tgo {split}\t{split}" for split in ("train", "valid", "test"))]
+    (tmp_path / "table.tsv").write_text("\n".join(rows), encoding="utf-8")
+    (tmp_path / "cmu.transcription").write_text("<s> GO ON </s> (an1-x-b)\n\nSTOP (an2-x-b)\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    lists = [f"{split}=table.tsv" for split in ("train", "valid", "test")]
+    words = ["lm", "manifest", *lists, "cmu.transcription", "-o", "a.arpa", "--order", "2"]
+    assert main([*words, "--test", "manifest"]) == 0
+    expected = train([["GO", "TRAIN"], ["GO", "ON"], ["STOP"]], 2)
+    for level, learned in zip(expected, read_arpa("a.arpa"), strict=True):
+        assert learned == {key: pytest.approx(value, abs=1e-5) for key, value in level.items()}
+    assert "manifest\tperplexity" in (output := capsys.readouterr().out)
+    assert output.endswith("2 words and ends\t1 unknown words\n")
+    assert main([*words, "--split", "test"]) == 0
+    assert ("TEST",) in read_arpa("a.arpa")[0]
+    Path("manifest").write_text("a file\n", encoding="utf-8")  # a file of that name is meant then
+    assert main(["lm", "manifest", "-o", "b.arpa"]) == 0
+    assert ("FILE",) in read_arpa("b.arpa")[0]
+
+
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
@@ -240,6 +261,10 @@ def test_the_command_reads_texts_manifests_tables_and_standard_input(tmp_path, c
         (["good.txt", "-o", "x.arpa", "--normalize", "uper"], 2, "--normalize uper"),
         (["good.txt", "-o", "x.arpa", "--split", "dev"], 2, "--split dev"),
         (["good.txt"], 2, "-o"),
+        (["good.txt", "root=x", "-o", "x.arpa"], 2, "root=x: a setting of a corpus, and none is named"),
+        (["an4", "root=nowhere", "-o", "x.arpa"], 1, "nowhere"),
+        (["an4", "rot=nowhere", "-o", "x.arpa"], 2, "did you mean 'root'?"),
+        (["bad.transcription", "-o", "x.arpa"], 1, "bad.transcription:2: is not"),
     ],
 )
 def test_the_command_tells_what_is_wrong_in_one_line(words, code, message, tmp_path, capsys, monkeypatch):
@@ -247,6 +272,7 @@ def test_the_command_tells_what_is_wrong_in_one_line(words, code, message, tmp_p
     monkeypatch.chdir(tmp_path)
     Path("empty.txt").write_text(" \n\n", encoding="utf-8")
     Path("good.txt").write_text("go\n", encoding="utf-8")
+    Path("bad.transcription").write_text("<s> GO </s> (a)\nGO\n", encoding="utf-8")
     assert main(["lm", *words]) == code
     error = capsys.readouterr().err
     assert message in error

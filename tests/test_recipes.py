@@ -72,7 +72,7 @@ def composed(words: list[str]) -> Any:
     module.add_arguments(parser)
     parsed = parser.parse_args(rest)
     if command == "prepare" and parsed.corpus:
-        settings = prepare._settings(parsed.settings, entry("data", parsed.corpus).config)
+        settings = prepare.settings_of(parsed.settings, entry("data", parsed.corpus).config)
         return from_plain({"name": parsed.corpus, **settings}, "data")
     return parsed
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -14,15 +15,17 @@ DEFAULT_STEPS = "nfkc,upper,no_punctuation"
 HIGHEST_ORDER = 9
 
 _EPILOG = """\
-TEXT is a text file with one sentence a line, a manifest (.jsonl, .json: the key text), a table (.csv, .tsv: the column
-text), or - for sentences on standard input. The text must be written as the model's transcripts are: -m takes the
-normalisation from the model folder, --normalize names its steps.
+TEXT is a corpus by its name with its settings behind it (speechgru prepare lists them), a text file with one sentence a
+line, a manifest (.jsonl, .json: the key text), a table (.csv, .tsv: the column text), a file of Sphinx
+(.transcription), or - for sentences on standard input. The text must be written as the model's transcripts are: -m
+takes the normalisation from the model folder, --normalize names its steps.
 
 The model is interpolated modified Kneser-Ney, in the ARPA format, which KenLM, SRILM and flashlight read too.
 
 examples:
-  speechgru lm transcripts.txt -o words.arpa -m runs/an4/model
-  speechgru transcribe talk.wav -m runs/an4/model --lm words.arpa
+  speechgru lm an4 root=data/an4 -o words.arpa.gz -m runs/an4/model
+  speechgru lm transcripts.txt -o words.arpa
+  speechgru tune runs/an4/model --lm words.arpa.gz
   zcat corpus.txt.gz | speechgru lm - -o words.arpa.gz --order 4 --test held_out.txt
 """
 
@@ -31,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options of ``speechgru lm``."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = _EPILOG
-    parser.add_argument("text", nargs="+", metavar="TEXT", help="text files, manifests, tables or -")
+    parser.add_argument("text", nargs="+", metavar="TEXT", help="corpus and KEY=VALUE, texts, manifests, tables, -")
     parser.add_argument("-o", "--output", required=True, metavar="FILE", help="the model: .arpa or .arpa.gz")
     parser.add_argument("--order", type=int, default=3, help=f"words of the longest n-gram, 1 to {HIGHEST_ORDER} (3)")
     parser.add_argument("-m", "--model", help="normalise as this model folder does, or this shipped model")
@@ -40,9 +43,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="STEPS",
         help=f"steps of normalisation, of {', '.join(Step.__members__)} or none (default: {DEFAULT_STEPS})",
     )
-    parser.add_argument("--split", help="of tables: train, valid or test alone (default: all rows)")
+    parser.add_argument("--split", help="train, valid or test (default: train of a corpus, all rows of a table)")
     parser.add_argument("--test", action="append", default=[], metavar="TEXT", help="tell the perplexity of this text")
-    parser.add_argument("--test_split", help="of tables behind --test (default: all rows)")
+    parser.add_argument("--test_split", help="behind --test (default: valid of a corpus, all rows of a table)")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -66,11 +69,17 @@ def run(arguments: argparse.Namespace) -> int:
     from speechgru.decoding.kneser_ney import train
     from speechgru.decoding.language_model import LanguageModel
 
-    sentences = [words for source in arguments.text for words in _sentences(source, steps, arguments.split)]
+    settings = [word for word in arguments.text if re.match(r"[\w.]+=", word) and not Path(word).exists()]
+    sources = [word for word in arguments.text if word not in settings]
+    if settings and not any(map(_is_corpus, [*sources, *arguments.test])):
+        raise ConfigError(f"{settings[0]}: a setting of a corpus, and none is named (speechgru prepare lists them)")
+    sentences = [words for source in sources for words in _sentences(source, steps, arguments.split, "train", settings)]
     if not sentences:
-        raise DataError(f"{', '.join(arguments.text)}: no words; a language model learns from sentences, one a line")
+        raise DataError(f"{', '.join(sources)}: no words; a language model learns from sentences, one a line")
     # Read before the model is written: a mistyped name costs nothing then.
-    tests = {source: list(_sentences(source, steps, arguments.test_split)) for source in arguments.test}
+    tests = {
+        source: list(_sentences(source, steps, arguments.test_split, "valid", settings)) for source in arguments.test
+    }
     ngrams = train(sentences, arguments.order)
     write_arpa(arguments.output, ngrams)
     sizes = ", ".join(f"{len(level)} {order}-grams" for order, level in enumerate(ngrams, 1))
@@ -100,16 +109,38 @@ def _steps(model: str | None, names: str | None) -> list[Step]:
     return [Step[name] for name in chosen]
 
 
-def _sentences(source: str, steps: list[Step], split: str | None) -> Iterator[list[str]]:
-    """The words of each sentence of a text that has any."""
-    for text in _texts(source, split):
+def _sentences(
+    source: str, steps: list[Step], split: str | None, usual: str, settings: list[str]
+) -> Iterator[list[str]]:
+    """The words of each sentence of a text that has any; of a corpus without ``split`` those of the ``usual`` one."""
+    texts = _transcripts(source, split or usual, settings) if _is_corpus(source) else _texts(source, split)
+    for text in texts:
         words = normalize(text, steps).split()
         if words:
             yield words
 
 
+def _is_corpus(source: str) -> bool:
+    """Whether it is the name of a corpus and not of a file."""
+    if not source.isidentifier() or Path(source).exists():
+        return False
+    import speechgru.data.corpora  # noqa: F401  the import registers them
+    from speechgru.registry import names
+
+    return source in names("data")
+
+
+def _transcripts(corpus: str, split: str, settings: list[str]) -> Iterable[str]:
+    from speechgru.commands.prepare import settings_of
+    from speechgru.registry import build, entry, from_plain
+
+    plain = {"name": corpus, **settings_of(settings, entry("data", corpus).config)}
+    return [one.text for one in build("data", from_plain(plain, "data", corpus)).utterances(split)]
+
+
 def _texts(source: str, split: str | None) -> Iterable[str]:
     from speechgru.data.manifest import read_lines, read_manifest
+    from speechgru.data.sphinx import read_transcriptions
     from speechgru.data.table import read_table
 
     if source == "-":
@@ -118,6 +149,8 @@ def _texts(source: str, split: str | None) -> Iterable[str]:
         except UnicodeDecodeError as error:
             raise DataError(f"-: standard input is not UTF-8 (byte {error.start}); save it as UTF-8 text") from None
     suffix = Path(source).suffix.lower()
+    if suffix == ".transcription":
+        return read_transcriptions(Path(source)).values()
     if suffix in (".jsonl", ".json"):
         return [utterance.text for utterance in read_manifest(source)]
     if suffix in (".csv", ".tsv"):

@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
     if not _can_prepare(component):
         known = ", ".join(_preparable())
         raise ConfigError(f"{name} reads recordings of your own, there is nothing to prepare (known: {known})")
-    corpus = component(from_plain({"name": name, **_settings(arguments.settings, config_type)}, "data", where=name))
+    corpus = component(from_plain({"name": name, **settings_of(arguments.settings, config_type)}, "data", where=name))
     root = Path(corpus.config.root).expanduser()
     facts = corpus.about()
     print(f"{name}: {facts['title']}", file=sys.stderr)
@@ -98,8 +98,12 @@ def _list() -> None:
                 print(f"  {key + ':':9}{facts[key]}")
 
 
-def _settings(words: list[str], config_type: type) -> dict[str, Any]:
-    """``KEY=VALUE`` words as plain values; text where the setting is text, YAML otherwise."""
+def settings_of(words: list[str], config_type: type) -> dict[str, Any]:
+    """``KEY=VALUE`` words as plain values of a corpus's settings; text where the setting is text, YAML otherwise.
+
+    Raises:
+        ConfigError: a word is not of that form, or not a value of its setting's type.
+    """
     import yaml
 
     hints = typing.get_type_hints(config_type)

@@ -14,12 +14,12 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import re
 from pathlib import Path
 
 from speechgru.data.corpora.corpus import Corpus, check_split, existing_root, refuse_occupied
 from speechgru.data.label_folders import recordings_in
 from speechgru.data.manifest import read_lines
+from speechgru.data.sphinx import read_transcriptions
 from speechgru.data.splits import held_out_speakers
 from speechgru.data.table import read_table
 from speechgru.data.utterance import Utterance
@@ -115,14 +115,8 @@ def _read(root: Path) -> dict[str, list[Utterance]]:
 
 def _listed(root: Path, split: str) -> list[Utterance]:
     """The utterances that Sphinx's lists in ``etc`` name and whose recordings are there."""
-    texts = {}
     path = root / "etc" / f"an4_{split}.transcription"
-    for number, line in enumerate(read_lines(path), 1):
-        match = re.fullmatch(r"(?:<s>)?\s*(.*?)\s*(?:</s>)?\s*\(([^()\s]+)\)\s*", line)
-        if match:
-            texts[match[2]] = match[1]
-        elif line.strip():
-            raise DataError(f"{path}:{number}: is not '<s> WORDS </s> (id)'; unpack the corpus again")
+    texts = read_transcriptions(path)
     folders: dict[Path, dict[str, str]] = {}
     found = []
     for name in read_lines(root / "etc" / f"an4_{split}.fileids"):
