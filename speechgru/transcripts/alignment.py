@@ -82,6 +82,7 @@ def _spans(units: Units, names: Tokens, text: str) -> tuple[tuple[str, int, int]
     spans, at = [], 0
     for word in units.normalize(text).split():
         end = at + len(units.encode(word, names))
-        spans.append((word, at, end))
+        if end > at:  # a phone that is not learned, as the glottal stop of TIMIT, is nowhere
+            spans.append((word, at, end))
         at = end
     return tuple(spans)
