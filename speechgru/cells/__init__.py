@@ -2,5 +2,42 @@
 
 from speechgru.cells.cell import Cell, initialize, other_convention, reverse_within, valid_frames
 from speechgru.cells.gru import GRU, GRUConfig
+from speechgru.cells.gru_before import GRUBefore, GRUBeforeConfig
+from speechgru.cells.gru_variants import GRU1, GRU2, GRU3, GRU1Config, GRU2Config, GRU3Config
+from speechgru.cells.li_gru import LiGRU, LiGRUConfig
+from speechgru.cells.lstm import LSTM, LSTMConfig
+from speechgru.cells.mgu import MGU, MGUConfig
+from speechgru.cells.min_gru import MinGRU, MinGRUCandidate, MinGRUConfig
+from speechgru.cells.rnn import RNN, RNNConfig
+from speechgru.cells.sli_gru import SLiGRU, SLiGRUConfig
 
-__all__ = ["GRU", "Cell", "GRUConfig", "initialize", "other_convention", "reverse_within", "valid_frames"]
+__all__ = [
+    "GRU",
+    "GRU1",
+    "GRU2",
+    "GRU3",
+    "LSTM",
+    "MGU",
+    "RNN",
+    "Cell",
+    "GRU1Config",
+    "GRU2Config",
+    "GRU3Config",
+    "GRUBefore",
+    "GRUBeforeConfig",
+    "GRUConfig",
+    "LSTMConfig",
+    "LiGRU",
+    "LiGRUConfig",
+    "MGUConfig",
+    "MinGRU",
+    "MinGRUCandidate",
+    "MinGRUConfig",
+    "RNNConfig",
+    "SLiGRU",
+    "SLiGRUConfig",
+    "initialize",
+    "other_convention",
+    "reverse_within",
+    "valid_frames",
+]

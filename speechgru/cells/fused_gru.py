@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from speechgru.cells.kernels import FAST, multiply, sigmoid, tanh
+from speechgru.cells.kernels import compiled, multiply, sigmoid, tanh
 
 
 class FusedGRU(torch.autograd.Function):
@@ -88,7 +87,7 @@ class FusedGRU(torch.autograd.Function):
         return at_sequence, None, state, None, at_weight_ih, at_weight_hh, flat.sum(0), steps.sum(0)
 
 
-@numba.njit(cache=True, fastmath=FAST)
+@compiled
 def _states(
     gates: np.ndarray,
     lengths: np.ndarray,
@@ -132,7 +131,7 @@ def _states(
             old[:] = new
 
 
-@numba.njit(cache=True, fastmath=FAST)
+@compiled
 def _gradients(
     gates: np.ndarray,
     lengths: np.ndarray,

@@ -6,7 +6,9 @@ import numba
 import numpy as np
 from numba import float32
 
-FAST = {"contract", "reassoc"}  # fused multiply-adds and reordered sums; NaN and infinity stay what they are
+# Fused multiply-adds and reordered sums; NaN and infinity stay what they are. NumPy's rule for x / 0, because Python's
+# is a branch in every division, and a loop with a branch in it cannot be vectorised.
+compiled = numba.njit(cache=True, fastmath={"contract", "reassoc"}, error_model="numpy")
 
 
 @numba.njit(inline="always")
@@ -32,7 +34,7 @@ def sigmoid(x):
     return float32(0.5) * tanh(float32(0.5) * x) + float32(0.5)
 
 
-@numba.njit(cache=True, fastmath=FAST)
+@compiled
 def multiply(left: np.ndarray, right: np.ndarray, out: np.ndarray) -> None:
     """``out = left @ right`` for small matrices: four rows by four columns of ``left`` at a time stay in registers.
 
