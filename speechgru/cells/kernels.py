@@ -6,9 +6,9 @@ import numba
 import numpy as np
 from numba import float32
 
-# Fused multiply-adds and reordered sums; NaN and infinity stay what they are. NumPy's rule for x / 0, because Python's
-# is a branch in every division, and a loop with a branch in it cannot be vectorised.
-compiled = numba.njit(cache=True, fastmath={"contract", "reassoc"}, error_model="numpy")
+FAST = {"contract", "reassoc"}  # fused multiply-adds and reordered sums; NaN and infinity stay what they are
+# x / 0 as in NumPy: Python's rule is a branch in every division, and a loop with a branch in it is not vectorised.
+compiled = numba.njit(cache=True, fastmath=FAST, error_model="numpy")
 
 
 @numba.njit(inline="always")
