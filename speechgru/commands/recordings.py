@@ -37,20 +37,20 @@ def find_recordings(arguments: list[str]) -> list[tuple[str, str]]:
     return items
 
 
-def load_recognizer(model: str | None, device: str, threads: int | None, task: str) -> Recognizer:
+def load_recognizer(model: str | None, device: str, threads: int | None, task: str | None) -> Recognizer:
     """The model of ``-m``, a folder or the name of a shipped one, on ``--device`` with ``--threads``.
 
     Args:
-        model: what ``-m`` names; None takes a shipped model of this task.
+        model: what ``-m`` names; None takes a shipped model of this task (without one: classification).
         device: auto, cpu or cuda.
         threads: processor threads; None leaves torch its choice.
-        task: the head it must have, ``classification`` or ``ctc``.
+        task: the head it must have, ``classification`` or ``ctc``; None: any.
 
     Raises:
         ConfigError: no such model or device, or a model of another task.
         ModelError: the model folder cannot be loaded.
     """
-    folder = _model_folder(model, task)
+    folder = _model_folder(model, task or "classification")
     if device != "auto" and device.split(":")[0] not in ("cpu", "cuda"):
         raise ConfigError(f"--device {device}: auto, cpu or cuda")
     import torch
@@ -64,7 +64,7 @@ def load_recognizer(model: str | None, device: str, threads: int | None, task: s
     if threads is not None:
         torch.set_num_threads(threads)
     recognizer = Recognizer.load(folder, device)
-    if recognizer.task != task:
+    if task is not None and recognizer.task != task:
         mend = f"; try speechgru {_VERBS[recognizer.task]}" if recognizer.task in _VERBS else ""
         raise ConfigError(f"-m {folder}: a model with a {recognizer.task} head does not {_VERBS[task]}{mend}")
     # The compiled spectrum saves 0.1 ms a second of sound; its start would delay the first answer by half a second.
