@@ -77,12 +77,12 @@ class EvaluateConfig:
         split: train, valid or test.
         data: the corpus; left out, it is the one the model was trained on.
         root: where the recordings of the model's own corpus are; empty means where its config says.
-        output_dir: where results.json and the report go; empty means <model>/../evaluation/<split>, with a decoder
-            <split>-<decoder>.
+        output_dir: where results.json and the report go; empty means <model>/../evaluation/<split>, with another
+            decoder than greedy <split>-<decoder>.
         recipe_dir: a recipe's folder whose results.json and table in README.md are written from all models given; the
             rows of other decoders are kept.
         batch_size: utterances at a time, at least 1.
-        decoder: how the scores of a CTC model become text; left out, greedily.
+        decoder: how the scores of a CTC model become text; left out, as its folder says, or greedily.
         device: auto, cpu or cuda.
     """
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import sys
 import time
 from collections.abc import Sequence
@@ -14,6 +12,7 @@ import torch
 
 from speechgru.card import card_of_run, write_card
 from speechgru.commands.hydra_job import hydra_main
+from speechgru.commands.own_corpus import own_data, run_of
 from speechgru.data.batching import BatchLoader
 from speechgru.data.utterance import Utterance
 from speechgru.errors import ConfigError, DataError, ModelError
@@ -32,7 +31,7 @@ from speechgru.evaluation.results import (
 from speechgru.evaluation.transcript_report import write_transcript_report
 from speechgru.evaluation.transcription import TranscriptionResult
 from speechgru.recognizer import Recognizer
-from speechgru.registry import build, from_plain, name_of, to_plain
+from speechgru.registry import build, name_of, to_plain
 from speechgru.training.logging import read_metrics
 
 Result = ClassificationResult | TranscriptionResult
@@ -115,24 +114,23 @@ def _evaluate_one(folder: Path, config: Any, words: Sequence[str]) -> tuple[Resu
         raise ModelError(f"{folder} has a {recognizer.task} head; evaluate measures classification and ctc")
     if config.decoder is not None and recognizer.task != "ctc":
         raise ConfigError(f"decoder={name_of('decoder', config.decoder)}: {folder} has no ctc head; leave it out")
-    settings = (
-        config.data if config.data is not None else _own_data(recognizer, folder, config.root or _trained_on(folder))
-    )
+    settings = config.data if config.data is not None else own_data(recognizer, folder, config.root)
     corpus = build("data", settings)
     utterances = corpus.utterances(config.split)
     if not utterances:
         raise DataError(f"the {config.split} split has no utterances; choose another split= or check data=")
+    decoder = recognizer.config.decoder if config.decoder is None else config.decoder
     began = time.monotonic()
     measure = _transcribed if recognizer.task == "ctc" else _classified
     result = measure(recognizer, utterances, config)
     seconds = time.monotonic() - began
-    run = _run_of(folder)
+    run = run_of(folder)
     record = result_record(
         result,
         dataset=name_of("data", settings),
         split=config.split,
         model=run.get("name", folder.name),
-        decoder=_decoder_name(config.decoder),
+        decoder=_decoder_name(decoder),
         seed=run.get("seed"),
         fold=corpus.fold,
         parameters=recognizer.parameter_count(),
@@ -140,7 +138,8 @@ def _evaluate_one(folder: Path, config: Any, words: Sequence[str]) -> tuple[Resu
         train_wall_clock_s=run.get("wall_clock_s"),
         command=words,
     )
-    place = config.split if config.decoder is None else f"{config.split}-{name_of('decoder', config.decoder)}"
+    way = "greedy" if decoder is None else name_of("decoder", decoder)
+    place = config.split if way == "greedy" else f"{config.split}-{way}"
     output = Path(config.output_dir) if config.output_dir else folder.parent / "evaluation" / place
     output.mkdir(parents=True, exist_ok=True)
     write_results(output / "results.json", record)
@@ -188,32 +187,9 @@ def _decoder_name(decoder: Any) -> str:
     return " ".join([plain["name"], *changed])
 
 
-def _own_data(recognizer: Recognizer, folder: Path, root: str) -> Any:
-    """The corpus the model was trained on, at ``root`` if that is given."""
-    plain = recognizer.config.data
-    if not plain:
-        raise ConfigError(f"{folder} does not say which corpus it was trained on; add data=... to the command")
-    settings = from_plain(plain, "data", f"{folder / 'config.yaml'}: data")
-    return dataclasses.replace(settings, root=root) if root else settings
-
-
-def _trained_on(folder: Path) -> str:
-    """Where the recordings of the training were, as the run beside the model folder says; empty where it does not."""
-    root = _run_of(folder).get("settings", {}).get("data", {}).get("root", "")
-    return root if root and Path(root).exists() else ""
-
-
 def _curves_of(folder: Path) -> list[dict[str, Any]]:
     return read_metrics(folder.parent) if (folder.parent / "metrics.jsonl").is_file() else []
 
 
 def _settings_of(folder: Path) -> str:
     return (folder / "config.yaml").read_text(encoding="utf-8")
-
-
-def _run_of(folder: Path) -> dict[str, Any]:
-    """What the training run beside the model folder says of itself; empty where the folder was moved away."""
-    try:
-        return json.loads((folder.parent / "run.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TextIO
+from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 from speechgru.commands.recordings import (
     find_recordings,
@@ -23,7 +24,6 @@ from speechgru.transcripts.formats import record, to_json, writer
 from speechgru.transcripts.pieces import PiecesConfig
 
 if TYPE_CHECKING:
-    from speechgru.decoding.beam import BeamConfig
     from speechgru.transcripts.transcript import Transcript
 
 FORMATS = ("txt", "vtt", "srt", "tsv", "json")
@@ -71,6 +71,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--chunk_length", type=float, default=PiecesConfig.longest_s, help="longest piece in seconds (default: 20)"
     )
     decoding = parser.add_argument_group("decoding (without any of these: as the model's folder says, or greedy)")
+    decoding.add_argument(
+        "--decoder",
+        choices=("greedy", "beam"),
+        help="greedy: the best token of each moment; beam: a search with the options below, not the folder's",
+    )
     decoding.add_argument("--beam_size", type=int, help="sequences kept by the beam search (default: 50)")
     decoding.add_argument("--lm", metavar="FILE", help="n-gram language model (.arpa, .arpa.gz; see speechgru lm)")
     decoding.add_argument("--lm_weight", type=float, metavar="WEIGHT", help="of its logarithms")
@@ -94,14 +99,14 @@ def run(arguments: argparse.Namespace) -> int:
             raise ConfigError(f"--{name} {value}: at least 1")
     pieces = _pieces_config(arguments.chunk_length)
     layout = CuesConfig(arguments.max_line_width, arguments.max_line_count, arguments.highlight_words)
-    search = _beam_config(arguments)
+    options = _beam_options(arguments)
     items = find_recordings(arguments.audio)
     output = _output(arguments, [path for path, _ in items], layout)
     recognizer = load_recognizer(arguments.model, arguments.device, arguments.threads, "ctc")
 
     from speechgru.transcripts.recordings import transcribe_recordings
 
-    decoder = recognizer.decoder(search) if search else None
+    decoder = recognizer.decoder(_decoder_config(arguments.decoder, options, recognizer.config.decoder))
     failed = 0
     transcripts = transcribe_recordings(
         recognizer, items, decoder=decoder, batch_size=arguments.batch_size, config=pieces
@@ -125,8 +130,8 @@ def _pieces_config(longest_s: float) -> PiecesConfig:
         raise ConfigError(f"--chunk_length {longest_s:g}: from 2 to 600 seconds") from None
 
 
-def _beam_config(arguments: argparse.Namespace) -> BeamConfig | None:
-    """The settings of the beam search; None where no option asks for it."""
+def _beam_options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The settings of the beam search that are given."""
     options = {
         "beam_size": arguments.beam_size,
         "language_model": arguments.lm,
@@ -136,15 +141,29 @@ def _beam_config(arguments: argparse.Namespace) -> BeamConfig | None:
         "hotwords": arguments.hotwords.replace(",", " ").split() if arguments.hotwords else None,
     }
     given = {name: value for name, value in options.items() if value is not None}
-    for name in ("lm_weight", "word_bonus"):
-        if name in given and "language_model" not in given:
-            raise ConfigError(f"--{name}: has no effect without --lm")
-    if not given:
-        return None
+    if arguments.decoder == "greedy" and given:
+        raise ConfigError(f"--decoder greedy: {', '.join(given)} are for the beam search; leave out one or the other")
+    if given:
+        from speechgru.decoding.beam import BeamConfig
 
+        BeamConfig(**given)  # complains of what is out of range before the model is loaded
+    return given
+
+
+def _decoder_config(name: str | None, options: dict[str, Any], own: Any) -> Any:
+    """The settings of the decoder: the model's ``own`` with the options over them, unless another is named."""
     from speechgru.decoding.beam import BeamConfig
+    from speechgru.decoding.greedy import GreedyConfig
 
-    return BeamConfig(**given)
+    if name == "greedy":
+        return GreedyConfig()
+    if name is None and not options:
+        return own
+    config = dataclasses.replace(own if name is None and isinstance(own, BeamConfig) else BeamConfig(), **options)
+    for key in ("lm_weight", "word_bonus"):
+        if key in options and not config.language_model:
+            raise ConfigError(f"--{key}: has no effect without --lm")
+    return config
 
 
 class Output(Protocol):

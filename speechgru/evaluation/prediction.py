@@ -144,7 +144,7 @@ def predict_transcripts(recognizer: Recognizer, batches: Iterable[Batch], decode
     Args:
         recognizer: with a CTC head.
         batches: their targets are for the loss alone; batches read without tokens have none.
-        decoder: what ``recognizer.decoder()`` gave; None means greedy.
+        decoder: what ``recognizer.decoder()`` gave; None means the model's own.
     """
     decoder = decoder or recognizer.decoder()
     found = Transcripts([], [], [], [], [])

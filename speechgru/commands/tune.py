@@ -1,0 +1,136 @@
+"""``speechgru tune``: gives models a decoder with a language model, its weight chosen on their validation split."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from speechgru.errors import ConfigError
+
+if TYPE_CHECKING:
+    from speechgru.decoding.beam import BeamConfig
+    from speechgru.evaluation.decoder_choice import Grid
+    from speechgru.recognizer import Recognizer
+
+LM_WEIGHTS = "0.25,0.5,0.75,1,1.5"
+WORD_BONUSES = "0,1,2,3,4,6"
+
+_EPILOG = """\
+Each model scores the validation split of the corpus it was trained on once; then every weight of the language model is
+tried with every bonus for a word. The setting with the fewest word errors of all models together goes into the folder
+of each, with the language model itself and confidences that are right for it. From then on transcribe, evaluate and
+recognizer.transcribe() decode so; --decoder greedy (decoder=greedy for evaluate) does without. A list that begins with
+a number below 0 is written --word_bonuses=-1,0,1.
+
+examples:
+  speechgru lm an4 root=data/an4 -o words.arpa.gz -m runs/an4/model
+  speechgru tune runs/an4/model --lm words.arpa.gz --closed
+  speechgru tune runs/an4/[012]/model --lm words.arpa.gz --closed --root data/an4
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the options of ``speechgru tune``."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = _EPILOG
+    parser.add_argument("model", nargs="+", metavar="MODEL", help="folders of models with a CTC head")
+    parser.add_argument("--lm", metavar="FILE", help="language model (default: that of the first model)")
+    parser.add_argument("--lexicon", metavar="FILE", help="the only words to come out, or a dictionary of phones")
+    parser.add_argument("--closed", action="store_true", help="only words of the language model may come out")
+    parser.add_argument("--beam_size", type=int, help="sequences kept by the beam search (default: 50)")
+    parser.add_argument("--lm_weights", default=LM_WEIGHTS, metavar="LIST", help=f"to try (default: {LM_WEIGHTS})")
+    parser.add_argument(
+        "--word_bonuses", default=WORD_BONUSES, metavar="LIST", help=f"in nats (default: {WORD_BONUSES})"
+    )
+    parser.add_argument("--root", default="", help="where the corpus is (default: where it was at training)")
+    parser.add_argument("--split", default="valid", choices=("train", "valid"), help="to choose on (default: valid)")
+    parser.add_argument("--batch_size", type=int, default=32, help="recordings computed together (default: 32)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Chooses, prints the grid on standard output and writes the model folders; 0.
+
+    Raises:
+        ConfigError: an option is out of range, or a model has no CTC head or no language model.
+        DataError: the corpus or the language model cannot be read.
+        ModelError: a model folder cannot be loaded.
+    """
+    weights = _numbers("lm_weights", arguments.lm_weights)
+    bonuses = _numbers("word_bonuses", arguments.word_bonuses)
+    if arguments.batch_size < 1:
+        raise ConfigError(f"--batch_size {arguments.batch_size}: at least 1")
+
+    from tqdm import tqdm
+
+    from speechgru.commands.own_corpus import own_data
+    from speechgru.commands.recordings import load_recognizer
+    from speechgru.data.batching import BatchLoader
+    from speechgru.decoding.greedy import GreedyConfig
+    from speechgru.evaluation.decoder_choice import calibrate, measure_grid, score, word_errors
+    from speechgru.registry import build
+
+    folders = [Path(folder) for folder in arguments.model]
+    recognizers = [load_recognizer(str(folder), "cpu", None, "ctc") for folder in folders]
+    config = _decoder(recognizers[0], arguments)
+    for weight, bonus in ((min(weights), min(bonuses)), (max(weights), max(bonuses))):
+        dataclasses.replace(config, lm_weight=weight, word_bonus=bonus)  # complains before anything is computed
+    models = []
+    for recognizer, folder in zip(recognizers, folders, strict=True):
+        utterances = build("data", own_data(recognizer, folder, arguments.root)).utterances(arguments.split)
+        loader = BatchLoader(
+            utterances, None, recognizer.sample_rate, batch_size=arguments.batch_size, shuffle=False, cache_mb=0
+        )
+        scored, errors = score(recognizer, tqdm(loader.epoch(0), desc=str(folder), unit="batch", disable=None))
+        print("\n".join(errors), end="\n" * bool(errors), file=sys.stderr)
+        models.append((recognizer, scored))
+    grid = measure_grid(models, config, weights, bonuses, lambda all_: tqdm(all_, desc="settings", disable=None))
+    print(_table(grid))
+    row, column = grid.best
+    chosen = dataclasses.replace(config, lm_weight=grid.lm_weights[column], word_bonus=grid.word_bonuses[row])
+    share = 100 * grid.errors[row, column] / grid.words
+    print(f"lm_weight={chosen.lm_weight:g} word_bonus={chosen.word_bonus:g}: {share:.2f} % of {grid.words} words wrong")
+    if all(one.units is not None and one.units.gives_words for one in recognizers):
+        greedy = sum(word_errors(scored, one.decoder(GreedyConfig()), one) for one, scored in models)
+        print(f"decoder=greedy: {100 * greedy / grid.words:.2f} %")
+    if grid.at_edge:
+        print("the best lies at the edge of the grid: wider --lm_weights or --word_bonuses may hold a better one")
+    for (recognizer, scored), folder in zip(models, folders, strict=True):
+        recognizer.config.decoder = chosen
+        recognizer.config.calibration = calibrate(recognizer, scored, recognizer.decoder())
+        recognizer.save(folder)
+        print(f"{folder} decodes so from now on", file=sys.stderr)
+    return 0
+
+
+def _numbers(name: str, text: str) -> list[float]:
+    try:
+        return [float(word) for word in text.split(",")]
+    except ValueError:
+        raise ConfigError(f"--{name} {text}: numbers with commas between") from None
+
+
+def _decoder(recognizer: Recognizer, arguments: argparse.Namespace) -> BeamConfig:
+    """The settings that are not chosen: the model's own, with what the options say."""
+    from speechgru.decoding.beam import BeamConfig
+
+    own = recognizer.config.decoder
+    given = {"language_model": arguments.lm, "lexicon": arguments.lexicon, "beam_size": arguments.beam_size}
+    given = {name: value for name, value in given.items() if value is not None}
+    config: BeamConfig = dataclasses.replace(own if isinstance(own, BeamConfig) else BeamConfig(), nbest=1, **given)
+    if not config.language_model:
+        raise ConfigError("--lm: the model has no language model of its own; give one (speechgru lm makes it)")
+    return dataclasses.replace(config, closed=True) if arguments.closed else config
+
+
+def _table(grid: Grid) -> str:
+    """Word error rates in percent; a line a bonus, a column a weight."""
+    from speechgru.commands.table import table
+
+    rows: list[list[Any]] = [
+        [f"{bonus:g}", *(f"{100 * one / grid.words:.2f}" for one in errors)]
+        for bonus, errors in zip(grid.word_bonuses, grid.errors, strict=True)
+    ]
+    return table(["word_bonus \\ lm_weight", *(f"{weight:g}" for weight in grid.lm_weights)], rows)

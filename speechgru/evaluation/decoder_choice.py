@@ -1,0 +1,141 @@
+"""The weight of a language model and the bonus of a word with which recognizers make the fewest errors."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from speechgru.data.batching import Batch
+from speechgru.decoding.beam import BeamConfig, BeamDecoder
+from speechgru.decoding.calibration import Calibration
+from speechgru.errors import DataError
+from speechgru.evaluation.error_rate import correct_words, edit_distance
+from speechgru.recognizer import Recognizer
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Scored:
+    """What a recognizer scored in a recording, to be decoded in many ways.
+
+    Attributes:
+        reference: the words said, normalised.
+        log_probabilities: (time, token).
+        duration_s: length of the recording in seconds.
+    """
+
+    reference: list[str]
+    log_probabilities: np.ndarray
+    duration_s: float
+
+
+@torch.no_grad()
+def score(recognizer: Recognizer, batches: Iterable[Batch]) -> tuple[list[Scored], list[str]]:
+    """The scores of every utterance, and a line for each that cannot be read."""
+    units: Any = recognizer.units
+    found, errors = [], []
+    for batch in batches:
+        errors += batch.errors
+        waveforms = [row[:length] for row, length in zip(batch.waveforms, batch.lengths.tolist(), strict=True)]
+        scores = recognizer.log_probabilities(waveforms)
+        for utterance, waveform, row in zip(batch.utterances, waveforms, scores, strict=True):
+            reference = units.normalize(utterance.text).split()
+            found.append(Scored(reference, row, len(waveform) / recognizer.sample_rate))
+    if not any(one.reference for one in found):
+        raise DataError(f"no utterance with words to choose on ({len(errors)} cannot be read)")
+    return found, errors
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Grid:
+    """Word errors by setting.
+
+    Attributes:
+        lm_weights: of the language model, ascending.
+        word_bonuses: in nats, ascending.
+        errors: (word bonus, weight), word errors.
+        words: of all references.
+    """
+
+    lm_weights: list[float]
+    word_bonuses: list[float]
+    errors: np.ndarray
+    words: int
+
+    @property
+    def best(self) -> tuple[int, int]:
+        """Row and column of the fewest errors; of several the one whose neighbours make the fewest, then the first.
+
+        Few recordings make a jagged grid, and a good setting between bad ones is luck.
+        """
+        padded = np.pad(self.errors.astype(float), 1, constant_values=np.nan)
+        around = np.nanmean(np.lib.stride_tricks.sliding_window_view(padded, (3, 3)), axis=(2, 3))
+        row, column = min(np.ndindex(self.errors.shape), key=lambda place: (self.errors[place], around[place]))
+        return row, column
+
+    @property
+    def at_edge(self) -> bool:
+        """Whether a wider grid might hold something better."""
+        sizes = zip(self.best, self.errors.shape, strict=True)
+        return any(size > 1 and place in (0, size - 1) for place, size in sizes)
+
+
+def word_errors(scored: Sequence[Scored], decoder: Any, recognizer: Recognizer) -> int:
+    """Word errors of a decoder over all utterances."""
+    units: Any = recognizer.units
+    errors = 0
+    for one in scored:
+        found = decoder.decode(one.log_probabilities)[0]
+        words = found.words or units.words(found.tokens, recognizer.tokens)
+        errors += edit_distance(one.reference, [word for word, _, _ in words])
+    return errors
+
+
+def measure_grid(
+    models: Sequence[tuple[Recognizer, Sequence[Scored]]],
+    config: BeamConfig,
+    lm_weights: Sequence[float],
+    word_bonuses: Sequence[float],
+    progress: Any = iter,
+) -> Grid:
+    """The word errors of all models together with every weight and bonus.
+
+    Args:
+        models: recognizers and what they scored; several of one recipe choose with less luck than one.
+        config: all other settings of the decoder; names a language model.
+        lm_weights: to try.
+        word_bonuses: to try, in nats.
+        progress: wraps the iterable of settings, such as ``tqdm``.
+    """
+    from speechgru.decoding.language_model import LanguageModel
+
+    weights, bonuses = sorted(set(lm_weights)), sorted(set(word_bonuses))
+    language_model = LanguageModel.read(config.language_model)
+    errors = np.zeros((len(bonuses), len(weights)), np.int64)
+    for row, column in progress(list(itertools.product(range(len(bonuses)), range(len(weights))))):
+        setting = dataclasses.replace(config, lm_weight=weights[column], word_bonus=bonuses[row])
+        for recognizer, scored in models:
+            decoder = BeamDecoder(recognizer.tokens, recognizer.units, setting, language_model)
+            errors[row, column] += word_errors(scored, decoder, recognizer)
+    words = sum(len(one.reference) for _, scored in models for one in scored)
+    return Grid(weights, bonuses, errors, words)
+
+
+def calibrate(recognizer: Recognizer, scored: Sequence[Scored], decoder: Any) -> Calibration:
+    """What puts the confidences right that the recognizer gives to the words of this decoder."""
+    plain = dataclasses.replace(recognizer.config, calibration=Calibration())
+    before, recognizer.config = recognizer.config, plain
+    try:
+        confidences, correct = [], []
+        for one in scored:
+            best = decoder.decode(one.log_probabilities)[0]
+            words = recognizer.transcription(best, one.log_probabilities, one.duration_s).words
+            confidences += [word.confidence for word in words]
+            correct += correct_words(one.reference, [word.word for word in words])
+    finally:
+        recognizer.config = before
+    return Calibration.fit(confidences, correct) if confidences else before.calibration
