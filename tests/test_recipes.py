@@ -157,8 +157,9 @@ def test_recipe_is_run_by_the_script_of_a_folder(name: str) -> None:
 def test_script_is_sound(folder: str, tmp_path: Path) -> None:
     """Oracle: bash itself with a program that notes what it is called with; then every command is composed.
 
-    Each model is trained with its seed into a folder of its own, and all of them are evaluated at once; what is
-    prepared is what is trained on; with a folder given nothing is downloaded and the rest is the same.
+    Each model is trained with its seed into a folder of its own, and all of them are evaluated at once, and tuned at
+    once where a language model is made; what is prepared is what is trained on; with a folder given nothing is
+    downloaded and the rest is the same.
     """
     script = recipes_dir() / folder / "run.sh"
     assert os.access(script, os.X_OK)
@@ -184,12 +185,20 @@ def test_script_is_sound(folder: str, tmp_path: Path) -> None:
     assert models == {(*group, seed) for group in groups for seed in seeds}
     assert len(trained) == len(models) == len({run["run_dir"] for run in trained})
     assert found[-1][0] == "evaluate"
-    evaluation = composed(found[-1])
-    assert evaluation.split == "test"
-    assert Path(evaluation.recipe_dir).resolve() == script.parent.resolve()
-    assert list(evaluation.model) == [f"{run['run_dir']}/model" for run in trained]
-    prepared = [composed(words) for words in found if words[0] == "prepare"]
-    assert sum(map(len, (trained, prepared))) + 1 == len(found)
+    by_name = {name: [composed(words) for words in found if words[0] == name] for name in COMMANDS}
+    for evaluation in by_name["evaluate"]:
+        assert evaluation.split == "test"
+        assert Path(evaluation.recipe_dir).resolve() == script.parent.resolve()
+        assert list(evaluation.model) == [f"{run['run_dir']}/model" for run in trained]
+        assert evaluation.root == by_name["evaluate"][0].root
+    for learned, tuned in zip(by_name["lm"], by_name["tune"], strict=True):
+        assert tuned.model == list(evaluation.model)
+        assert (tuned.lm, tuned.root, tuned.split) == (learned.output, evaluation.root, "valid")
+        assert learned.split in (None, "train")
+        assert f"root={evaluation.root}" in learned.text
+        assert learned.model in tuned.model
+    prepared = by_name["prepare"]
+    assert {words[0] for words in found} <= {"prepare", "train", "evaluate", "lm", "tune"}
     for config in configs.values():
         assert config.data.root == evaluation.root
         assert (config.data.root, type(config.data)) in [(one.root, type(one)) for one in prepared]

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The corpus, three runs with different seeds, and their results into this folder. Run again, it goes on where it stopped.
+# The corpus, three runs with different seeds, a language model of the training transcripts whose weight is chosen on the
+# held-out speakers, and the results into this folder. Run again, it goes on where it stopped.
 #   bash recipes/an4/run.sh            downloads the corpus to data/an4
 #   bash recipes/an4/run.sh FOLDER     takes the copy in FOLDER
 set -euo pipefail
@@ -11,4 +12,8 @@ for seed in 0 1 2; do
     speechgru train recipe=an4 data.root="$root" seed=$seed run_dir=runs/an4/$seed resume=true
     models+=,runs/an4/$seed/model
 done
+speechgru evaluate split=test model="[${models#,}]" root="$root" recipe_dir="$(dirname "$0")" decoder=greedy
+speechgru lm an4 root="$root" -o runs/an4/words.arpa.gz -m runs/an4/0/model
+# shellcheck disable=SC2086
+speechgru tune ${models//,/ } --lm runs/an4/words.arpa.gz --closed --root "$root"
 speechgru evaluate split=test model="[${models#,}]" root="$root" recipe_dir="$(dirname "$0")"

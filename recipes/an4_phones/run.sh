@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# The corpus, three runs with different seeds, a language model of the training transcripts whose weight is chosen on the
+# held-out speakers, and the results into this folder. Run again, it goes on where it stopped.
+#   bash recipes/an4_phones/run.sh            downloads the corpus to data/an4
+#   bash recipes/an4_phones/run.sh FOLDER     takes the copy in FOLDER
+set -euo pipefail
+root="${1:-data/an4}"
+[ $# -gt 0 ] || speechgru prepare an4 root="$root"
+
+models=
+for seed in 0 1 2; do
+    speechgru train recipe=an4_phones data.root="$root" seed=$seed run_dir=runs/an4_phones/$seed resume=true
+    models+=,runs/an4_phones/$seed/model
+done
+speechgru lm an4 root="$root" -o runs/an4_phones/words.arpa.gz -m runs/an4_phones/0/model
+# shellcheck disable=SC2086
+speechgru tune ${models//,/ } --lm runs/an4_phones/words.arpa.gz --root "$root"
+speechgru evaluate split=test model="[${models#,}]" root="$root" recipe_dir="$(dirname "$0")"
