@@ -24,14 +24,14 @@ ELEMENTWISE = {**cell_loops.ELEMENTWISE, **cell_loops_scan.ELEMENTWISE}
 def make(name, input_size=INPUT, hidden_size=HIDDEN, seed=0, dtype=torch.float32):
     """A cell as after some training, in evaluation mode: at their start, running statistics would do nearly nothing."""
     torch.manual_seed(seed)
-    cell = build("cell", entry("cell", name).config(), input_size, hidden_size).to(dtype).eval()
+    cell = build("cell", entry("cell", name).config(), input_size, hidden_size).eval()
     for module in cell.modules():
         if isinstance(module, nn.BatchNorm1d):
             nn.init.uniform_(module.running_mean, -0.5, 0.5)
             nn.init.uniform_(module.running_var, 0.5, 2.0)
             nn.init.uniform_(module.weight, 0.5, 1.5)
             nn.init.uniform_(module.bias, -0.5, 0.5)
-    return cell
+    return cell.to(dtype)
 
 
 def batch(rows=(7, 3, 0, 1), input_size=INPUT, seed=1, dtype=torch.float32):
@@ -399,8 +399,8 @@ def test_planted_missing_mask_is_seen(monkeypatch):
 
 
 def test_planted_shifted_frame_is_seen(monkeypatch):
-    last_valid = speechgru.cells.cell._last_valid
+    last_valid = speechgru.cells.cell.last_valid
     shifted = lambda hidden, lengths, state: last_valid(hidden, (lengths - 1).clamp(min=0), state)  # noqa: E731
-    monkeypatch.setattr(speechgru.cells.cell, "_last_valid", shifted)
+    monkeypatch.setattr(speechgru.cells.cell, "last_valid", shifted)
     with pytest.raises(AssertionError):
         test_forward_is_the_formula("gru", False, False, torch.float64)

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import abc
 import math
+import warnings
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -154,7 +156,7 @@ class Cell(nn.Module, abc.ABC):
             projected = reverse_within(projected, lengths)
         # A causal recurrence is not moved by what follows, so rows may run on into their padding: no packing is needed.
         states = Cell.run(self, projected, state) if self.zoneout else self.run(projected, state)
-        final = _last_valid(states, lengths, state)
+        final = last_valid(states, lengths, state)
         hidden = states[..., : self.hidden_size]
         if lengths is not None:
             hidden = hidden.masked_fill(~valid_frames(lengths, hidden.shape[1])[..., None], 0.0)
@@ -218,13 +220,25 @@ def reverse_within(sequence: Tensor, lengths: Tensor | None) -> Tensor:
     return sequence.gather(1, order[..., None].expand_as(sequence))
 
 
-def _last_valid(states: Tensor, lengths: Tensor | None, state: Tensor) -> Tensor:
+def last_valid(states: Tensor, lengths: Tensor | None, state: Tensor) -> Tensor:
+    """The state after each row's last frame, ``state`` where it has none: (batch, time, size) -> (batch, size)."""
     if lengths is None:
         return states[:, -1] if states.shape[1] else state
     if not states.shape[1]:
         return state
     last = (lengths - 1).clamp(min=0)[:, None, None].expand(-1, 1, states.shape[2])
     return torch.where(lengths[:, None] > 0, states.gather(1, last).squeeze(1), state)
+
+
+def torch_recurrence(
+    kernel: Callable[..., Any], sequence: Tensor, start: Any, weights: Sequence[Tensor], train: bool
+) -> Any:
+    """Runs torch.gru, torch.lstm or torch.rnn_tanh over one layer in one direction, batch first."""
+    with warnings.catch_warnings():
+        if sequence.device.type == "cuda":
+            # cuDNN copies the weights into one block at each call, which costs microseconds at these sizes.
+            warnings.filterwarnings("ignore", "RNN module weights are not part of single contiguous chunk")
+        return kernel(sequence, start, weights, True, 1, 0.0, train, False, True)
 
 
 def _compilable(*tensors: Tensor) -> bool:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import warnings
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from speechgru.cells.cell import Cell, initialize
+from speechgru.cells.cell import Cell, initialize, torch_recurrence
 from speechgru.registry import register
 
 
@@ -76,13 +75,8 @@ class GRU(Cell):
     def run(self, projected: Tensor, state: Tensor) -> Tensor:
         if not projected.shape[1]:
             return super().run(projected, state)
-        weights: list[Tensor] = [self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh]
-        with warnings.catch_warnings():
-            if projected.device.type == "cuda":
-                # cuDNN copies the four into one block at each call, which costs microseconds at these sizes.
-                warnings.filterwarnings("ignore", "RNN module weights are not part of single contiguous chunk")
-            hidden, _ = torch.gru(projected, state[None], weights, True, 1, 0.0, self.training, False, True)
-        return hidden
+        weights = [self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh]
+        return torch_recurrence(torch.gru, projected, state[None], weights, self.training)[0]
 
     @staticmethod
     def parameter_count(input_size: int, hidden_size: int, config: GRUConfig | None = None) -> int:

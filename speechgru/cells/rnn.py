@@ -1,0 +1,66 @@
+"""The plain recurrent network, with tanh and without a gate."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from speechgru.cells.cell import Cell, initialize, torch_recurrence
+from speechgru.registry import register
+
+
+@dataclasses.dataclass
+class RNNConfig:
+    """Settings of a tanh RNN cell.
+
+    Attributes:
+        orthogonal: start the recurrent matrix orthogonal (Saxe et al., 1312.6120) instead of uniform as torch does.
+    """
+
+    orthogonal: bool = True
+
+
+@register("cell", "rnn", RNNConfig)
+class RNN(Cell):
+    """The recurrent network of Elman (Finding structure in time, 1990) as PyTorch computes it::
+
+        h = tanh(W x + b + U h + c)
+
+    What every text compares the gated cells with: a third of a GRU's size, and gradients that vanish over a few dozen
+    frames.
+
+    The parameters are those of ``torch.nn.RNN``: ``weight_ih`` (hidden, input), ``weight_hh`` (hidden, hidden),
+    ``bias_ih`` and ``bias_hh`` (hidden).
+
+    Parameters: H (I + H + 2). Multiply-accumulates of a step: H (I + H).
+    """
+
+    def __init__(self, input_size: int, hidden_size: int, config: RNNConfig | None = None) -> None:
+        super().__init__(input_size, hidden_size)
+        config = config or RNNConfig()
+        self.weight_ih = nn.Parameter(torch.empty(hidden_size, input_size))
+        self.weight_hh = nn.Parameter(torch.empty(hidden_size, hidden_size))
+        self.bias_ih = nn.Parameter(torch.empty(hidden_size))
+        self.bias_hh = nn.Parameter(torch.empty(hidden_size))
+        initialize(self, config.orthogonal)
+
+    def advance(self, frame: Tensor, state: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        product = F.linear(state, self.weight_hh, self.bias_hh)
+        return torch.tanh(F.linear(frame, self.weight_ih, self.bias_ih) + product), {}
+
+    def run(self, projected: Tensor, state: Tensor) -> Tensor:
+        if not projected.shape[1]:
+            return super().run(projected, state)
+        weights = [self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh]
+        return torch_recurrence(torch.rnn_tanh, projected, state[None], weights, self.training)[0]
+
+    @staticmethod
+    def parameter_count(input_size: int, hidden_size: int, config: RNNConfig | None = None) -> int:
+        return hidden_size * (input_size + hidden_size + 2)
+
+    @staticmethod
+    def multiply_accumulates(input_size: int, hidden_size: int, config: RNNConfig | None = None) -> int:
+        return hidden_size * (input_size + hidden_size)
