@@ -12,7 +12,6 @@ from speechgru.cells.mgu import MGU, MGUConfig
 from speechgru.cells.min_gru import MinGRU, MinGRUCandidate, MinGRUConfig
 from speechgru.cells.qrnn import QRNN, QRNNConfig
 from speechgru.cells.rnn import RNN, RNNConfig
-from speechgru.cells.scan import scan
 from speechgru.cells.sli_gru import SLiGRU, SLiGRUConfig
 from speechgru.cells.sru import SRU, SRUConfig
 
@@ -52,6 +51,5 @@ __all__ = [
     "initialize",
     "other_convention",
     "reverse_within",
-    "scan",
     "valid_frames",
 ]

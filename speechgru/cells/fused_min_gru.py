@@ -29,7 +29,7 @@ class FusedMinGRU(torch.autograd.Function):
         hidden, final = torch.empty(batch, time, state.shape[1]), state.clone()
         _states(projected.numpy(), lengths.numpy(), reverse, positive, final.numpy(), hidden.numpy())
         ctx.save_for_backward(projected, lengths, state, hidden)
-        ctx.flags = reverse, positive
+        ctx.reverse, ctx.positive = reverse, positive
         return hidden, final
 
     @staticmethod
@@ -41,7 +41,8 @@ class FusedMinGRU(torch.autograd.Function):
         _gradients(
             projected.numpy(),
             lengths.numpy(),
-            *ctx.flags,
+            ctx.reverse,
+            ctx.positive,
             state.numpy(),
             hidden.numpy(),
             gradients[0].contiguous().numpy(),

@@ -48,7 +48,7 @@ class MinGRU(Cell):
     of a GRU's parameters or less, for long utterances and deep stacks. One layer alone cannot look at what it
     remembers; it wants two or three.
 
-    Parameters: ``weight_ih`` (2 hidden, input) and ``bias_ih`` (2 hidden), rows in the order z, n: 2 H (I + 1).
+    Parameters: ``weight_ih`` (2 hidden, input) and ``bias`` (2 hidden), rows in the order z, n: 2 H (I + 1).
     Multiply-accumulates of a step: 2 H I + 2 H.
     """
 
@@ -56,13 +56,13 @@ class MinGRU(Cell):
         super().__init__(input_size, hidden_size)
         self.config = config = config or MinGRUConfig()
         self.weight_ih = nn.Parameter(torch.empty(2 * hidden_size, input_size))
-        self.bias_ih = nn.Parameter(torch.empty(2 * hidden_size))
+        self.bias = nn.Parameter(torch.empty(2 * hidden_size))
         initialize(self)
         with torch.no_grad():
-            self.bias_ih[:hidden_size] += config.update_bias
+            self.bias[:hidden_size] += config.update_bias
 
     def project(self, sequence: Tensor, lengths: Tensor | None = None) -> Tensor:
-        return F.linear(sequence, self.weight_ih, self.bias_ih)
+        return F.linear(sequence, self.weight_ih, self.bias)
 
     def advance(self, frame: Tensor, state: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         update, candidate = self._gates(frame)

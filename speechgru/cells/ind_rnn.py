@@ -1,0 +1,79 @@
+"""The independently recurrent network: each value of the state sees itself alone."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from speechgru.cells.cell import Cell, initialize
+from speechgru.errors import ConfigError
+from speechgru.registry import register
+
+
+@dataclasses.dataclass
+class IndRNNConfig:
+    """Settings of an IndRNN cell.
+
+    Attributes:
+        doubling_frames: frames in which a state may at most double by itself, at least 1: it bounds \\|u\\| by
+            2^(1/frames). About as many as an utterance has.
+    """
+
+    doubling_frames: int = 200
+
+    def __post_init__(self) -> None:
+        if self.doubling_frames < 1:
+            raise ConfigError(f"doubling_frames={self.doubling_frames}: at least 1 frame")
+
+
+@register("cell", "ind_rnn", IndRNNConfig)
+class IndRNN(Cell):
+    """IndRNN with ReLU (Li et al., 1803.04831, eq. 2), u a vector::
+
+        h = relu(W x + u * h + b)           \\|u\\| <= 2^(1/doubling_frames)
+
+    The bound is the paper's gamma^(1/T) with gamma = 2 (section 3.1): beyond it gradients explode. A u outside acts as
+    the bound and still receives the gradient, so it finds its way back. There is no gate: every value keeps a history
+    of one fixed length, from none (u = 0) to all (u = 1), and the lengths are drawn over that range at the start
+    (section 4, uniform). The smallest cell; the values meet in the next layer only, so stack it deep.
+
+    Parameters: ``weight_ih`` (hidden, input), ``weight_hh`` (hidden), u, and ``bias`` (hidden): H (I + 2).
+    Multiply-accumulates of a step: H I + H.
+    """
+
+    def __init__(self, input_size: int, hidden_size: int, config: IndRNNConfig | None = None) -> None:
+        super().__init__(input_size, hidden_size)
+        self.config = config = config or IndRNNConfig()
+        self.bound = 2.0 ** (1 / config.doubling_frames)
+        self.weight_ih = nn.Parameter(torch.empty(hidden_size, input_size))
+        self.weight_hh = nn.Parameter(torch.empty(hidden_size))
+        self.bias = nn.Parameter(torch.empty(hidden_size))
+        initialize(self)
+        nn.init.uniform_(self.weight_hh, 0, 1)
+
+    def project(self, sequence: Tensor, lengths: Tensor | None = None) -> Tensor:
+        return F.linear(sequence, self.weight_ih, self.bias)
+
+    def advance(self, frame: Tensor, state: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        return torch.relu(frame + self._recurrent() * state), {}
+
+    def fused(self, projected: Tensor, lengths: Tensor, state: Tensor, reverse: bool) -> tuple[Tensor, Tensor] | None:
+        # Imported where it is needed: numba takes half a second.
+        from speechgru.cells.fused_ind_rnn import FusedIndRNN
+
+        return FusedIndRNN.apply(projected, lengths, state, reverse, self._recurrent())
+
+    def _recurrent(self) -> Tensor:
+        weight = self.weight_hh
+        return weight + (weight.clamp(-self.bound, self.bound) - weight).detach()
+
+    @staticmethod
+    def parameter_count(input_size: int, hidden_size: int, config: IndRNNConfig | None = None) -> int:
+        return hidden_size * (input_size + 2)
+
+    @staticmethod
+    def multiply_accumulates(input_size: int, hidden_size: int, config: IndRNNConfig | None = None) -> int:
+        return hidden_size * input_size + hidden_size

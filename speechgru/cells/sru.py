@@ -1,0 +1,104 @@
+"""The simple recurrent unit: gates that see the memory value by value, and a highway around it."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from speechgru.cells.cell import Cell, initialize
+from speechgru.registry import register
+
+
+@dataclasses.dataclass
+class SRUConfig:
+    """Settings of an SRU cell.
+
+    Attributes:
+        update_bias: the update gate's bias at the start; above 0 the cell begins with a longer memory.
+        highway_bias: the highway gate's bias at the start; below 0 a deep stack begins nearer to passing its input on.
+    """
+
+    update_bias: float = 0.0
+    highway_bias: float = 0.0
+
+
+@register("cell", "sru", SRUConfig)
+class SRU(Cell):
+    """SRU (Lei et al., 1709.02755v5, eqs. 1 to 4; the paper's f is z here, and keeps as z does)::
+
+        z = sigmoid(W_z x + v_z * c + b_z)          c is the memory after the frame before
+        c = z * c + (1 - z) * (W_n x)
+        r = sigmoid(W_r x + v_r * c' + b_r)         c' is that same memory before the frame
+        h = r * c + (1 - r) * a x
+
+    a = sqrt(1 + 2 exp(highway_bias)) keeps the variance of deep stacks at their start (section 3.2). Where input and
+    hidden size differ, x of the last line is W_skip x, a fourth matrix, as in the authors' own implementation.
+
+    No matrix meets the state, so it trains at the speed of minGRU, yet its gates see what the memory holds; the highway
+    is made for stacks of four layers and more. The state is h, c.
+
+    Parameters: ``weight_ih`` (3 hidden, input), rows in the order n, z, r; ``weight_hh`` (2 hidden), v_z and v_r;
+    ``bias`` (2 hidden), b_z and b_r; ``weight_skip`` (hidden, input) where the sizes differ: 3 H I + 4 H, and H I more
+    where they differ. Multiply-accumulates of a step: 3 H I + 7 H, and H I more where they differ.
+    """
+
+    weight_skip: Tensor | None
+
+    def __init__(self, input_size: int, hidden_size: int, config: SRUConfig | None = None) -> None:
+        super().__init__(input_size, hidden_size)
+        self.config = config = config or SRUConfig()
+        self.scale = math.sqrt(1 + 2 * math.exp(config.highway_bias))
+        self.weight_ih = nn.Parameter(torch.empty(3 * hidden_size, input_size))
+        self.weight_hh = nn.Parameter(torch.empty(2 * hidden_size))
+        self.bias = nn.Parameter(torch.empty(2 * hidden_size))
+        skip = nn.Parameter(torch.empty(hidden_size, input_size)) if input_size != hidden_size else None
+        self.register_parameter("weight_skip", skip)
+        initialize(self)
+        bound = math.sqrt(3 / input_size)  # variance 1 / input, section 3.2
+        with torch.no_grad():
+            for weight in (self.weight_ih, self.weight_skip):
+                if weight is not None:
+                    weight.uniform_(-bound, bound)
+            self.bias[:hidden_size] = config.update_bias
+            self.bias[hidden_size:] = config.highway_bias
+
+    @property
+    def state_size(self) -> int:
+        return 2 * self.hidden_size
+
+    def advance(self, frame: Tensor, state: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        cell = state[:, self.hidden_size :]
+        candidate, x_z, x_r = F.linear(frame, self.weight_ih).chunk(3, 1)
+        v_z, v_r = self.weight_hh.chunk(2)
+        b_z, b_r = self.bias.chunk(2)
+        update = torch.sigmoid(x_z + v_z * cell + b_z)
+        highway = torch.sigmoid(x_r + v_r * cell + b_r)
+        new = update * cell + (1 - update) * candidate
+        hidden = highway * new + (1 - highway) * self.scale * self._skip(frame)
+        gates = {"update": update, "highway": highway, "candidate": candidate, "cell": new}
+        return torch.cat((hidden, new), 1), gates
+
+    def fused(self, projected: Tensor, lengths: Tensor, state: Tensor, reverse: bool) -> tuple[Tensor, Tensor] | None:
+        # Imported where it is needed: numba takes half a second.
+        from speechgru.cells.fused_sru import FusedSRU
+
+        bias = torch.cat((self.bias.new_zeros(self.hidden_size), self.bias))
+        gates = F.linear(projected, self.weight_ih, bias)
+        return FusedSRU.apply(gates, self._skip(projected), self.scale, lengths, state, reverse, self.weight_hh)
+
+    def _skip(self, frames: Tensor) -> Tensor:
+        return frames if self.weight_skip is None else F.linear(frames, self.weight_skip)
+
+    @staticmethod
+    def parameter_count(input_size: int, hidden_size: int, config: SRUConfig | None = None) -> int:
+        matrices = 3 if input_size == hidden_size else 4
+        return matrices * hidden_size * input_size + 4 * hidden_size
+
+    @staticmethod
+    def multiply_accumulates(input_size: int, hidden_size: int, config: SRUConfig | None = None) -> int:
+        matrices = 3 if input_size == hidden_size else 4
+        return matrices * hidden_size * input_size + 7 * hidden_size
