@@ -33,6 +33,8 @@ class TrainConfig:
         seed: fixes weights, data order, augmentation and dropout; at least 0.
         resume: go on from the checkpoint in run_dir.
         overwrite: discard the run that is in run_dir.
+        parameters: the encoder takes the largest hidden_size with which the whole model has at most so many
+            parameters; 0 leaves encoder.hidden_size as it is.
         features, augment, cell, front_end, encoder, head, data, optimizer, schedule: the chosen components.
         units: what transcripts are written in, for head=ctc.
         trainer: the loop.
@@ -48,6 +50,7 @@ class TrainConfig:
     seed: int = 0
     resume: bool = False
     overwrite: bool = False
+    parameters: int = 0
     features: Any = MISSING
     augment: Any = None
     cell: Any = MISSING
@@ -66,6 +69,8 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if self.seed < 0:
             raise ConfigError(f"seed={self.seed}: at least 0")
+        if self.parameters < 0:
+            raise ConfigError(f"parameters={self.parameters}: at least 0 (0 leaves encoder.hidden_size as it is)")
 
 
 @dataclasses.dataclass

@@ -13,10 +13,13 @@ from typing import Any, NoReturn
 from speechgru.config import compose_untyped, explain, store_components, to_dataclass
 from speechgru.errors import ConfigError, SpeechGRUError
 from speechgru.shipped import conf_dir
+from speechgru.training.trainer import TrainingInterrupted
 
 
 def hydra_main(root: str, words: list[str], task: Callable[[Any, Path], None]) -> int:
     """Runs ``task`` on the typed config of ``root`` and the run's folder, through Hydra, once per job of a multirun.
+
+    A job of a multirun that fails is told at once, and the others go on; only an interrupted one ends them all.
 
     Args:
         root: ``train`` or ``evaluate``.
@@ -25,6 +28,7 @@ def hydra_main(root: str, words: list[str], task: Callable[[Any, Path], None]) -
 
     Raises:
         ConfigError: the flags or overrides are wrong; raised before anything runs.
+        SpeechGRUError: what the task raised; of a multirun, how many of its jobs failed, after the last one.
     """
     import hydra
     from hydra.core.hydra_config import HydraConfig
@@ -49,6 +53,10 @@ def hydra_main(root: str, words: list[str], task: Callable[[Any, Path], None]) -
         except SpeechGRUError as error:
             # Hydra would print a traceback of its own; the command line prints one line.
             failed.append(error)
+            if chosen.multirun:
+                print(f"{' '.join(HydraConfig.get().overrides.task)}: {error}", file=sys.stderr, flush=True)
+            if chosen.multirun and isinstance(error, TrainingInterrupted):
+                raise KeyboardInterrupt from error  # Hydra would begin the next job
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # what is no SpeechGRUError is a bug: show where
     before = sys.argv
@@ -59,6 +67,8 @@ def hydra_main(root: str, words: list[str], task: Callable[[Any, Path], None]) -
         raise ConfigError(explain(error, root, chosen.overrides, chosen.config_dir)) from error
     finally:
         sys.argv = before
+    if failed and chosen.multirun:
+        raise SpeechGRUError(f"{len(failed)} of the multirun's jobs failed; what each said stands above")
     if failed:
         raise failed[0]
     return 0

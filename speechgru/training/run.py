@@ -24,6 +24,7 @@ from speechgru.evaluation.results import plain_command
 from speechgru.recognizer import Recognizer, RecognizerConfig
 from speechgru.registry import build, to_plain
 from speechgru.tokens import Tokens
+from speechgru.training.budget import within_budget
 from speechgru.training.checkpoint import NAME
 from speechgru.training.distributed import World, join_world
 from speechgru.training.progress import Progress, clear_run, finished_run, write_run
@@ -70,17 +71,19 @@ def _train(config: Any, folder: Path, settings: dict[str, Any], words: Sequence[
     units = build("units", config.units) if config.units is not None else None
     labels = _labels(corpus) if units is None else []
     learn, choose = corpus.utterances("train") + _unseen(corpus, extra), corpus.utterances("valid")
-    torch.manual_seed(config.seed)
-    recognizer = Recognizer(
-        RecognizerConfig(
-            config.features,
-            config.encoder,
-            config.head,
-            data=portable(to_plain(config.data, "data")),
-            units=config.units,
-        ),
-        _learned_labels(labels, extra) if units is None else units.tokens(one.text for one in learn),
+    parts = RecognizerConfig(
+        config.features,
+        config.encoder,
+        config.head,
+        data=portable(to_plain(config.data, "data")),
+        units=config.units,
     )
+    tokens = _learned_labels(labels, extra) if units is None else units.tokens(one.text for one in learn)
+    if config.parameters:
+        parts.encoder = within_budget(parts, tokens, config.parameters)
+        settings = settings | {"encoder": to_plain(parts.encoder, "encoder")}
+    torch.manual_seed(config.seed)
+    recognizer = Recognizer(parts, tokens)
     if units is not None:
         recognizer.units = units  # knows the sub-words it learned
         learn, choose = _usable(recognizer, learn, choose, folder if world.leads else None)

@@ -108,6 +108,10 @@ class TrainingStopped(SpeechGRUError):
     """Training ended before its time; the message says why and how to go on."""
 
 
+class TrainingInterrupted(TrainingStopped):
+    """Somebody asked the run to stop, with Ctrl-C or SIGTERM."""
+
+
 class Trainer:
     """Trains a recognizer; its folder then holds ``model/`` (the best epoch), metrics.jsonl, curves.png, a checkpoint.
 
@@ -206,7 +210,8 @@ class Trainer:
         """Trains until the last epoch, early stopping, an interruption or too many non-finite steps.
 
         Raises:
-            TrainingStopped: Ctrl-C or SIGTERM (a checkpoint is written), or the gradient stays non-finite.
+            TrainingInterrupted: Ctrl-C or SIGTERM; a checkpoint is written.
+            TrainingStopped: the gradient stays non-finite.
         """
         torch.set_num_threads(self.config.threads or torch.get_num_threads())
         log = MetricsLog(self.folder, self.config.tensorboard) if self.world.leads else None
@@ -270,7 +275,7 @@ class Trainer:
                 self._checkpoint()
             if stop:
                 bar.close()
-                raise TrainingStopped(
+                raise TrainingInterrupted(
                     f"interrupted after step {progress.step}; go on with resume=true run_dir={self.folder}"
                 )
             if progress.batch // config.accumulate >= updates:

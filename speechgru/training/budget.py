@@ -1,0 +1,69 @@
+"""How large an encoder may be so that the whole model has a given number of parameters."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from speechgru.errors import ConfigError
+from speechgru.recognizer import RecognizerConfig
+from speechgru.registry import build, name_of
+from speechgru.tokens import Tokens
+
+LARGEST = 1 << 16
+
+
+def within_budget(config: RecognizerConfig, tokens: Tokens, parameters: int) -> Any:
+    """The settings of the encoder with the largest ``hidden_size`` that keeps the model within ``parameters``.
+
+    The model is counted as it is built, on a device that holds no numbers, so it may be of any components whose count
+    grows with the hidden size. Where the head takes only some sizes (as its attention does whose heads must divide what
+    comes in), the multiples of the smallest are looked at.
+
+    Args:
+        config: the components of the model.
+        tokens: what its head scores.
+        parameters: how many the whole model may have, at least 1.
+
+    Raises:
+        ConfigError: not even the smallest hidden size fits, or the encoder has no hidden size.
+    """
+    encoder = config.encoder
+    if not hasattr(encoder, "hidden_size"):
+        raise ConfigError(
+            f"parameters={parameters}: encoder={name_of('encoder', encoder)} has no hidden_size to choose"
+        )
+    features = build("features", config.features)  # computes its tables, for which it needs numbers
+
+    def count(hidden_size: int) -> int:
+        sized = dataclasses.replace(encoder, hidden_size=hidden_size)
+        with torch.device("meta"):
+            body = build("encoder", sized, features.output_size)
+            head = build("head", config.head, body.output_size, tokens)
+        return sum(one.numel() for part in (features, body, head) for one in part.parameters() if one.requires_grad)
+
+    unit = _smallest(count)
+    if count(unit) > parameters:
+        raise ConfigError(
+            f"parameters={parameters}: with hidden_size={unit} the model has {count(unit)} already; allow more"
+        )
+    fits, beyond = 1, 2
+    while beyond * unit < LARGEST and count(beyond * unit) <= parameters:
+        fits, beyond = beyond, 2 * beyond
+    while beyond - fits > 1:
+        middle = (fits + beyond) // 2
+        fits, beyond = (middle, beyond) if count(middle * unit) <= parameters else (fits, middle)
+    return dataclasses.replace(encoder, hidden_size=fits * unit)
+
+
+def _smallest(count: Callable[[int], int]) -> int:
+    """The smallest hidden size that can be built: the heads of an attention must divide what the encoder gives."""
+    for size in range(1, 64):
+        with contextlib.suppress(ConfigError):
+            count(size)
+            return size
+    return 64  # if this cannot be built either, its error says why
