@@ -12,12 +12,13 @@ import speechgru.cells.cell
 import speechgru.encoders.batch_norm
 import speechgru.encoders.convolution
 import speechgru.encoders.gru
-from speechgru.cells import valid_frames
+from speechgru.cells import GRUConfig, LSTMConfig, MGUConfig, RNNConfig, valid_frames
 from speechgru.encoders import Convolution, ConvolutionConfig, GRUEncoder, GRUEncoderConfig, Merge
 from speechgru.encoders.batch_norm import MaskedBatchNorm
 from speechgru.encoders.convolution import convolution_same
 from speechgru.encoders.gru import join_frames
 from speechgru.errors import ConfigError
+from speechgru.registry import entry, names
 
 INPUT = 6
 
@@ -49,6 +50,7 @@ def configs(draw):
         residual=draw(st.booleans()),
         projection_size=draw(st.sampled_from([0, 3, INPUT])),
         pyramid=draw(st.one_of(st.just([]), st.lists(st.integers(1, 3), min_size=layers, max_size=layers))),
+        cell=entry("cell", draw(st.sampled_from(names("cell")))).config(),
         front_end=draw(st.one_of(st.none(), front_ends())),
     )
 
@@ -66,7 +68,7 @@ def fill_padding(features, lengths, value):
 def randomize_statistics(encoder):
     """Running statistics as after some training: at their start, evaluation mode would be nearly the identity."""
     for module in encoder.modules():
-        if isinstance(module, nn.BatchNorm2d):
+        if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
             nn.init.uniform_(module.running_mean, -0.5, 0.5)
             nn.init.uniform_(module.running_var, 0.5, 2.0)
             nn.init.uniform_(module.weight, 0.5, 1.5)
@@ -272,9 +274,9 @@ def test_convolution_is_plain_torch():
 # Exchange with torch.nn.GRU.
 
 
-def torch_gru(layers, bidirectional, seed=0):
+def torch_module(layers, bidirectional, kind=nn.GRU, seed=0):
     torch.manual_seed(seed)
-    return nn.GRU(INPUT, 5, layers, batch_first=True, bidirectional=bidirectional).double()
+    return kind(INPUT, 5, layers, batch_first=True, bidirectional=bidirectional).double()
 
 
 def run_packed(module, features, lengths):
@@ -294,30 +296,35 @@ def check_equal_to_packed(encoder, module):
     (hidden * weighting).sum().backward()
     (wanted * weighting).sum().backward()
     torch.testing.assert_close(first.grad, second.grad, atol=1e-11, rtol=0)
-    for name, (cell, kind) in speechgru.encoders.gru._torch_names(encoder, module):
+    for name, (cell, kind) in speechgru.encoders.gru._torch_names(encoder):
         torch.testing.assert_close(getattr(cell, kind).grad, getattr(module, name).grad, atol=1e-10, rtol=0)
 
 
 @pytest.mark.parametrize("layers", [1, 3])
 @pytest.mark.parametrize("bidirectional", [False, True])
-def test_from_torch_is_the_packed_gru(layers, bidirectional):
-    """Oracle: torch.nn.GRU on packed sequences: outputs, gradients of features and of every parameter."""
-    module = torch_gru(layers, bidirectional)
+@pytest.mark.parametrize("kind", [nn.GRU, nn.LSTM, nn.RNN])
+def test_from_torch_is_the_packed_module(layers, bidirectional, kind):
+    """Oracle: torch's module on packed sequences: outputs, gradients of features and of every parameter."""
+    module = torch_module(layers, bidirectional, kind)
     check_equal_to_packed(GRUEncoder.from_torch(module), module)
 
 
 @pytest.mark.parametrize("layers", [1, 3])
 @pytest.mark.parametrize("bidirectional", [False, True])
-def test_to_torch_is_the_packed_gru(layers, bidirectional):
-    """Oracle: torch.nn.GRU on packed sequences; the other way round."""
+@pytest.mark.parametrize("cell", [GRUConfig, LSTMConfig, RNNConfig])
+def test_to_torch_is_the_packed_module(layers, bidirectional, cell):
+    """Oracle: torch's module on packed sequences; the other way round."""
     torch.manual_seed(3)
-    encoder = GRUEncoder(INPUT, hidden_size=5, num_layers=layers, bidirectional=bidirectional, dropout=0.0).double()
-    check_equal_to_packed(encoder, encoder.to_torch())
+    config = GRUEncoderConfig(hidden_size=5, num_layers=layers, bidirectional=bidirectional, dropout=0.0, cell=cell())
+    encoder = GRUEncoder(INPUT, config).double()
+    module = encoder.to_torch()
+    assert type(module).__name__ == type(encoder.layers[0].forward_cell).__name__
+    check_equal_to_packed(encoder, module)
 
 
 def test_exchange_copies_and_keeps_the_mode():
     """There and back is the same weights; the copy shares no memory; evaluation mode stays evaluation mode."""
-    module = torch_gru(2, True).eval()
+    module = torch_module(2, True).eval()
     encoder = GRUEncoder.from_torch(module)
     back = encoder.to_torch()
     assert not encoder.training
@@ -338,6 +345,8 @@ def test_exchange_copies_and_keeps_the_mode():
         ({"projection_size": 3}, "projection_size"),
         ({"pyramid": [1, 2]}, "pyramid"),
         ({"front_end": ConvolutionConfig()}, "front_end"),
+        ({"zoneout": 0.1}, "zoneout"),
+        ({"cell": MGUConfig()}, "cell"),
     ],
 )
 def test_to_torch_says_what_torch_lacks(change, named):
@@ -347,11 +356,11 @@ def test_to_torch_says_what_torch_lacks(change, named):
 
 
 def test_from_torch_refuses_what_it_cannot_express():
-    """No biases, or not a GRU."""
-    with pytest.raises(ConfigError, match="with biases"):
-        GRUEncoder.from_torch(nn.GRU(3, 4, bias=False))
-    with pytest.raises(ConfigError, match="only a torch"):
-        GRUEncoder.from_torch(nn.LSTM(3, 4))
+    """No biases, a projection, a ReLU, or not a recurrent module."""
+    wrong = nn.GRU(3, 4, bias=False), nn.LSTM(3, 4, proj_size=2), nn.RNN(3, 4, nonlinearity="relu"), nn.Linear(3, 4)
+    for module in wrong:
+        with pytest.raises(ConfigError, match=r"only a torch.nn.GRU, LSTM or tanh RNN with biases"):
+            GRUEncoder.from_torch(module)
 
 
 # The parts of a layer.
@@ -417,6 +426,18 @@ def test_ordinary_dropout_drops_anew_in_every_frame():
     assert (hidden[~valid] == 0).all()
 
 
+def test_zoneout_reaches_both_cells_of_every_layer():
+    """Oracle: the encoder without it, which differs in training and in evaluation; its config says the share."""
+    encoder = GRUEncoder(INPUT, hidden_size=4, dropout=0.0, zoneout=0.4).eval()
+    without = GRUEncoder(INPUT, hidden_size=4, dropout=0.0).eval()
+    without.load_state_dict(encoder.state_dict())
+    features, lengths = draw_batch((6, 3), dtype=torch.float32)
+    assert not torch.allclose(encoder(features, lengths)[0], without(features, lengths)[0])
+    for layer in without.layers:
+        layer.forward_cell.zoneout = layer.backward_cell.zoneout = 0.4
+    assert torch.equal(encoder(features, lengths)[0], without(features, lengths)[0])
+
+
 def test_evaluation_drops_nothing():
     """Oracle: a second run; and an encoder of the same weights with dropout=0."""
     encoder = GRUEncoder(INPUT, hidden_size=4, dropout=0.7).eval()
@@ -453,6 +474,7 @@ def test_sizes_say_what_comes_out(config, time):
         ("num_layers", 0),
         ("dropout", 1.0),
         ("dropout", -0.1),
+        ("zoneout", 1.0),
         ("projection_size", -1),
         ("pyramid", [2]),
         ("pyramid", [0, 1]),
@@ -551,17 +573,17 @@ def test_planted_shifted_frame_is_seen(monkeypatch):
     turned = speechgru.cells.cell.reverse_within
     monkeypatch.setattr(speechgru.cells.cell, "reverse_within", lambda x, lengths: turned(x, lengths).roll(1, 1))
     with pytest.raises(AssertionError):
-        test_from_torch_is_the_packed_gru(1, True)
+        test_from_torch_is_the_packed_module(1, True, nn.GRU)
 
 
 def test_planted_swapped_directions_are_seen(monkeypatch):
     names = speechgru.encoders.gru._torch_names
 
-    def swapped(encoder, module):
-        pairs = names(encoder, module)
+    def swapped(encoder):
+        pairs = names(encoder)
         return [(name, pairs[(index + 4) % len(pairs)][1]) for index, (name, _) in enumerate(pairs)]
 
-    module = torch_gru(1, True)
+    module = torch_module(1, True)
     monkeypatch.setattr(speechgru.encoders.gru, "_torch_names", swapped)
     encoder = GRUEncoder.from_torch(module)
     monkeypatch.undo()

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from speechgru.cells import GRUConfig, valid_frames
+from speechgru.cells import GRUConfig, LSTMConfig, RNNConfig, valid_frames
 from speechgru.errors import ConfigError
 from speechgru.registry import build, component, register
 
@@ -34,6 +34,8 @@ class GRUEncoderConfig:
         dropout: share of hidden values dropped after every layer while training, the last one included (torch.nn.GRU
             leaves that out), 0 to below 1.
         variational: drop the same values in every frame of an utterance (Gal & Ghahramani, 1512.05287).
+        zoneout: share of a cell's state values that keep what they were, drawn anew in every frame while training
+            (Krueger et al., 1606.01305), 0 to below 1; above 0 the cells run in a loop over frames, which is slow.
         layer_norm: normalise the output of every layer (1607.06450).
         residual: add a layer's input to its output where the sizes agree.
         projection_size: a linear layer of this size behind every recurrent layer; 0 means none.
@@ -49,6 +51,7 @@ class GRUEncoderConfig:
     merge: Merge = Merge.concat
     dropout: float = 0.1
     variational: bool = False
+    zoneout: float = 0.0
     layer_norm: bool = False
     residual: bool = False
     projection_size: int = 0
@@ -59,14 +62,23 @@ class GRUEncoderConfig:
     def __post_init__(self) -> None:
         if self.hidden_size < 1 or self.num_layers < 1:
             raise ConfigError(f"hidden_size={self.hidden_size} num_layers={self.num_layers}: both are at least 1")
-        if not 0 <= self.dropout < 1:
-            raise ConfigError(f"dropout={self.dropout}: from 0 to below 1")
+        for name in ("dropout", "zoneout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ConfigError(f"{name}={getattr(self, name)}: from 0 to below 1")
         if self.projection_size < 0:
             raise ConfigError(f"projection_size={self.projection_size}: at least 0 (0 means none)")
         if self.pyramid and (len(self.pyramid) != self.num_layers or min(self.pyramid) < 1):
             raise ConfigError(
                 f"pyramid={self.pyramid}: empty, or one factor of at least 1 for each of {self.num_layers} layers"
             )
+
+
+# The torch module that computes what an encoder of this cell computes.
+TORCH_MODULES: dict[type, type[nn.GRU] | type[nn.LSTM] | type[nn.RNN]] = {
+    GRUConfig: nn.GRU,
+    LSTMConfig: nn.LSTM,
+    RNNConfig: nn.RNN,
+}
 
 
 @register("encoder", "gru", GRUEncoderConfig)
@@ -152,52 +164,59 @@ class GRUEncoder(nn.Module):
         return features, lengths
 
     @classmethod
-    def from_torch(cls, module: nn.GRU) -> GRUEncoder:
-        """The encoder that computes what a ``torch.nn.GRU`` computes, with a copy of its weights.
+    def from_torch(cls, module: nn.GRU | nn.LSTM | nn.RNN) -> GRUEncoder:
+        """The encoder that computes what a ``torch.nn.GRU``, ``LSTM`` or ``RNN`` computes, with a copy of its weights.
 
-        They agree in eval mode, and in training without dropout: ``nn.GRU`` drops nothing after its last layer.
+        They agree in eval mode, and in training without dropout: torch drops nothing after its last layer.
 
         Raises:
-            ConfigError: the module has a projection or no biases, which this encoder cannot express.
+            ConfigError: the module has a projection, a ReLU or no biases, which this encoder cannot express.
         """
-        if not isinstance(module, nn.GRU) or not module.bias:
-            raise ConfigError(f"{module}: only a torch.nn.GRU with biases can be converted")
+        cell = next((cell for cell, kind in TORCH_MODULES.items() if isinstance(module, kind)), None)
+        if cell is None or not module.bias or module.proj_size or getattr(module, "nonlinearity", "tanh") != "tanh":
+            raise ConfigError(
+                f"{module}: only a torch.nn.GRU, LSTM or tanh RNN with biases and without projection can be converted"
+            )
         encoder = cls(
             module.input_size,
             hidden_size=module.hidden_size,
             num_layers=module.num_layers,
             bidirectional=module.bidirectional,
             dropout=module.dropout,
+            cell=cell(),
         )
         first = next(module.parameters())
         encoder.to(first.device, first.dtype)
-        for name, parameter in _torch_names(encoder, module):
+        for name, parameter in _torch_names(encoder):
             getattr(parameter[0], parameter[1]).data.copy_(getattr(module, name))
         return encoder.train(module.training)
 
-    def to_torch(self) -> nn.GRU:
-        """The ``torch.nn.GRU`` that computes what this encoder computes, with a copy of its weights.
+    def to_torch(self) -> nn.GRU | nn.LSTM | nn.RNN:
+        """The ``torch.nn.GRU``, ``LSTM`` or ``RNN`` that computes what this encoder does, with a copy of its weights.
 
-        They agree in eval mode, and in training without dropout: ``nn.GRU`` drops nothing after its last layer.
+        They agree in eval mode, and in training without dropout: torch drops nothing after its last layer.
 
         Raises:
-            ConfigError: the encoder has something ``torch.nn.GRU`` lacks (the message names it).
+            ConfigError: the encoder has something torch's modules lack (the message names it).
         """
         config = self.config
+        kind = TORCH_MODULES.get(type(config.cell))
         lacking = {
             "front_end": config.front_end is not None,
             "merge": config.bidirectional and config.merge is not Merge.concat,
+            "zoneout": config.zoneout > 0,
             "layer_norm": config.layer_norm,
             "residual": config.residual,
             "projection_size": config.projection_size > 0,
             "pyramid": any(factor > 1 for factor in config.pyramid),
-            "cell": not isinstance(config.cell, GRUConfig),
+            "cell": kind is None,
         }
-        if any(lacking.values()):
-            raise ConfigError(f"torch.nn.GRU has no {', '.join(name for name, is_set in lacking.items() if is_set)}")
-        # nn.GRU drops between layers only, so with one layer its dropout would do nothing but warn.
+        if kind is None or any(lacking.values()):
+            name = (kind or nn.GRU).__name__
+            raise ConfigError(f"torch.nn.{name} has no {', '.join(name for name, is_set in lacking.items() if is_set)}")
+        # torch drops between layers only, so with one layer its dropout would do nothing but warn.
         dropout = config.dropout if config.num_layers > 1 else 0.0
-        module = nn.GRU(
+        module = kind(
             self.input_size,
             config.hidden_size,
             config.num_layers,
@@ -207,7 +226,7 @@ class GRUEncoder(nn.Module):
         )
         first = next(self.parameters())
         module.to(first.device, first.dtype)
-        for name, parameter in _torch_names(self, module):
+        for name, parameter in _torch_names(self):
             getattr(module, name).data.copy_(getattr(parameter[0], parameter[1]))
         return module.train(self.training)
 
@@ -223,6 +242,9 @@ class RecurrentLayer(nn.Module):
         self.backward_cell = (
             build("cell", config.cell, input_size, config.hidden_size) if config.bidirectional else None
         )
+        for cell in (self.forward_cell, self.backward_cell):
+            if cell is not None:
+                cell.zoneout = config.zoneout
         size = config.hidden_size * (2 if config.bidirectional and config.merge is Merge.concat else 1)
         self.projection = nn.Linear(size, config.projection_size) if config.projection_size else None
         self.output_size = config.projection_size or size
@@ -276,7 +298,7 @@ def _check_lengths(lengths: Tensor, features: Tensor) -> None:
         raise ConfigError(f"lengths={lengths.tolist()}: one for each of {batch} rows, from 0 to their {time} frames")
 
 
-def _torch_names(encoder: GRUEncoder, module: nn.GRU) -> list[tuple[str, tuple[nn.Module, str]]]:
+def _torch_names(encoder: GRUEncoder) -> list[tuple[str, tuple[nn.Module, str]]]:
     pairs: list[tuple[str, tuple[nn.Module, str]]] = []
     for index, layer in enumerate(encoder.layers):
         assert isinstance(layer, RecurrentLayer)
