@@ -451,7 +451,7 @@ def test_classify_without_a_model_uses_the_shipped_one(
 @pytest.mark.parametrize("card", ["", "---\n- 1\n---\n", "---\na: [\n---\n", "---\nmodel-index: {}\n---\n"])
 def test_accuracy_of_a_card_without_one(card: str, tmp_path: Path) -> None:
     (tmp_path / "card.md").write_text(card)
-    assert models.accuracy_of(tmp_path / "card.md") is None
+    assert models.measure_of(tmp_path / "card.md", "accuracy") is None
 
 
 # recipes

@@ -6,6 +6,8 @@ import argparse
 import json
 import math
 import re
+import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,8 @@ examples:
   speechgru models                  name, labels, parameters, size and accuracy of each
   speechgru models show commands    its card: data, licence, accuracy per word, limits
   speechgru models path commands    its folder
+  speechgru models pack runs/an4/0/model speechgru/models/an4 --half
+                                    a trained model with its decoder and card for others, in half the bytes
 """
 
 
@@ -24,17 +28,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments of ``speechgru models``."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = _EPILOG
-    parser.add_argument("action", nargs="?", choices=("list", "show", "path"), default="list", help="default: list")
-    parser.add_argument("name", nargs="?", metavar="NAME", help="the model, for show and path")
+    actions = ("list", "show", "path", "pack")
+    parser.add_argument("action", nargs="?", choices=actions, default="list", help="default: list")
+    parser.add_argument(
+        "name", nargs="?", metavar="NAME", help="the model, for show and path; the folder of one, for pack"
+    )
+    parser.add_argument("folder", nargs="?", metavar="FOLDER", help="where to, for pack")
+    parser.add_argument("--half", action="store_true", help="pack parameters as float16")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Lists the shipped models, or prints the card or the folder of one.
+    """Lists the shipped models, prints the card or the folder of one, or packs one.
 
     Raises:
         ConfigError: no such model, or none named.
-        ModelError: a shipped model is damaged.
+        ModelError: a model is damaged.
     """
+    if arguments.action == "pack":
+        return _pack(arguments.name, arguments.folder, arguments.half)
+    if arguments.folder is not None or arguments.half:
+        raise ConfigError(f"{arguments.folder or '--half'}: is for models pack")
     if arguments.action == "list":
         if arguments.name is not None:
             raise ConfigError(f"models list takes no name; did you mean models show {arguments.name}?")
@@ -57,6 +70,28 @@ def _folder(action: str, name: str | None) -> Path:
     return shipped_model(name)
 
 
+def _pack(source: str | None, target: str | None, half: bool) -> int:
+    """Writes a model as this version does, with its card; prints the folder and tells its size."""
+    if source is None or target is None:
+        raise ConfigError("models pack needs the folder of a model and the folder to write")
+    if not (Path(source) / "card.md").is_file():
+        raise ConfigError(f"{source} holds no card.md; pack what a training run has finished and evaluate has measured")
+    if Path(target).exists() and Path(target).samefile(source):
+        raise ConfigError(f"{target}: the same folder; give another one")
+    from speechgru.recognizer import Recognizer
+
+    Recognizer.load(source).save(target, half=half)
+    shutil.copyfile(Path(source) / "card.md", Path(target) / "card.md")
+    print(target)
+    print(f"{_size(Path(target)) / 1e6:.2f} MB, was {_size(Path(source)) / 1e6:.2f} MB", file=sys.stderr)
+    return 0
+
+
+def _size(folder: Path) -> int:
+    """Bytes of the files of a model folder."""
+    return sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
+
+
 def _list() -> None:
     from speechgru.commands.table import table
     from speechgru.tokens import Tokens
@@ -64,22 +99,20 @@ def _list() -> None:
     rows = []
     for name in model_names():
         folder = shipped_model(name)
-        size = sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
-        accuracy = accuracy_of(folder / "card.md")
         rows.append(
             [
                 name,
                 str(len(Tokens.load(folder / "tokens.txt"))),
                 f"{parameter_count(folder / 'model.safetensors'):,}",
-                f"{size / 1e6:.1f} MB",
+                f"{_size(folder) / 1e6:.1f} MB",
                 f"{_sample_rate(folder / 'config.yaml') / 1000:g} kHz",
-                "" if accuracy is None else f"{accuracy:.1f} %",
+                _measured(folder / "card.md"),
             ]
         )
     if not rows:
         print("no model ships with this version; train one: speechgru recipes")
         return
-    print(table(["model", "labels", "parameters", "size", "rate", "test accuracy"], rows))
+    print(table(["model", "outputs", "parameters", "size", "rate", "test"], rows))
 
 
 def parameter_count(weights: Path) -> int:
@@ -108,15 +141,24 @@ def _sample_rate(config: Path) -> int:
         raise ModelError(f"{config} is damaged ({error}); install speechgru again") from error
 
 
-def accuracy_of(card: Path) -> float | None:
-    """The first accuracy in a card's front matter (Hugging Face's ``model-index``), in percent; None without one."""
+def _measured(card: Path) -> str:
+    """What a card says of the model's worth, in short."""
+    for kind, name in (("accuracy", "accuracy"), ("wer", "word error rate")):
+        value = measure_of(card, kind)
+        if value is not None:
+            return f"{name} {value:.1f} %"
+    return ""
+
+
+def measure_of(card: Path, kind: str) -> float | None:
+    """The first measure of a ``kind`` in a card's front matter (Hugging Face's ``model-index``), in percent, if any."""
     import yaml
 
     try:
         found = re.match(r"---\n(.*?)\n---", card.read_text(encoding="utf-8"), re.DOTALL)
         index: Any = (yaml.safe_load(found[1]) or {}).get("model-index", []) if found else []
         metrics = [metric for model in index for result in model["results"] for metric in result["metrics"]]
-        value = next(float(metric["value"]) for metric in metrics if metric["type"] == "accuracy")
+        value = next(float(metric["value"]) for metric in metrics if metric["type"] == kind)
     except (OSError, yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError, StopIteration):
         return None
     return 100 * value if value <= 1 else value
