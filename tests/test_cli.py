@@ -560,6 +560,22 @@ def test_bench_encoder_compares_equals(monkeypatch: pytest.MonkeyPatch) -> None:
         bench.bench_encoder(repeats=1, quick=True)
 
 
+def test_bench_cells_times_every_cell(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Oracle: the registry; torch.nn.LSTM inside the bench, which must refuse a cell that computes something else."""
+    from speechgru.bench import cells as bench
+    from speechgru.errors import SpeechGRUError
+    from speechgru.registry import names
+
+    monkeypatch.setattr(bench, "SIZE", 4)
+    monkeypatch.setattr(bench, "FRAMES", 3)
+    rows = bench.bench_cells(repeats=1)
+    assert {row["name"].split(",")[0] for row in rows} == set(names("cell"))
+    assert [row["peer"] for row in rows if row["name"].startswith("lstm, inf")] == ["torch.nn.LSTM", "torch.nn.GRU"]
+    monkeypatch.setattr(bench, "_copy", lambda cell, module: None)
+    with pytest.raises(SpeechGRUError, match="differs from torch"):
+        bench.bench_cells(repeats=1)
+
+
 def test_interleaved_timing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Oracle: a clock of our own; candidates take 2 and 5 ms, one round in three is slow, warm-up is slower."""
     from speechgru.bench import timing

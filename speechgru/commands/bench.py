@@ -18,6 +18,7 @@ from speechgru.errors import ConfigError
 BENCHES = {
     "features": "MFCC against torchaudio and librosa",
     "encoder": "bidirectional GRU, training step and inference, against torch.nn.GRU",
+    "cells": "every recurrent cell, training step and inference, against torch.nn.GRU",
     "augment": "cost of each augmentation for a 1 s clip",
     "load": "reading and resampling a recording, against librosa",
     "decoding": "CTC beam search, against flashlight and pyctcdecode",

@@ -1,0 +1,74 @@
+"""How fast every cell is beside torch.nn.GRU, and LSTM and RNN beside their own modules, on batches without padding."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from speechgru.bench.timing import interleaved_ms, row
+from speechgru.errors import SpeechGRUError
+from speechgru.registry import build, entry, names
+
+SIZE, FRAMES, BATCH = 128, 100, 32
+# The torch module of a cell that has one, whose numbers it must give; every cell has nn.GRU as its peer.
+MODULES: dict[str, type[nn.Module]] = {"gru": nn.GRU, "lstm": nn.LSTM, "rnn": nn.RNN}
+
+
+def bench_cells(repeats: int = 10) -> list[dict[str, Any]]:
+    """A training step and the answer for a single sequence, of every registered cell: 128 -> 128, 100 frames.
+
+    One direction, one layer, all rows full, so that a peer without lengths does nothing in vain.
+
+    Raises:
+        SpeechGRUError: a cell that torch has too computes something else.
+    """
+    generator = torch.Generator().manual_seed(0)
+    cells = {name: build("cell", entry("cell", name).config(), SIZE, SIZE) for name in names("cell")}
+    modules = {f"torch.nn.{kind.__name__}": kind(SIZE, SIZE, batch_first=True) for kind in MODULES.values()}
+    for name, kind in MODULES.items():
+        _copy(cells[name], modules[f"torch.nn.{kind.__name__}"])
+    rows = []
+    for batch, measure in ((BATCH, _step), (1, _inference)):
+        sequence = torch.randn(batch, FRAMES, SIZE, generator=generator)
+        for name, kind in MODULES.items():
+            _check_equal(name, cells[name], modules[f"torch.nn.{kind.__name__}"], sequence)
+        candidates = {name: measure(module, sequence) for name, module in (cells | modules).items()}
+        taken = interleaved_ms(candidates, repeats, warmup=min(1, repeats - 1), settle=batch == 1)
+        what = "training step" if measure is _step else "inference"
+        for name in cells:
+            own = f"torch.nn.{MODULES[name].__name__}" if name in MODULES else "torch.nn.GRU"
+            for peer in dict.fromkeys((own, "torch.nn.GRU")):
+                rows.append(row(f"{name}, {what}, {batch} x {FRAMES} frames", taken[name], peer, taken[peer]))
+    return rows
+
+
+def _step(module: nn.Module, sequence: Tensor) -> Callable[[], object]:
+    def step() -> None:
+        module.train().zero_grad()
+        module(sequence)[0].square().mean().backward()
+
+    return step
+
+
+def _inference(module: nn.Module, sequence: Tensor) -> Callable[[], object]:
+    def infer() -> None:
+        module.eval()
+        with torch.no_grad():
+            module(sequence)
+
+    return infer
+
+
+def _copy(cell: nn.Module, module: nn.Module) -> None:
+    with torch.no_grad():
+        for name, parameter in cell.named_parameters():
+            module.get_parameter(f"{name}_l0").copy_(parameter)
+
+
+def _check_equal(name: str, cell: nn.Module, module: nn.Module, sequence: Tensor) -> None:
+    furthest = float((cell(sequence)[0] - module(sequence)[0]).abs().max())
+    if not furthest < 1e-4:
+        raise SpeechGRUError(f"bench {name}: differs from torch by {furthest:.2g}, so the times mean nothing")
