@@ -26,6 +26,7 @@ COMMANDS = {
     "prepare": "fetch or build a corpus",
     "recipes": "list, show or copy the training recipes",
     "models": "list the models that ship inside, or show one's card",
+    "inspect": "look at a model's gates over a recording, its memory and its gradients",
     "bench": "time this package against its peers on this machine",
 }
 

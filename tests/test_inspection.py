@@ -2,23 +2,37 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
+import hashlib
+import json
+import re
+import zlib
+from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
+import matplotlib.image
 import numpy as np
 import pytest
 import soundfile
 import torch
 
 from speechgru.cells import GRU
+from speechgru.cli import main
 from speechgru.encoders import ConvolutionConfig, GRUEncoderConfig, Merge
-from speechgru.errors import AudioError, ModelError
+from speechgru.errors import AudioError, ConfigError, ModelError
 from speechgru.features import LogMelConfig
 from speechgru.heads import ClassificationConfig, CTCConfig, Pooling
 from speechgru.inspection import trace
 from speechgru.inspection.evidence import evidence
+from speechgru.inspection.gradients import GradientFlow, fresh_gradients, gradient_norms, model_gradients
 from speechgru.inspection.memory import half_lives_s, layer_half_lives_s, unit_order
-from speechgru.recognizer import Recognizer, RecognizerConfig
+from speechgru.inspection.page import write_xray_page
+from speechgru.inspection.pictures import xray_picture
+from speechgru.inspection.problems import ProblemConfig, adding, baseline, copying, train_on_problem
+from speechgru.recognizer import Recognizer, RecognizerConfig, load
+from speechgru.registry import build, entry
 from speechgru.text import CharactersConfig
 from speechgru.tokens import Tokens
 
@@ -153,19 +167,19 @@ def test_a_replay_that_differs_is_refused(monkeypatch):
     """Planted errors: gates swapped, and a backward cell replayed from the wrong end."""
     model = recognizer()
 
-    def swapped(self, sequence, lengths=None, state=None):
-        found = gates(self, sequence, lengths, state)
-        hidden = (1 - found["reset"]) * found["candidate"]
-        return {**found, "hidden": hidden}
+    def swapped(self, sequence, lengths=None, state=None, reverse=False):
+        found = gates(self, sequence, lengths, state, reverse)
+        return {**found, "hidden": (1 - found["reset"]) * found["candidate"]}
+
+    def always_forwards(self, sequence, lengths=None, state=None, reverse=False):
+        return gates(self, sequence, lengths, state)
 
     gates = GRU.gates
-    with monkeypatch.context() as patch:
-        patch.setattr(GRU, "gates", swapped)
-        with pytest.raises(ModelError, match=r"states of layers\.0\.forward_cell differ from the model's by 0\.\d+"):
+    for planted, direction in ((swapped, "forward"), (always_forwards, "backward")):
+        monkeypatch.setattr(GRU, "gates", planted)
+        wrong = rf"states of layers\.0\.{direction}_cell differ from the model's by 0\.\d+"
+        with pytest.raises(ModelError, match=wrong):
             trace(model, sound(), source_rate=RATE)
-    monkeypatch.setattr("speechgru.inspection.replay.reverse_within", lambda sequence, lengths: sequence)
-    with pytest.raises(ModelError, match=r"the states of layers\.0\.backward_cell differ"):
-        trace(model, sound(), source_rate=RATE)
 
 
 def test_a_trace_leaves_the_model_as_it_was():
@@ -235,11 +249,320 @@ def recognizer_without_padding() -> Recognizer:
 
 def test_of_a_real_recording(recordings):
     """The shipped model on a spoken word; the label is the folder's, a stretch of the word carries the evidence."""
-    from speechgru.recognizer import load
-
     clip = min((recordings / "speech_commands" / "right").glob("*.flac"))
     found = trace(load(), clip)
     samples, _ = soundfile.read(clip)
     assert found.duration_s == len(samples) / 16000
     assert found.attention.sum(0) == pytest.approx(1, abs=1e-5)
     assert next(iter(found.probabilities)) == "right"
+
+
+def flow(cell: Any, sequence: torch.Tensor, lags: int, ends: int) -> np.ndarray:
+    """The norms by Jacobians of torch.func, multiplied one by one, for the directions gradient_norms draws."""
+    generator, time = torch.Generator().manual_seed(0), sequence.shape[1]
+    rows = []
+    for end in np.unique(np.linspace(lags, time - 1, ends).round().astype(int)):
+        directions = torch.randn(len(sequence), cell.hidden_size, generator=generator, dtype=sequence.dtype)
+        for row, direction in enumerate(directions):
+            state, jacobians = cell.initial_state(sequence[:1])[0], []
+            for frame in sequence[row, : end + 1]:
+                before = state
+
+                def step(one, frame=frame):
+                    return cell.step(frame[None], one[None])[0]
+
+                jacobians.append(torch.func.jacrev(step)(before))
+                state = step(before)
+            gradient = torch.zeros(cell.state_size, dtype=sequence.dtype)
+            gradient[: cell.hidden_size] = direction / direction.norm()
+            norms = [gradient.norm()]
+            for jacobian in jacobians[::-1][:lags]:
+                gradient = gradient @ jacobian
+                norms.append(gradient.norm())
+            rows.append(torch.stack(norms).detach())
+    return torch.stack(rows).numpy()
+
+
+@pytest.mark.parametrize("name", ["rnn", "gru", "lstm"])
+def test_gradient_norms_are_products_of_jacobians(name):
+    """Oracle: the Jacobian of every step by torch.func, in float64."""
+    torch.manual_seed(0)
+    cell = build("cell", entry("cell", name).config(), 3, 4).double()
+    sequence = torch.randn(2, 9, 3, dtype=torch.float64)
+    expected = flow(cell, sequence, lags=5, ends=3)
+    np.testing.assert_allclose(gradient_norms(cell, sequence, lags=5, ends=3), expected, rtol=1e-9)
+    assert not any(parameter.grad is not None for parameter in cell.parameters())
+
+
+def test_gradient_of_a_gate_alone_is_its_power():
+    """Oracle: without recurrent weights d h_t / d h_(t-1) is the update gate, here sigmoid(2) everywhere."""
+    cell = GRU(2, 3)
+    with torch.no_grad():
+        for parameter in cell.parameters():
+            parameter.zero_()
+        cell.bias_ih[3:6] = 2.0
+    found = GradientFlow("gru", gradient_norms(cell, torch.randn(4, 30, 2), lags=20))
+    gate = sigmoid(np.array(2.0))
+    np.testing.assert_allclose(found.norms, np.tile(gate ** np.arange(21), (len(found.norms), 1)), rtol=1e-4)
+    assert found.half_lag == int(np.ceil(np.log(0.5) / np.log(gate)))
+    np.testing.assert_allclose(found.quantile(0.5), gate ** np.arange(21), rtol=1e-4)
+    assert dataclasses.replace(found, norms=found.norms[:, :3]).half_lag is None
+
+
+def test_gradients_of_a_model_go_the_way_its_layers_read():
+    """Oracle: gradient_norms of the layer's cell over its inputs, turned round for the backward direction."""
+    model = recognizer()
+    found = trace(model, sound(), source_rate=RATE)
+    flows = model_gradients([found, found], lags=10)
+    assert [one.name for one in flows] == [layer.name for layer in found.layers]
+    for one, layer in zip(flows, found.layers, strict=True):
+        inputs = layer.inputs if layer.direction == "forward" else layer.inputs[::-1].copy()
+        norms = gradient_norms(layer.cell, torch.from_numpy(inputs)[None], lags=10)
+        np.testing.assert_allclose(one.norms, np.concatenate([norms, norms]), rtol=1e-6)
+        assert one.frame_s == layer.frame_s
+    with pytest.raises(ConfigError, match=r"--lags 60: at most \d+ in layer 1 forward"):
+        model_gradients([found], lags=60)
+
+
+@pytest.mark.parametrize("lag", [10, 51])
+def test_adding_problem_is_what_the_paper_says(lag):
+    """Oracle: the sum by a loop; one mark in each half; the error of always saying 1 is 1/6."""
+    sequences, sums = adding(4000, lag, torch.Generator().manual_seed(0))
+    assert sequences.shape == (4000, lag, 2)
+    for (values, marks), total in zip(sequences[:50].transpose(1, 2), sums, strict=False):
+        first, second = torch.nonzero(marks)[:, 0].tolist()
+        assert first < lag // 2 <= second
+        assert total == values[first] + values[second]
+    assert float((sums - 1).square().mean()) == pytest.approx(baseline("adding", lag), rel=0.05)
+    places = sequences[:, :, 1].sum(0)
+    assert places.min() > 0.5 * 4000 / (lag / 2)  # marks are anywhere
+
+
+def test_copying_problem_is_what_the_paper_says():
+    """Oracle: the description of 1511.06464, section 4.1, read frame by frame; the loss of blanks, then a guess."""
+    lag = 12
+    sequences, answers = copying(50, lag, torch.Generator().manual_seed(0))
+    shown = sequences.argmax(2)
+    assert (sequences.sum(2) == 1).all()
+    assert sequences.shape == (50, lag + 20, 10)
+    assert (shown[:, :10] < 8).all()
+    assert (shown[:, 10 : 10 + lag - 1] == 8).all()
+    assert (shown[:, 10 + lag - 1] == 9).all()
+    assert (shown[:, 10 + lag :] == 8).all()
+    assert (answers[:, : lag + 10] == 8).all()
+    assert torch.equal(answers[:, lag + 10 :], shown[:, :10])
+    guess = torch.full((lag + 20, 10), -1e9)
+    guess[: lag + 10, 8] = 0
+    guess[lag + 10 :, :8] = 0
+    loss = torch.nn.functional.cross_entropy(guess.expand(50, -1, -1).flatten(0, 1), answers.flatten())
+    assert float(loss) == pytest.approx(baseline("copying", lag))
+
+
+def test_a_gru_learns_to_add():
+    """Oracle: a tenth of the error without memory; the record says when, and again the same."""
+    config = ProblemConfig(lag=10, parameters=2000, steps=800, learning_rate=0.01)
+    record = train_on_problem(config, test_every=50)
+    assert record["solved_at"] is not None
+    assert record["loss"] <= 1 / 60
+    assert record["curve"][-1] == [record["solved_at"], record["loss"]]
+    assert 0.8 * 2000 < record["cell_parameters"] <= 2000
+    short = dataclasses.replace(config, steps=50)
+    runs = [train_on_problem(short, test_every=50) for _ in range(2)]
+    assert runs[0]["curve"] == runs[1]["curve"] == [record["curve"][0]]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"task": "subtracting"}, {"lag": 9}, {"parameters": 99}, {"steps": 0}, {"batch_size": 0}, {"learning_rate": 0}],
+)
+def test_settings_of_a_problem_have_their_range(wrong):
+    (name,) = wrong
+    with pytest.raises(ConfigError, match=f"{name}="):
+        ProblemConfig(**wrong)
+
+
+@pytest.fixture
+def clip(tmp_path, monkeypatch) -> Path:
+    """A recording alone in the working folder."""
+    monkeypatch.chdir(tmp_path)
+    soundfile.write("clip.wav", sound(), RATE)
+    return tmp_path / "clip.wav"
+
+
+@pytest.fixture
+def model_folder(tmp_path) -> str:
+    recognizer(num_layers=1).save(tmp_path / "model")
+    return str(tmp_path / "model")
+
+
+def decoded(page: str) -> tuple[dict[str, Any], list[np.ndarray]]:
+    """What a page holds, and the values of its panels (rows, time), as its script computes them."""
+    data = json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)[1])
+    levels, at, panels = np.frombuffer(zlib.decompress(base64.b64decode(data["levels"])), np.uint8), 0, []
+    for panel in data["panels"]:
+        size = panel["rows"] * panel["frames"]
+        image = levels[at : at + size].reshape(panel["rows"], panel["frames"])
+        panels.append(panel["low"] + image / 255 * (panel["high"] - panel["low"]))
+        at += size
+    assert at == len(levels)
+    return data, panels
+
+
+def test_inspect_writes_pictures_and_a_page_with_the_numbers(clip, model_folder, capsys):
+    """Oracle: the trace; matplotlib's own reader of PNG; the units stand in the order they are named."""
+    assert main(["inspect", "clip.wav", "-m", model_folder, "-o", "out"]) == 0
+    names = ["clip.png", "clip.html", "half_lives.json", "half_lives.png"]
+    assert capsys.readouterr().out.split() == [str(Path("out") / name) for name in names]
+    for name in ("clip.png", "half_lives.png"):
+        assert matplotlib.image.imread(Path("out") / name).std() > 0.05
+    found = trace(load(model_folder), clip)
+    data, panels = decoded(Path("out/clip.html").read_text())
+    by_name = {panel["name"]: (panel, values) for panel, values in zip(data["panels"], panels, strict=True)}
+    layers = {layer.name: layer for layer in found.layers}
+    for name, layer in layers.items():
+        for gate, values in layer.gates.items():
+            panel, shown = by_name[f"{name}: {gate}"]
+            units = [int(unit.split()[1]) - 1 for unit in panel["names"]]
+            np.testing.assert_allclose(shown, values.T[units], atol=(panel["high"] - panel["low"]) / 500)
+            assert panel["frame_s"] == layer.frame_s
+        norms = np.linalg.norm(layer.gates["hidden"], axis=1)
+        np.testing.assert_allclose(by_name[f"{name}: length"][1][0], norms, atol=norms.max() / 500)
+        gate = by_name[f"{name}: update"][1]
+        assert (np.diff(gate.mean(1)) < 0.01).all()
+    np.testing.assert_allclose(by_name["attention"][1], found.attention.T, atol=0.01)
+    ranked = [found.tokens.index(name) for name in found.probabilities]
+    np.testing.assert_allclose(by_name["evidence"][1], found.evidence.T[ranked], atol=0.01)
+    written = json.loads(Path("out/half_lives.json").read_text())["half_life_s"]
+    expected = layer_half_lives_s([found])
+    assert {name: pytest.approx(values.tolist()) for name, values in expected.items()} == written
+
+
+def test_a_page_stands_alone_and_lets_nothing_out_of_a_title(tones, tmp_path):
+    """Oracle: an HTML parser and the page's own policy; words come from the model, the title from a file name."""
+    rng = np.random.default_rng(3)
+    waveform, _ = tones.say(tones.words(3, rng), rng)
+    found = trace(tones.recognizer, waveform, source_rate=tones.sample_rate)
+    evil = "</script><script>alert(1)</script>"
+    found.words[0] = dataclasses.replace(found.words[0], word=evil)
+    write_xray_page(found, tmp_path / "page.html", title=evil)
+    page = (tmp_path / "page.html").read_text()
+    tags: list[tuple[str, dict[str, Any]]] = []
+    parser = HTMLParser()
+    parser.handle_starttag = lambda tag, attributes: tags.append((tag, dict(attributes)))
+    parser.feed(page)
+    assert [tag for tag, _ in tags].count("script") == 2
+    assert not any({"src", "href", "srcset"} & set(attributes) for _, attributes in tags)
+    (policy,) = [given["content"] for tag, given in tags if given.get("http-equiv") == "Content-Security-Policy"]
+    script = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)[-1]
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert policy == f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
+    data, panels = decoded(page)
+    assert [word["word"] for word in data["words"]] == [word.word for word in found.words]
+    np.testing.assert_allclose(panels[-1], found.posteriors.T, atol=1 / 500)
+    assert len(xray_picture(found, title=evil)) > 10_000
+
+
+def test_inspect_gradients_prints_and_writes_what_it_measured(clip, model_folder, capsys):
+    """Oracle: fresh_gradients and model_gradients; a second run gives the same bytes."""
+    assert main(["inspect", "gradients", "--cells", "gru,rnn", "--lags", "12", "--hidden_size", "8", "-o", "a"]) == 0
+    table = capsys.readouterr().out.splitlines()
+    assert table[0].split() == ["gradient", "left", "at", "lag", "1", "5", "10", "12"]
+    assert [line.split()[0] for line in table[1:3]] == ["gru", "rnn"]
+    first = Path("a/gradients.json").read_bytes()
+    expected = fresh_gradients("gru", 8, 12)
+    cell = json.loads(first)["cells"][0]
+    np.testing.assert_allclose(cell["median"], expected.quantile(0.5))
+    assert cell["half_lag"] == expected.half_lag
+    assert main(["inspect", "gradients", "--cells", "gru,rnn", "--lags", "12", "--hidden_size", "8", "-o", "a"]) == 0
+    assert Path("a/gradients.json").read_bytes() == first
+    assert main(["inspect", "gradients", "clip.wav", "-m", model_folder, "-o", "b"]) == 0
+    found = trace(load(model_folder), clip)
+    flows = model_gradients([found], lags=len(found.features) // 2)
+    written = json.loads(Path("b/gradients.json").read_text())["cells"]
+    assert [one["name"] for one in written] == [one.name for one in flows]
+    np.testing.assert_allclose(written[1]["p90"], flows[1].quantile(0.9), rtol=1e-5)
+
+
+def test_inspect_memory_goes_on_where_it_stopped(tmp_path, monkeypatch, capsys):
+    """Oracle: the bytes of the runs that were there, the number of runs announced."""
+    monkeypatch.chdir(tmp_path)
+    words = [
+        "inspect",
+        "memory",
+        "--tasks",
+        "adding",
+        "--lags",
+        "10",
+        "--parameters",
+        "200",
+        "--steps",
+        "3",
+        "-o",
+        "out",
+    ]
+    assert main([*words, "--cells", "gru"]) == 0
+    (first,) = json.loads(Path("out/memory.json").read_text())["runs"]
+    capsys.readouterr()
+    assert main([*words, "--cells", "gru,rnn", "--tasks", "adding,copying"]) == 0
+    shown = capsys.readouterr()
+    runs = json.loads(Path("out/memory.json").read_text())["runs"]
+    assert runs[0] == first
+    assert [(run["task"], run["cell"]) for run in runs[1:]] == [
+        ("adding", "rnn"),
+        ("copying", "gru"),
+        ("copying", "rnn"),
+    ]
+    assert len(shown.err.splitlines()) == 3
+    assert [line.split()[:3] for line in shown.out.splitlines()[1:3]] == [
+        ["adding", "10", "gru"],
+        ["adding", "10", "rnn"],
+    ]
+    assert matplotlib.image.imread("out/memory.png").std() > 0.05
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["nowhere.wav", "-m", "model"], 1, "nowhere.wav\terror: no such file"),
+        (["empty"], 2, "empty: no audio file at any depth"),
+        (["clip.wav", "-m", "nothing"], 2, "-m nothing: no such folder"),
+        (["clip.wav", "-o", "clip.wav/out"], 2, "-o clip.wav/out: cannot be made"),
+        (["clip.wav", "--cells", "gru"], 2, "--cells: inspect gates has no such option"),
+        (["clip.wav", "--start", "3", "-m", "model"], 1, "clip.wav\terror: the slice from"),
+        (["gradients", "--cells", "gro"], 2, "cell=gro is not known; did you mean 'gru'?"),
+        (["gradients", "--lags", "1,2"], 2, "--lags 1,2: a whole number, at least 1"),
+        (["gradients", "--hidden_size", "0"], 2, "--hidden_size 0: at least 1"),
+        (["gradients", "-m", "model"], 2, "--model: has no effect without recordings"),
+        (["gradients", "clip.wav", "--cells", "gru", "-m", "model"], 2, "--cells: has no effect with recordings"),
+        (["gradients", "clip.wav", "--lags", "99", "-m", "model"], 2, "--lags 99: at most"),
+        (["memory", "clip.wav"], 2, "clip.wav: inspect memory takes no recordings"),
+        (["memory", "--lags", "10,x"], 2, "--lags 10,x: whole numbers"),
+        (["memory", "--tasks", "adding,dividing"], 2, "task=dividing: one of adding, copying"),
+        (["memory", "--lags", "5"], 2, "lag=5: at least 10"),
+    ],
+)
+def test_bad_input_gets_one_line(clip, model_folder, capsys, words, code, message):
+    """Oracle: the exit code and the one line on standard error; nothing is written."""
+    Path("empty").mkdir()
+    assert main(["inspect", *words]) == code
+    shown = capsys.readouterr()
+    assert message in shown.err.splitlines()[0]
+    assert len(shown.err.splitlines()) == (1 if code == 2 else 2)
+    assert shown.out == ""
+
+
+def test_one_bad_recording_stops_nothing(clip, model_folder, capsys):
+    """Oracle: the files of the others; recordings of one name in two folders are told apart."""
+    Path("folder").mkdir()
+    Path("folder/broken.wav").write_bytes(b"RIFF")
+    soundfile.write("folder/clip.wav", sound(seed=1), RATE)
+    soundfile.write("long.wav", np.tile(sound(1.0), 61), RATE)
+    assert main(["inspect", "clip.wav", "folder", "long.wav", "-m", model_folder]) == 1
+    shown = capsys.readouterr()
+    assert [line.split("\t")[0] for line in shown.err.splitlines()[:2]] == [str(Path("folder/broken.wav")), "long.wav"]
+    assert "61 s, at most 60; choose with --start and --duration" in shown.err
+    assert shown.err.splitlines()[-1] == "speechgru inspect: 2 of 4 failed"
+    assert Path("inspection/clip.html").is_file()
+    assert Path("inspection/folder/clip.html").is_file()
+    assert json.loads(Path("inspection/half_lives.json").read_text())["recordings"] == 2
+    assert main(["inspect", "long.wav", "--start", "60.5", "-m", model_folder]) == 0

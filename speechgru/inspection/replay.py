@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from speechgru.audio import read_audio
-from speechgru.cells import Cell, reverse_within
+from speechgru.cells import Cell
 from speechgru.decoding.transcription import Word
 from speechgru.errors import AudioError, ModelError
 from speechgru.heads import ClassificationHead
@@ -164,10 +164,7 @@ def _replay(model: Recognizer) -> Iterator[list[_Call]]:
         sequence, lengths, state, reverse = (
             given.arguments[name] for name in ("sequence", "lengths", "state", "reverse")
         )
-        ordered = reverse_within(sequence, lengths) if reverse else sequence
-        gates = cell.gates(ordered, lengths, state)
-        if reverse:
-            gates = {name: reverse_within(values, lengths) for name, values in gates.items()}
+        gates = cell.gates(sequence, lengths, state, reverse)
         _check_equal(f"the states of {places[cell]}", gates["hidden"], output[0])
         calls.append(_Call(places[cell], cell, reverse, sequence, gates))
         return gates["hidden"], output[1]
