@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+import speechgru.cells  # noqa: F401  registers them
 from speechgru.bench.timing import interleaved_ms, row
 from speechgru.errors import SpeechGRUError
 from speechgru.registry import build, entry, names
@@ -69,6 +70,7 @@ def _copy(cell: nn.Module, module: nn.Module) -> None:
 
 
 def _check_equal(name: str, cell: nn.Module, module: nn.Module, sequence: Tensor) -> None:
-    furthest = float((cell(sequence)[0] - module(sequence)[0]).abs().max())
+    with torch.no_grad():
+        furthest = float((cell(sequence)[0] - module(sequence)[0]).abs().max())
     if not furthest < 1e-4:
         raise SpeechGRUError(f"bench {name}: differs from torch by {furthest:.2g}, so the times mean nothing")
