@@ -1,0 +1,100 @@
+"""The models that ship: whole, small, found by their names, as good as their cards say; and how one is packed."""
+
+from pathlib import Path
+
+import pytest
+
+import speechgru
+from speechgru.card import read_card
+from speechgru.cli import main
+from speechgru.commands.models import measure_of
+from speechgru.data.corpora.an4 import AN4, AN4Config
+from speechgru.data.utterance import Utterance
+from speechgru.errors import ModelError
+from speechgru.evaluation.error_rate import edit_distance
+from speechgru.recognizer import Recognizer
+from speechgru.shipped import DEFAULT_MODELS, default_model, model_names, model_task, models_dir, shipped_model
+
+
+@pytest.mark.parametrize("name", model_names())
+def test_a_shipped_model_is_whole_and_small(name: str) -> None:
+    """Oracle: the folder loads; its card names data, licence, limits and a measure; no file names a folder elsewhere."""
+    folder = shipped_model(name)
+    recognizer = speechgru.load(name)
+    assert recognizer.task == model_task(folder)
+    assert folder == models_dir() / name
+    front, text = read_card(folder)
+    assert front["license"]
+    assert "## Limits" in text
+    assert "## Training data" in text
+    assert measure_of(folder / "card.md", {"classification": "accuracy", "ctc": "wer"}[recognizer.task]) is not None
+    assert sum(path.stat().st_size for path in folder.iterdir()) <= 8e6
+    known = {"config.yaml", "model.safetensors", "tokens.txt", "fingerprint.json", "card.md"}
+    assert {path.name for path in folder.iterdir()} <= known | {"language_model.arpa.gz", "lexicon.txt"}
+    for path in (folder / "config.yaml", folder / "card.md"):
+        assert not {"/tmp", "/home", "/root"} & set(path.read_text().replace("=", " ").split())
+
+
+def test_a_model_is_found_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By hand: a folder of that name goes first, another name tells the near one."""
+    for task, name in DEFAULT_MODELS.items():
+        assert default_model(task) == shipped_model(name)
+    with pytest.raises(ModelError, match=r"an5: no such folder, and no model is called an5; did you mean an4\?"):
+        speechgru.load("an5")
+    monkeypatch.chdir(tmp_path)
+    Path("an4").mkdir()
+    with pytest.raises(ModelError, match=r"an4 holds no config\.yaml"):
+        speechgru.load("an4")
+
+
+def spoken(recordings: Path) -> list[Utterance]:
+    if not (recordings / "an4").is_dir():
+        pytest.skip("SPEECHGRU_DATA has no an4/")
+    return AN4(AN4Config(root=str(recordings / "an4"))).utterances("test")
+
+
+def test_recordings_are_transcribed_without_a_model_of_ones_own(recordings: Path, capsys: pytest.CaptureFixture[str]):
+    """Oracle: the transcripts of AN4's test; the command, with and without the name, says what Python does."""
+    some = spoken(recordings)[::13]
+    paths = [one.audio for one in some]
+    found = speechgru.load("an4").transcribe(paths)
+    wrong = sum(edit_distance(one.text.split(), heard.text.split()) for one, heard in zip(some, found, strict=True))
+    assert wrong <= 0.2 * sum(len(one.text.split()) for one in some)
+    for options in ([], ["-m", "an4"]):
+        assert main(["transcribe", *paths, *options]) == 0
+        said = [line.partition("\t")[2] for line in capsys.readouterr().out.splitlines()]
+        assert said == [one.text for one in found]
+
+
+@pytest.mark.slow
+def test_the_transcriber_is_as_good_as_its_card_says(recordings: Path) -> None:
+    """Oracle: the card; half precision and another machine may change a word of the 773."""
+    utterances = spoken(recordings)
+    found = speechgru.load("an4").transcribe([one.audio for one in utterances])
+    pairs = [(one.text.split(), heard.text.split()) for one, heard in zip(utterances, found, strict=True)]
+    wrong = sum(edit_distance(*pair) for pair in pairs) / sum(len(reference) for reference, _ in pairs)
+    assert 100 * wrong == pytest.approx(measure_of(shipped_model("an4") / "card.md", "wer"), abs=0.3)
+
+
+def test_packing(tones, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Oracle: the model itself with rounded parameters; the card goes with it, and nothing is packed without one."""
+    source, target = tmp_path / "run" / "model", tmp_path / "small"
+    tones.recognizer.save(source)
+    assert main(["models", "pack", str(source), str(target), "--half"]) == 2
+    assert "holds no card.md" in capsys.readouterr().err
+    (source / "card.md").write_text("---\nlicense: mit\n---\n# A card\n")
+    assert main(["models", "pack", str(source), str(target), "--half"]) == 0
+    assert capsys.readouterr().out == f"{target}\n"
+    assert (target / "card.md").read_bytes() == (source / "card.md").read_bytes()
+    assert 2 * (target / "model.safetensors").stat().st_size < 1.2 * (source / "model.safetensors").stat().st_size
+    for exact, packed in zip(Recognizer.load(source).parameters(), Recognizer.load(target).parameters(), strict=True):
+        assert packed.equal(exact.half().float())
+    assert main(["models", "pack", str(source), str(tmp_path / "whole")]) == 0
+    assert (tmp_path / "whole" / "model.safetensors").read_bytes() == (source / "model.safetensors").read_bytes()
+    for words, message in (
+        (["pack", str(source)], "needs the folder of a model and the folder to write"),
+        (["pack", str(source), str(source)], "the same folder"),
+        (["list", "--half"], "--half: is for models pack"),
+    ):
+        assert main(["models", *words]) == 2
+        assert message in capsys.readouterr().err
