@@ -18,7 +18,7 @@ from speechgru.shipped import DEFAULT_MODELS, default_model, model_names, model_
 
 @pytest.mark.parametrize("name", model_names())
 def test_a_shipped_model_is_whole_and_small(name: str) -> None:
-    """Oracle: the folder loads; its card names data, licence, limits and a measure; no file names a folder elsewhere."""
+    """Oracle: the folder loads; its card names licence, data, limits, a measure; no file names a folder elsewhere."""
     folder = shipped_model(name)
     recognizer = speechgru.load(name)
     assert recognizer.task == model_task(folder)

@@ -1,11 +1,13 @@
 """The choice of a decoder on validation data, and the commands that use what a model folder says."""
 
+import dataclasses
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+import torch
 
 from speechgru.cli import main
 from speechgru.commands.evaluate import evaluate
@@ -17,7 +19,9 @@ from speechgru.decoding.arpa import write_arpa
 from speechgru.decoding.kneser_ney import train
 from speechgru.evaluation.decoder_choice import Grid, calibrate, measure_grid, score
 from speechgru.evaluation.error_rate import correct_words, edit_distance
+from speechgru.evaluation.prediction import predict_transcripts
 from speechgru.recognizer import Recognizer, load
+from speechgru.text import PhonesConfig, Step
 
 WORDS = ["AB", "CD", "DAB", "C", "BAD"]
 
@@ -144,6 +148,40 @@ def test_tuned_models_decode_so_everywhere(spoken: Path, tmp_path: Path, capsys,
     assert (result.counts.errors, record["decoder"][:4], output.name) == (wrong, "beam", "valid-beam")
     ((result, record, output),) = evaluate(compose("evaluate", [f"model={model}", "split=valid", "decoder=greedy"]))
     assert (result.counts.errors, record["decoder"], output.name) == (greedy, "greedy", "valid")
+
+
+def test_phones_become_words_with_times_and_confidence(tones, spoken: Path, tmp_path: Path, capsys) -> None:
+    """Oracle: what was said and when. The tones are phones here, of which every word has two pronunciations."""
+    rng = np.random.default_rng(3)
+    dictionary = "".join(f"{word} {' '.join(word)}\n{word}(2) {' '.join(word)} |\n" for word in WORDS)
+    (tmp_path / "words.dic").write_text(dictionary + "BEAD B A D\nDA D A |\n")
+    plain = tones.recognizer.config
+    units = PhonesConfig(dictionary=str(tmp_path / "words.dic"), normalization=[Step.upper])
+    data = {"name": "manifest", "valid": "valid.jsonl", "sample_rate": 8000, "root": str(spoken)}
+    recognizer = Recognizer(dataclasses.replace(plain, units=units, data=data), tones.recognizer.tokens)
+    recognizer.load_state_dict(tones.recognizer.state_dict())
+    recognizer.save(tmp_path / "model")
+    assert main(["tune", str(tmp_path / "model"), "--lm", str(spoken / "words.arpa"), "--lm_weights", "0.3,0.6"]) == 0
+    assert "greedy" not in capsys.readouterr().out  # phones are no words
+    recognizer = load(tmp_path / "model")
+    said = [WORDS, ["BAD", "C"]]
+    spoken_now = [tones.say(words, rng) for words in said]
+    waveforms = [torch.from_numpy(waveform) for waveform, _ in spoken_now]
+    for words, (_, times), found in zip(said, spoken_now, recognizer.transcribe_waveforms(waveforms), strict=True):
+        assert [word.word for word in found.words] == words  # BEAD sounds like BAD, and the language model knows BAD
+        assert all(0.5 < word.confidence < 1 for word in found.words)
+        for word, (start_s, end_s) in zip(found.words, times, strict=True):
+            assert abs(word.start_s - start_s) < 0.06
+            assert abs(word.end_s - end_s) < 0.15  # the space is the last phone of half the pronunciations
+    utterances = [Utterance(str(spoken / f"{number}.wav"), text="ab cd") for number in range(2)]
+    batches = list(BatchLoader(utterances, None, 8000, batch_size=2).epoch(0))
+    assert predict_transcripts(recognizer, batches).references == ["AB CD"] * 2
+    greedy = recognizer.decoder(GreedyConfig())
+    assert predict_transcripts(recognizer, batches, greedy).references == ["A B C D"] * 2
+    # Words are compared even where none was heard.
+    batches[0].waveforms.zero_()
+    found = predict_transcripts(recognizer, batches)
+    assert (found.references, found.wer) == (["AB CD"] * 2, 1.0)
 
 
 @pytest.mark.parametrize(

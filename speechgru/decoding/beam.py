@@ -85,6 +85,9 @@ class BeamDecoder:
     Raises:
         ConfigError: the hot words or the lexicon do not fit the units.
         DataError: a file cannot be read, or no word of it can be written in the tokens.
+
+    Attributes:
+        gives_words: whether hypotheses have words, which phones do not tell by themselves.
     """
 
     def __init__(
@@ -102,6 +105,7 @@ class BeamDecoder:
             language_model = LanguageModel.read(config.language_model)
         self.language_model = language_model
         self._words, self._names = self._known_words(language_model)
+        self.gives_words = bool(self._words.mode)  # of whatever units
 
     def _known_words(self, model: LanguageModel | None) -> tuple[Any, list[str]]:
         from speechgru.decoding.lexicon import parse_hotwords, word_arrays

@@ -148,7 +148,7 @@ def predict_transcripts(recognizer: Recognizer, batches: Iterable[Batch], decode
     """
     decoder = decoder or recognizer.decoder()
     found = Transcripts([], [], [], [], [])
-    in_words = False
+    in_words = bool(getattr(decoder, "gives_words", False))
     training, device = recognizer.training, recognizer.device
     recognizer.eval()
     for batch in batches:
