@@ -412,7 +412,9 @@ def test_inspect_writes_pictures_and_a_page_with_the_numbers(clip, model_folder,
     """Oracle: the trace; matplotlib's own reader of PNG; the units stand in the order they are named."""
     assert main(["inspect", "clip.wav", "-m", model_folder, "-o", "out"]) == 0
     names = ["clip.png", "clip.html", "half_lives.json", "half_lives.png"]
-    assert capsys.readouterr().out.split() == [str(Path("out") / name) for name in names]
+    *drawn, heading, forward, backward, numbers, picture = capsys.readouterr().out.splitlines()
+    assert [*drawn, numbers, picture] == [str(Path("out") / name) for name in names]
+    assert heading.split() == ["half-life", "units", "10", "%", "median", "90", "%", "longest"]
     for name in ("clip.png", "half_lives.png"):
         assert matplotlib.image.imread(Path("out") / name).std() > 0.05
     found = trace(load(model_folder), clip)
@@ -434,6 +436,8 @@ def test_inspect_writes_pictures_and_a_page_with_the_numbers(clip, model_folder,
     np.testing.assert_allclose(by_name["evidence"][1], found.evidence.T[ranked], atol=0.01)
     written = json.loads(Path("out/half_lives.json").read_text())["half_life_s"]
     expected = layer_half_lives_s([found])
+    for line, values in zip((forward, backward), expected.values(), strict=True):
+        assert line.endswith(f"{1000 * max(values):.3g} ms")
     assert {name: pytest.approx(values.tolist()) for name, values in expected.items()} == written
 
 
@@ -503,8 +507,13 @@ def test_inspect_memory_goes_on_where_it_stopped(tmp_path, monkeypatch, capsys):
     assert main([*words, "--cells", "gru"]) == 0
     (first,) = json.loads(Path("out/memory.json").read_text())["runs"]
     capsys.readouterr()
-    assert main([*words, "--cells", "gru,rnn", "--tasks", "adding,copying"]) == 0
+    Path("README.md").write_text("# Memory\n<!-- memory -->\n<!-- /memory -->\nend\n")
+    assert main([*words, "--cells", "gru,rnn", "--tasks", "adding,copying", "--readme", "README.md"]) == 0
     shown = capsys.readouterr()
+    readme = Path("README.md").read_text().splitlines()
+    assert (readme[:2], readme[-2:]) == (["# Memory", "<!-- memory -->"], ["<!-- /memory -->", "end"])
+    printed = [line.split() for line in shown.out.splitlines()[:5]]
+    assert [line.replace("|", " ").split() for line in readme[2:3] + readme[4:-2]] == printed
     runs = json.loads(Path("out/memory.json").read_text())["runs"]
     assert runs[0] == first
     assert [(run["task"], run["cell"]) for run in runs[1:]] == [

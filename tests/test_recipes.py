@@ -35,7 +35,8 @@ from speechgru.shipped import conf_dir, model_names, recipes_dir
 from speechgru.tokens import Tokens
 
 ROOT = Path(__file__).resolve().parent.parent
-FOLDERS = sorted(path.name for path in recipes_dir().iterdir() if path.is_dir())
+TRAINS = [path for path in recipes_dir().glob("*/run.sh") if "speechgru train" in path.read_text(encoding="utf-8")]
+FOLDERS = sorted(path.parent.name for path in TRAINS)
 NOT_RUN = ["librispeech_100", "librispeech_960", "speech_commands_12", "speech_commands_35", "timit"]
 ONE_SEED = ["librispeech_960"]
 SPEAKERS = ["george", "jackson", "lucas", "nicolas", "theo", "yweweler"]

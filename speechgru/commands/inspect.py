@@ -22,7 +22,8 @@ _EPILOG = """\
 speechgru inspect AUDIO...            the gates of every layer over each recording:
   CLIP.png, CLIP.html     spectrogram, gates, hidden state, attention or posteriors on one time axis; the page needs no
                           other file and no network; where the model transcribes, the words and their times
-  half_lives.json, .png   how long each unit remembers, by the gate that keeps its state, over all recordings
+  half_lives.json, .png   how long each unit remembers, by the gate that keeps its state, over all recordings; and a
+                          table of it
 
 speechgru inspect gradients [AUDIO...]
                           what is left of a gradient some frames before: of untrained cells over noise, or with AUDIO in
@@ -65,6 +66,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--parameters", type=int, help="at most so many in a cell of memory (default: 10000)")
     parser.add_argument("--steps", type=int, help="at most so many for each run of memory (default: 3000)")
     parser.add_argument("--seed", type=int, help="default: 0")
+    parser.add_argument(
+        "--readme", metavar="FILE", help="write the table between <!-- WHAT --> and <!-- /WHAT --> of FILE as well"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -99,9 +103,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _gates(recognizer: Recognizer, items: list[tuple[str, str]], folder: Path, arguments: argparse.Namespace) -> int:
     from speechgru.commands.transcribe import file_names
+    from speechgru.inspection.curves import half_life_picture
     from speechgru.inspection.memory import layer_half_lives_s
     from speechgru.inspection.page import write_xray_page
-    from speechgru.inspection.pictures import half_life_picture, xray_picture
+    from speechgru.inspection.pictures import xray_picture
 
     names, traces, failed = file_names([path for path, _ in items]), [], 0
     stems = dict(zip([path for path, _ in items], names, strict=True))
@@ -121,8 +126,24 @@ def _gates(recognizer: Recognizer, items: list[tuple[str, str]], folder: Path, a
         frame_s = {layer.name: layer.frame_s for layer in traces[0].layers}
         _write_json(folder / "half_lives.json", {"half_life_s": numbers, "frame_s": frame_s, "recordings": len(traces)})
         _write(folder / "half_lives.png", half_life_picture, half_lives)
+        _print_half_lives(half_lives, arguments.readme)
         print(folder / "half_lives.json", folder / "half_lives.png", sep="\n")
     return _failures(failed, len(items))
+
+
+def _print_half_lives(half_lives: dict[str, Any], readme: str | None) -> None:
+    import numpy as np
+
+    from speechgru.inspection.curves import readable_s
+
+    rows = []
+    for name, values in half_lives.items():
+        shares = (0.1, 0.5, 0.9, 1.0)
+        told = [
+            "never ends" if np.isinf(one) else readable_s(one) for one in np.quantile(values, shares, method="lower")
+        ]
+        rows.append([name, str(len(values)), *told])
+    _print(["half-life", "units", "10 %", "median", "90 %", "longest"], rows, 1, readme, "gates")
 
 
 def _gradients_of_model(
@@ -139,7 +160,8 @@ def _gradients_of_model(
         shortest = min(len(layer.inputs) for one in traces for layer in one.layers)
         lags = _numbers("lags", arguments.lags, [min(100, shortest // 2)], most=1)[0]
         flows = model_gradients(traces, lags, arguments.seed or 0)
-        _write_gradients(flows, folder, {"recordings": len(traces), "model": str(arguments.model or "commands")})
+        about = {"recordings": len(traces), "model": str(arguments.model or "commands")}
+        _write_gradients(flows, folder, about, arguments.readme)
     return _failures(len(found) - len(traces), len(items))
 
 
@@ -155,13 +177,13 @@ def _gradients_of_cells(arguments: argparse.Namespace) -> int:
 
     seed = arguments.seed or 0
     flows = [fresh_gradients(name, hidden_size, lags, seed) for name in progress(cells, len(cells), "inspect")]
-    _write_gradients(flows, folder, {"hidden_size": hidden_size, "seed": seed, "input": "normal noise"})
+    about = {"hidden_size": hidden_size, "seed": seed, "input": "normal noise"}
+    _write_gradients(flows, folder, about, arguments.readme)
     return 0
 
 
-def _write_gradients(flows: list[Any], folder: Path, about: dict[str, Any]) -> None:
-    from speechgru.commands.table import table
-    from speechgru.inspection.pictures import gradient_picture
+def _write_gradients(flows: list[Any], folder: Path, about: dict[str, Any], readme: str | None) -> None:
+    from speechgru.inspection.curves import gradient_picture
 
     cells = []
     for flow in flows:
@@ -172,7 +194,7 @@ def _write_gradients(flows: list[Any], folder: Path, about: dict[str, Any]) -> N
     lags = flows[0].norms.shape[1] - 1
     shown = sorted({lag for lag in (1, 5, 10, 20, 50, 100, 200, 500, 1000) if lag < lags} | {lags})
     rows = [[flow.name, *(f"{flow.quantile(0.5)[lag]:.2g}" for lag in shown)] for flow in flows]
-    print(table(["gradient left at lag", *map(str, shown)], rows, left=1))
+    _print(["gradient left at lag", *map(str, shown)], rows, 1, readme, "gradients")
     print(folder / "gradients.json", folder / "gradients.png", sep="\n")
 
 
@@ -182,8 +204,7 @@ def _memory(arguments: argparse.Namespace) -> int:
     tasks = (arguments.tasks or "adding,copying").split(",")
     given = {name: getattr(arguments, name) for name in ("parameters", "steps", "seed")}
 
-    from speechgru.commands.table import table
-    from speechgru.inspection.pictures import problem_picture
+    from speechgru.inspection.curves import problem_picture
     from speechgru.inspection.problems import ProblemConfig, train_on_problem
 
     settings = {name: value for name, value in given.items() if value is not None}
@@ -210,7 +231,7 @@ def _memory(arguments: argparse.Namespace) -> int:
         for one in wanted
     ]  # fmt: skip
     heading = ["problem", "lag", "cell", "hidden", "parameters", "no memory", "loss", "solved at step", "time"]
-    print(table(heading, rows, left=3))
+    _print(heading, rows, 3, arguments.readme, "memory")
     print(path, folder / "memory.png", sep="\n")
     return 0
 
@@ -233,6 +254,17 @@ def _trace(recognizer: Recognizer, path: str, error: str, arguments: argparse.Na
             f"{printable(one_field(path))}\terror: {printable(brief(path, str(failure)))}", file=sys.stderr, flush=True
         )
         return None
+
+
+def _print(heading: list[str], rows: list[list[str]], left: int, readme: str | None, mark: str) -> None:
+    """Prints a table, its first ``left`` columns words, and writes it into ``readme`` if given."""
+    from speechgru.commands.table import table
+    from speechgru.evaluation.results import update_readme
+
+    print(table(heading, rows, left=left))
+    if readme:
+        lines = [heading, ["---"] * left + ["---:"] * (len(heading) - left), *rows]
+        update_readme(readme, "\n".join("| " + " | ".join(line) + " |" for line in lines), mark)
 
 
 def _failures(failed: int, items: int) -> int:
