@@ -18,6 +18,7 @@ import speechgru.encoders
 import speechgru.features  # noqa: F401  the imports register the components a model folder can name
 from speechgru.audio import read_audio
 from speechgru.decoding import GreedyConfig, Hypothesis
+from speechgru.decoding.silence import without_silence
 from speechgru.decoding.transcription import Transcription, transcription
 from speechgru.errors import AudioError, ConfigError, DataError, ModelError
 from speechgru.features.fingerprint import fingerprint
@@ -256,10 +257,12 @@ class Recognizer(nn.Module):
             ModelError: the model has no CTC head.
         """
         decoder = decoder or self.decoder()
-        return [
-            self.transcription(decoder.decode(scores)[0], scores, len(waveform) / self.sample_rate)
-            for scores, waveform in zip(self.log_probabilities(waveforms), waveforms, strict=True)
-        ]
+        results = []
+        for scores, waveform in zip(self.log_probabilities(waveforms), waveforms, strict=True):
+            found = self.transcription(decoder.decode(scores)[0], scores, len(waveform) / self.sample_rate)
+            words = without_silence(found.words, waveform.cpu().numpy(), self.sample_rate)
+            results.append(dataclasses.replace(found, words=words))
+        return results
 
     def transcription(self, hypothesis: Hypothesis, log_probabilities: np.ndarray, duration_s: float) -> Transcription:
         """Words, times and confidences of what a decoder found in a recording's ``log_probabilities`` (time, token).

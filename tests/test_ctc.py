@@ -132,8 +132,9 @@ def test_words_times_and_confidences_by_hand():
     heard = transcription(found, scores, TOKENS, units, 0.02, 0.155, Calibration())
     assert (heard.text, heard.tokens, heard.duration_s) == ("AB A", ["A", "B", "|", "A"], 0.155)
     first, second = heard.words
-    assert (first.word, first.start_s, first.end_s) == ("AB", 0, pytest.approx(0.08))
-    assert (second.word, second.start_s, second.end_s) == ("A", pytest.approx(0.14), 0.155)  # not beyond the end
+    # Each a frame longer than its tokens on both sides, but not beyond the beginning and the end.
+    assert (first.word, first.start_s, first.end_s) == ("AB", 0, pytest.approx(0.10))
+    assert (second.word, second.start_s, second.end_s) == ("A", pytest.approx(0.12), 0.155)
     assert first.confidence == pytest.approx((0.9 + 0.6) / 2, abs=1e-6)
     assert second.confidence == pytest.approx(0.8, abs=1e-6)
     assert heard.confidence == pytest.approx((0.75 + 0.8) / 2, abs=1e-6)
@@ -143,6 +144,11 @@ def test_words_times_and_confidences_by_hand():
     # A decoder's own words have their own spans of tokens.
     told = Hypothesis(found.tokens, found.score, found.starts, found.ends, (("alpha", 0, 2), ("beta", 3, 4)))
     assert transcription(told, scores, TOKENS, units, 0.02, 1.0, Calibration()).text == "alpha beta"
+    # What is between neighbours is divided: here the frame from 4 to 5, there nothing.
+    for starts, ends, edge_s in (((0, 3, 5, 7), (2, 4, 6, 8), 0.09), ((0, 3, 4, 7), (2, 4, 6, 8), 0.08)):
+        spans = Hypothesis(found.tokens, found.score, starts, ends, (("alpha", 0, 2), ("beta", 2, 4)))
+        near = transcription(spans, scores, TOKENS, units, 0.02, 1.0, Calibration()).words
+        assert (near[0].end_s, near[1].start_s, near[1].end_s) == pytest.approx((edge_s, edge_s, 0.18))
     silent = transcription(Hypothesis((), 0.0, (), ()), scores[:0], TOKENS, units, 0.02, 0.0, Calibration())
     assert (silent.text, silent.words, silent.confidence) == ("", [], 1.0)
 

@@ -59,6 +59,9 @@ def transcription(
 ) -> Transcription:
     """The words of a hypothesis.
 
+    CTC says a token for less time than it sounds, so each word is longer than its tokens by up to a frame on both
+    sides, at most to the middle between it and its neighbour.
+
     The confidence of a word is the mean over its tokens of the token's posterior in the best of its frames, put right
     by ``calibration``.
 
@@ -75,14 +78,10 @@ def transcription(
     best = np.array([log_probabilities[start:end, token].max() for token, start, end in columns], dtype=np.float64)
     spans = list(hypothesis.words) or units.words(hypothesis.tokens, tokens)
     raw = [float(np.exp(best[first:last]).mean()) for _, first, last in spans]
+    edges = _edges([(hypothesis.starts[first], hypothesis.ends[last - 1]) for _, first, last in spans])
     words = [
-        Word(
-            word,
-            min(hypothesis.starts[first] * frame_s, duration_s),
-            min(hypothesis.ends[last - 1] * frame_s, duration_s),
-            float(confidence),
-        )
-        for (word, first, last), confidence in zip(spans, calibration.apply(raw), strict=True)
+        Word(word, min(start * frame_s, duration_s), min(end * frame_s, duration_s), float(confidence))
+        for (word, _, _), (start, end), confidence in zip(spans, edges, calibration.apply(raw), strict=True)
     ]
     if words:
         confidence = float(np.mean([word.confidence for word in words]))
@@ -90,3 +89,13 @@ def transcription(
         confidence = float(np.exp(log_probabilities[:, 0], dtype=np.float64).mean()) if len(log_probabilities) else 1.0
     text = " ".join(word.word for word in words)
     return Transcription(text, words, [tokens.names[index] for index in hypothesis.tokens], confidence, duration_s)
+
+
+def _edges(spans: list[tuple[int, int]]) -> list[tuple[float, float]]:
+    """Half-open spans of frames, each longer by up to a frame on both sides; neighbours share what is between them."""
+    found = []
+    for place, (start, end) in enumerate(spans):
+        before = start - spans[place - 1][1] if place else 2 * start
+        after = spans[place + 1][0] - end if place + 1 < len(spans) else 2
+        found.append((start - min(1.0, max(0, before) / 2), end + min(1.0, max(0, after) / 2)))
+    return found

@@ -9,6 +9,7 @@ import numpy as np
 
 from speechgru.audio import read_audio
 from speechgru.decoding.alignment import align
+from speechgru.decoding.silence import without_silence
 from speechgru.decoding.transcription import Word, transcription
 from speechgru.errors import DataError, ModelError
 
@@ -38,8 +39,8 @@ class AlignedText:
 def align_recording(recognizer: Recognizer, audio: Any, text: str, source_rate: int | None = None) -> AlignedText:
     """Aligns a text with the recording it is said in; the recording is computed as a whole.
 
-    A word begins with the first frame of its first token and ends with the last frame of its last one. A net trained
-    by CTC need not say a token for as long as it sounds: ends are early rather than late.
+    A word begins up to a frame before its first token and ends up to a frame after its last one, but not in silence:
+    a net trained by CTC need not say a token when and for as long as it sounds.
 
     Args:
         recognizer: a model with a CTC head.
@@ -74,7 +75,8 @@ def align_recording(recognizer: Recognizer, audio: Any, text: str, source_rate: 
         )
         for token, start, end in zip(path.tokens, path.starts, path.ends, strict=True)
     ]
-    return AlignedText(found.words, tokens, path.score, duration_s)
+    words = without_silence(found.words, waveform.numpy(), rate)
+    return AlignedText(words, tokens, path.score, duration_s)
 
 
 def _spans(units: Units, names: Tokens, text: str) -> tuple[tuple[str, int, int], ...]:

@@ -4,21 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-FRAME_S = 0.01
-# Of the way, in dB, from the quiet frames to the loud ones: what lies below is no speech.
-THRESHOLD = 0.3
-# A recording that is less lively has no pauses to be found: all music, all noise, or all silence.
-LEAST_RANGE_DB = 12.0
-# What lies further below the loud frames is quiet however much quieter the rest is: digital silence must not raise the
-# noise of a room into speech.
-MOST_RANGE_DB = 50.0
-
-
-def levels_db(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
-    """The power of each whole frame of 10 ms around its mean, in dB of full scale, from -120; (frames,)."""
-    size = round(FRAME_S * sample_rate)
-    frames = waveform[: len(waveform) // size * size].reshape(-1, size)
-    return 10 * np.log10(frames.var(axis=1, dtype=np.float64) + 1e-12)
+from speechgru.decoding.silence import FRAME_S, silent
 
 
 def longest_pause(
@@ -26,8 +12,8 @@ def longest_pause(
 ) -> tuple[int, int] | None:
     """The longest pause whose middle is not before ``first_s``, as half-open samples; of equal ones the later.
 
-    A pause is a run of frames below a threshold between the floor and the level of speech, the 5th and the 95th
-    hundredth of the frames' levels: given the last seconds of a recording, both follow it as it goes on.
+    A pause is a run of frames that are :func:`speechgru.decoding.silence.silent`. Given the last seconds of a
+    recording, that follows the recording as it goes on.
 
     Args:
         waveform: float samples (samples,).
@@ -38,14 +24,7 @@ def longest_pause(
     Returns:
         The first sample of the pause and the one after its last; None where there is no such pause.
     """
-    levels = levels_db(waveform, sample_rate)
-    if not len(levels):
-        return None
-    floor, speech = np.percentile(levels, [5, 95])
-    floor = max(floor, speech - MOST_RANGE_DB)
-    if speech - floor < LEAST_RANGE_DB:
-        return None
-    quiet = levels < floor + THRESHOLD * (speech - floor)
+    quiet = silent(waveform, sample_rate)
     edges = np.flatnonzero(np.diff(quiet.astype(np.int8), prepend=0, append=0))
     starts, ends = edges[::2], edges[1::2]
     lengths = ends - starts

@@ -1,0 +1,76 @@
+"""Which stretches of a recording are silent, by the energy of short frames; words do not begin or end in them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from speechgru.decoding.transcription import Word
+
+FRAME_S = 0.01
+# Of the way, in dB, from the quiet frames to the loud ones: what lies below is no speech.
+THRESHOLD = 0.3
+# A recording that is less lively has no pauses to be found: all music, all noise, or all silence.
+LEAST_RANGE_DB = 12.0
+# What lies further below the loud frames is quiet however much quieter the rest is: digital silence must not raise the
+# noise of a room into speech.
+MOST_RANGE_DB = 50.0
+# Less silence at the edge of a word may be its own: the closure of a consonant, or a soft one.
+LEAST_SILENCE_S = 0.1
+
+
+def levels_db(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
+    """The power of each whole frame of 10 ms around its mean, in dB of full scale, from -120; (frames,)."""
+    size = round(FRAME_S * sample_rate)
+    frames = waveform[: len(waveform) // size * size].reshape(-1, size)
+    return 10 * np.log10(frames.var(axis=1, dtype=np.float64) + 1e-12)
+
+
+def silent(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
+    """Whether nobody speaks in each whole frame of 10 ms, bool (frames,); nowhere in a recording that is all alike.
+
+    A frame is silent below a threshold between the floor and the level of speech, the 5th and the 95th hundredth of
+    the frames' levels.
+
+    Args:
+        waveform: float samples (samples,).
+        sample_rate: in Hz.
+    """
+    levels = levels_db(waveform, sample_rate)
+    if not len(levels):
+        return np.zeros(0, bool)
+    floor, speech = np.percentile(levels, [5, 95])
+    floor = max(floor, speech - MOST_RANGE_DB)
+    if speech - floor < LEAST_RANGE_DB:
+        return np.zeros(len(levels), bool)
+    return levels < floor + THRESHOLD * (speech - floor)
+
+
+def without_silence(words: Sequence[Word], waveform: np.ndarray, sample_rate: int) -> list[Word]:
+    """The words without the silence at their edges, where that lasts ``LEAST_SILENCE_S`` or more.
+
+    A net that looks ahead knows the first word of a sentence before it is said, and CTC lets it say so early. A word
+    that is all silence stays as it is.
+
+    Args:
+        words: with times in the waveform.
+        waveform: float samples (samples,).
+        sample_rate: in Hz.
+    """
+    quiet = silent(waveform, sample_rate)
+    found = []
+    for word in words:
+        first, last = round(word.start_s / FRAME_S), min(len(quiet), round(word.end_s / FRAME_S))
+        loud = first + np.flatnonzero(~quiet[first:last])
+        if len(loud):
+            before, after = (int(loud[0]) - first) * FRAME_S, (last - 1 - int(loud[-1])) * FRAME_S
+            if before >= LEAST_SILENCE_S - 1e-9:
+                word = dataclasses.replace(word, start_s=int(loud[0]) * FRAME_S)
+            if after >= LEAST_SILENCE_S - 1e-9:
+                word = dataclasses.replace(word, end_s=(int(loud[-1]) + 1) * FRAME_S)
+        found.append(word)
+    return found
