@@ -62,6 +62,10 @@ def run(arguments: argparse.Namespace) -> int:
     bonuses = _numbers("word_bonuses", arguments.word_bonuses)
     if arguments.batch_size < 1:
         raise ConfigError(f"--batch_size {arguments.batch_size}: at least 1")
+    folders = [Path(folder) for folder in arguments.model]
+    for folder in folders:
+        if not folder.is_dir():
+            raise ConfigError(f"{folder}: no such folder; tune writes into the folder of a trained model")
 
     from tqdm import tqdm
 
@@ -72,7 +76,6 @@ def run(arguments: argparse.Namespace) -> int:
     from speechgru.evaluation.decoder_choice import calibrate, measure_grid, score, word_errors
     from speechgru.registry import build
 
-    folders = [Path(folder) for folder in arguments.model]
     recognizers = [load_recognizer(str(folder), "cpu", None, "ctc") for folder in folders]
     config = _decoder(recognizers[0], arguments)
     for weight, bonus in ((min(weights), min(bonuses)), (max(weights), max(bonuses))):
