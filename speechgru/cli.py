@@ -18,6 +18,7 @@ from speechgru.errors import ConfigError, SpeechGRUError
 COMMANDS = {
     "train": "train a model (Hydra: recipe=..., any key=value, --cfg job, --multirun)",
     "evaluate": "measure a trained model on a split and write results.json and a report (Hydra)",
+    "compare": "set runs of several recurrent cells side by side: accuracy, size, speed, memory",
     "classify": "label recordings: files, folders, globs or - (standard input)",
     "transcribe": "turn recordings into text, subtitles and word times",
     "align": "tell when each word of a known text is spoken (TextGrid, CTM, JSON)",

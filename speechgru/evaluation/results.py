@@ -254,11 +254,11 @@ def _columns(one: dict[str, Any]) -> dict[str, str]:
         measured = {
             "Utterances": f"{one['n']:,}",
             "Words": f"{one['words']:,}",
-            "WER, %": _spread(one, "wer", one["interval"]),
-            "CER, %": _spread(one, "cer"),
+            "WER, %": spread(one, "wer", one["interval"]),
+            "CER, %": spread(one, "cer"),
         }
     else:
-        measured = {"Clips": f"{one['n']:,}", "Accuracy, %": _spread(one, "accuracy", one["interval"])}
+        measured = {"Clips": f"{one['n']:,}", "Accuracy, %": spread(one, "accuracy", one["interval"])}
     return {
         "Model": markdown_cell(one["model"]),
         **({"Decoder": markdown_cell(one["decoder"] or "")} if text else {}),
@@ -272,7 +272,7 @@ def _columns(one: dict[str, Any]) -> dict[str, str]:
     }
 
 
-def _spread(one: dict[str, Any], name: str, interval: list[float] | None = None) -> str:
+def spread(one: dict[str, Any], name: str, interval: list[float] | None = None) -> str:
     """A measure in per cent, with its standard deviation or else its interval."""
     shown = f"{100 * one[name]:.2f}"
     if one[f"{name}_std"] is not None:

@@ -1,0 +1,208 @@
+"""The same recipe with one recurrent cell after another: accuracy with its spread beside what each cell costs.
+
+Everything written here is made of the plain values that :func:`compare` gives and ``results.json`` keeps.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import statistics
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import speechgru.cells  # noqa: F401  the import registers the cells
+from speechgru.evaluation.results import aggregate, markdown_cell, spread
+from speechgru.registry import entry
+
+Comparison = dict[str, Any]
+
+COSTS = ("macs_per_s", "epoch_s", "step_ms", "latency_ms", "step_mb")
+TRIO = ("lstm", "gru", "rnn")
+SIZE = 128  # at which the formulas of the three are set side by side
+
+
+class Claim(NamedTuple):
+    """What the literature says of a cell beside another one."""
+
+    cell: str
+    peer: str
+    text: str
+    source: str
+
+
+CLAIMS = (
+    Claim("gru", "lstm", "comparable; on some data better and faster at as many parameters", "Chung et al., 1412.3555"),
+    Claim("lstm", "gru", "the forget gate's bias at 1 closes the gap to the GRU", "Jozefowicz et al., ICML 2015"),
+    Claim("rnn", "gru", "worse than gated units", "Chung et al., 1412.3555"),
+    Claim("mgu", "gru", "comparable accuracy, fewer parameters, faster training", "Zhou et al., 1603.09420"),
+    Claim("gru1", "gru", "as good at less cost", "Dey & Salem, 1701.05923"),
+    Claim("gru2", "gru", "as good at less cost", "Dey & Salem, 1701.05923"),
+    Claim("gru3", "gru", "as good at less cost", "Dey & Salem, 1701.05923"),
+    Claim("li_gru", "gru", "more accurate on speech, an epoch takes 30 % less time", "Ravanelli et al., 1803.10225"),
+    Claim("sli_gru", "li_gru", "no exploding gradients, lower error rates", "Moumen & Parcollet, 2302.10144"),
+    Claim("min_gru", "gru", "as good, and trained in parallel over time", "Feng et al., 2410.01201"),
+    Claim("fast_grnn", "gru", "as accurate with a model 2 to 4 times smaller", "Kusupati et al., 1901.02358"),
+    Claim("sru", "lstm", "5 to 9 times faster than cuDNN's LSTM", "Lei et al., 1709.02755"),
+    Claim("qrnn", "lstm", "better at the same hidden size, up to 16 times faster", "Bradbury et al., 1611.01576"),
+)
+
+
+def compare(records: Sequence[dict[str, Any]], costs: dict[tuple[str, str], dict[str, Any]]) -> Comparison:
+    """What ``results.json`` of a comparison keeps.
+
+    Args:
+        records: one of each run, as :func:`speechgru.evaluation.results.result_record` makes them, with the cell's name
+            as ``model``; and ``hidden_size``, ``budget`` (parameters at most, 0 for none), ``epochs`` and ``epoch_s``
+            (seconds of training of an epoch) beside it.
+        costs: ``macs_per_s``, ``step_ms``, ``latency_ms`` and ``step_mb`` by (dataset, cell).
+
+    Returns:
+        ``summary``, one entry for each dataset and cell, the datasets in order of appearance and the best cell first;
+        and ``runs``, the records.
+
+    Raises:
+        DataError: a seed of a cell is there twice for one dataset.
+    """
+    summary = []
+    for one in aggregate(records):
+        runs = [run for run in records if (run["dataset"], run["model"]) == (one["dataset"], one["model"])]
+        taken = [run["epoch_s"] for run in runs if run["epoch_s"] is not None]
+        one |= {key: runs[0][key] for key in ("hidden_size", "budget", "epochs")}
+        one |= {"epoch_s": round(statistics.median(taken), 2) if taken else None}
+        one |= costs.get((one["dataset"], one["model"]), {})
+        summary.append(one)
+    datasets = list(dict.fromkeys(one["dataset"] for one in summary))
+    summary.sort(key=lambda one: (datasets.index(one["dataset"]), _error(one)))
+    return {"summary": summary, "runs": list(records)}
+
+
+def by_dataset(comparison: Comparison) -> dict[str, list[dict[str, Any]]]:
+    """The summary's entries of each dataset, the best cell first."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for one in comparison["summary"]:
+        found.setdefault(one["dataset"], []).append(one)
+    return found
+
+
+def judged_by(one: dict[str, Any]) -> str:
+    """The measure of an entry: ``accuracy``, or of transcripts ``wer``."""
+    return "wer" if one["task"] == "transcription" else "accuracy"
+
+
+def _error(one: dict[str, Any]) -> float:
+    return one["wer"] if one["task"] == "transcription" else 1 - one["accuracy"]
+
+
+def comparison_markdown(comparison: Comparison, cells: Sequence[str]) -> str:
+    """The tables of the README: each dataset's cells, the three of every text, and the claims of the literature.
+
+    Args:
+        comparison: what :func:`compare` gave.
+        cells: the names of all cells, to say which were not run.
+    """
+    parts = []
+    for dataset, entries in by_dataset(comparison).items():
+        first = entries[0]
+        epochs = sorted({one["epochs"] for one in entries})
+        budget = f"at most {first['budget']:,} parameters, " if first["budget"] else ""
+        parts.append(
+            f"**{markdown_cell(dataset)}**, {first['split']}, {first['n']:,} utterances; {budget}"
+            f"epochs: {', '.join(map(str, epochs))}.\n\n{_table(entries)}\n\n{_not_run(entries, cells)}"
+        )
+    parts += [_trio(comparison), _claims(comparison)]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _table(entries: list[dict[str, Any]]) -> str:
+    text = entries[0]["task"] == "transcription"
+    heading = ["Cell", "Hidden", "Parameters", *(["WER, %", "CER, %"] if text else ["Accuracy, %"]), "Seeds"]
+    heading += ["MMAC per s", "Epoch, s", "Step, ms", "Latency, ms", "Step, MB"]
+    rows = []
+    for one in entries:
+        rows.append(
+            [
+                markdown_cell(one["model"]),
+                str(one["hidden_size"]),
+                f"{one['parameters']:,}",
+                *([_measured("wer", one), spread(one, "cer")] if text else [_measured("accuracy", one)]),
+                str(len(one["seeds"])),
+                *(_cost(key, one) for key in COSTS),
+            ]
+        )
+    return _markdown([heading, ["---"] + ["---:"] * (len(heading) - 1), *rows])
+
+
+def _measured(measure: str, one: dict[str, Any]) -> str:
+    return spread(one, measure, one["interval"])
+
+
+def _cost(key: str, one: dict[str, Any]) -> str:
+    value = one.get(key)
+    if value is None:
+        return ""
+    if key == "macs_per_s":
+        return f"{value / 1e6:.2f}"
+    return f"{value:.1f}" if key in ("epoch_s", "latency_ms") else f"{value:.0f}"
+
+
+def _not_run(entries: list[dict[str, Any]], cells: Sequence[str]) -> str:
+    missing = [cell for cell in cells if cell not in {one["model"] for one in entries}]
+    return f"Not run: {', '.join(map(markdown_cell, missing))}." if missing else ""
+
+
+def _trio(comparison: Comparison) -> str:
+    """LSTM, GRU and tanh RNN side by side: formulas at one size, then what was measured at equal parameters."""
+    counts = [entry("cell", cell).component for cell in TRIO]
+    rows = [["", "LSTM", "GRU", "tanh RNN"], ["---", "---:", "---:", "---:"]]
+    for label, formula in (("parameters", "parameter_count"), ("multiply-accumulates", "multiply_accumulates")):
+        values = [f"{getattr(cell, formula)(SIZE, SIZE):,}" for cell in counts]
+        rows.append([f"{label}, hidden and input {SIZE}", *values])
+    for dataset, entries in by_dataset(comparison).items():
+        found = {one["model"]: one for one in entries}
+        name = markdown_cell(dataset)
+        measure = judged_by(entries[0])
+        rows.append([f"{name}: hidden size", *_of_the_trio(found, lambda one: str(one["hidden_size"]))])
+        label = f"{name}: {'word error rate' if measure == 'wer' else 'accuracy'}, %"
+        rows.append([label, *_of_the_trio(found, functools.partial(_measured, measure))])
+        for key, label in (("step_ms", "step, ms"), ("latency_ms", "latency, ms"), ("step_mb", "step, MB")):
+            rows.append([f"{name}: {label}", *_of_the_trio(found, functools.partial(_cost, key))])
+    return f"**LSTM : GRU : RNN**\n\n{_markdown(rows)}"
+
+
+def _of_the_trio(found: dict[str, dict[str, Any]], show: Callable[[dict[str, Any]], str]) -> list[str]:
+    return [show(found[cell]) if cell in found else "not run" for cell in TRIO]
+
+
+def _claims(comparison: Comparison) -> str:
+    rows = [["Cell", "beside", "Claim", "Source", "Measured here"], ["---"] * 5]
+    for claim in CLAIMS:
+        measured = []
+        for dataset, entries in by_dataset(comparison).items():
+            found = {one["model"]: one for one in entries}
+            if claim.cell in found and claim.peer in found:
+                measured.append(f"{markdown_cell(dataset)} {beside(found[claim.cell], found[claim.peer])}")
+        names = [markdown_cell(name) for name in (claim.cell, claim.peer)]
+        rows.append([*names, claim.text, claim.source, "; ".join(measured) or "not run"])
+    return f"**What is claimed, and what was measured**\n\n{_markdown(rows)}"
+
+
+def beside(one: dict[str, Any], peer: dict[str, Any]) -> str:
+    """One cell beside another of the same dataset, such as ``+0.33 ± 0.60 points of accuracy, 0.80 x the step``.
+
+    The deviation of the difference is that of both together, where both were run with several seeds.
+    """
+    measure = judged_by(one)
+    said = [f"{100 * (one[measure] - peer[measure]):+.2f}"]
+    deviations = one[f"{measure}_std"], peer[f"{measure}_std"]
+    if None not in deviations:
+        said[0] += f" ± {100 * math.hypot(*deviations):.2f}"
+    said[0] += f" points of {'WER' if measure == 'wer' else 'accuracy'}"
+    for key, label in (("step_ms", "step"), ("latency_ms", "latency")):
+        if one.get(key) and peer.get(key):
+            said.append(f"{one[key] / peer[key]:.2f} x the {label}")
+    return ", ".join(said)
+
+
+def _markdown(rows: list[list[str]]) -> str:
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
