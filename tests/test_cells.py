@@ -1,5 +1,8 @@
 """One suite for every registered cell: what cell.py's contract promises, against loops that share no code with it."""
 
+import copy
+import warnings
+
 import cell_loops
 import cell_loops_scan
 import numpy as np
@@ -8,7 +11,11 @@ import torch
 from torch import nn
 
 import speechgru.cells.cell
-from speechgru.cells import GRU, GRUConfig, other_convention, reverse_within, valid_frames
+import speechgru.cells.fused_light
+import speechgru.cells.fused_reset_before
+import speechgru.cells.lstm
+from speechgru.cells import GRU, GRUBefore, GRUConfig, other_convention, reverse_within, valid_frames
+from speechgru.cells.batch_norm import FrameBatchNorm
 from speechgru.errors import ConfigError
 from speechgru.registry import build, entry, names
 
@@ -291,6 +298,74 @@ def test_gru_is_torch_gru(reverse):
         torch.testing.assert_close(parameter.grad, getattr(reference, kind + suffix).grad, atol=1e-10, rtol=0)
 
 
+@pytest.mark.parametrize("rows", [(7, 3, 5), (4, 0, 1), (1, 0)])
+def test_batch_norm_of_frames_is_over_valid_ones(rows):
+    """Oracle: nn.BatchNorm1d in training on the valid frames of all rows end to end; gradients, running statistics."""
+    torch.manual_seed(0)
+    lengths = torch.tensor(rows)
+    frames = torch.randn(len(rows), max(rows), 4, dtype=torch.float64) * 2 + 1
+    valid = valid_frames(lengths, max(rows))
+    frames = frames.masked_fill(~valid[..., None], 1e3)
+    ours, plain = FrameBatchNorm(4).double(), nn.BatchNorm1d(4).double()
+    for norm in (ours, plain):
+        nn.init.constant_(norm.weight, 1.3)
+        nn.init.constant_(norm.bias, -0.2)
+    if sum(rows) == 1:  # torch refuses a single value, whose variance is 0: the shift comes out
+        torch.testing.assert_close(ours(frames, lengths)[0, 0], torch.full((4,), -0.2, dtype=torch.float64))
+        assert torch.isfinite(ours.running_var).all()
+        return
+    first, second = frames.clone().requires_grad_(), frames[valid].requires_grad_()
+    for _ in range(2):  # twice, so that the running statistics are moved from something that is not their start
+        found, wanted = ours(first, lengths)[valid], plain(second)
+    torch.testing.assert_close(found, wanted, atol=1e-12, rtol=0)
+    torch.testing.assert_close(ours.running_mean, plain.running_mean)
+    torch.testing.assert_close(ours.running_var, plain.running_var)
+    weighting = torch.randn_like(found)
+    (found * weighting).sum().backward()
+    (wanted * weighting).sum().backward()
+    torch.testing.assert_close(first.grad[valid], second.grad, atol=1e-12, rtol=0)
+    assert (first.grad[~valid] == 0).all()
+    torch.testing.assert_close(ours.weight.grad, plain.weight.grad)
+    plain.eval()
+    torch.testing.assert_close(ours.eval()(frames, lengths)[valid], plain(frames[valid]), atol=1e-12, rtol=0)
+    torch.testing.assert_close(
+        ours.train()(frames[:1, : rows[0]]), plain.train()(frames[:1, : rows[0]].transpose(1, 2)).transpose(1, 2)
+    )
+
+
+@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("training", [False, True])
+def test_tracing_and_compiling_take_torchs_operators(name, training):
+    """Oracle: the cell itself; a compiled kernel inside of a trace would be a constant, and inside a graph an error."""
+    cell = make(name).train(training)
+    sequence, lengths = batch((3, 1, 2))  # loops are unrolled
+    wanted = [one.detach() for one in copy.deepcopy(cell)(sequence, lengths)]
+    compiled = torch.compile(copy.deepcopy(cell), backend="eager")
+    for one, other in zip(wanted, compiled(sequence, lengths), strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
+    if not training:
+        program = torch.export.export(cell, (sequence, lengths))
+        for one, other in zip(wanted, program.module()(sequence, lengths), strict=True):
+            torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a trace is made for one number of frames, and says so
+            traced = torch.jit.trace(cell, (torch.zeros_like(sequence), lengths), check_trace=False)
+        for one, other in zip(wanted, traced(sequence, lengths), strict=True):
+            torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
+
+
+def test_normalised_products_are_bounded():
+    """Oracle: the reason for SLi-GRU: with large positive weights a Li-GRU explodes over 200 frames, it does not."""
+    found = {}
+    for name in ("li_gru", "sli_gru"):
+        cell = make(name, INPUT, 16)
+        with torch.no_grad():
+            cell.weight_hh.mul_(3).abs_()[:16] = 0  # gates of the input alone
+        found[name] = cell(torch.randn(1, 200, INPUT))[0].abs().max()
+    assert not found["li_gru"] < 1e6
+    assert found["sli_gru"] < 100
+
+
 def test_orthogonal_start_and_update_bias():
     """Oracle: U U^T = 1 for each gate; the update gate's bias is moved by ``update_bias`` and no other."""
     torch.manual_seed(0)
@@ -406,3 +481,61 @@ def test_planted_shifted_frame_is_seen(monkeypatch):
     monkeypatch.setattr(speechgru.cells.cell, "last_valid", shifted)
     with pytest.raises(AssertionError):
         test_forward_is_the_formula("gru", False, False, torch.float64)
+
+
+def reset_after(cell, frame, state):
+    """What gru computes, in place of the cell's own: the reset gate behind the product."""
+    x_r, x_z, x_n = frame.chunk(3, 1)
+    u_r, u_z, u_n = cell.weight_hh.chunk(3)
+    reset, update = torch.sigmoid(x_r + state @ u_r.T), torch.sigmoid(x_z + state @ u_z.T)
+    candidate = torch.tanh(x_n + reset * (state @ u_n.T))
+    return (1 - update) * candidate + update * state, {"reset": reset, "update": update, "candidate": candidate}
+
+
+def test_planted_reset_at_the_wrong_place_is_seen(monkeypatch):
+    monkeypatch.setattr(GRUBefore, "advance", reset_after)
+    with pytest.raises(AssertionError):
+        test_forward_is_the_formula("gru_before", False, False, torch.float64)
+    with pytest.raises(AssertionError):
+        test_gates_are_the_formulas_gates("gru_before", False)
+
+
+COMPILED = ["gru_before", "gru1", "gru2", "mgu", "li_gru", "sli_gru"]
+
+
+def change_compiled(monkeypatch, name, change):
+    """Lets ``change`` alter the arguments of the cell's compiled loop: inputs, lengths, state, reverse, weight."""
+    light = name in ("li_gru", "sli_gru")
+    module = speechgru.cells.fused_light if light else speechgru.cells.fused_reset_before
+    fused = getattr(module, "FusedLight" if light else "FusedResetBefore")
+    apply = fused.apply
+    monkeypatch.setattr(fused, "apply", lambda *arguments: apply(*change(list(arguments))))
+
+
+@pytest.mark.parametrize("name", COMPILED)
+def test_planted_swapped_gates_in_the_compiled_loop_are_seen(monkeypatch, name):
+    def swapped(arguments):
+        blocks = list(arguments[4].split(HIDDEN))
+        arguments[4] = torch.cat([blocks[1], blocks[0], *blocks[2:]])
+        return arguments
+
+    change_compiled(monkeypatch, name, swapped)
+    with pytest.raises(AssertionError):
+        test_forward_is_the_formula(name, False, False, torch.float32)
+
+
+@pytest.mark.parametrize("name", COMPILED)
+def test_planted_missing_mask_in_the_compiled_loop_is_seen(monkeypatch, name):
+    def unmasked(arguments):
+        arguments[1] = torch.full_like(arguments[1], arguments[0].shape[1])
+        return arguments
+
+    change_compiled(monkeypatch, name, unmasked)
+    with pytest.raises(AssertionError):
+        test_forward_is_the_formula(name, False, False, torch.float32)
+
+
+def test_planted_padding_that_moves_the_memory_of_an_lstm_is_seen(monkeypatch):
+    monkeypatch.setattr(speechgru.cells.lstm, "CERTAIN", 1.0)
+    with pytest.raises(AssertionError):
+        test_forward_is_the_formula("lstm", False, False, torch.float32)

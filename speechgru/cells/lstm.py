@@ -100,7 +100,8 @@ class LSTM(Cell):
         weights = [weight_ih, self.weight_hh, self.bias_ih, self.bias_hh]
         start = h[None].contiguous(), c[None].contiguous()
         hidden, _, last = torch_recurrence(torch.lstm, padded, start, weights, self.training)
-        final = torch.cat((last_valid(hidden, lengths, h), last[0]), 1)
+        # Not last[0]: under torch.export the oneDNN LSTM gives one dimension more.
+        final = torch.cat((last_valid(hidden, lengths, h), last.reshape(c.shape)), 1)
         if lengths is not None:
             hidden = hidden.masked_fill(padding, 0.0)
         return reverse_within(hidden, lengths) if reverse else hidden, final

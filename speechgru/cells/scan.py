@@ -56,7 +56,7 @@ def blocked(decay: Tensor, value: Tensor, state: Tensor) -> Tensor:
     batch, time, size = value.shape
     if not time:
         return torch.zeros_like(value)
-    width = max(1, round(time**0.5))
+    width = max(1, round(int(time) ** 0.5))  # a tensor where torch.jit.trace runs it
     missing = -time % width
     if missing:
         decay, value = (torch.nn.functional.pad(tensor, (0, 0, 0, missing)) for tensor in (decay, value))
