@@ -2,5 +2,14 @@
 
 from speechgru.encoders.convolution import Convolution, ConvolutionConfig
 from speechgru.encoders.gru import GRUEncoder, GRUEncoderConfig, Merge
+from speechgru.encoders.look_ahead import LookAheadConfig, LookAheadEncoder
 
-__all__ = ["Convolution", "ConvolutionConfig", "GRUEncoder", "GRUEncoderConfig", "Merge"]
+__all__ = [
+    "Convolution",
+    "ConvolutionConfig",
+    "GRUEncoder",
+    "GRUEncoderConfig",
+    "LookAheadConfig",
+    "LookAheadEncoder",
+    "Merge",
+]

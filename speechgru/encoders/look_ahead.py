@@ -1,0 +1,86 @@
+"""A one-directional encoder that waits for a few frames: the look-ahead convolution."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from speechgru.encoders.gru import GRUEncoder, GRUEncoderConfig
+from speechgru.errors import ConfigError
+from speechgru.registry import register
+
+
+@dataclasses.dataclass
+class LookAheadConfig(GRUEncoderConfig):
+    """Settings of the look-ahead encoder: those of the encoder ``gru``, in one direction, and how far it looks.
+
+    Attributes:
+        context: frames of the last layer seen ahead, at least 0.
+    """
+
+    bidirectional: bool = False
+    context: int = 20
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.bidirectional:
+            raise ConfigError("bidirectional=True: a look-ahead encoder does not wait for the end; take encoder=gru")
+        if self.context < 0:
+            raise ConfigError(f"context={self.context}: at least 0 frames")
+
+
+@register("encoder", "look_ahead", LookAheadConfig)
+class LookAheadEncoder(GRUEncoder):
+    """Recurrent layers that know the past, then a convolution over the future (Wang et al. 2016; 1512.02595, 3.7)::
+
+        r_{t,i} = sum over j = 0 ... context of W_{i,j} h_{t+j,i}
+
+    Every value i has its own row of weights; frames beyond a row's length are zeros. At its start W takes h_t as it is.
+    Much of what a backward direction gives, at a latency that is known.
+
+    Attributes:
+        look_ahead: output frame t depends on no input frame after ``t * subsampling + look_ahead``.
+    """
+
+    def __init__(self, input_size: int, config: LookAheadConfig | None = None, **settings: Any) -> None:
+        if config is None:
+            config, settings = LookAheadConfig(**settings), {}
+        super().__init__(input_size, config, **settings)
+        self.row_weight = nn.Parameter(torch.zeros(self.output_size, config.context + 1))
+        with torch.no_grad():
+            self.row_weight[:, 0] = 1
+        self.look_ahead = reach(self) + config.context * self.subsampling
+
+    def forward(self, features: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """As :meth:`GRUEncoder.forward`."""
+        hidden, lengths = super().forward(features, lengths)
+        if not hidden.shape[1]:
+            return hidden, lengths
+        ahead = F.pad(hidden.transpose(1, 2), (0, self.row_weight.shape[1] - 1))
+        return F.conv1d(ahead, self.row_weight[:, None], groups=self.output_size).transpose(1, 2), lengths
+
+    @classmethod
+    def from_torch(cls, module: nn.GRU | nn.LSTM | nn.RNN) -> GRUEncoder:
+        """Refused with ConfigError: modules of torch do not look ahead."""
+        raise ConfigError(f"{type(module).__name__} has no look-ahead convolution; GRUEncoder.from_torch takes it")
+
+    def to_torch(self) -> nn.GRU:
+        """Refused with ConfigError: ``torch.nn.GRU`` does not look ahead."""
+        raise ConfigError("torch.nn.GRU has no look-ahead convolution")
+
+
+def reach(encoder: GRUEncoder) -> int:
+    """Input frames after ``t * subsampling`` that the first frame of a recurrent layer's input at t is made of."""
+    frames, stride = 0, 1
+    if encoder.front_end is not None:
+        for step in encoder.front_end.config.stride_time:
+            frames += encoder.front_end.config.kernel_time // 2 * stride
+            stride *= step
+    for factor in encoder.factors:
+        frames += (factor - 1) * stride
+        stride *= factor
+    return frames
