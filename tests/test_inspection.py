@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import argparse
+import ast
 import base64
 import dataclasses
 import hashlib
 import json
+import os
 import re
+import shlex
+import shutil
+import subprocess
 import zlib
 from html.parser import HTMLParser
 from pathlib import Path
@@ -20,6 +26,7 @@ import torch
 
 from speechgru.cells import GRU
 from speechgru.cli import main
+from speechgru.commands.inspect import add_arguments
 from speechgru.encoders import ConvolutionConfig, GRUEncoderConfig, Merge
 from speechgru.errors import AudioError, ConfigError, ModelError
 from speechgru.features import LogMelConfig
@@ -27,12 +34,12 @@ from speechgru.heads import ClassificationConfig, CTCConfig, Pooling
 from speechgru.inspection import trace
 from speechgru.inspection.evidence import evidence
 from speechgru.inspection.gradients import GradientFlow, fresh_gradients, gradient_norms, model_gradients
-from speechgru.inspection.memory import half_lives_s, layer_half_lives_s, unit_order
+from speechgru.inspection.memory import half_lives_s, keeping_gate, layer_half_lives_s, unit_order
 from speechgru.inspection.page import write_xray_page
-from speechgru.inspection.pictures import xray_picture
+from speechgru.inspection.pictures import gate_order, xray_picture
 from speechgru.inspection.problems import ProblemConfig, adding, baseline, copying, train_on_problem
 from speechgru.recognizer import Recognizer, RecognizerConfig, load
-from speechgru.registry import build, entry
+from speechgru.registry import build, entry, names
 from speechgru.text import CharactersConfig
 from speechgru.tokens import Tokens
 
@@ -575,3 +582,82 @@ def test_one_bad_recording_stops_nothing(clip, model_folder, capsys):
     assert Path("inspection/folder/clip.html").is_file()
     assert json.loads(Path("inspection/half_lives.json").read_text())["recordings"] == 2
     assert main(["inspect", "long.wav", "--start", "60.5", "-m", model_folder]) == 0
+
+
+@pytest.mark.parametrize("name", names("cell"))
+def test_every_cell_can_be_looked_into(name):
+    """Oracle: trace itself refuses what differs from the model; a gate that keeps is between 0 and 1."""
+    model = recognizer(cell=entry("cell", name).config())
+    found = trace(model, sound(), source_rate=RATE)
+    assert len(found.layers) == 4
+    for layer in found.layers:
+        assert layer.gates["hidden"].shape == (len(layer.inputs), 6)
+        assert sorted(gate_order(layer)) == sorted(layer.gates)
+        gate = keeping_gate(layer.gates)
+        assert gate is not None or name in ("rnn", "ind_rnn")
+        if gate is not None:
+            assert gate_order(layer)[0] == gate
+            assert 0 <= layer.gates[gate].min() <= layer.gates[gate].max() <= 1
+    assert np.isfinite(fresh_gradients(name, 4, 5).norms).all()
+
+
+ROOT = Path(__file__).parent.parent
+DOCS = [ROOT / "docs/gated-recurrent-units.md", ROOT / "recipes/memory_problems/README.md"]
+
+
+@pytest.mark.parametrize("page", DOCS, ids=lambda page: page.name)
+def test_the_page_names_what_is_there(page):
+    """Oracle: the sources, read by ast: the name or Class.method of a link is defined in the file it leads to."""
+    text = page.read_text(encoding="utf-8")
+    links = re.findall(r"\[([^\]]*)\]\((?!http)([^)#]+)\)", text)
+    assert links
+    for words, target in links:
+        path = page.parent / target
+        assert path.exists(), target
+        if path.suffix == ".png":
+            assert path.stat().st_size < 150_000
+            assert words  # what is to be seen, for those who do not see it
+        if path.suffix == ".py":
+            body = ast.parse(path.read_text(encoding="utf-8")).body
+            for name in words.strip("`").split("."):
+                (found,) = [one for one in body if getattr(one, "name", None) == name]
+                body = getattr(found, "body", [])
+
+
+@pytest.mark.parametrize("page", DOCS, ids=lambda page: page.name)
+def test_commands_of_the_page_are_understood(page):
+    """Oracle: the command's own parser; every table has its numbers."""
+    text = page.read_text(encoding="utf-8")
+    commands = re.findall(r"^    speechgru inspect (.*)$", text, re.MULTILINE)
+    assert commands
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    for command in commands:
+        parser.parse_args(shlex.split(command))
+    for mark in re.findall(r"<!-- (\w+) -->", text):
+        assert re.search(rf"<!-- {mark} -->\n(\|.*\n)+<!-- /{mark} -->", text), mark
+
+
+def test_results_of_the_problems_are_those_of_the_table(tmp_path, monkeypatch, capsys):
+    """Oracle: the command, which finds all runs done and writes the table again, and so the script of the recipe."""
+    folder = DOCS[1].parent
+    for name in ("memory.json", "README.md"):
+        shutil.copy(folder / name, tmp_path / name)
+    (line,) = re.findall(r"^speechgru (inspect .*)$", (folder / "run.sh").read_text(), re.MULTILINE)
+    monkeypatch.chdir(tmp_path)
+    words = shlex.split(line.replace("$lags", "20,50").replace("$here", "."))
+    assert main(words) == 0
+    assert capsys.readouterr().err == ""
+    assert (tmp_path / "README.md").read_text() == (folder / "README.md").read_text()
+    assert os.access(folder / "run.sh", os.X_OK)
+    subprocess.run(["bash", "-n", str(folder / "run.sh")], check=True)
+
+
+def test_python_of_the_page_runs(tmp_path, monkeypatch, capsys):
+    """Oracle: Python itself, with a recording called clip.wav at hand."""
+    (code,) = re.findall(r"^```python\n(.*?)^```$", DOCS[0].read_text(), re.MULTILINE | re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    soundfile.write("clip.wav", sound(), RATE)
+    exec(compile(code, "page", "exec", dont_inherit=True), {"__name__": "page"})
+    lines = capsys.readouterr().out.splitlines()
+    assert [line[: len("layer 1 forward")] for line in lines[:2]] == ["layer 1 forward", "layer 1 backwar"]

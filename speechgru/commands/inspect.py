@@ -67,7 +67,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=int, help="at most so many for each run of memory (default: 3000)")
     parser.add_argument("--seed", type=int, help="default: 0")
     parser.add_argument(
-        "--readme", metavar="FILE", help="write the table between <!-- WHAT --> and <!-- /WHAT --> of FILE as well"
+        "--readme",
+        metavar="FILE",
+        help="write the table into FILE as well, between <!-- WHAT --> and <!-- /WHAT -->, where WHAT is gates, "
+        "gradients, model_gradients (with AUDIO) or memory",
     )
 
 
@@ -161,7 +164,7 @@ def _gradients_of_model(
         lags = _numbers("lags", arguments.lags, [min(100, shortest // 2)], most=1)[0]
         flows = model_gradients(traces, lags, arguments.seed or 0)
         about = {"recordings": len(traces), "model": str(arguments.model or "commands")}
-        _write_gradients(flows, folder, about, arguments.readme)
+        _write_gradients(flows, folder, about, arguments.readme, "model_gradients")
     return _failures(len(found) - len(traces), len(items))
 
 
@@ -178,11 +181,11 @@ def _gradients_of_cells(arguments: argparse.Namespace) -> int:
     seed = arguments.seed or 0
     flows = [fresh_gradients(name, hidden_size, lags, seed) for name in progress(cells, len(cells), "inspect")]
     about = {"hidden_size": hidden_size, "seed": seed, "input": "normal noise"}
-    _write_gradients(flows, folder, about, arguments.readme)
+    _write_gradients(flows, folder, about, arguments.readme, "gradients")
     return 0
 
 
-def _write_gradients(flows: list[Any], folder: Path, about: dict[str, Any], readme: str | None) -> None:
+def _write_gradients(flows: list[Any], folder: Path, about: dict[str, Any], readme: str | None, mark: str) -> None:
     from speechgru.inspection.curves import gradient_picture
 
     cells = []
@@ -194,7 +197,7 @@ def _write_gradients(flows: list[Any], folder: Path, about: dict[str, Any], read
     lags = flows[0].norms.shape[1] - 1
     shown = sorted({lag for lag in (1, 5, 10, 20, 50, 100, 200, 500, 1000) if lag < lags} | {lags})
     rows = [[flow.name, *(f"{flow.quantile(0.5)[lag]:.2g}" for lag in shown)] for flow in flows]
-    _print(["gradient left at lag", *map(str, shown)], rows, 1, readme, "gradients")
+    _print(["gradient left at lag", *map(str, shown)], rows, 1, readme, mark)
     print(folder / "gradients.json", folder / "gradients.png", sep="\n")
 
 

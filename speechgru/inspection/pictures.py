@@ -18,11 +18,12 @@ MEANINGS = {
     "forget": "forget gate: 1 keeps the cell's memory, 0 clears it",
     "input": "input gate: 1 writes the candidate into the memory",
     "output": "output gate: 1 shows the memory outside",
+    "highway": "highway gate: 1 shows the memory outside, 0 the input",
     "candidate": "candidate: the new state on offer",
     "cell": "memory of the cell",
     "hidden": "hidden state",
 }
-_SHARES = ("update", "reset", "forget", "input", "output")
+_SHARES = ("update", "reset", "forget", "input", "output", "highway")
 MOST_LABELS = 6
 # Told apart by everybody on light and dark paper (Okabe & Ito without yellow and black).
 LINES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
