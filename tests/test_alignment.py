@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
 import itertools
 import json
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +18,8 @@ from hypothesis import strategies as st
 
 from speechgru.cli import main
 from speechgru.commands.recordings import load_recognizer
+from speechgru.data.corpora.synth import record
+from speechgru.decoding import GreedyConfig
 from speechgru.decoding.alignment import align
 from speechgru.decoding.transcription import Word
 from speechgru.errors import ConfigError, DataError
@@ -110,41 +114,74 @@ def english() -> Recognizer:
         pytest.skip(f"no transcription model: {error}; SPEECHGRU_MODEL names the folder of one")
 
 
+# Words of AN4 and of the recipe synth_sentences alike.
+WORDS = ["one", "two", "three", "five", "six", "eight", "nine", "ten", "twelve", "twenty", "forty", "sixty"]
+WORDS += ["hundred", "stop", "repeat"]
+
+
+def off_by_ms(found: list[Word], true: list[Any]) -> np.ndarray:
+    """How late each word begins and ends, in ms, (words, 2)."""
+    pairs = zip(found, true, strict=True)
+    return 1e3 * np.array([(one.start_s - other.start_s, one.end_s - other.end_s) for one, other in pairs])
+
+
+def said_of(name: str, off: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Median and 95 % of the absolute errors of starts and ends in ms, shown under ``pytest -s``."""
+    half, most = np.percentile(np.abs(off), [50, 95], axis=0)
+    for side, late, median, limit in zip(("starts", "ends"), off.mean(0), half, most, strict=True):
+        print(f"{name}, {side} of {len(off)} words: late by {late:+.0f} ms, off by {median:.0f}, 95 % by {limit:.0f}")
+    return half, most
+
+
 @pytest.mark.slow
 def test_word_times_on_synthesised_speech(english: Recognizer) -> None:
-    """Oracle: the synthesiser's own word times, over four voices: half of the boundaries within 60 ms."""
-    rng, off = np.random.default_rng(0), []
-    for voice in ("en-us", "en-us+f3", "en-us+m3", "en-gb"):
+    """Oracle: the synthesiser's own word times, over six voices, in noise and with silence around.
+
+    Bounds, in frames of the net (30 ms in AN4's): half of the boundaries within 2, 95 % of the starts within 5 and of
+    the ends within 8. Of what transcribe hears rightly it is the half: now and then another word passes for the one.
+    """
+    pytest.importorskip("espeakng_loader", reason="needs the extra synth: pip install 'speechgru[synth]'")
+    rng = np.random.default_rng(0)
+    aligned, heard, said, greedy = [], [], 0, english.decoder(GreedyConfig())
+    for voice in (f"{accent}+{speaker}" for accent in ("en-us", "en-gb") for speaker in ("f2", "m3", "Andy")):
         for _ in range(5):
-            words = [str(word) for word in rng.choice(["three", "nine", "six", "two", "enter", "stop", "help"], 6)]
-            speech = speak(" ".join(words), voice, rate_wpm=140)
+            words = [str(word) for word in rng.choice(WORDS, 6)]
+            speech = speak(" ".join(words), voice, rate_wpm=int(rng.integers(120, 170)))
             assert [word.text for word in speech.words] == words
-            found = align_recording(english, speech.waveform, " ".join(words), source_rate=speech.sample_rate)
-            true = np.array([(word.start_s, word.end_s) for word in speech.words])
-            off.append(np.array([(word.start_s, word.end_s) for word in found.words]) - true)
-    starts, ends = np.concatenate(off).T
-    for name, values in (("starts", starts), ("ends", ends)):
-        spread = np.percentile(np.abs(values), [50, 90])
-        print(
-            f"{name}: late by {values.mean():+.3f} s, off by {spread[0]:.3f} s (half), {spread[1]:.3f} s (nine in ten)"
-        )
-        assert spread[0] < 0.06
+            waveform, start_s = record(speech.waveform, speech.sample_rate, 16000, rng, room_s=0.8)
+            true = [word._replace(start_s=start_s + word.start_s, end_s=start_s + word.end_s) for word in speech.words]
+            found = align_recording(english, waveform, " ".join(words), source_rate=16000)
+            aligned.append(off_by_ms(found.words, true))
+            transcribed = english.transcribe(waveform, source_rate=16000, decoder=greedy).words
+            matches = difflib.SequenceMatcher(
+                None, [word.word.lower() for word in transcribed], words, autojunk=False
+            ).get_matching_blocks()
+            heard += [off_by_ms(transcribed[i : i + n], true[j : j + n]) for i, j, n in matches if n]
+            said += len(words)
+    frame_ms = 1e3 * english.frame_s
+    half, most = said_of("align", np.concatenate(aligned))
+    assert (half <= 2 * frame_ms).all()
+    assert (most <= np.array([5, 8]) * frame_ms).all()
+    half, _ = said_of("transcribe", np.concatenate(heard))
+    assert (half <= 2 * frame_ms).all()
+    assert sum(map(len, heard)) > said / 3
 
 
 @pytest.mark.slow
 def test_word_times_on_recorded_speech(english: Recognizer, recordings: Path) -> None:
-    """Oracle: PocketSphinx's word times of five sentences; a sanity check, neither is the truth."""
+    """Oracle: PocketSphinx's word times of five sentences of an audio book, whose words the net has never heard.
+
+    A sanity check, neither is the truth: half of the boundaries within three frames of 30 ms.
+    """
     off = []
     for path in sorted((recordings / "librivox_align").glob("*.flac")):
         words = json.loads(path.with_suffix(".json").read_text())["w"]
-        true = [word["b"] for word in words if word["t"] != "<sil>"]
-        text = path.with_suffix(".txt").read_text().strip()
-        found = align_recording(english, str(path), text.replace("<s>", "").replace("</s>", ""))
-        assert len(found.words) == len(true)
-        off.append(np.array([word.start_s for word in found.words]) - true)
-    every = np.abs(np.concatenate(off))
-    print(f"starts off by {np.median(every):.3f} s (half), {np.percentile(every, 90):.3f} s (nine in ten)")
-    assert np.median(every) < 0.1
+        true = [Word(one["t"], one["b"], one["b"] + one["d"], 1) for one in words if one["t"] != "<sil>"]
+        text = path.with_suffix(".txt").read_text().replace("<s>", "").replace("</s>", "").strip()
+        off.append(off_by_ms(align_recording(english, str(path), text).words, true))
+    half, _ = said_of("align", np.concatenate(off))
+    assert len(off) == 5
+    assert (half < 90).all()
 
 
 # Files

@@ -19,10 +19,11 @@ from hypothesis import strategies as st
 from speechgru.audio import read_audio, read_blocks
 from speechgru.commands.recordings import load_recognizer
 from speechgru.data.corpora.an4 import AN4, AN4Config
+from speechgru.decoding import GreedyConfig
 from speechgru.decoding.silence import levels_db, without_silence
 from speechgru.decoding.transcription import Word
 from speechgru.errors import AudioError, ConfigError
-from speechgru.evaluation.error_rate import edit_distance
+from speechgru.evaluation.error_rate import align
 from speechgru.recognizer import Recognizer
 from speechgru.transcripts import PiecesConfig, join, longest_pause, pieces, segments, transcribe_recordings
 
@@ -317,9 +318,10 @@ def trimmed(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
     return waveform[max(0, (int(loud[0]) - 2) * frame) : (int(loud[-1]) + 3) * frame]
 
 
-def errors(recognizer: Recognizer, text: str, heard: str) -> int:
-    """Word errors of a transcript."""
-    return edit_distance(recognizer.units.normalize(text).split(), heard.split())
+def errors(recognizer: Recognizer, text: str, heard: str) -> tuple[int, int]:
+    """Word errors of a transcript, and how many of them are words lost or heard that were not said."""
+    kinds = [edit.kind for edit in align(recognizer.units.normalize(text).split(), heard.split())]
+    return sum(kind != "equal" for kind in kinds), sum(kind in ("insert", "delete") for kind in kinds)
 
 
 @pytest.mark.slow
@@ -329,44 +331,51 @@ def test_joined_recordings_say_what_the_single_ones_say(
 ) -> None:
     """Oracle: the same recordings of AN4 one by one, which is all the net has learned to hear.
 
-    The whole test set, speaker after speaker, six minutes, as it was recorded and without any pause. What may be lost:
-    with pauses, cut at 8 s, 5 % of the words, as the sentences of one piece share their normalisation and context. At
-    the seams nothing: with two and a half times as many of them the errors are no more than 2 % of the words more.
-    Without pauses each of them is an overlap of 2 or 5 s.
+    The whole test set, speaker after speaker, six minutes, as it was recorded and without any pause. With pauses, cut
+    at 8 s, there may be wrong 5 % of the words more: the sentences of one piece share normalisation and context, which
+    the net has not learned. At the seams no word may be lost or doubled: there are two and a half times as many as when
+    cut at 20 s (without pauses 30 overlaps and 4), and the words lost or doubled are no more than 1 % more.
     """
     utterances = sorted(AN4(AN4Config(str(recordings / "an4"))).utterances("test"), key=lambda one: one.speaker)
     waveforms = [read_audio(one.audio, english.sample_rate)[0].numpy() for one in utterances]
     if not pauses:
         waveforms = [trimmed(waveform, english.sample_rate) for waveform in waveforms]
-    single = english.transcribe(waveforms, source_rate=english.sample_rate)
-    alone = sum(errors(english, one.text, heard.text) for one, heard in zip(utterances, single, strict=True))
+    # A language model hears each piece as a sentence of its own: greedily nothing but the seams counts.
+    greedy = english.decoder(GreedyConfig())
+    single = english.transcribe(waveforms, source_rate=english.sample_rate, decoder=greedy)
+    alone = sum(errors(english, one.text, heard.text)[0] for one, heard in zip(utterances, single, strict=True))
     soundfile.write(tmp_path / "long.wav", np.concatenate(waveforms), english.sample_rate)
     text, joined = " ".join(one.text for one in utterances), {}
     for longest_s, overlap_s in ((8.0, 2.0), (20.0, 5.0)):
         config = PiecesConfig(longest_s=longest_s, overlap_s=overlap_s)
-        (found,) = transcribe_recordings(english, [(str(tmp_path / "long.wav"), "")], config=config)
+        items = [(str(tmp_path / "long.wav"), "")]
+        (found,) = transcribe_recordings(english, items, decoder=greedy, config=config)
         assert not found.error
         joined[longest_s] = errors(english, text, found.text)
     words = len(text.split())
-    print(f"{words} words, {found.duration_s:.0f} s: {alone} errors one by one, {joined} joined, by longest piece")
-    assert joined[8.0] <= joined[20.0] + 0.02 * words
+    print(
+        f"{words} words, {found.duration_s:.0f} s: {alone} errors one by one; joined, by longest piece, "
+        f"errors and among them words lost or doubled: {joined}"
+    )
+    assert joined[8.0][1] <= joined[20.0][1] + 0.01 * words
     if pauses:
-        assert joined[8.0] <= alone + 0.05 * words
+        assert joined[8.0][0] <= alone + 0.05 * words
 
 
 _PEAK = """
-import resource, sys
+import re, sys
 from speechgru.recognizer import load
 from speechgru.transcripts import transcribe_recordings
 recognizer = load(sys.argv[1])
 (found,) = transcribe_recordings(recognizer, [(sys.argv[2], "")], batch_size=2)
 assert not found.error and found.text, found.error
-print(found.duration_s, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+peak = re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())[1]
+print(found.duration_s, 1024 * int(peak))
 """
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss counts kilobytes on Linux alone")
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_ten_minutes_need_the_memory_of_one(tones, tmp_path: Path) -> None:
     """Oracle: the kernel's peak of a fresh process. Ten minutes of samples are 115 MB; within 15 MB is the same."""
     tones.recognizer.save(tmp_path / "model")
