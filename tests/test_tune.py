@@ -16,6 +16,7 @@ from speechgru.data.batching import BatchLoader
 from speechgru.data.utterance import Utterance
 from speechgru.decoding import BeamConfig, GreedyConfig
 from speechgru.decoding.arpa import write_arpa
+from speechgru.decoding.calibration import Calibration
 from speechgru.decoding.kneser_ney import train
 from speechgru.evaluation.decoder_choice import Grid, calibrate, measure_grid, score
 from speechgru.evaluation.error_rate import correct_words, edit_distance
@@ -77,9 +78,10 @@ def test_the_grid_holds_the_errors_of_each_setting(spoken: Path) -> None:
             assert first.errors[row, column] == heard(model, spoken, setting)[0]
     assert len(set(first.errors.ravel().tolist())) > 1
     assert (grid.errors >= first.errors).all()
-    line = calibrate(model, scored, model.decoder(config))
     _, confidences, correct = heard(model, spoken, config)
-    assert line == type(line).fit(confidences, correct)
+    model.config.calibration = Calibration(0.5, 1.0)  # of another decoder; it is not put on top of
+    assert calibrate(model, scored, model.decoder(config)) == Calibration.fit(confidences, correct)
+    assert model.config.calibration == Calibration(0.5, 1.0)
 
 
 def test_of_equal_settings_the_one_among_good_ones_is_taken() -> None:
