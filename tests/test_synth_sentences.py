@@ -21,6 +21,7 @@ from speechgru.data.corpora.synth_sentences import (
     sentence,
     split_of_sentence,
 )
+from speechgru.decoding.silence import levels_db
 from speechgru.errors import ConfigError, DataError
 
 
@@ -84,7 +85,12 @@ def test_words_are_where_the_sound_is() -> None:
         assert np.abs(waveform).max() < 0.9
         inside, outside = (float(np.mean(waveform[part].astype(np.float64) ** 2)) for part in (spans, ~spans))
         assert inside > 4 * outside
-        found += inside > 100 * outside
+        if inside > 100 * outside:
+            levels = levels_db(waveform, 16000)
+            loud = 0.01 * np.flatnonzero(levels > levels.max() - 25)
+            assert loud[0] == pytest.approx(words[0].start_s, abs=0.1)
+            assert loud[-1] == pytest.approx(words[-1].end_s, abs=0.15)
+            found += 1
     assert found >= 4, "the noise is 10 to 45 dB below the speech"
 
 
