@@ -67,7 +67,7 @@ def composed(words: list[str]) -> Any:
         assert set(flags) <= {"--multirun", "-m", "--cfg"}, f"flags: {words}"
         overrides = [word for word in rest if "=" in word]
         if {"--multirun", "-m"} & set(flags):  # the first of each list stands for the others
-            overrides = [re.sub(r"=([^\[{,]+),.*", r"=\1", word) for word in overrides]
+            overrides = [re.sub(r"=([^\[{,]+),.*", r"=\1", word) for word in overrides if "=glob(" not in word]
         return _composed(command, *overrides)
     parser = argparse.ArgumentParser(allow_abbrev=False)
     module = importlib.import_module(f"speechgru.commands.{command}")

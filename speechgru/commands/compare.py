@@ -77,7 +77,9 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         records, failed = _records(_finished([Path(one) for one in arguments.runs]))
         if not records:
-            raise ConfigError(f"{' '.join(arguments.runs)}: none of the runs could be measured")
+            raise ConfigError(
+                f"{' '.join(arguments.runs)}: no run to compare; train some first (speechgru train --multirun cell=...)"
+            )
         comparison = compare([record for _, record in records], _costs(records, arguments.repeats))
     finally:
         torch.set_num_threads(before)
@@ -93,7 +95,7 @@ def _finished(folders: list[Path]) -> list[Path]:
     for folder in folders:
         begun = sorted({path.parent for name in ("metrics.jsonl", "run.json") for path in folder.rglob(name)})
         if not begun:
-            raise ConfigError(f"{folder}: no run in it; train some first (speechgru train --multirun cell=gru,lstm)")
+            print(f"{folder}: no run in it", file=sys.stderr)
         for run in begun:
             if (run / "run.json").is_file():
                 found.append(run)
