@@ -23,7 +23,7 @@ from speechgru.commands.recipes import recipe_names
 from speechgru.encoders import GRUEncoderConfig
 from speechgru.encoders.convolution import ConvolutionConfig
 from speechgru.errors import ConfigError, DataError
-from speechgru.evaluation.comparison import CLAIMS, TRIO, beside, compare, comparison_markdown
+from speechgru.evaluation.comparison import CLAIMS, PICTURES, TRIO, beside, compare, comparison_markdown
 from speechgru.evaluation.comparison_pictures import accuracy_picture, cost_picture
 from speechgru.features import LogMelConfig
 from speechgru.heads import ClassificationConfig, CTCConfig
@@ -315,9 +315,9 @@ def test_compare_measures_what_is_there(
         assert "confusion" not in one
     tables = comparison_markdown(content, names("cell"))
     assert printed.strip() == tables
-    assert between_marks(recipe / "README.md") == tables
-    assert (recipe / "accuracy.png").is_file()
-    assert (recipe / "cost.png").is_file()
+    assert between_marks(recipe / "README.md") == f"{tables}\n\n{PICTURES}"
+    for name in re.findall(r"\]\((.+)\)", PICTURES):
+        assert (recipe / name).is_file()
     monkeypatch.setattr("speechgru.commands.evaluate.evaluate", None)
     monkeypatch.setattr("speechgru.bench.cost.costs", lambda *_: {})
     assert main(["compare", str(folder / "gru-0"), str(tmp_path / "none"), str(folder / "rnn-0")]) == 0
@@ -408,7 +408,8 @@ def test_readme_of_the_cells() -> None:
     text = (FOLDER / "README.md").read_text(encoding="utf-8")
     results = FOLDER / "results.json"
     content = json.loads(results.read_text()) if results.is_file() else None
-    assert between_marks(FOLDER / "README.md") == (comparison_markdown(content, names("cell")) if content else "")
+    tables = f"{comparison_markdown(content, names('cell'))}\n\n{PICTURES}" if content else ""
+    assert between_marks(FOLDER / "README.md") == tables
     for part in ("Task", "Data", "Model", "Results", "Commands", "Limits"):
         assert f"**{part}.**" in text
     found = list(commands_in(text))

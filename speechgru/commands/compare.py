@@ -163,7 +163,7 @@ def _costs(records: list[tuple[Path, dict[str, Any]]], repeats: int) -> dict[tup
 
 
 def _write(folder: Path, comparison: Comparison, cells: list[str]) -> None:
-    from speechgru.evaluation.comparison import comparison_markdown
+    from speechgru.evaluation.comparison import PICTURES, comparison_markdown
     from speechgru.evaluation.comparison_pictures import accuracy_picture, cost_picture
     from speechgru.evaluation.results import update_readme, write_results
 
@@ -171,4 +171,4 @@ def _write(folder: Path, comparison: Comparison, cells: list[str]) -> None:
     accuracy_picture(comparison, folder / "accuracy.png")
     cost_picture(comparison, folder / "cost.png")
     if (folder / "README.md").is_file():
-        update_readme(folder / "README.md", comparison_markdown(comparison, cells))
+        update_readme(folder / "README.md", f"{comparison_markdown(comparison, cells)}\n\n{PICTURES}")

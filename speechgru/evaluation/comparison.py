@@ -19,6 +19,7 @@ Comparison = dict[str, Any]
 
 COSTS = ("macs_per_s", "epoch_s", "step_ms", "latency_ms", "step_mb")
 TRIO = ("lstm", "gru", "rnn")
+PICTURES = "![Accuracy of every run](accuracy.png)\n\n![Accuracy against the time of a step and of an answer](cost.png)"
 SIZE = 128  # at which the formulas of the three are set side by side
 
 
