@@ -135,6 +135,18 @@ def test_the_whole_beam_is_exact(seed):
     assert_same(BeamDecoder(FEW, None, BeamConfig(beam_size=ALL, nbest=ALL)).decode(scores), exact_scores(scores))
 
 
+def test_priors_are_divided_out_of_every_frame():
+    """Oracle: every path over scores that were divided by hand. The times stay those of the scores as given."""
+    scores = random_scores(3, 6, 4, sharpness=2)
+    priors, weight = [0.6, 0.2, 0.15, 0.05], 0.5
+    divided = np.exp(scores, dtype=np.float64) / np.array(priors) ** weight
+    divided = np.log(divided / divided.sum(1, keepdims=True))
+    config = BeamConfig(beam_size=ALL, nbest=ALL, priors=priors, prior_weight=weight)
+    assert_same(BeamDecoder(FEW, None, config).decode(scores), exact_scores(divided))
+    without = BeamDecoder(FEW, None, BeamConfig(beam_size=ALL, nbest=ALL, priors=priors)).decode(scores)
+    assert_same(without, exact_scores(scores))
+
+
 @pytest.mark.parametrize("seed", range(8))
 def test_times_are_those_of_the_best_path(seed):
     """Oracle: the likeliest of all paths that collapse to the hypothesis."""
@@ -388,6 +400,10 @@ def test_no_frames_give_an_empty_hypothesis():
         ({"hotwords": ["a b"]}, "hotwords='a b': word or word:bonus"),
         ({"hotwords": ["xyz"]}, "hotwords=xyz: not in the lexicon"),
         ({"closed": True}, "closed=true: needs a language model"),
+        ({"prior_weight": 1.5}, "prior_weight=1.5: from 0 to 1"),
+        ({"prior_weight": 0.5}, "prior_weight=0.5: needs priors"),
+        ({"priors": [0.5, 0.5, 0.0, 0.0]}, "priors=0.0: each is above 0"),
+        ({"priors": [0.5, 0.5]}, "priors: 2 for"),
     ],
 )
 def test_settings_out_of_range_are_told_in_one_line(settings, message):

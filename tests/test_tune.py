@@ -18,7 +18,7 @@ from speechgru.decoding import BeamConfig, GreedyConfig
 from speechgru.decoding.arpa import write_arpa
 from speechgru.decoding.calibration import Calibration
 from speechgru.decoding.kneser_ney import train
-from speechgru.evaluation.decoder_choice import Grid, calibrate, measure_grid, score
+from speechgru.evaluation.decoder_choice import Grid, calibrate, measure_grid, score, token_shares
 from speechgru.evaluation.error_rate import correct_words, edit_distance
 from speechgru.evaluation.prediction import predict_transcripts
 from speechgru.recognizer import Recognizer, load
@@ -113,12 +113,15 @@ def test_tuned_models_decode_so_everywhere(spoken: Path, tmp_path: Path, capsys,
         "0.5,1.5",
         "--word_bonuses",
         "0,4",
+        "--prior_weights",
+        "0",
     ]
     assert main(["tune", str(model), *options]) == 0
     output = capsys.readouterr().out.splitlines()
-    assert output[0].split() == ["word_bonus", "\\", "lm_weight", "0.5", "1.5"]
+    assert output[0] == "prior_weight=0"
+    assert output[1].split() == ["word_bonus", "\\", "lm_weight", "0.5", "1.5"]
     errors = {}
-    for line in output[1:3]:
+    for line in output[2:4]:
         bonus, *shares = line.split()
         errors |= {(weight, float(bonus)): float(share) for weight, share in zip((0.5, 1.5), shares, strict=True)}
     tuned = load(model)
@@ -153,6 +156,33 @@ def test_tuned_models_decode_so_everywhere(spoken: Path, tmp_path: Path, capsys,
     assert (result.counts.errors, record["decoder"][:4], output.name) == (wrong, "beam", "valid-beam")
     ((result, record, output),) = evaluate(compose("evaluate", [f"model={model}", "split=valid", "decoder=greedy"]))
     assert (result.counts.errors, record["decoder"], output.name) == (greedy, "greedy", "valid")
+
+
+def test_priors_are_measured_and_weighed(spoken: Path, tmp_path: Path, capsys) -> None:
+    """Oracle: the posteriors averaged here, and the recordings transcribed with that decoder."""
+    model = load(spoken / "model")
+    rows = [json.loads(line) for line in (spoken / "valid.jsonl").read_text().splitlines()]
+    utterances = [Utterance(str(spoken / row["audio_filepath"]), text=row["text"]) for row in rows]
+    scored, _ = score(model, BatchLoader(utterances, None, 8000, batch_size=4).epoch(0))
+    posteriors = np.exp(np.concatenate([one.log_probabilities for one in scored]).astype(float))
+    shares = token_shares(scored)
+    assert shares == pytest.approx((posteriors.sum(0) + 1) / (len(posteriors) + posteriors.shape[1]), abs=1e-7)
+    config = BeamConfig(beam_size=10, language_model=str(spoken / "words.arpa"), lm_weight=0.5, word_bonus=1.0)
+    found = []
+    for weight in (0.0, 1.0):
+        config = dataclasses.replace(config, priors=shares, prior_weight=weight)
+        grid = measure_grid([(model, scored)], config, [0.5], [1.0], weight)
+        assert (grid.prior_weight, grid.errors[0, 0]) == (weight, heard(model, spoken, config)[0])
+        found.append(grid.quality)
+    assert found[0] != found[1]
+    model.save(tmp_path / "run" / "model")
+    options = ["--lm", str(spoken / "words.arpa"), "--root", str(spoken), "--beam_size", "10"]
+    options += ["--lm_weights", "0.5", "--word_bonuses", "1"]
+    assert main(["tune", str(tmp_path / "run" / "model"), *options, "--prior_weights", "1"]) == 0
+    chosen = load(tmp_path / "run" / "model").config.decoder
+    assert (chosen.prior_weight, chosen.priors) == (1.0, shares)
+    assert "prior_weight=1: " in capsys.readouterr().out
+    assert main(["tune", str(tmp_path / "run" / "model"), "--prior_weights", "2"]) == 2
 
 
 def test_phones_become_words_with_times_and_confidence(tones, spoken: Path, tmp_path: Path, capsys) -> None:

@@ -175,14 +175,17 @@ def _transcribed(recognizer: Recognizer, utterances: list[Utterance], config: An
 
 
 def _decoder_name(decoder: Any) -> str:
-    """The decoder with the settings that are not as they were, such as ``beam beam_size=50``; of paths the name."""
+    """The decoder with the settings that are not as they were, such as ``beam beam_size=50``; of paths the name.
+
+    A number for each token is no setting to tell runs apart by.
+    """
     if decoder is None:
         return "greedy"
     plain, usual = to_plain(decoder, "decoder"), to_plain(type(decoder)())
     changed = [
         f"{key}={Path(value).name if isinstance(value, str) else value}"
         for key, value in plain.items()
-        if key != "name" and value != usual[key]
+        if key not in ("name", "priors") and value != usual[key]
     ]
     return " ".join([plain["name"], *changed])
 

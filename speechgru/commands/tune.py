@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,13 +18,14 @@ if TYPE_CHECKING:
 
 LM_WEIGHTS = "0.25,0.5,0.75,1,1.5"
 WORD_BONUSES = "0,1,2,3,4,6"
+PRIOR_WEIGHTS = "0,0.2,0.4"
 
 _EPILOG = """\
 Each model scores the validation split of the corpus it was trained on once; then every weight of the language model is
-tried with every bonus for a word. The setting with the fewest word errors of all models together goes into the folder
-of each, with the language model itself and confidences that are right for it. From then on transcribe, evaluate and
-recognizer.transcribe() decode so; --decoder greedy (decoder=greedy for evaluate) does without. A list that begins with
-a number below 0 is written --word_bonuses=-1,0,1.
+tried with every bonus for a word and every weight of the tokens' priors. The setting with the fewest word errors of all
+models together goes into the folder of each, with the language model itself and confidences that are right for it.
+From then on transcribe, evaluate and recognizer.transcribe() decode so; --decoder greedy (decoder=greedy for evaluate)
+does without. A list that begins with a number below 0 is written --word_bonuses=-1,0,1.
 
 examples:
   speechgru lm an4 root=data/an4 -o words.arpa.gz -m runs/an4/model
@@ -45,6 +47,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--word_bonuses", default=WORD_BONUSES, metavar="LIST", help=f"in nats (default: {WORD_BONUSES})"
     )
+    parser.add_argument(
+        "--prior_weights", default=PRIOR_WEIGHTS, metavar="LIST", help=f"0 to 1 (default: {PRIOR_WEIGHTS})"
+    )
     parser.add_argument("--root", default="", help="where the corpus is (default: where it was at training)")
     parser.add_argument("--split", default="valid", choices=("train", "valid"), help="to choose on (default: valid)")
     parser.add_argument("--batch_size", type=int, default=32, help="recordings computed together (default: 32)")
@@ -60,6 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
     """
     weights = _numbers("lm_weights", arguments.lm_weights)
     bonuses = _numbers("word_bonuses", arguments.word_bonuses)
+    prior_weights = _numbers("prior_weights", arguments.prior_weights)
     if arguments.batch_size < 1:
         raise ConfigError(f"--batch_size {arguments.batch_size}: at least 1")
     folders = [Path(folder) for folder in arguments.model]
@@ -73,13 +79,18 @@ def run(arguments: argparse.Namespace) -> int:
     from speechgru.commands.recordings import load_recognizer
     from speechgru.data.batching import BatchLoader
     from speechgru.decoding.greedy import GreedyConfig
-    from speechgru.evaluation.decoder_choice import calibrate, measure_grid, score, word_errors
+    from speechgru.evaluation.decoder_choice import calibrate, measure_grid, score, token_shares, word_errors
     from speechgru.registry import build
 
     recognizers = [load_recognizer(str(folder), "cpu", None, "ctc") for folder in folders]
     config = _decoder(recognizers[0], arguments)
-    for weight, bonus in ((min(weights), min(bonuses)), (max(weights), max(bonuses))):
-        dataclasses.replace(config, lm_weight=weight, word_bonus=bonus)  # complains before anything is computed
+    for end in (min, max):  # complains before anything is computed
+        tried: dict[str, Any] = {
+            "lm_weight": end(weights),
+            "word_bonus": end(bonuses),
+            "prior_weight": end(prior_weights),
+        }
+        dataclasses.replace(config, **tried, priors=[1.0])
     models = []
     for recognizer, folder in zip(recognizers, folders, strict=True):
         utterances = build("data", own_data(recognizer, folder, arguments.root)).utterances(arguments.split)
@@ -89,19 +100,27 @@ def run(arguments: argparse.Namespace) -> int:
         scored, errors = score(recognizer, tqdm(loader.epoch(0), desc=str(folder), unit="batch", disable=None))
         print("\n".join(errors), end="\n" * bool(errors), file=sys.stderr)
         models.append((recognizer, scored))
-    grid = measure_grid(models, config, weights, bonuses, lambda all_: tqdm(all_, desc="settings", disable=None))
-    print(_table(grid))
+    grids = []
+    for prior_weight in sorted(set(prior_weights)):
+        bar = functools.partial(tqdm, desc=f"prior_weight={prior_weight:g}", unit="setting", disable=None)
+        grids.append(measure_grid(models, config, weights, bonuses, prior_weight, bar))
+        print(f"prior_weight={prior_weight:g}\n{_table(grids[-1])}")
+    grid = min(grids, key=lambda one: one.quality)
     row, column = grid.best
     chosen = dataclasses.replace(config, lm_weight=grid.lm_weights[column], word_bonus=grid.word_bonuses[row])
     share = 100 * grid.errors[row, column] / grid.words
-    print(f"lm_weight={chosen.lm_weight:g} word_bonus={chosen.word_bonus:g}: {share:.2f} % of {grid.words} words wrong")
+    print(
+        f"lm_weight={chosen.lm_weight:g} word_bonus={chosen.word_bonus:g} prior_weight={grid.prior_weight:g}: "
+        f"{share:.2f} % of {grid.words} words wrong"
+    )
     if all(one.units is not None and one.units.gives_words for one in recognizers):
         greedy = sum(word_errors(scored, one.decoder(GreedyConfig()), one) for one, scored in models)
         print(f"decoder=greedy: {100 * greedy / grid.words:.2f} %")
     if grid.at_edge:
         print("the best lies at the edge of the grid: wider --lm_weights or --word_bonuses may hold a better one")
     for (recognizer, scored), folder in zip(models, folders, strict=True):
-        recognizer.config.decoder = chosen
+        shares = token_shares(scored) if grid.prior_weight else []
+        recognizer.config.decoder = dataclasses.replace(chosen, priors=shares, prior_weight=grid.prior_weight)
         recognizer.config.calibration = calibrate(recognizer, scored, recognizer.decoder())
         recognizer.save(folder)
         print(f"{folder} decodes so from now on", file=sys.stderr)
@@ -122,7 +141,8 @@ def _decoder(recognizer: Recognizer, arguments: argparse.Namespace) -> BeamConfi
     own = recognizer.config.decoder
     given = {"language_model": arguments.lm, "lexicon": arguments.lexicon, "beam_size": arguments.beam_size}
     given = {name: value for name, value in given.items() if value is not None}
-    config: BeamConfig = dataclasses.replace(own if isinstance(own, BeamConfig) else BeamConfig(), nbest=1, **given)
+    config: BeamConfig = own if isinstance(own, BeamConfig) else BeamConfig()
+    config = dataclasses.replace(config, nbest=1, prior_weight=0.0, **given)
     if not config.language_model:
         raise ConfigError("--lm: the model has no language model of its own; give one (speechgru lm makes it)")
     return dataclasses.replace(config, closed=True) if arguments.closed else config

@@ -39,6 +39,10 @@ class BeamConfig:
         closed: only the words of the language model may come out.
         hotwords: words to expect, each as ``word`` or ``word:bonus``, the bonus in nats (below 0: not to expect).
         hotword_bonus: the bonus of a hot word that has none of its own.
+        priors: how often the model gives each token, in the order of its tokens, each above 0; empty where unknown.
+        prior_weight: power of the priors that posteriors are divided by, 0 to 1, where 0 leaves them as they are. What
+            is frequent, the blank above all, is likely without being heard; a language model counts that once more
+            (Miao et al., 1507.08240). ``speechgru tune`` measures the priors and chooses the weight.
     """
 
     beam_size: int = 50
@@ -52,6 +56,8 @@ class BeamConfig:
     closed: bool = False
     hotwords: list[str] = dataclasses.field(default_factory=list)
     hotword_bonus: float = 5.0
+    priors: list[float] = dataclasses.field(default_factory=list)
+    prior_weight: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("beam_size", "nbest"):
@@ -61,6 +67,12 @@ class BeamConfig:
             raise ConfigError(f"token_threshold={self.token_threshold}: from 0 to below 1")
         if not 0 <= self.lm_weight < math.inf:
             raise ConfigError(f"lm_weight={self.lm_weight}: at least 0")
+        if not 0 <= self.prior_weight <= 1:
+            raise ConfigError(f"prior_weight={self.prior_weight}: from 0 to 1")
+        if self.prior_weight and not self.priors:
+            raise ConfigError(f"prior_weight={self.prior_weight}: needs priors, which speechgru tune measures; or 0")
+        if self.priors and not min(self.priors) > 0:
+            raise ConfigError(f"priors={min(self.priors)}: each is above 0")
         for name in ("word_bonus", "unknown_bonus", "hotword_bonus"):
             if not abs(getattr(self, name)) <= 100:
                 raise ConfigError(f"{name}={getattr(self, name)}: from -100 to 100 nats")
@@ -98,6 +110,8 @@ class BeamDecoder:
         language_model: LanguageModel | None = None,
     ) -> None:
         self.tokens, self.units, self.config = tokens, units, config or BeamConfig()
+        if self.config.priors and len(self.config.priors) != len(tokens):
+            raise ConfigError(f"priors: {len(self.config.priors)} for {len(tokens)} tokens; one each")
         from speechgru.decoding.language_model import LanguageModel
 
         config = self.config
@@ -173,7 +187,7 @@ class BeamDecoder:
         config, words = self.config, self._words
         if not len(log_probs):
             return [Hypothesis((), 0.0, (), ())]
-        probabilities = np.exp(log_probs, dtype=np.float64)
+        probabilities = self._without_priors(np.exp(log_probs, dtype=np.float64))
         nodes, rows, scores = search(probabilities, config.beam_size, config.token_threshold, words)
         if not len(rows):
             raise DataError("every token sequence has become impossible; the scores or the lexicon exclude them all")
@@ -193,6 +207,13 @@ class BeamDecoder:
             for place in order
             if scores[place] > -math.inf
         ]
+
+    def _without_priors(self, probabilities: np.ndarray) -> np.ndarray:
+        """(frames, tokens), each frame's divided by the priors to their power and with the sum 1 again."""
+        if not self.config.prior_weight:
+            return probabilities
+        scaled = probabilities * np.array(self.config.priors) ** -self.config.prior_weight
+        return np.asarray(scaled / scaled.sum(1, keepdims=True))
 
     def _hypothesis(self, nodes: np.ndarray, row: int, score: float, last: int, log_probs: np.ndarray) -> Hypothesis:
         from speechgru.decoding.best_path import best_path

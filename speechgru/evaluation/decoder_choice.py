@@ -1,4 +1,4 @@
-"""The weight of a language model and the bonus of a word with which recognizers make the fewest errors."""
+"""The weights of language model and priors and the bonus of a word with which recognizers make the fewest errors."""
 
 from __future__ import annotations
 
@@ -50,11 +50,19 @@ def score(recognizer: Recognizer, batches: Iterable[Batch]) -> tuple[list[Scored
     return found, errors
 
 
+def token_shares(scored: Sequence[Scored]) -> list[float]:
+    """The mean posterior of each token, with one more frame of each so that none is 0; they sum to 1."""
+    frames = sum(len(one.log_probabilities) for one in scored)
+    total = sum(np.exp(one.log_probabilities, dtype=np.float64).sum(0) for one in scored) + 1.0
+    return [round(float(share), 8) for share in total / (frames + len(total))]
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Grid:
     """Word errors by setting.
 
     Attributes:
+        prior_weight: of the tokens' priors, the same in all of the grid.
         lm_weights: of the language model, ascending.
         word_bonuses: in nats, ascending.
         errors: (word bonus, weight), word errors.
@@ -65,6 +73,7 @@ class Grid:
     word_bonuses: list[float]
     errors: np.ndarray
     words: int
+    prior_weight: float = 0.0
 
     @property
     def best(self) -> tuple[int, int]:
@@ -72,10 +81,17 @@ class Grid:
 
         Few recordings make a jagged grid, and a good setting between bad ones is luck.
         """
-        padded = np.pad(self.errors.astype(float), 1, constant_values=np.nan)
-        around = np.nanmean(np.lib.stride_tricks.sliding_window_view(padded, (3, 3)), axis=(2, 3))
-        row, column = min(np.ndindex(self.errors.shape), key=lambda place: (self.errors[place], around[place]))
+        row, column = min(np.ndindex(self.errors.shape), key=self._quality)
         return row, column
+
+    @property
+    def quality(self) -> tuple[int, float]:
+        """The errors of the best setting and the mean of its neighbours', by which grids are compared."""
+        return self._quality(self.best)
+
+    def _quality(self, place: tuple[int, ...]) -> tuple[int, float]:
+        around = self.errors[tuple(slice(max(0, index - 1), index + 2) for index in place)]
+        return int(self.errors[place]), float(around.mean())
 
     @property
     def at_edge(self) -> bool:
@@ -100,6 +116,7 @@ def measure_grid(
     config: BeamConfig,
     lm_weights: Sequence[float],
     word_bonuses: Sequence[float],
+    prior_weight: float = 0.0,
     progress: Any = iter,
 ) -> Grid:
     """The word errors of all models together with every weight and bonus.
@@ -109,6 +126,7 @@ def measure_grid(
         config: all other settings of the decoder; names a language model.
         lm_weights: to try.
         word_bonuses: to try, in nats.
+        prior_weight: of the share that each token has in what the model scored.
         progress: wraps the iterable of settings, such as ``tqdm``.
     """
     from speechgru.decoding.language_model import LanguageModel
@@ -116,13 +134,15 @@ def measure_grid(
     weights, bonuses = sorted(set(lm_weights)), sorted(set(word_bonuses))
     language_model = LanguageModel.read(config.language_model)
     errors = np.zeros((len(bonuses), len(weights)), np.int64)
+    priors = [token_shares(scored) for _, scored in models]
     for row, column in progress(list(itertools.product(range(len(bonuses)), range(len(weights))))):
         setting = dataclasses.replace(config, lm_weight=weights[column], word_bonus=bonuses[row])
-        for recognizer, scored in models:
-            decoder = BeamDecoder(recognizer.tokens, recognizer.units, setting, language_model)
+        for (recognizer, scored), shares in zip(models, priors, strict=True):
+            own = dataclasses.replace(setting, priors=shares, prior_weight=prior_weight)
+            decoder = BeamDecoder(recognizer.tokens, recognizer.units, own, language_model)
             errors[row, column] += word_errors(scored, decoder, recognizer)
     words = sum(len(one.reference) for _, scored in models for one in scored)
-    return Grid(weights, bonuses, errors, words)
+    return Grid(weights, bonuses, errors, words, prior_weight)
 
 
 def calibrate(recognizer: Recognizer, scored: Sequence[Scored], decoder: Any) -> Calibration:
