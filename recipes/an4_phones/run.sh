@@ -12,7 +12,7 @@ for seed in 0 1 2; do
     speechgru train recipe=an4_phones data.root="$root" seed=$seed run_dir=runs/an4_phones/$seed resume=true
     models+=,runs/an4_phones/$seed/model
 done
-speechgru lm an4 root="$root" -o runs/an4_phones/words.arpa.gz -m runs/an4_phones/0/model
+speechgru lm an4 root="$root" --order 5 -o runs/an4_phones/words.arpa.gz -m runs/an4_phones/0/model
 # shellcheck disable=SC2086
-speechgru tune ${models//,/ } --lm runs/an4_phones/words.arpa.gz --root "$root"
+speechgru tune ${models//,/ } --lm runs/an4_phones/words.arpa.gz --word_bonuses=-1,0,1,2 --root "$root"
 speechgru evaluate split=test model="[${models#,}]" root="$root" recipe_dir="$(dirname "$0")"
