@@ -2,6 +2,7 @@
 
 from speechgru.encoders.convolution import Convolution, ConvolutionConfig
 from speechgru.encoders.gru import GRUEncoder, GRUEncoderConfig, Merge
+from speechgru.encoders.latency_controlled import LatencyControlledConfig, LatencyControlledEncoder
 from speechgru.encoders.look_ahead import LookAheadConfig, LookAheadEncoder
 
 __all__ = [
@@ -9,6 +10,8 @@ __all__ = [
     "ConvolutionConfig",
     "GRUEncoder",
     "GRUEncoderConfig",
+    "LatencyControlledConfig",
+    "LatencyControlledEncoder",
     "LookAheadConfig",
     "LookAheadEncoder",
     "Merge",

@@ -158,10 +158,17 @@ class GRUEncoder(nn.Module):
         if self.front_end is not None:
             features, _ = self.front_end(features, None if full else lengths)
             lengths = self.front_end.output_lengths(lengths)
-        for layer, factor in zip(self.layers, self.factors, strict=True):
-            features = layer(features, None if full else lengths)
+        hidden = self.run_layers(features, None if full else lengths)
+        for factor in self.factors:
             lengths = -(-lengths // factor)
-        return features, lengths
+        return hidden, lengths
+
+    def run_layers(self, features: Tensor, lengths: Tensor | None) -> Tensor:
+        """The recurrent layers over what the front end gave; zeros beyond the lengths, None if all rows are full."""
+        for layer, factor in zip(self.layers, self.factors, strict=True):
+            features = layer(features, lengths)
+            lengths = None if lengths is None else -(-lengths // factor)
+        return features
 
     @classmethod
     def from_torch(cls, module: nn.GRU | nn.LSTM | nn.RNN) -> GRUEncoder:
@@ -252,13 +259,20 @@ class RecurrentLayer(nn.Module):
 
     def forward(self, features: Tensor, lengths: Tensor | None) -> Tensor:
         """(batch, time, feature), lengths before the reduction or None -> (batch, shorter time, output_size)."""
-        config = self.config
         if self.factor > 1:
             features = join_frames(features, lengths, self.factor)
             lengths = None if lengths is None else -(-lengths // self.factor)
         hidden, _ = self.forward_cell(features, lengths)
+        backward = None
         if self.backward_cell is not None:
             backward, _ = self.backward_cell(features, lengths, reverse=True)
+        valid = None if lengths is None else valid_frames(lengths, hidden.shape[1])
+        return self.finish(features, hidden, backward, valid)
+
+    def finish(self, features: Tensor, hidden: Tensor, backward: Tensor | None, valid: Tensor | None) -> Tensor:
+        """All that follows the cells: what they read and gave, and where frames are valid (batch, time) or None."""
+        config = self.config
+        if backward is not None:
             hidden = torch.cat((hidden, backward), 2) if config.merge is Merge.concat else hidden + backward
         if self.projection is not None:
             hidden = self.projection(hidden)
@@ -271,9 +285,9 @@ class RecurrentLayer(nn.Module):
                 hidden = hidden * F.dropout(hidden.new_ones(hidden.shape[0], 1, hidden.shape[2]), config.dropout)
             else:
                 hidden = F.dropout(hidden, config.dropout)
-        if lengths is not None and (self.projection is not None or self.normalization is not None or config.residual):
+        if valid is not None and (self.projection is not None or self.normalization is not None or config.residual):
             # The biases of the projection and the norm write into the padding.
-            hidden = hidden.masked_fill(~valid_frames(lengths, hidden.shape[1])[..., None], 0.0)
+            hidden = hidden.masked_fill(~valid[..., None], 0.0)
         return hidden
 
 

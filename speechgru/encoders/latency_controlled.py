@@ -1,0 +1,174 @@
+"""A bidirectional encoder that does not wait for the end: its backward direction reads a chunk and a little more."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from speechgru.cells import Cell, valid_frames
+from speechgru.encoders.gru import GRUEncoder, GRUEncoderConfig, RecurrentLayer, join_frames
+from speechgru.encoders.look_ahead import reach
+from speechgru.errors import ConfigError
+from speechgru.registry import register
+
+
+@dataclasses.dataclass
+class LatencyControlledConfig(GRUEncoderConfig):
+    """Settings of the latency-controlled encoder: those of the encoder ``gru``, in two directions, and its chunks.
+
+    All four are counted in output frames, which with a pyramid are longer than those that go in.
+
+    Attributes:
+        chunk: frames that are answered together, at least 1.
+        right: frames after a chunk that its answer knows, at least 0.
+        training_chunks: one of these is drawn for each batch of training, so that one model serves several latencies;
+            empty means always ``chunk``.
+        training_rights: the same for ``right``.
+    """
+
+    chunk: int = 20
+    right: int = 20
+    training_chunks: list[int] = dataclasses.field(default_factory=lambda: [10, 20, 40])
+    training_rights: list[int] = dataclasses.field(default_factory=lambda: [0, 10, 20])
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.bidirectional:
+            raise ConfigError("bidirectional=False: without a backward direction nothing waits; take encoder=gru")
+        for name, least in (("chunk", 1), ("right", 0)):
+            if getattr(self, name) < least:
+                raise ConfigError(f"{name}={getattr(self, name)}: at least {least}")
+            drawn = getattr(self, f"training_{name}s")
+            if any(frames < least for frames in drawn):
+                raise ConfigError(f"training_{name}s={drawn}: each at least {least}, or empty")
+
+
+@register("encoder", "latency_controlled", LatencyControlledConfig)
+class LatencyControlledEncoder(GRUEncoder):
+    """Recurrent layers whose backward direction starts anew for every chunk (the LC-BLSTM of 1510.08983).
+
+    The utterance is cut into chunks. Forwards every layer runs on over all of them; backwards it begins with zeros
+    ``right`` frames after the end of each chunk, or at the end of the utterance where that comes first. The frames of
+    the right context go through all layers together with their chunk, are then thrown away and computed again in the
+    next one. So the layers look ahead no further than one of them alone, where a stack that took each layer's context
+    from finished frames of the layer below would add them up; the price is (chunk + right) / chunk of the work.
+
+    The weights are those of the encoder ``gru``: with a chunk that holds the utterance the two are the same. The
+    latency is no part of them. ``encoder.config.chunk`` and ``encoder.config.right`` may be set to others at any time;
+    while training they are drawn from torch's global generator, of which the trainer sets the seed in every step.
+
+    The first frame's backward state has seen one chunk and its context, not the utterance: ``pooling=ends`` reads it.
+    """
+
+    config: LatencyControlledConfig
+
+    def __init__(self, input_size: int, config: LatencyControlledConfig | None = None, **settings: Any) -> None:
+        if config is None:
+            config, settings = LatencyControlledConfig(**settings), {}
+        super().__init__(input_size, config, **settings)
+
+    @property
+    def look_ahead(self) -> int:
+        """Output frame t depends on no input frame after ``t * subsampling + look_ahead``.
+
+        It is ``chunk - 1 + right``, which the first frame of a chunk comes to, and what a front end or a pyramid adds.
+        """
+        return reach(self) + (self.config.chunk - 1 + self.config.right) * self.subsampling
+
+    def run_layers(self, features: Tensor, lengths: Tensor | None) -> Tensor:
+        """The recurrent layers over what the front end gave, all chunks beside each other."""
+        frames = math.prod(self.factors)
+        time = -(-features.shape[1] // frames)
+        chunk, right = self._context()
+        # The utterance is as far as any context goes.
+        chunk = min(chunk, max(time, 1))
+        right = min(right, max(time - chunk, 0))
+        chunks = max(-(-time // chunk), 1)
+        if lengths is None:
+            lengths = torch.full(features.shape[:1], features.shape[1], dtype=torch.int64, device=features.device)
+        step, width = chunk * frames, (chunk + right) * frames
+        features = F.pad(features, (0, 0, 0, (chunks - 1) * step + width - features.shape[1]))
+        windows = features.unfold(1, width, step).transpose(2, 3)  # (batch, chunks, chunk + right, feature)
+        left = (lengths[:, None] - torch.arange(chunks, device=lengths.device) * step).clamp(min=0)
+        for layer, factor in zip(self.layers, self.factors, strict=True):
+            assert isinstance(layer, RecurrentLayer)
+            if factor > 1:
+                joined = join_frames(windows.flatten(0, 1), left.flatten(), factor)
+                windows, left, step = joined.unflatten(0, left.shape), -(-left // factor), step // factor
+            windows = _run_windows(layer, windows, left, step)
+        return windows[:, :, :chunk].flatten(1, 2)[:, :time]
+
+    def _context(self) -> tuple[int, int]:
+        """Chunk and right context of this batch, in output frames."""
+        config = self.config
+        if not self.training:
+            return config.chunk, config.right
+        return _drawn(config.training_chunks or [config.chunk]), _drawn(config.training_rights or [config.right])
+
+    @classmethod
+    def from_torch(cls, module: nn.GRU | nn.LSTM | nn.RNN) -> GRUEncoder:
+        """Refused with ConfigError: modules of torch know no chunks."""
+        raise ConfigError(f"{type(module).__name__} knows no chunks; GRUEncoder.from_torch takes it")
+
+    def to_torch(self) -> nn.GRU:
+        """Refused with ConfigError: ``torch.nn.GRU`` knows no chunks."""
+        raise ConfigError("torch.nn.GRU knows no chunks; a GRUEncoder loads this state_dict and has to_torch")
+
+
+def _drawn(choices: list[int]) -> int:
+    return choices[int(torch.randint(len(choices), ()))]
+
+
+def _run_windows(layer: RecurrentLayer, windows: Tensor, left: Tensor, chunk: int) -> Tensor:
+    """One layer over every chunk and its right context.
+
+    Args:
+        layer: without its joining of frames.
+        windows: (batch, chunks, chunk + right, feature), zeros beyond the utterance.
+        left: frames of the utterance from the start of each chunk to its end, (batch, chunks).
+        chunk: frames of a chunk.
+
+    Returns:
+        (batch, chunks, chunk + right, output_size)
+    """
+    shape = windows.shape[:3]
+    width = shape[2]
+    lengths = left.clamp(max=width).flatten()
+    hidden, states = _run_on(layer.forward_cell, windows[:, :, :chunk], left)
+    if width > chunk:
+        beyond = (left - chunk).clamp(0, width - chunk).flatten()
+        ahead, _ = layer.forward_cell(windows[:, :, chunk:].flatten(0, 1), beyond, states.flatten(0, 1))
+        hidden = torch.cat((hidden, ahead.unflatten(0, shape[:2])), 2)
+    assert layer.backward_cell is not None
+    backward, _ = layer.backward_cell(windows.flatten(0, 1), lengths, reverse=True)
+    # Side by side in time: variational dropout then drops the same values in all chunks of an utterance.
+    finished = layer.finish(
+        windows.flatten(1, 2),
+        hidden.flatten(1, 2),
+        backward.unflatten(0, shape[:2]).flatten(1, 2),
+        valid_frames(lengths, width).unflatten(0, shape[:2]).flatten(1, 2),
+    )
+    return finished.unflatten(1, shape[1:])
+
+
+def _run_on(cell: Cell, pieces: Tensor, left: Tensor) -> tuple[Tensor, Tensor]:
+    """A cell over chunks (batch, chunks, chunk, feature), each from the state the one before it ended in.
+
+    Returns:
+        The outputs, and the states at the chunks' ends, (batch, chunks, state); right wherever an utterance goes on.
+    """
+    if cell.state_size == cell.hidden_size:  # the output is the state, and one run gives them all
+        hidden = cell(pieces.flatten(1, 2), left[:, 0])[0].unflatten(1, pieces.shape[1:3])
+        return hidden, hidden[:, :, -1]
+    state = cell.initial_state(pieces)
+    outputs, states = [], []
+    for piece, frames in zip(pieces.unbind(1), left.unbind(1), strict=True):
+        output, state = cell(piece, frames.clamp(max=pieces.shape[2]), state)
+        outputs.append(output)
+        states.append(state)
+    return torch.stack(outputs, 1), torch.stack(states, 1)
