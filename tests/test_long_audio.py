@@ -25,7 +25,7 @@ from speechgru.decoding.transcription import Word
 from speechgru.errors import AudioError, ConfigError
 from speechgru.evaluation.error_rate import align
 from speechgru.recognizer import Recognizer
-from speechgru.transcripts import PiecesConfig, join, longest_pause, pieces, segments, transcribe_recordings
+from speechgru.transcripts import PiecesConfig, join, pauses, pieces, segments, transcribe_recordings
 
 RATE = 8000
 
@@ -96,21 +96,23 @@ def test_the_level_of_a_frame() -> None:
 
 
 @pytest.mark.parametrize("floor", [0.0, 1e-4, 3e-3])
-def test_the_longest_pause(floor: float) -> None:
-    """Known answer: the pause of 0.5 s and not the one of 0.3 s, at any noise floor, to a frame of 10 ms."""
+def test_the_pauses(floor: float) -> None:
+    """Known answer: those of 0.3 and 0.5 s and not the one of 0.1 s, at any noise floor, to a frame of 10 ms."""
     waveform = spoken((2, 0.1), (0.3, floor), (1, 0.1), (0.5, floor), (2, 0.1), (0.1, floor), (1, 0.1))
-    start, end = longest_pause(waveform, RATE, 0.2) or (0, 0)
-    assert abs(start / RATE - 3.3) <= 0.0101
-    assert abs(end / RATE - 3.8) <= 0.0101
-    first = longest_pause(waveform, RATE, 0.2, first_s=3.7)
-    assert first is None, "the pause of 0.5 s lies before, the one of 0.1 s is too short"
+    first, second = pauses(waveform, RATE, 0.2)
+    assert (first.start_s, first.end_s) == pytest.approx((2.0, 2.3), abs=0.0101)
+    assert (second.start_s, second.end_s, second.middle_s) == pytest.approx((3.3, 3.8, 3.55), abs=0.0101)
+    assert (first.before_s, first.after_s) == pytest.approx((2, 4), abs=0.0201)
+    assert (second.before_s, second.after_s) == pytest.approx((3, 3), abs=0.0301)
+    assert len(pauses(waveform, RATE, 0.4)) == 1
+    assert len(pauses(waveform, RATE, 0.05)) == 3
 
 
 @pytest.mark.parametrize("level", [0.0, 1e-3, 0.2])
 def test_what_is_all_alike_has_no_pause(level: float) -> None:
     """Steady noise of any level, silence among it, offers no cut that is better than another."""
-    assert longest_pause(noise(5, level), RATE, 0.2) is None
-    assert longest_pause(np.zeros(0, np.float32), RATE, 0.2) is None
+    assert not pauses(noise(5, level), RATE, 0.2)
+    assert not pauses(np.zeros(0, np.float32), RATE, 0.2)
 
 
 def test_words_do_not_begin_or_end_in_silence() -> None:
@@ -152,6 +154,7 @@ def test_pieces_are_the_recording(seed: int, size: int) -> None:
         assert start == at - shared
         assert shared in (0, RATE)
         assert 0 < len(piece.waveform) <= 4 * RATE
+        assert len(piece.waveform) > shared, "no piece ends in what it shares with the one before"
         assert np.array_equal(piece.waveform, waveform[start : start + len(piece.waveform)])
         assert (piece.start_s, piece.overlap_s) == (other.start_s, other.overlap_s)
         assert np.array_equal(piece.waveform, other.waveform)
@@ -167,6 +170,30 @@ def test_pieces_are_cut_in_pauses() -> None:
     found = list(pieces([waveform], RATE, PiecesConfig(longest_s=4, overlap_s=1)))
     assert [piece.start_s for piece in found] == pytest.approx([0, 3.0, 6.25, 9.55], abs=0.0101)
     assert all(piece.overlap_s == 0 for piece in found)
+
+
+def test_pieces_end_at_the_first_pause_that_counts() -> None:
+    """Known answer: not at the pause of 0.3 s, nor after a click, nor before one at the end."""
+    parts = [(0.05, 0.1), (1.5, 1e-3), (0.8, 0.1), (0.5, 1e-3), (0.6, 0.1), (0.3, 1e-3), (0.6, 0.1), (0.5, 1e-3)]
+    waveform = spoken(*parts, (0.3, 0.1), (0.5, 1e-3), (0.7, 0.1), (0.5, 1e-3), (0.05, 0.1))
+    config = PiecesConfig(longest_s=5, pause_s=0.4, overlap_s=1)
+    assert [piece.start_s for piece in pieces([waveform], RATE, config)] == pytest.approx([0, 2.6, 4.6], abs=0.0101)
+    assert len(list(pieces([waveform], RATE, PiecesConfig(longest_s=20, pause_s=0.4)))) == 1, "short enough"
+
+
+def test_a_full_piece_ends_in_the_longest_of_its_short_pauses() -> None:
+    """Known answer: pauses of 0.25, 0.3 and 0.22 s in 4 s, none of which would end a piece; the first is too early."""
+    parts = [(0.6, 0.1), (0.35, 1e-3), (0.8, 0.1), (0.25, 1e-3), (0.8, 0.1), (0.3, 1e-3), (0.5, 0.1), (0.22, 1e-3)]
+    found = list(pieces([spoken(*parts, (0.6, 0.1))], RATE, PiecesConfig(longest_s=4, pause_s=0.5, overlap_s=1)))
+    assert [piece.start_s for piece in found] == pytest.approx([0, 2.95], abs=0.0101)
+
+
+def test_no_piece_ends_in_what_it_shares_with_the_one_before() -> None:
+    """Known answer: seen from what follows, the lull at 3.5 s is a pause; the piece before has words after it."""
+    waveform = spoken((3.3, 0.01), (0.4, 3e-3), (0.4, 0.01), (2.6, 0.1), (0.4, 1e-3), (1, 0.1))
+    found = list(pieces([waveform], RATE, PiecesConfig(longest_s=4, pause_s=0.3, shortest_s=0.1, overlap_s=1)))
+    assert [piece.start_s for piece in found] == pytest.approx([0, 3.0, 6.85], abs=0.0101)
+    assert found[1].overlap_s == 1
 
 
 def test_no_more_than_the_longest_piece_and_a_block_is_held() -> None:
@@ -191,6 +218,7 @@ def test_no_more_than_the_longest_piece_and_a_block_is_held() -> None:
         ({"longest_s": 1.0}, "longest_s=1.0: from 2 to 600"),
         ({"longest_s": float("nan")}, "longest_s=nan"),
         ({"pause_s": 0.0}, "pause_s=0.0: from 0.05"),
+        ({"shortest_s": 11.0}, "shortest_s=11.0: from 0.1 to 10"),
         ({"overlap_s": 6.0}, "overlap_s=6.0: from 0.5 to 5"),
     ],
 )

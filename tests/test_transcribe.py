@@ -391,6 +391,7 @@ def test_an_odd_recording(said, tmp_path: Path, capsys: pytest.CaptureFixture[st
         (["--batch_size", "0"], "--batch_size 0: at least 1"),
         (["--threads", "0"], "--threads 0: at least 1"),
         (["--chunk_length", "1"], "--chunk_length 1: from 2 to 600"),
+        (["--chunk_pause", "nan"], "--chunk_pause nan: from 0.05 to 2"),
         (["--max_line_count", "2"], "no effect without max_line_width"),
         (["--beam_size", "0"], "beam_size=0: at least 1"),
         (["--lm_weight", "1"], "--lm_weight: has no effect without --lm"),

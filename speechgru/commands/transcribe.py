@@ -31,8 +31,8 @@ FORMATS = ("txt", "vtt", "srt", "tsv", "json")
 _EPILOG = """\
 A folder is searched at any depth; a glob in quotes may contain **; - reads one whole audio file from standard input.
 Without -m the transcription model that ships inside is used (speechgru models tells what it knows).
-A recording of more than --chunk_length seconds is cut at its longest pauses, and where there is none in pieces that
-overlap: hours of audio need no more memory than seconds.
+A recording of more than --chunk_length seconds is cut at its pauses of --chunk_pause seconds, where there is none at
+shorter ones, else in pieces that overlap: hours of audio need no more memory than seconds.
 
 output formats:
   txt    a line for each segment (what is spoken between two pauses)
@@ -70,6 +70,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--chunk_length", type=float, default=PiecesConfig.longest_s, help="longest piece in seconds (default: 20)"
     )
+    parser.add_argument(
+        "--chunk_pause",
+        type=float,
+        metavar="SECONDS",
+        default=PiecesConfig.pause_s,
+        help="the pause that ends a piece; longer for a model that was trained on long utterances (default: 0.25)",
+    )
     decoding = parser.add_argument_group("decoding (without any of these: as the model's folder says, or greedy)")
     decoding.add_argument(
         "--decoder",
@@ -97,7 +104,7 @@ def run(arguments: argparse.Namespace) -> int:
         value = getattr(arguments, name)
         if value is not None and value < 1:
             raise ConfigError(f"--{name} {value}: at least 1")
-    pieces = _pieces_config(arguments.chunk_length)
+    pieces = _pieces_config(arguments.chunk_length, arguments.chunk_pause)
     layout = CuesConfig(arguments.max_line_width, arguments.max_line_count, arguments.highlight_words)
     options = _beam_options(arguments)
     items = find_recordings(arguments.audio)
@@ -123,11 +130,12 @@ def run(arguments: argparse.Namespace) -> int:
     return int(failed > 0)
 
 
-def _pieces_config(longest_s: float) -> PiecesConfig:
-    try:
-        return PiecesConfig(longest_s=longest_s, overlap_s=min(PiecesConfig.overlap_s, longest_s / 4))
-    except ConfigError:
-        raise ConfigError(f"--chunk_length {longest_s:g}: from 2 to 600 seconds") from None
+def _pieces_config(longest_s: float, pause_s: float) -> PiecesConfig:
+    if not 2 <= longest_s <= 600:
+        raise ConfigError(f"--chunk_length {longest_s:g}: from 2 to 600 seconds")
+    if not 0.05 <= pause_s <= 2:
+        raise ConfigError(f"--chunk_pause {pause_s:g}: from 0.05 to 2 seconds")
+    return PiecesConfig(longest_s=longest_s, pause_s=pause_s, overlap_s=min(PiecesConfig.overlap_s, longest_s / 4))
 
 
 def _beam_options(arguments: argparse.Namespace) -> dict[str, Any]:

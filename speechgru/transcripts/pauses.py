@@ -2,15 +2,37 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 
 from speechgru.decoding.silence import FRAME_S, silent
 
 
-def longest_pause(
-    waveform: np.ndarray, sample_rate: int, pause_s: float, first_s: float = 0.0
-) -> tuple[int, int] | None:
-    """The longest pause whose middle is not before ``first_s``, as half-open samples; of equal ones the later.
+@dataclasses.dataclass(frozen=True)
+class Pause:
+    """A silence within a recording, or at one end of it.
+
+    Attributes:
+        start_s: its begin in seconds.
+        end_s: its end in seconds.
+        before_s: for how many seconds there was sound before it, silences left out.
+        after_s: and after it.
+    """
+
+    start_s: float
+    end_s: float
+    before_s: float
+    after_s: float
+
+    @property
+    def middle_s(self) -> float:
+        """Where to cut, in seconds."""
+        return (self.start_s + self.end_s) / 2
+
+
+def pauses(waveform: np.ndarray, sample_rate: int, pause_s: float) -> list[Pause]:
+    """The pauses of at least ``pause_s`` seconds, in order.
 
     A pause is a run of frames that are :func:`speechgru.decoding.silence.silent`. Given the last seconds of a
     recording, that follows the recording as it goes on.
@@ -19,18 +41,12 @@ def longest_pause(
         waveform: float samples (samples,).
         sample_rate: in Hz.
         pause_s: the shortest pause that counts, in seconds.
-        first_s: where to begin, in seconds.
-
-    Returns:
-        The first sample of the pause and the one after its last; None where there is no such pause.
     """
     quiet = silent(waveform, sample_rate)
     edges = np.flatnonzero(np.diff(quiet.astype(np.int8), prepend=0, append=0))
-    starts, ends = edges[::2], edges[1::2]
-    lengths = ends - starts
-    legal = (lengths * FRAME_S >= pause_s - 1e-9) & ((starts + ends) * FRAME_S / 2 >= first_s)
-    if not legal.any():
-        return None
-    best = len(lengths) - 1 - int(np.argmax(np.where(legal, lengths, 0)[::-1]))
-    size = round(FRAME_S * sample_rate)
-    return int(starts[best]) * size, int(ends[best]) * size
+    sound = np.concatenate([[0], np.cumsum(~quiet)])
+    return [
+        Pause(start * FRAME_S, end * FRAME_S, sound[start] * FRAME_S, (sound[-1] - sound[start]) * FRAME_S)
+        for start, end in edges.reshape(-1, 2).tolist()
+        if (end - start) * FRAME_S >= pause_s - 1e-9
+    ]

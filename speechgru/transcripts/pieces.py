@@ -8,8 +8,14 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
+from speechgru.decoding.silence import FRAME_S
 from speechgru.errors import ConfigError
-from speechgru.transcripts.pauses import longest_pause
+from speechgru.transcripts.pauses import pauses
+
+# Less sound is a breath or a click: a piece of nothing else would be heard as a word.
+_SPEECH_S = 0.4
+# The shortest silence in which a piece that is full may end. The closure of a consonant is one of up to 0.15 s.
+_SHORTEST_PAUSE_S = 0.2
 
 
 @dataclasses.dataclass
@@ -18,19 +24,24 @@ class PiecesConfig:
 
     Attributes:
         longest_s: length of the longest piece in seconds, 2 to 600; a recording up to this length stays whole.
-        pause_s: the shortest silence in seconds that is taken for a pause between words, 0.05 to 2. The closure of a
-            consonant is one too, of up to 0.15 s.
+        shortest_s: how long a piece of a longer one is at least in seconds, but for its last; from 0.1 to half of
+            ``longest_s``.
+        pause_s: the silence in seconds that ends a piece, 0.05 to 2. A model that has learned one sentence at a time
+            hears several as one badly: the shorter, the fewer of them share a piece. The closure of a consonant is a
+            silence too, of up to 0.15 s.
         overlap_s: what two pieces share in seconds where there is no pause between them; from 0.5 to a quarter of
             ``longest_s``. Twice the longest word at least, so that one of the two hears each word whole.
     """
 
     longest_s: float = 20.0
-    pause_s: float = 0.3
+    shortest_s: float = 1.0
+    pause_s: float = 0.25
     overlap_s: float = 4.0
 
     def __post_init__(self) -> None:
         for key, low, high in (
             ("longest_s", 2.0, 600.0),
+            ("shortest_s", 0.1, self.longest_s / 2),
             ("pause_s", 0.05, 2.0),
             ("overlap_s", 0.5, self.longest_s / 4),
         ):
@@ -57,9 +68,10 @@ class Piece:
 def pieces(blocks: Iterable[np.ndarray], sample_rate: int, config: PiecesConfig) -> Iterator[Piece]:
     """The pieces of a recording that comes in blocks of any size, of which they are independent.
 
-    When more than ``longest_s`` is there it is cut in the middle of the longest pause after the first quarter of that;
-    without a pause the piece is ``longest_s`` long and the next one begins ``overlap_s`` before its end. Never more
-    than one block above ``longest_s`` is held.
+    One of more than ``longest_s`` is cut in the middle of every pause of ``pause_s``, once the piece has
+    ``shortest_s``. Where none comes within ``longest_s``, the piece ends in the longest of the shorter pauses after the
+    first quarter of that; without any it is ``longest_s`` long and the next one begins ``overlap_s`` before its end.
+    Never more than one block above ``longest_s`` is held.
     """
     longest, overlap = round(config.longest_s * sample_rate), round(config.overlap_s * sample_rate)
     held = np.zeros(0, np.float32)
@@ -67,11 +79,33 @@ def pieces(blocks: Iterable[np.ndarray], sample_rate: int, config: PiecesConfig)
     for block in blocks:
         held = np.concatenate([held, block])
         while len(held) > longest:
-            pause = longest_pause(held[:longest], sample_rate, config.pause_s, config.longest_s / 4)
-            end = sum(pause) // 2 if pause else longest
+            pause = _cut(held[:longest], sample_rate, config, shared, last=False)
+            end = pause or longest
             yield Piece(held[:end].copy(), start / sample_rate, shared / sample_rate)
             shared = 0 if pause else overlap
             start += end - shared
             held = held[end - shared :]
+    while start and (end := _cut(held, sample_rate, config, shared, last=True)):
+        yield Piece(held[:end], start / sample_rate, shared / sample_rate)
+        start, shared, held = start + end, 0, held[end:]
     if len(held):
         yield Piece(held, start / sample_rate, shared / sample_rate)
+
+
+def _cut(held: np.ndarray, sample_rate: int, config: PiecesConfig, shared: int, last: bool) -> int:
+    """The sample in a pause with which the next piece begins; 0 where there is no pause to cut in.
+
+    Not within what is ``shared`` with the piece before: two seams there would lose or double words. What is ``last``
+    must leave something spoken for the next piece and need not be cut.
+    """
+    found = pauses(held, sample_rate, min(config.pause_s, _SHORTEST_PAUSE_S))
+    first_s = max(config.shortest_s, shared / sample_rate)
+    for pause in found:
+        spoken = pause.before_s >= _SPEECH_S and (pause.after_s >= _SPEECH_S or not last)
+        if spoken and pause.middle_s >= first_s and pause.end_s - pause.start_s >= config.pause_s - 1e-9:
+            return round(pause.middle_s * sample_rate)
+    later = [pause for pause in found if pause.middle_s >= config.longest_s / 4]
+    if last or not later:
+        return 0
+    longest = max(later, key=lambda pause: (round((pause.end_s - pause.start_s) / FRAME_S), pause.start_s))
+    return round(longest.middle_s * sample_rate)
