@@ -14,6 +14,7 @@ from speechgru.encoders import GRUEncoder
 from speechgru.errors import ConfigError
 from speechgru.heads import (
     AttentionPooling,
+    BestFramePooling,
     ClassificationConfig,
     ClassificationHead,
     EndsPooling,
@@ -159,7 +160,7 @@ def test_a_row_alone_and_in_a_batch(pooling):
         torch.testing.assert_close(embedding[row], head.embed(*alone)[0], atol=1e-6, rtol=0)
 
 
-@pytest.mark.parametrize("pooling", Pooling)
+@pytest.mark.parametrize("pooling", [pooling for pooling in Pooling if pooling is not Pooling.best_frame])
 def test_the_pooling_asked_for_is_built(pooling):
     """Oracle: the pooling class of that name, with the head's own weights; output is a linear layer behind it."""
     head = make_head(pooling, attention_heads=2).eval()
@@ -199,6 +200,106 @@ def test_mean_loss_is_torchs_cross_entropy(label_smoothing, class_weights):
     torch.testing.assert_close(gradient, torch.autograd.grad(wanted, scores)[0])
 
 
+def frame_scores(head, hidden, length):
+    """What the frames of one row say, log-posteriors if there is a background: a list of lists (time, labels)."""
+    frames = []
+    for frame in hidden[:length]:
+        vector = frame if head.embedding is None else (head.embedding.weight @ frame + head.embedding.bias).clamp(min=0)
+        scores = (head.output.weight @ vector + head.output.bias).tolist()
+        total = sum(math.exp(score) for score in scores) if head.config.background else 1.0
+        frames.append([score - math.log(total) for score in scores])
+    return frames
+
+
+@pytest.mark.parametrize("embedding_size", [0, 5])
+@pytest.mark.parametrize("class_weights", [[], [0.5, 2.0, 3.0]])
+def test_max_pooling_loss(embedding_size, class_weights):
+    """Oracle: 1705.02411 in Python floats: a keyword's best frame, all frames of the background (their mean)."""
+    settings = {"embedding_size": embedding_size, "class_weights": class_weights, "background": ["stop"]}
+    head = make_head(Pooling.best_frame, **settings).eval()
+    hidden, lengths = draw((6, 3, 4, 1, 5))
+    targets = torch.tensor([0, 1, 2, 2, 0])
+    scores = head(hidden, lengths)
+    losses = head.float().loss(scores, lengths, targets)
+    head.double()
+    for row, target in enumerate(targets.tolist()):
+        said = [frame[target] for frame in frame_scores(head, hidden[row], int(lengths[row]))]
+        wanted = -sum(said) / len(said) if target == 2 else -max(said)
+        weight = class_weights[target] if class_weights else 1.0
+        assert losses[row].item() == pytest.approx(weight * wanted, abs=1e-5)
+
+
+def test_only_the_best_frame_of_a_keyword_learns():
+    """Oracle: the frame with the largest posterior; of a background label every valid frame learns."""
+    head = make_head(Pooling.best_frame, background=["stop"]).eval()
+    hidden, lengths = draw((6, 3, 5))
+    hidden.requires_grad_()
+    (-head(hidden, lengths)[torch.arange(3), torch.arange(3)]).sum().backward()
+    learning = hidden.grad.abs().amax(2) > 0
+    for row, target in ((0, 0), (1, 1)):
+        said = [frame[target] for frame in frame_scores(head, hidden[row], int(lengths[row]))]
+        assert learning[row].nonzero().flatten().tolist() == [said.index(max(said))]
+    assert torch.equal(learning[2], valid_frames(lengths, hidden.shape[1])[2])
+
+
+def test_best_frames_compete_where_there_is_no_background():
+    """Oracle: cross entropy over the largest scores of each label, in Python floats."""
+    head = make_head(Pooling.best_frame).eval()
+    hidden, lengths = draw((6, 3))
+    losses = make_head().float().loss(head(hidden, lengths), lengths, torch.tensor([1, 2]))
+    for row, target in ((0, 1), (1, 2)):
+        best = [max(said) for said in zip(*frame_scores(head, hidden[row], int(lengths[row])), strict=True)]
+        wanted = math.log(sum(math.exp(score) for score in best)) - best[target]
+        assert losses[row].item() == pytest.approx(wanted, abs=1e-5)
+
+
+def test_the_embedding_of_best_frame_is_that_of_the_frame_with_the_highest_score():
+    """Oracle: the frame in which a label has the highest score of all, found in a Python loop."""
+    head = make_head(Pooling.best_frame, embedding_size=5).eval()
+    hidden, lengths = draw((6, 3, 0))
+    embedding = head.embed(hidden, lengths)
+    for row in (0, 1):
+        highest = [max(frame) for frame in frame_scores(head, hidden[row], int(lengths[row]))]
+        frame = hidden[row, highest.index(max(highest))]
+        wanted = (head.embedding.weight @ frame + head.embedding.bias).clamp(min=0)
+        torch.testing.assert_close(embedding[row], wanted, atol=1e-12, rtol=0)
+    assert (embedding[2] == 0).all()
+
+
+@pytest.mark.parametrize("background", [[], ["stop"]])
+def test_best_frame_learns_words_wherever_they_are(background):
+    """Oracle: the task itself: a word is one frame among noise, at a drawn place; the background is noise alone."""
+    head = make_head(Pooling.best_frame, dropout=0.0, embedding_size=8, background=background).float()
+    optimizer = torch.optim.Adam(head.parameters(), 0.1)
+    torch.manual_seed(0)
+    targets = torch.arange(60) % (3 if background else 2)
+    hidden, lengths = 0.3 * torch.randn(60, 12, HIDDEN), torch.randint(4, 13, (60,))
+    for row, target in enumerate(targets.tolist()):
+        if target < 2:
+            hidden[row, torch.randint(int(lengths[row]), ()), target] += 3
+    for _ in range(80):
+        optimizer.zero_grad()
+        head.loss(head(hidden, lengths), lengths, targets).mean().backward()
+        optimizer.step()
+    assert (head(hidden, lengths).argmax(1) == targets).float().mean() > 0.95
+
+
+def test_best_frame_without_frames_and_with_fewer_labels():
+    """No frames give zeros and gradients; narrowing forgets the labels' backgrounds too."""
+    head = make_head(Pooling.best_frame, background=["stop", "no"])
+    assert isinstance(head.pooling, BestFramePooling)
+    for time in (0, 2):
+        scores = head(torch.randn(2, time, HIDDEN).double(), torch.tensor([0, 0]))
+        assert torch.equal(scores, torch.zeros(2, 3))
+        scores.sum().backward()
+    assert "pooling.background" not in head.state_dict()
+    hidden, lengths = draw((6, 3))
+    head.eval().narrow(2)
+    assert head.pooling.background.tolist() == [False, True]
+    frames = torch.tensor(frame_scores(head, hidden[0], 6))
+    torch.testing.assert_close(head(hidden, lengths)[0], torch.stack((frames[:, 0].max(), frames[:, 1].mean())))
+
+
 def test_loss_of_one_utterance_by_hand():
     """Oracle: -log of the softmax, smoothed as in 1512.00567 section 7, in Python floats."""
     scores = [2.0, -1.0, 0.5]
@@ -235,6 +336,9 @@ def test_class_weights_are_settings_and_not_state():
         ({"embedding_size": -1}, "embedding_size=-1"),
         ({"class_weights": [1.0, -2.0, 1.0]}, "class_weights"),
         ({"class_weights": [1.0]}, "1 numbers for 3 labels"),
+        ({"background": ["stop"]}, "only pooling=best_frame"),
+        ({"background": ["go"], "pooling": Pooling.best_frame}, "there is no label go; known: yes, no, stop"),
+        ({"background": ["no"], "pooling": Pooling.best_frame, "label_smoothing": 0.1}, "label_smoothing=0.1: 0 where"),
     ],
 )
 def test_impossible_settings(settings, message):

@@ -142,6 +142,18 @@ def test_evidence_adds_up_to_the_scores(pooling, embedding_size):
         assert found.attention is None
 
 
+def test_evidence_of_best_frames_with_a_background():
+    """Oracle: the head itself; a keyword has its score from one frame, the background from all."""
+    head = recognizer(ClassificationConfig(pooling=Pooling.best_frame)).head.eval()
+    head.pooling.background[0] = True
+    hidden, lengths = torch.randn(2, 7, 12), torch.tensor([7, 4])
+    with torch.no_grad():
+        found = evidence(head, hidden, lengths)
+        torch.testing.assert_close(found.added.sum(1) + found.bias, head(hidden, lengths), atol=1e-5, rtol=0)
+    assert ((found.added != 0).sum(1)[:, 0] == lengths).all()
+    assert ((found.added != 0).sum(1)[:, 1:] == 1).all()
+
+
 def test_evidence_of_a_frame_is_what_the_score_loses_without_it():
     """Oracle: the mean pooled by hand without one frame."""
     head = recognizer(ClassificationConfig(pooling=Pooling.mean)).head.eval()

@@ -2,10 +2,11 @@
 
 from speechgru.heads.classification import ClassificationConfig, ClassificationHead, Pooling
 from speechgru.heads.ctc import CTCConfig, CTCHead
-from speechgru.heads.pooling import AttentionPooling, EndsPooling, MaxPooling, MeanPooling
+from speechgru.heads.pooling import AttentionPooling, BestFramePooling, EndsPooling, MaxPooling, MeanPooling
 
 __all__ = [
     "AttentionPooling",
+    "BestFramePooling",
     "CTCConfig",
     "CTCHead",
     "ClassificationConfig",

@@ -10,18 +10,26 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from speechgru.errors import ConfigError
-from speechgru.heads.pooling import AttentionPooling, EndsPooling, MaxPooling, MeanPooling
+from speechgru.heads.pooling import (
+    AttentionPooling,
+    BestFramePooling,
+    EndsPooling,
+    MaxPooling,
+    MeanPooling,
+    best_frames,
+)
 from speechgru.registry import register
 from speechgru.tokens import Tokens
 
 
 class Pooling(enum.Enum):
-    """How the frames of an utterance become one vector."""
+    """How the frames of an utterance become one."""
 
     attention = "attention"
     mean = "mean"
     max = "max"
     ends = "ends"
+    best_frame = "best_frame"
 
 
 @dataclasses.dataclass
@@ -29,7 +37,8 @@ class ClassificationConfig:
     """Settings of the classification head.
 
     Attributes:
-        pooling: attention, mean, max, or ends (last forward and first backward state).
+        pooling: attention, mean, max, ends (last forward and first backward state), or best_frame: every frame is
+            scored, and each label has the score of the frame that speaks most for it (the max-pooling loss).
         attention_heads: weighted means of the attention, a divisor of the encoder's output size.
         bidirectional: tells ``ends`` that the frames hold a forward and a backward half; a recognizer refuses what does
             not fit its encoder.
@@ -38,6 +47,7 @@ class ClassificationConfig:
         label_smoothing: share of the target spread over all labels (1512.00567, section 7), 0 to below 1.
         class_weights: factor on the loss of each label's utterances, in the order of the labels, at least 0; empty
             means 1 for all. Weights of mean 1 over the training set leave the learning rate its meaning.
+        background: with best_frame, the labels that are no keyword, such as [_unknown_, _silence_]; empty means none.
     """
 
     pooling: Pooling = Pooling.attention
@@ -47,6 +57,7 @@ class ClassificationConfig:
     dropout: float = 0.1
     label_smoothing: float = 0.0
     class_weights: list[float] = dataclasses.field(default_factory=list)
+    background: list[str] = dataclasses.field(default_factory=list)
 
     def __post_init__(self) -> None:
         for name in ("dropout", "label_smoothing"):
@@ -56,11 +67,28 @@ class ClassificationConfig:
             raise ConfigError(f"embedding_size={self.embedding_size}: at least 0 (0 means none)")
         if any(weight < 0 for weight in self.class_weights):
             raise ConfigError(f"class_weights={self.class_weights}: none below 0")
+        if self.background and self.pooling is not Pooling.best_frame:
+            raise ConfigError(f"background={self.background}: only pooling=best_frame knows background labels")
+        if self.background and self.label_smoothing:
+            raise ConfigError(f"label_smoothing={self.label_smoothing}: 0 where there are background labels")
 
 
 @register("head", "classification", ClassificationConfig)
 class ClassificationHead(nn.Module):
     """Pools the frames of an utterance and scores the labels.
+
+    With ``pooling=best_frame`` it scores the labels in every frame and pools the scores: a keyword has to be heard in
+    one frame only, wherever that is, a background label in all of them. With background labels the scores are
+    log-posteriors log y_k(t) of each frame, and the loss is the max-pooling loss of Sun et al. (1705.02411)::
+
+        -log y_k(t*), t* the frame with the largest y_k    for an utterance of the keyword k
+        mean over t of -log y_k(t)                         for one of the background label k (the paper's sum over
+                                                           frames, so divided that an utterance counts once)
+
+    Which frame is best is decided by what was learned so far, so that it can settle on wrong ones; the paper begins
+    with a model trained otherwise. The background is what keeps a keyword down where it is not said. Without background
+    labels a frame of silence would have to say some word; there the softmax is over the pooled scores, as with the
+    other poolings, and a label is also pushed down in the frame where it stands out most in an utterance of another.
 
     Args:
         input_size: features of a frame of the encoder's output.
@@ -75,6 +103,8 @@ class ClassificationHead(nn.Module):
         self.pooling: nn.Module
         if config.pooling is Pooling.attention:
             self.pooling = AttentionPooling(input_size, config.attention_heads)
+        elif config.pooling is Pooling.best_frame:
+            self.pooling = BestFramePooling(_background(config, tokens))
         elif config.pooling is Pooling.ends:
             self.pooling = EndsPooling(input_size, config.bidirectional)
         else:
@@ -88,13 +118,31 @@ class ClassificationHead(nn.Module):
         self.output = nn.Linear(self.embedding_size, len(tokens))
 
     def embed(self, hidden: Tensor, lengths: Tensor) -> Tensor:
-        """One vector an utterance, for comparing utterances: (batch, time, hidden), (batch,) -> (batch, embedding)."""
-        pooled = self.pooling(hidden, lengths)
-        return pooled if self.embedding is None else F.relu(self.embedding(pooled))
+        """One vector an utterance, for comparing utterances: (batch, time, hidden), (batch,) -> (batch, embedding).
+
+        With ``pooling=best_frame`` it is that of the frame with the highest score.
+        """
+        if isinstance(self.pooling, BestFramePooling):
+            highest = self.frame_scores(hidden).amax(2, keepdim=True)
+            return (self._rectified(hidden) * best_frames(highest, lengths)).sum(1)
+        return self._rectified(self.pooling(hidden, lengths))
+
+    def frame_scores(self, hidden: Tensor) -> Tensor:
+        """What ``best_frame`` pools, log-posteriors if there is a background: hidden -> (batch, time, labels)."""
+        scores = self._scored(self._rectified(hidden))
+        return scores.float().log_softmax(2) if self.config.background else scores
 
     def forward(self, hidden: Tensor, lengths: Tensor) -> Tensor:
         """Scores before the softmax: (batch, time, hidden), (batch,) -> (batch, labels)."""
-        return self.output(F.dropout(self.embed(hidden, lengths), self.config.dropout, self.training))
+        if isinstance(self.pooling, BestFramePooling):
+            return self.pooling(self.frame_scores(hidden), lengths)
+        return self._scored(self.embed(hidden, lengths))
+
+    def _rectified(self, vectors: Tensor) -> Tensor:
+        return vectors if self.embedding is None else F.relu(self.embedding(vectors))
+
+    def _scored(self, vectors: Tensor) -> Tensor:
+        return self.output(F.dropout(vectors, self.config.dropout, self.training))
 
     def narrow(self, labels: int) -> None:
         """Forgets all labels but the first ``labels``."""
@@ -103,14 +151,27 @@ class ClassificationHead(nn.Module):
             self.output.bias = nn.Parameter(self.output.bias[:labels].clone())
         self.output.out_features = labels
         self.class_weights = self.class_weights[:labels].clone()
+        if isinstance(self.pooling, BestFramePooling):
+            self.pooling.background = self.pooling.background[:labels].clone()
 
     def loss(self, scores: Tensor, lengths: Tensor, targets: Tensor, target_lengths: Tensor | None = None) -> Tensor:
         """Cross entropy of each utterance: scores (batch, labels), targets (batch,) label indices -> (batch,).
 
+        With background labels it is the max-pooling loss above, and the scores are not normalised over the labels.
         ``lengths`` and ``target_lengths`` are part of every head's contract; a label needs neither. The loss of an
         utterance does not depend on its batch, so that sums over batches and processes are exact; class weights are
         therefore not divided by their sum over the batch as ``F.cross_entropy(..., reduction="mean")`` does.
         """
+        if self.config.background:
+            return F.nll_loss(scores.float(), targets, self.class_weights, reduction="none")
         return F.cross_entropy(
             scores.float(), targets, self.class_weights, reduction="none", label_smoothing=self.config.label_smoothing
         )
+
+
+def _background(config: ClassificationConfig, tokens: Tokens) -> Tensor:
+    unknown = [name for name in config.background if name not in tokens.names]
+    if unknown:
+        known = ", ".join(tokens.names)
+        raise ConfigError(f"background={config.background}: there is no label {unknown[0]}; known: {known}")
+    return torch.tensor([name in config.background for name in tokens.names])

@@ -1,4 +1,4 @@
-"""From the frames of an utterance to one vector, by four ways that never look at padding."""
+"""From the frames of an utterance to one vector, by ways that never look at padding."""
 
 from __future__ import annotations
 
@@ -36,6 +36,41 @@ class MaxPooling(nn.Module):
         valid = valid_frames(lengths, hidden.shape[1])[..., None]
         largest = hidden.masked_fill(~valid, float("-inf")).amax(1)
         return largest.masked_fill((lengths < 1)[:, None], 0.0)
+
+
+class BestFramePooling(nn.Module):
+    """The score of each label in the frame that speaks most for it; of a background label the mean over all frames.
+
+    Unlike the other poolings it takes scores of frames, not their hidden values.
+
+    Args:
+        background: whether each label is one, bool (labels,).
+    """
+
+    background: Tensor
+
+    def __init__(self, background: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("background", background, persistent=False)
+
+    def shares(self, scores: Tensor, lengths: Tensor) -> Tensor:
+        """How much of each frame's score goes into the utterance's: (batch, time, labels), zeros in the padding."""
+        every = valid_frames(lengths, scores.shape[1])[..., None] / lengths.clamp(min=1)[:, None, None]
+        return torch.where(self.background, every, best_frames(scores, lengths).to(every.dtype)).to(scores.dtype)
+
+    def forward(self, scores: Tensor, lengths: Tensor) -> Tensor:
+        """(batch, time, labels), (batch,) -> (batch, labels); a row without frames gives zeros."""
+        return (scores * self.shares(scores, lengths)).sum(1)
+
+
+def best_frames(scores: Tensor, lengths: Tensor) -> Tensor:
+    """True in the one valid frame where each score is largest: (batch, time, scores) -> the same shape."""
+    time = scores.shape[1]
+    if not time:
+        return scores > 0
+    valid = valid_frames(lengths, time)[..., None]
+    best = scores.masked_fill(~valid, float("-inf")).argmax(1)
+    return (torch.arange(time, device=scores.device)[:, None] == best[:, None]) & valid
 
 
 class EndsPooling(nn.Module):

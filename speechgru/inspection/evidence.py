@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from speechgru.cells import valid_frames
 from speechgru.errors import ModelError
 from speechgru.heads import ClassificationHead
-from speechgru.heads.pooling import AttentionPooling, EndsPooling, MaxPooling, MeanPooling
+from speechgru.heads.pooling import AttentionPooling, BestFramePooling, EndsPooling, MaxPooling, MeanPooling
 
 
 class Evidence(NamedTuple):
@@ -40,6 +40,9 @@ def evidence(head: ClassificationHead, hidden: Tensor, lengths: Tensor) -> Evide
         hidden: the encoder's output, (batch, time, hidden).
         lengths: (batch,)
     """
+    if isinstance(head.pooling, BestFramePooling):
+        scores = head.frame_scores(hidden)
+        return Evidence(scores * head.pooling.shares(scores, lengths), torch.zeros_like(scores[:, 0]), None)
     attention = head.pooling.weights(hidden, lengths) if isinstance(head.pooling, AttentionPooling) else None
     parts = hidden * _shares(head.pooling, hidden, lengths, attention)
     bias = torch.zeros_like(parts[:, 0])
