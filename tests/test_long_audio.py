@@ -173,11 +173,11 @@ def test_pieces_are_cut_in_pauses() -> None:
 
 
 def test_pieces_end_at_the_first_pause_that_counts() -> None:
-    """Known answer: not at the pause of 0.3 s, nor after a click, nor before one at the end."""
-    parts = [(0.05, 0.1), (1.5, 1e-3), (0.8, 0.1), (0.5, 1e-3), (0.6, 0.1), (0.3, 1e-3), (0.6, 0.1), (0.5, 1e-3)]
-    waveform = spoken(*parts, (0.3, 0.1), (0.5, 1e-3), (0.7, 0.1), (0.5, 1e-3), (0.05, 0.1))
+    """Known answer: not at the pause of 0.3 s, nor after a click, before 1 s is over, or before a click at the end."""
+    parts = [(0.05, 0.1), (2.5, 1e-3), (0.8, 0.1), (0.5, 1e-3), (0.5, 0.1), (0.4, 1e-3), (0.6, 0.1), (0.3, 1e-3)]
+    waveform = spoken(*parts, (0.6, 0.1), (0.5, 1e-3), (0.7, 0.1), (0.5, 1e-3), (0.05, 0.1))
     config = PiecesConfig(longest_s=5, pause_s=0.4, overlap_s=1)
-    assert [piece.start_s for piece in pieces([waveform], RATE, config)] == pytest.approx([0, 2.6, 4.6], abs=0.0101)
+    assert [piece.start_s for piece in pieces([waveform], RATE, config)] == pytest.approx([0, 3.6, 6.5], abs=0.0101)
     assert len(list(pieces([waveform], RATE, PiecesConfig(longest_s=20, pause_s=0.4)))) == 1, "short enough"
 
 
@@ -189,10 +189,10 @@ def test_a_full_piece_ends_in_the_longest_of_its_short_pauses() -> None:
 
 
 def test_no_piece_ends_in_what_it_shares_with_the_one_before() -> None:
-    """Known answer: seen from what follows, the lull at 3.5 s is a pause; the piece before has words after it."""
-    waveform = spoken((3.3, 0.01), (0.4, 3e-3), (0.4, 0.01), (2.6, 0.1), (0.4, 1e-3), (1, 0.1))
+    """Known answer: seen from what follows, the lull at 3.66 s is a pause; the piece before has words after it."""
+    waveform = spoken((3.5, 0.01), (0.32, 3e-3), (0.38, 0.01), (2.4, 0.1), (0.4, 1e-3), (1, 0.1))
     found = list(pieces([waveform], RATE, PiecesConfig(longest_s=4, pause_s=0.3, shortest_s=0.1, overlap_s=1)))
-    assert [piece.start_s for piece in found] == pytest.approx([0, 3.0, 6.85], abs=0.0101)
+    assert [piece.start_s for piece in found] == pytest.approx([0, 3.0, 6.8], abs=0.0101)
     assert found[1].overlap_s == 1
 
 
@@ -359,10 +359,11 @@ def test_joined_recordings_say_what_the_single_ones_say(
 ) -> None:
     """Oracle: the same recordings of AN4 one by one, which is all the net has learned to hear.
 
-    The whole test set, speaker after speaker, six minutes, as it was recorded and without any pause. With pauses, cut
-    at 8 s, there may be wrong 5 % of the words more: the sentences of one piece share normalisation and context, which
-    the net has not learned. At the seams no word may be lost or doubled: there are two and a half times as many as when
-    cut at 20 s (without pauses 30 overlaps and 4), and the words lost or doubled are no more than 1 % more.
+    The whole test set, speaker after speaker, six minutes, as it was recorded and without any pause. With pauses there
+    may be wrong 3 % of the words more, whatever the longest piece: some sentences follow one another without a pause,
+    others have one inside, and the net has learned to hear neither several sentences nor parts of one. At the seams no
+    word may be lost or doubled: without pauses there are 10 overlaps at 8 s and none at 20 s, and the words lost or
+    doubled are no more than 1 % more.
     """
     utterances = sorted(AN4(AN4Config(str(recordings / "an4"))).utterances("test"), key=lambda one: one.speaker)
     waveforms = [read_audio(one.audio, english.sample_rate)[0].numpy() for one in utterances]
@@ -387,7 +388,7 @@ def test_joined_recordings_say_what_the_single_ones_say(
     )
     assert joined[8.0][1] <= joined[20.0][1] + 0.01 * words
     if pauses:
-        assert joined[8.0][0] <= alone + 0.05 * words
+        assert max(joined[8.0][0], joined[20.0][0]) <= alone + 0.03 * words
 
 
 _PEAK = """

@@ -96,12 +96,12 @@ def _cut(held: np.ndarray, sample_rate: int, config: PiecesConfig, shared: int, 
     """The sample in a pause with which the next piece begins; 0 where there is no pause to cut in.
 
     Not within what is ``shared`` with the piece before: two seams there would lose or double words. What is ``last``
-    must leave something spoken for the next piece and need not be cut.
+    need not be cut.
     """
     found = pauses(held, sample_rate, min(config.pause_s, _SHORTEST_PAUSE_S))
     first_s = max(config.shortest_s, shared / sample_rate)
     for pause in found:
-        spoken = pause.before_s >= _SPEECH_S and (pause.after_s >= _SPEECH_S or not last)
+        spoken = min(pause.before_s, pause.after_s) >= _SPEECH_S
         if spoken and pause.middle_s >= first_s and pause.end_s - pause.start_s >= config.pause_s - 1e-9:
             return round(pause.middle_s * sample_rate)
     later = [pause for pause in found if pause.middle_s >= config.longest_s / 4]
