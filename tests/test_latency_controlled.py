@@ -127,6 +127,17 @@ def test_padding_is_inert(config):
     assert all(torch.isfinite(parameter.grad).all() for parameter in encoder.parameters())
 
 
+def test_right_contexts_end_with_the_utterance():
+    """Oracle: zeros beyond it in a layer's every chunk, so that no statistics of a cell count frames that are none."""
+    left = torch.tensor([[8, 5, 2]])
+    layer = make(LatencyControlledConfig(**SMALL)).layers[1]
+    windows = torch.randn(1, 3, 10, layer.forward_cell.input_size, dtype=torch.float64)
+    valid = valid_frames(left[0], 10)[None]
+    finished = _run_windows(layer, windows.masked_fill(~valid[..., None], 0.0), left, 3)
+    assert torch.equal((finished != 0).all(3), valid)
+    assert torch.equal((finished != 0).any(3), valid)
+
+
 def test_training_does_not_see_the_padding():
     """Oracle: the batch without its padding, for a cell with statistics over the batch: outputs, gradients, buffers."""
     results = []
