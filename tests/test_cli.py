@@ -368,7 +368,7 @@ def test_settings_of_a_corpus_are_typed() -> None:
     from speechgru.data.corpora.speech_commands import SpeechCommandsConfig
 
     words = ["words=[yes,no,on,off]", "root=2024", "unknown=true", "unknown_percent=20"]
-    assert prepare._settings(words, SpeechCommandsConfig) == {
+    assert prepare.settings_of(words, SpeechCommandsConfig) == {
         "words": ["yes", "no", "on", "off"],
         "root": "2024",
         "unknown": True,

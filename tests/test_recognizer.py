@@ -273,7 +273,7 @@ DAMAGES = {
     "unknown cell": (
         edit("config.yaml", lambda c: c["encoder"]["cell"].update(name="x")),
         "config.yaml",
-        "cell=x is not known .known: gru",
+        "cell=x is not known .known: fast_grnn, gru",
     ),
     "newer format": (
         edit("config.yaml", lambda c: c.update(format=99)),

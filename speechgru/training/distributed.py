@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import gc
 import os
 from collections.abc import Iterator
 
@@ -84,4 +85,7 @@ def join_world(device: str) -> Iterator[World]:
     try:
         yield World(rank, size, place)
     finally:
+        # DistributedDataParallel refers to itself, so it would outlive the group, and be torn down with the interpreter
+        # while its threads run.
+        gc.collect()
         dist.destroy_process_group()
