@@ -66,17 +66,21 @@ def cost_picture(comparison: Comparison, path: str | os.PathLike[str] | None = N
 
 def _scatter(axes: Any, entries: list[dict[str, Any]], cost: str, colours: dict[str, str]) -> None:
     measure = judged_by(entries[0]) if entries else "accuracy"
-    for one in entries:
+    heights: list[float] = []
+    for one in sorted(entries, key=lambda entry: float(entry[cost])):
         colour = colours[TRIO_COLOURS.get(one["model"], "ink")]
         deviation = one[f"{measure}_std"]
         error = None if deviation is None else 100 * deviation
+        # Names of points at one height stand above each other, the leftmost lowest.
+        above = sum(abs(height - one[measure]) < 1e-3 for height in heights)
+        heights.append(one[measure])
         axes.errorbar(one[cost], 100 * one[measure], error, fmt="o", color=colour, markersize=5, linewidth=1)
         axes.annotate(
             short(one["model"]),
             (one[cost], 100 * one[measure]),
-            (4, 4),
+            (4, 4 + 8 * above),
             textcoords="offset points",
-            fontsize=8,
+            fontsize=7,
             color=colour,
         )
     axes.set_ylabel("Word error rate, %" if measure == "wer" else "Accuracy, %")
