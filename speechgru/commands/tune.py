@@ -116,8 +116,8 @@ def run(arguments: argparse.Namespace) -> int:
     if all(one.units is not None and one.units.gives_words for one in recognizers):
         greedy = sum(word_errors(scored, one.decoder(GreedyConfig()), one) for one, scored in models)
         print(f"decoder=greedy: {100 * greedy / grid.words:.2f} %")
-    if grid.at_edge:
-        print("the best lies at the edge of the grid: wider --lm_weights or --word_bonuses may hold a better one")
+    if grid.at_edge or min(prior_weights) < grid.prior_weight == max(prior_weights):
+        print("the best lies at the edge of what was tried: wider lists may hold a better one")
     for (recognizer, scored), folder in zip(models, folders, strict=True):
         shares = token_shares(scored) if grid.prior_weight else []
         recognizer.config.decoder = dataclasses.replace(chosen, priors=shares, prior_weight=grid.prior_weight)

@@ -86,7 +86,7 @@ def disagreement(left: Tensor, right: Tensor, lengths: Tensor) -> Tensor:
     """How far two views of an utterance are apart: the symmetric Kullback-Leibler divergence, summed over frames.
 
     Each view learns from the other as it stands, so no gradient goes through the one that is compared with.
-    Source: Yao et al., "CR-CTC: consistency regularization on CTC", 2410.05101, eq. 3.
+    Source: Yao et al., "CR-CTC: consistency regularization on CTC", 2410.05101.
 
     Args:
         left: log-probabilities (batch, time, token).
@@ -96,7 +96,6 @@ def disagreement(left: Tensor, right: Tensor, lengths: Tensor) -> Tensor:
     Returns:
         (batch,) nats.
     """
-    # log-probabilities, as both terms need them: sum p (log p - log q)
     towards = (right.detach().exp() * (right.detach() - left)).sum(2)
     back = (left.detach().exp() * (left.detach() - right)).sum(2)
     valid = torch.arange(left.shape[1], device=lengths.device) < lengths[:, None]
