@@ -324,7 +324,8 @@ class Recognizer(nn.Module):
         assert self.tokens.names[: len(tokens)] == tokens.names
         copied = copy.deepcopy(self)
         copied.tokens = tokens
-        copied.head.narrow(len(tokens))
+        copied.head.narrow(tokens)
+        copied.config.head = copied.head.config
         return copied
 
     def save(self, folder: str | os.PathLike[str], *, half: bool = False) -> None:

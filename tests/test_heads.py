@@ -294,7 +294,8 @@ def test_best_frame_without_frames_and_with_fewer_labels():
         scores.sum().backward()
     assert "pooling.background" not in head.state_dict()
     hidden, lengths = draw((6, 3))
-    head.eval().narrow(2)
+    head.eval().narrow(Tokens(["yes", "no"]))
+    assert head.config.background == ["no"]
     assert head.pooling.background.tolist() == [False, True]
     frames = torch.tensor(frame_scores(head, hidden[0], 6))
     torch.testing.assert_close(head(hidden, lengths)[0], torch.stack((frames[:, 0].max(), frames[:, 1].mean())))

@@ -1,5 +1,6 @@
 """The recognizer and its folder: the same scores after saving, in any batch, anywhere; every damage is one line."""
 
+import dataclasses
 import io
 import json
 import pathlib
@@ -158,6 +159,11 @@ def test_labels_that_only_helped_are_dropped(tmp_path):
     assert loaded.tokens.names == LABELS.names[:2]
     assert torch.equal(loaded(waveforms, lengths)[0], narrow(waveforms, lengths)[0])
     assert model(waveforms, lengths)[0].shape == (2, 4)
+    # What is set by label goes with its label.
+    model.head.config = model.config.head = dataclasses.replace(model.config.head, class_weights=[1.0, 2.0, 3.0, 4.0])
+    model.narrowed(Tokens(LABELS.names[:2])).save(tmp_path / "weighted")
+    assert load(tmp_path / "weighted").config.head.class_weights == [1.0, 2.0]
+    assert model.config.head.class_weights == [1.0, 2.0, 3.0, 4.0]
 
 
 def test_every_kind_of_audio(tmp_path):

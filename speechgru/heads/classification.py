@@ -144,8 +144,17 @@ class ClassificationHead(nn.Module):
     def _scored(self, vectors: Tensor) -> Tensor:
         return self.output(F.dropout(vectors, self.config.dropout, self.training))
 
-    def narrow(self, labels: int) -> None:
-        """Forgets all labels but the first ``labels``."""
+    def narrow(self, tokens: Tokens) -> None:
+        """Forgets all labels but ``tokens``, the first ones; in its settings too, so that a saved model is built again.
+
+        Raises:
+            ConfigError: all background labels would go, without which scores are another thing.
+        """
+        labels, config = len(tokens), self.config
+        background = [name for name in config.background if name in tokens.names]
+        if config.background and not background:
+            raise ConfigError(f"background={config.background}: none of them is among the labels the model keeps")
+        self.config = dataclasses.replace(config, background=background, class_weights=config.class_weights[:labels])
         with torch.no_grad():
             self.output.weight = nn.Parameter(self.output.weight[:labels].clone())
             self.output.bias = nn.Parameter(self.output.bias[:labels].clone())

@@ -34,7 +34,7 @@ def half_life_picture(
         figure = Figure(figsize=(7.4, 0.9 + 1.15 * len(kept)), layout="constrained")
         plots = figure.subplots(len(kept), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
         for axes, (name, values) in zip(plots, kept.items(), strict=True):
-            middle = float(np.median(values))
+            middle = float(np.quantile(values, 0.5, method="lower"))  # a unit's own; the mean of two may be infinite
             axes.hist(values, bins=bins.tolist(), color=colours["blue"])
             axes.axvline(middle, color=colours["orange"], linewidth=1.4)
             told = f"{name}: median {readable_s(middle)}, longest {readable_s(float(values.max()))}"
