@@ -1,5 +1,6 @@
 """The recognizer and its folder: the same scores after saving, in any batch, anywhere; every damage is one line."""
 
+import copy
 import dataclasses
 import io
 import json
@@ -160,6 +161,7 @@ def test_labels_that_only_helped_are_dropped(tmp_path):
     assert torch.equal(loaded(waveforms, lengths)[0], narrow(waveforms, lengths)[0])
     assert model(waveforms, lengths)[0].shape == (2, 4)
     # What is set by label goes with its label.
+    model.config = copy.deepcopy(model.config)  # the tests share it
     model.head.config = model.config.head = dataclasses.replace(model.config.head, class_weights=[1.0, 2.0, 3.0, 4.0])
     model.narrowed(Tokens(LABELS.names[:2])).save(tmp_path / "weighted")
     assert load(tmp_path / "weighted").config.head.class_weights == [1.0, 2.0]

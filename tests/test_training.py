@@ -244,6 +244,7 @@ def test_torchrun_with_two_processes(tones: Path, tmp_path: Path) -> None:
     env = ALONE | {"SEEN": str(tmp_path / "rank")}
     done = subprocess.run(launcher, env=env, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
+    assert done.stderr.count("learning curves") == 1
     first, second = (tmp_path / "rank0").read_text().split(), (tmp_path / "rank1").read_text().split()
     assert first == second
     config = compose("train", ["data=folder", f"data.root={tones}"])

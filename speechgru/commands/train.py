@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ def run_hydra(words: list[str]) -> int:
 
 def _run(config: Any, folder: Path, words: list[str]) -> None:
     progress = train(config, folder, plain(config), words)
+    if os.environ.get("RANK", "0") != "0":
+        return  # of the processes of torchrun one speaks
     monitor = monitor_for(name_of("head", config.head), config.trainer.monitor).name
     figure = "" if progress.best is None else f", best validation {monitor} {abs(progress.best):.4f}"
     print(
