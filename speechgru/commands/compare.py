@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import statistics
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 _EPILOG = """\
 A run that has no results of the test yet is evaluated first. The models of a corpus take turns while they are timed,
 with noise of 1 s: a training step of 32, and the answer to one. Memory is what such a step adds at its peak in a fresh
-process. The seconds of an epoch are the median of the runs' own epochs.
+process. The seconds of an epoch are those of the quickest, over all seeds: other work of the machine only ever adds.
 
 example:
   speechgru train --multirun recipe=cells_fsdd seed=0,1,2 cell=gru,lstm,rnn resume=true
@@ -53,6 +52,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--recipe_dir", metavar="DIR", help="write results.json, two pictures and the tables of README.md there"
     )
+    parser.add_argument(
+        "--readme",
+        metavar="FILE",
+        help="write the tables into FILE, between <!-- cells --> and <!-- /cells -->",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -67,40 +71,47 @@ def run(arguments: argparse.Namespace) -> int:
             raise ConfigError(f"--{name} {getattr(arguments, name)}: at least 1")
     if arguments.recipe_dir and not Path(arguments.recipe_dir).is_dir():
         raise ConfigError(f"--recipe_dir {arguments.recipe_dir}: no such folder")
+    if arguments.readme and not Path(arguments.readme).is_file():
+        raise ConfigError(f"--readme {arguments.readme}: no such file")
     import torch
 
     from speechgru.evaluation.comparison import compare, comparison_markdown
+    from speechgru.evaluation.results import update_readme
     from speechgru.registry import names
 
     before = torch.get_num_threads()
     torch.set_num_threads(arguments.threads)
     try:
-        records, failed = _records(_finished([Path(one) for one in arguments.runs]))
+        finished = {Path(one): _finished(Path(one)) for one in arguments.runs}
+        records, failed = _records([run for runs in finished.values() for run in runs])
         if not records:
             raise ConfigError(
                 f"{' '.join(arguments.runs)}: no run to compare; train some first (speechgru train --multirun cell=...)"
             )
-        comparison = compare([record for _, record in records], _costs(records, arguments.repeats))
+        not_run = [folder.name for folder, runs in finished.items() if not runs]
+        comparison = compare([record for _, record in records], _costs(records, arguments.repeats), not_run)
     finally:
         torch.set_num_threads(before)
-    print(comparison_markdown(comparison, names("cell")))
+    tables = comparison_markdown(comparison, names("cell"))
+    print(tables)
     if arguments.recipe_dir:
-        _write(Path(arguments.recipe_dir), comparison, names("cell"))
+        _write(Path(arguments.recipe_dir), comparison, tables)
+    if arguments.readme:
+        update_readme(arguments.readme, tables, "cells")
     return int(failed > 0)
 
 
-def _finished(folders: list[Path]) -> list[Path]:
-    """The folders of finished runs below ``folders``; those that are not finished are told."""
+def _finished(folder: Path) -> list[Path]:
+    """The folders of finished runs in ``folder`` and below; those that are not finished are told."""
+    begun = sorted({path.parent for name in ("metrics.jsonl", "run.json") for path in folder.rglob(name)})
+    if not begun:
+        print(f"{folder}: no run in it", file=sys.stderr)
     found = []
-    for folder in folders:
-        begun = sorted({path.parent for name in ("metrics.jsonl", "run.json") for path in folder.rglob(name)})
-        if not begun:
-            print(f"{folder}: no run in it", file=sys.stderr)
-        for run in begun:
-            if (run / "run.json").is_file():
-                found.append(run)
-            else:
-                print(f"{run}: not finished, left out; train it on with resume=true", file=sys.stderr)
+    for run in begun:
+        if (run / "run.json").is_file():
+            found.append(run)
+        else:
+            print(f"{run}: not finished, left out; train it on with resume=true", file=sys.stderr)
     return found
 
 
@@ -143,7 +154,7 @@ def _record(run: Path) -> dict[str, Any]:
         ) from None
     marks = [0.0, *(row["seconds"] for row in read_metrics(run) if row.get("seconds") is not None)]
     taken = [later - earlier for earlier, later in itertools.pairwise(marks)]
-    epoch_s = round(statistics.median(taken), 2) if taken else None
+    epoch_s = round(min(taken), 2) if taken else None
     return {key: {**record, **own}[key] for key in KEPT if key in record} | sizes | {"epoch_s": epoch_s}
 
 
@@ -162,8 +173,8 @@ def _costs(records: list[tuple[Path, dict[str, Any]]], repeats: int) -> dict[tup
     return found
 
 
-def _write(folder: Path, comparison: Comparison, cells: list[str]) -> None:
-    from speechgru.evaluation.comparison import PICTURES, comparison_markdown
+def _write(folder: Path, comparison: Comparison, tables: str) -> None:
+    from speechgru.evaluation.comparison import PICTURES
     from speechgru.evaluation.comparison_pictures import accuracy_picture, cost_picture
     from speechgru.evaluation.results import update_readme, write_results
 
@@ -171,4 +182,4 @@ def _write(folder: Path, comparison: Comparison, cells: list[str]) -> None:
     accuracy_picture(comparison, folder / "accuracy.png")
     cost_picture(comparison, folder / "cost.png")
     if (folder / "README.md").is_file():
-        update_readme(folder / "README.md", f"{comparison_markdown(comparison, cells)}\n\n{PICTURES}")
+        update_readme(folder / "README.md", f"{tables}\n\n{PICTURES}")

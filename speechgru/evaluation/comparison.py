@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 import math
-import statistics
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -19,6 +18,7 @@ Comparison = dict[str, Any]
 
 COSTS = ("macs_per_s", "epoch_s", "step_ms", "latency_ms", "step_mb")
 TRIO = ("lstm", "gru", "rnn")
+TRIO_COSTS = {"epoch_s": "epoch, s", "step_ms": "step, ms", "latency_ms": "latency, ms", "step_mb": "step, MB"}
 PICTURES = "![Accuracy of every run](accuracy.png)\n\n![Accuracy against the time of a step and of an answer](cost.png)"
 SIZE = 128  # at which the formulas of the three are set side by side
 
@@ -49,18 +49,21 @@ CLAIMS = (
 )
 
 
-def compare(records: Sequence[dict[str, Any]], costs: dict[tuple[str, str], dict[str, Any]]) -> Comparison:
+def compare(
+    records: Sequence[dict[str, Any]], costs: dict[tuple[str, str], dict[str, Any]], not_run: Sequence[str] = ()
+) -> Comparison:
     """What ``results.json`` of a comparison keeps.
 
     Args:
         records: one of each run, as :func:`speechgru.evaluation.results.result_record` makes them, with the cell's name
             as ``model``; and ``hidden_size``, ``budget`` (parameters at most, 0 for none), ``epochs`` and ``epoch_s``
-            (seconds of training of an epoch) beside it.
+            (seconds of training of the quickest epoch) beside it.
         costs: ``macs_per_s``, ``step_ms``, ``latency_ms`` and ``step_mb`` by (dataset, cell).
+        not_run: the names of recipes that were to be compared and have no finished run.
 
     Returns:
         ``summary``, one entry for each dataset and cell, the datasets in order of appearance and the best cell first;
-        and ``runs``, the records.
+        ``runs``, the records; and ``not_run``.
 
     Raises:
         DataError: a seed of a cell is there twice for one dataset.
@@ -70,12 +73,12 @@ def compare(records: Sequence[dict[str, Any]], costs: dict[tuple[str, str], dict
         runs = [run for run in records if (run["dataset"], run["model"]) == (one["dataset"], one["model"])]
         taken = [run["epoch_s"] for run in runs if run["epoch_s"] is not None]
         one |= {key: runs[0][key] for key in ("hidden_size", "budget", "epochs")}
-        one |= {"epoch_s": round(statistics.median(taken), 2) if taken else None}
+        one |= {"epoch_s": min(taken, default=None)}
         one |= costs.get((one["dataset"], one["model"]), {})
         summary.append(one)
     datasets = list(dict.fromkeys(one["dataset"] for one in summary))
     summary.sort(key=lambda one: (datasets.index(one["dataset"]), _error(one)))
-    return {"summary": summary, "runs": list(records)}
+    return {"summary": summary, "runs": list(records), "not_run": list(not_run)}
 
 
 def by_dataset(comparison: Comparison) -> dict[str, list[dict[str, Any]]]:
@@ -100,17 +103,20 @@ def comparison_markdown(comparison: Comparison, cells: Sequence[str]) -> str:
 
     Args:
         comparison: what :func:`compare` gave.
-        cells: the names of all cells, to say which were not run.
+        cells: the names of all cells, to say which were not run, or not with a seed that others were run with.
     """
     parts = []
     for dataset, entries in by_dataset(comparison).items():
         first = entries[0]
         epochs = sorted({one["epochs"] for one in entries})
         budget = f"at most {first['budget']:,} parameters, " if first["budget"] else ""
-        parts.append(
+        parts += [
             f"**{markdown_cell(dataset)}**, {first['split']}, {first['n']:,} utterances; {budget}"
-            f"epochs: {', '.join(map(str, epochs))}.\n\n{_table(entries)}\n\n{_not_run(entries, cells)}"
-        )
+            f"epochs: {', '.join(map(str, epochs))}.",
+            _table(entries),
+            _not_run(entries, cells),
+        ]
+    parts += [f"**{markdown_cell(name)}**: no finished run." for name in comparison["not_run"]]
     parts += [_trio(comparison), _claims(comparison)]
     return "\n\n".join(part for part in parts if part)
 
@@ -148,8 +154,16 @@ def _cost(key: str, one: dict[str, Any]) -> str:
 
 
 def _not_run(entries: list[dict[str, Any]], cells: Sequence[str]) -> str:
-    missing = [cell for cell in cells if cell not in {one["model"] for one in entries}]
-    return f"Not run: {', '.join(map(markdown_cell, missing))}." if missing else ""
+    every = sorted({seed for one in entries for seed in one["seeds"]})
+    run = {one["model"]: one["seeds"] for one in entries}
+    lacking: dict[str, list[str]] = {}  # the cells that lack the same seeds
+    for cell in cells:
+        seeds = [str(seed) for seed in every if seed not in run.get(cell, [])]
+        if seeds:
+            which = "" if cell not in run else f"seed{'s' * (len(seeds) > 1)} {', '.join(seeds)} of "
+            lacking.setdefault(which, []).append(markdown_cell(cell))
+    said = [which + ", ".join(lacking[which]) for which in sorted(lacking)]
+    return f"Not run: {'; '.join(said)}." if said else ""
 
 
 def _trio(comparison: Comparison) -> str:
@@ -166,7 +180,7 @@ def _trio(comparison: Comparison) -> str:
         rows.append([f"{name}: hidden size", *_of_the_trio(found, lambda one: str(one["hidden_size"]))])
         label = f"{name}: {'word error rate' if measure == 'wer' else 'accuracy'}, %"
         rows.append([label, *_of_the_trio(found, functools.partial(_measured, measure))])
-        for key, label in (("step_ms", "step, ms"), ("latency_ms", "latency, ms"), ("step_mb", "step, MB")):
+        for key, label in TRIO_COSTS.items():
             rows.append([f"{name}: {label}", *_of_the_trio(found, functools.partial(_cost, key))])
     return f"**LSTM : GRU : RNN**\n\n{_markdown(rows)}"
 
