@@ -36,7 +36,7 @@ from speechgru.tokens import Tokens
 
 ROOT = Path(__file__).resolve().parent.parent
 TRAINS = [path for path in recipes_dir().glob("*/run.sh") if "speechgru train" in path.read_text(encoding="utf-8")]
-COMPARISONS = ["cells"]  # many runs of a recipe each; test_comparison.py tests them
+COMPARISONS = ["cells", "latency"]  # many runs of a recipe each; test_comparison.py and test_latency.py test them
 FOLDERS = sorted(path.parent.name for path in TRAINS if path.parent.name not in COMPARISONS)
 NOT_RUN = ["librispeech_100", "librispeech_960", "speech_commands_12", "speech_commands_35", "timit"]
 ONE_SEED = ["librispeech_960"]
