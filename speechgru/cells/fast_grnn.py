@@ -43,13 +43,13 @@ class FastGRNNConfig:
 
 @register("cell", "fast_grnn", FastGRNNConfig)
 class FastGRNN(Cell):
-    """FastGRNN (Kusupati et al., 1901.02358, section 3.2; z keeps as it does here)::
+    """FastGRNN (Kusupati et al., 1901.02358; z keeps as it does here)::
 
         z = sigmoid(W x + U h + b_z)
         n = tanh(W x + U h + b_n)
         h = (s * (1 - z) + v) * n + z * h       s = sigmoid(zeta), v = sigmoid(nu): two trained numbers from 0 to 1
 
-    A third of a GRU's parameters, less with low ranks (W = W_1 W_2, U = U_1 U_2, section 3.2.1): for models of a few
+    A third of a GRU's parameters, less with low ranks (W = W_1 W_2, U = U_1 U_2): for models of a few
     kilobytes. Gate and candidate come from the same sum, so what is written strongly is also what is kept.
 
     Parameters: ``weight_ih`` (hidden, input) or (hidden, input_rank) with ``reduce_ih`` (input_rank, input),

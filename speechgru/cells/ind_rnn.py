@@ -31,14 +31,14 @@ class IndRNNConfig:
 
 @register("cell", "ind_rnn", IndRNNConfig)
 class IndRNN(Cell):
-    """IndRNN with ReLU (Li et al., 1803.04831, eq. 2), u a vector::
+    """IndRNN with ReLU (Li et al., 1803.04831), u a vector::
 
         h = relu(W x + u * h + b)           \\|u\\| <= 2^(1/doubling_frames)
 
-    The bound is the paper's gamma^(1/T) with gamma = 2 (section 3.1): beyond it gradients explode. A u outside acts as
+    The bound is the paper's gamma^(1/T) with gamma = 2: beyond it gradients explode. A u outside acts as
     the bound and still receives the gradient, so it finds its way back. There is no gate: every value keeps a history
-    of one fixed length, from none (u = 0) to all (u = 1), and the lengths are drawn over that range at the start
-    (section 4, uniform). The smallest cell; the values meet in the next layer only, so stack it deep.
+    of one fixed length, from none (u = 0) to all (u = 1), and the lengths are drawn uniformly over that range at the
+    start. The smallest cell; the values meet in the next layer only, so stack it deep.
 
     Parameters: ``weight_ih`` (hidden, input), ``weight_hh`` (hidden), u, and ``bias`` (hidden): H (I + 2).
     Multiply-accumulates of a step: H I + H.

@@ -33,7 +33,7 @@ class QRNNConfig:
 
 @register("cell", "qrnn", QRNNConfig)
 class QRNN(Cell):
-    """QRNN with fo-pooling (Bradbury et al., 1611.01576, eqs. 1, 2 and 4) over w = [x_{t-window+1}, ..., x_t]::
+    """QRNN with fo-pooling (Bradbury et al., 1611.01576) over w = [x_{t-window+1}, ..., x_t]::
 
         n = tanh(W_n w + b_n)               the paper's z
         z = sigmoid(W_z w + b_z)            the paper's f

@@ -28,15 +28,15 @@ class SRUConfig:
 
 @register("cell", "sru", SRUConfig)
 class SRU(Cell):
-    """SRU (Lei et al., 1709.02755v5, eqs. 1 to 4; the paper's f is z here, and keeps as z does)::
+    """SRU (Lei et al., 1709.02755v5; the paper's f is z here, and keeps as z does)::
 
         z = sigmoid(W_z x + v_z * c + b_z)          c is the memory after the frame before
         c = z * c + (1 - z) * (W_n x)
         r = sigmoid(W_r x + v_r * c' + b_r)         c' is that same memory before the frame
         h = r * c + (1 - r) * a x
 
-    a = sqrt(1 + 2 exp(highway_bias)) keeps the variance of deep stacks at their start (section 3.2). Where input and
-    hidden size differ, x of the last line is W_skip x, a fourth matrix, as in the authors' own implementation.
+    a = sqrt(1 + 2 exp(highway_bias)) keeps the variance of deep stacks at their start, as the paper initializes. Where
+    input and hidden size differ, x of the last line is W_skip x, a fourth matrix, as in the authors' implementation.
 
     No matrix meets the state, so it trains at the speed of minGRU, yet its gates see what the memory holds; the highway
     is made for stacks of four layers and more. The state is h, c.
@@ -58,7 +58,7 @@ class SRU(Cell):
         skip = nn.Parameter(torch.empty(hidden_size, input_size)) if input_size != hidden_size else None
         self.register_parameter("weight_skip", skip)
         initialize(self)
-        bound = math.sqrt(3 / input_size)  # variance 1 / input, section 3.2
+        bound = math.sqrt(3 / input_size)  # variance 1 / input, as the paper initializes
         with torch.no_grad():
             for weight in (self.weight_ih, self.weight_skip):
                 if weight is not None:
