@@ -82,7 +82,7 @@ def run(arguments: argparse.Namespace) -> int:
     before = torch.get_num_threads()
     torch.set_num_threads(arguments.threads)
     try:
-        finished = {Path(one): _finished(Path(one)) for one in arguments.runs}
+        finished = {Path(one): finished_runs(Path(one)) for one in arguments.runs}
         records, failed = _records([run for runs in finished.values() for run in runs])
         if not records:
             raise ConfigError(
@@ -101,7 +101,7 @@ def run(arguments: argparse.Namespace) -> int:
     return int(failed > 0)
 
 
-def _finished(folder: Path) -> list[Path]:
+def finished_runs(folder: Path) -> list[Path]:
     """The folders of finished runs in ``folder`` and below; those that are not finished are told."""
     begun = sorted({path.parent for name in ("metrics.jsonl", "run.json") for path in folder.rglob(name)})
     if not begun:

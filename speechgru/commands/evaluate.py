@@ -121,7 +121,6 @@ def _evaluate_one(folder: Path, config: Any, words: Sequence[str]) -> tuple[Resu
         raise DataError(f"the {config.split} split has no utterances; choose another split= or check data=")
     decoder = recognizer.config.decoder if config.decoder is None else config.decoder
     began = time.monotonic()
-    measure = _transcribed if recognizer.task == "ctc" else _classified
     result = measure(recognizer, utterances, config)
     seconds = time.monotonic() - began
     run = run_of(folder)
@@ -130,7 +129,7 @@ def _evaluate_one(folder: Path, config: Any, words: Sequence[str]) -> tuple[Resu
         dataset=name_of("data", settings),
         split=config.split,
         model=run.get("name", folder.name),
-        decoder=_decoder_name(decoder),
+        decoder=decoder_name(decoder),
         seed=run.get("seed"),
         fold=corpus.fold,
         parameters=recognizer.parameter_count(),
@@ -157,6 +156,11 @@ def _evaluate_one(folder: Path, config: Any, words: Sequence[str]) -> tuple[Resu
     return result, record, output
 
 
+def measure(recognizer: Recognizer, utterances: list[Utterance], config: Any) -> Result:
+    """What a model makes of ``utterances``; of ``config`` (an EvaluateConfig) it takes ``batch_size`` and ``decoder``."""
+    return (_transcribed if recognizer.task == "ctc" else _classified)(recognizer, utterances, config)
+
+
 def _classified(recognizer: Recognizer, utterances: list[Utterance], config: Any) -> ClassificationResult:
     loader = BatchLoader(
         utterances, recognizer.tokens, recognizer.sample_rate, batch_size=config.batch_size, cache_mb=0
@@ -174,7 +178,7 @@ def _transcribed(recognizer: Recognizer, utterances: list[Utterance], config: An
     return TranscriptionResult(found.references, found.hypotheses, found.utterances, found.confidences, found.errors)
 
 
-def _decoder_name(decoder: Any) -> str:
+def decoder_name(decoder: Any) -> str:
     """The decoder with the settings that are not as they were, such as ``beam beam_size=50``; of paths the name.
 
     A number for each token is no setting to tell runs apart by.
