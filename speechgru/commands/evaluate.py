@@ -157,7 +157,7 @@ def _evaluate_one(folder: Path, config: Any, words: Sequence[str]) -> tuple[Resu
 
 
 def measure(recognizer: Recognizer, utterances: list[Utterance], config: Any) -> Result:
-    """What a model makes of ``utterances``; of ``config`` (an EvaluateConfig) it takes ``batch_size`` and ``decoder``."""
+    """What a model makes of utterances; ``batch_size`` and ``decoder`` of ``config`` (an EvaluateConfig) say how."""
     return (_transcribed if recognizer.task == "ctc" else _classified)(recognizer, utterances, config)
 
 
