@@ -12,6 +12,10 @@ def sigmoid(values):
     return 1 / (1 + np.exp(-values))
 
 
+def standardized(values):
+    return (values - values.mean()) / np.sqrt(values.var() + 1e-5)
+
+
 def weights_of(cell):
     """Parameters and buffers by name, float64."""
     return {name: value.detach().double().numpy() for name, value in cell.state_dict().items()}
@@ -131,7 +135,7 @@ def li_gru(cell, sequence, state, normalize=lambda product: product):
 
 
 def sli_gru(cell, sequence, state):
-    return li_gru(cell, sequence, state, lambda product: (product - product.mean()) / np.sqrt(product.var() + 1e-5))
+    return li_gru(cell, sequence, state, standardized)
 
 
 def lstm(cell, sequence, state):
@@ -146,6 +150,50 @@ def lstm(cell, sequence, state):
         c = f * c + i * g
         gates = {"input": i, "forget": f, "output": o, "candidate": g, "cell": c}
         return np.concatenate((o * np.tanh(c), c)), gates
+
+    return over_frames(step, cell, sequence, state)
+
+
+def gru_with_layer_norm(cell, sequence, state):
+    """With the products of both gates in one, the update gate's rows last, as the paper has its matrices."""
+    size = cell.hidden_size
+    weights = weights_of(cell)
+
+    def norm(product, kind):
+        both, candidate = standardized(product[: 2 * size]), standardized(product[2 * size :])
+        return np.concatenate((both, candidate)) * weights[f"gain_{kind}"] + weights[f"bias_{kind}"]
+
+    def step(x, h):
+        inputs, products = norm(weights["weight_ih"] @ x, "ih"), norm(weights["weight_hh"] @ h, "hh")
+        r, z = np.split(sigmoid(inputs + products)[: 2 * size], 2)
+        n = np.tanh(inputs[2 * size :] + r * products[2 * size :])
+        return (1 - z) * n + z * h, {"reset": r, "update": z, "candidate": n}
+
+    return over_frames(step, cell, sequence, state)
+
+
+def lstm_with_layer_norm(cell, sequence, state):
+    weights = weights_of(cell)
+
+    def step(x, state):
+        h, c = np.split(state, 2)
+        sums = standardized(weights["weight_ih"] @ x) * weights["gain_ih"] + weights["bias_ih"]
+        sums += standardized(weights["weight_hh"] @ h) * weights["gain_hh"] + weights["bias_hh"]
+        i, f, g, o = np.split(sums, 4)
+        c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
+        gates = {"input": sigmoid(i), "forget": sigmoid(f), "output": sigmoid(o), "candidate": np.tanh(g), "cell": c}
+        seen = standardized(c) * weights["gain_cell"] + weights["bias_cell"]
+        return np.concatenate((sigmoid(o) * np.tanh(seen), c)), gates
+
+    return over_frames(step, cell, sequence, state)
+
+
+def rnn_with_layer_norm(cell, sequence, state):
+    weights = weights_of(cell)
+
+    def step(x, h):
+        sums = standardized(weights["weight_ih"] @ x + weights["weight_hh"] @ h)
+        return np.tanh(sums * weights["gain"] + weights["bias_ih"] + weights["bias_hh"]), {}
 
     return over_frames(step, cell, sequence, state)
 
@@ -171,6 +219,9 @@ LOOPS = {
     "sli_gru": sli_gru,
     "lstm": lstm,
     "rnn": rnn,
+    "gru with layer_norm": gru_with_layer_norm,
+    "lstm with layer_norm": lstm_with_layer_norm,
+    "rnn with layer_norm": rnn_with_layer_norm,
 }
 ELEMENTWISE = {
     "gru": 3,
@@ -183,4 +234,7 @@ ELEMENTWISE = {
     "sli_gru": 8,
     "lstm": 3,
     "rnn": 0,
+    "gru with layer_norm": 21,
+    "lstm with layer_norm": 30,
+    "rnn with layer_norm": 3,
 }

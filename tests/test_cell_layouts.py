@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from speechgru.cells import GRU, LSTM, MGU, RNN, GRUBefore, layouts
+from speechgru.cells import GRU, LSTM, MGU, RNN, GRUBefore, GRUConfig, LSTMConfig, RNNConfig, layouts
 from speechgru.cells.layouts import from_keras, from_onnx, to_keras, to_onnx
 from speechgru.errors import ConfigError
 
@@ -124,6 +124,12 @@ def test_what_cannot_be_laid_out():
     """A user's error names the cell, or the array with its shape."""
     with pytest.raises(ConfigError, match="MGU: ONNX and Keras have no such cell"):
         to_onnx([make(MGU)])
+    for kind, config in ((GRU, GRUConfig), (LSTM, LSTMConfig), (RNN, RNNConfig)):
+        for convert in (lambda cell: to_onnx([cell]), to_keras):
+            with pytest.raises(
+                ConfigError, match=f"^{kind.__name__} with layer_norm=true: ONNX and Keras have no"
+            ):
+                convert(kind(INPUT, HIDDEN, config(layer_norm=True)))
     with pytest.raises(ConfigError, match=r"kernel of shape \(5, 12\): the cell takes \(3, 12\)"):
         from_keras(make(GRU), to_keras(GRU(5, HIDDEN)))
     for key in ("W", "R", "B"):

@@ -13,35 +13,38 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from speechgru.cells.kernels import compiled, multiply, sigmoid, tanh
+from speechgru.cells.kernels import compiled, multiply, sigmoid, standardize, tanh, through_standardize
 
 
 class FusedGRU(torch.autograd.Function):
     """All states of a GRU over rows of different lengths, and the last state of each row.
 
-    ``apply(sequence (batch, time, input), lengths (batch,), state (batch, hidden), reverse, weight_ih, weight_hh,
-    bias_ih, bias_hh)`` -> hidden (batch, time, hidden), zeros beyond the lengths, and the final state (batch, hidden).
+    ``apply(inputs (batch, time, 3 hidden), lengths (batch,), state (batch, hidden), reverse, weight_hh, bias_hh,
+    gain_hh)`` -> hidden (batch, time, hidden), zeros beyond the lengths, and the final state (batch, hidden).
+    ``inputs``, the input's part of the gates, is written over. ``gain_hh`` (3 hidden) is that of the layer norm of the
+    recurrent product, over both gates together and over the candidate; None means there is none.
     """
 
     @staticmethod
     def forward(
         ctx: Any,
-        sequence: Tensor,
+        inputs: Tensor,
         lengths: Tensor,
         state: Tensor,
         reverse: bool,
-        weight_ih: Tensor,
         weight_hh: Tensor,
-        bias_ih: Tensor,
         bias_hh: Tensor,
+        gain_hh: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
-        batch, time, inputs = sequence.shape
+        batch, time, rows = inputs.shape
         size = weight_hh.shape[1]
-        flat = sequence.reshape(batch * time, inputs)
-        gates = torch.addmm(bias_ih, flat, weight_ih.t()).view(batch, time, 3 * size)
+        gates, gain = inputs.contiguous(), inputs.new_empty(0) if gain_hh is None else gain_hh.contiguous()
         hidden = torch.empty(batch, time, size)
         before, recurrent = torch.empty(time, batch, size), torch.empty(time, batch, size)
         final = state.clone().contiguous()
+        # The products after their layer norm and what divided them: the gradient needs both.
+        normal = torch.empty((time, batch, rows) if len(gain) else (0, 0, 0))
+        scale = torch.empty((time, batch, 2) if len(gain) else (0, 0, 0))
         across = weight_hh.t().contiguous()
         _states(
             gates.numpy(),
@@ -49,42 +52,47 @@ class FusedGRU(torch.autograd.Function):
             reverse,
             across.numpy(),
             bias_hh.numpy(),
+            gain.numpy(),
             final.numpy(),
             hidden.numpy(),
             before.numpy(),
             recurrent.numpy(),
+            normal.numpy(),
+            scale.numpy(),
         )
-        ctx.save_for_backward(sequence, lengths, weight_ih, weight_hh)
-        ctx.reverse, ctx.kept = reverse, (gates, before, recurrent)
+        ctx.save_for_backward(lengths, weight_hh, gain)
+        ctx.reverse, ctx.kept = reverse, (gates, before, recurrent, normal, scale)
         return hidden, final
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        sequence, lengths, weight_ih, weight_hh = ctx.saved_tensors
-        gates, before, recurrent = ctx.kept
-        batch, time, inputs = sequence.shape
-        size = weight_hh.shape[1]
-        at_gates = torch.empty_like(gates)
-        across = torch.empty(time, batch, 3 * size)
+        lengths, weight_hh, gain = ctx.saved_tensors
+        gates, before, recurrent, normal, scale = ctx.kept
+        batch, time, rows = gates.shape
+        at_gates, across = torch.empty_like(gates), torch.empty(time, batch, rows)
+        at_products = torch.empty_like(across) if len(gain) else across
         state = gradients[1].clone().contiguous()
         _gradients(
             gates.numpy(),
             lengths.numpy(),
             ctx.reverse,
             weight_hh.detach().contiguous().numpy(),
+            gain.detach().numpy(),
             before.numpy(),
             recurrent.numpy(),
+            normal.numpy(),
+            scale.numpy(),
             gradients[0].contiguous().numpy(),
             state.numpy(),
             at_gates.numpy(),
             across.numpy(),
+            at_products.numpy(),
         )
-        flat, steps = at_gates.view(batch * time, 3 * size), across.view(time * batch, 3 * size)
-        at_sequence = torch.mm(flat, weight_ih).view(batch, time, inputs) if ctx.needs_input_grad[0] else None
-        at_weight_ih = torch.mm(flat.t(), sequence.reshape(batch * time, inputs))
-        at_weight_hh = torch.mm(steps.t(), before.view(time * batch, size))
-        return at_sequence, None, state, None, at_weight_ih, at_weight_hh, flat.sum(0), steps.sum(0)
+        sums = across.view(time * batch, rows)
+        at_weight = torch.mm(at_products.view(time * batch, rows).t(), before.view(time * batch, -1))
+        at_gain = (sums * normal.view(time * batch, rows)).sum(0) if len(gain) else None
+        return at_gates, None, state, None, at_weight, sums.sum(0), at_gain
 
 
 @compiled
@@ -94,15 +102,18 @@ def _states(
     reverse: bool,
     across: np.ndarray,
     bias: np.ndarray,
+    gain: np.ndarray,
     state: np.ndarray,
     hidden: np.ndarray,
     before: np.ndarray,
     recurrent: np.ndarray,
+    normal: np.ndarray,
+    scale: np.ndarray,
 ) -> None:
     """Runs the cell. In: the input's part of the gates (batch, time, 3 hidden) and the first states (batch, hidden).
 
     Out: the gates r, z, n in their place, the last states in theirs, hidden (batch, time, hidden), and for the gradient
-    by step (time, batch, hidden) the state before it and U_n h + c_n.
+    by step (time, batch, hidden) the state before it and U_n h + c_n, the normalised products and their scales.
     """
     batch, time, size = hidden.shape
     products = np.empty((batch, 3 * size), np.float32)
@@ -113,10 +124,18 @@ def _states(
             length = lengths[row]
             if step >= length:
                 hidden[row, step] = 0
+                if len(gain):
+                    normal[step, row] = 0
                 continue
             frame = length - 1 - step if reverse else step
             gate, product, old = gates[row, frame], products[row], state[row]
             new, kept = hidden[row, frame], recurrent[step, row]
+            if len(gain):
+                scale[step, row, 0] = standardize(product[: 2 * size])
+                scale[step, row, 1] = standardize(product[2 * size :])
+                normal[step, row] = product
+                for j in range(3 * size):
+                    product[j] *= gain[j]
             r_gate, z_gate, n_gate = gate[:size], gate[size : 2 * size], gate[2 * size :]
             r_product, z_product, n_product = product[:size], product[size : 2 * size], product[2 * size :]
             r_bias, z_bias, n_bias = bias[:size], bias[size : 2 * size], bias[2 * size :]
@@ -137,37 +156,43 @@ def _gradients(
     lengths: np.ndarray,
     reverse: bool,
     weight: np.ndarray,
+    gain: np.ndarray,
     before: np.ndarray,
     recurrent: np.ndarray,
+    normal: np.ndarray,
+    scale: np.ndarray,
     given: np.ndarray,
     state: np.ndarray,
     at_gates: np.ndarray,
     across: np.ndarray,
+    at_products: np.ndarray,
 ) -> None:
     """The chain rule through :func:`_states`, last step first.
 
     In: what it left, the gradient at the hidden frames and, in ``state``, at the last states. Out: the gradients at the
-    input's part of the gates (by frame), at the recurrent products (by step) and, in ``state``, at the first states.
+    input's part of the gates (by frame), by step at the recurrent part and at the products in it (the same array
+    without a layer norm) and, in ``state``, at the first states.
     """
     batch, time, size = given.shape
     carried = np.empty((batch, size), np.float32)
     through = np.empty((batch, size), np.float32)
+    scaled = np.empty(3 * size, np.float32)
     one = np.float32(1)
     for step in range(time - 1, -1, -1):
         for row in range(batch):
             length = lengths[row]
             if step >= length:
                 at_gates[row, step] = 0
-                across[step, row] = 0
+                across[step, row], at_products[step, row] = 0, 0
                 carried[row] = state[row]
                 continue
             frame = length - 1 - step if reverse else step
             gate, old, kept = gates[row, frame], before[step, row], recurrent[step, row]
-            at_gate, at_product = at_gates[row, frame], across[step, row]
+            at_gate, at_sum, at_product = at_gates[row, frame], across[step, row], at_products[step, row]
             now, later, carry = given[row, frame], state[row], carried[row]
             r_gate, z_gate, n_gate = gate[:size], gate[size : 2 * size], gate[2 * size :]
             r_out, z_out, n_out = at_gate[:size], at_gate[size : 2 * size], at_gate[2 * size :]
-            r_product, z_product, n_product = at_product[:size], at_product[size : 2 * size], at_product[2 * size :]
+            r_sum, z_sum, n_sum = at_sum[:size], at_sum[size : 2 * size], at_sum[2 * size :]
             for j in range(size):
                 r, z, n = r_gate[j], z_gate[j], n_gate[j]
                 d_h = now[j] + later[j]
@@ -175,9 +200,14 @@ def _gradients(
                 d_z = d_h * (old[j] - n) * z * (one - z)
                 d_r = d_n * kept[j] * r * (one - r)
                 r_out[j], z_out[j], n_out[j] = d_r, d_z, d_n
-                r_product[j], z_product[j], n_product[j] = d_r, d_z, d_n * r
+                r_sum[j], z_sum[j], n_sum[j] = d_r, d_z, d_n * r
                 carry[j] = d_h * z
-        multiply(across[step], weight, through)
+            if len(gain):
+                for j in range(3 * size):
+                    scaled[j] = at_sum[j] * gain[j]
+                for block, of in enumerate((slice(0, 2 * size), slice(2 * size, 3 * size))):
+                    through_standardize(scaled[of], normal[step, row, of], scale[step, row, block], at_product[of])
+        multiply(at_products[step], weight, through)
         for row in range(batch):
             for j in range(size):
                 state[row, j] = carried[row, j] + through[row, j]

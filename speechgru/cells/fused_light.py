@@ -9,9 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from speechgru.cells.kernels import compiled, multiply, sigmoid, tanh
-
-EPSILON = 1e-5  # torch's layer norm has it below the root
+from speechgru.cells.kernels import compiled, multiply, sigmoid, standardize, tanh, through_standardize
 
 
 class FusedLight(torch.autograd.Function):
@@ -131,7 +129,7 @@ def _states(
             if normalize:
                 for block in range(rows // size):
                     values = product[block * size : (block + 1) * size]
-                    scale[row, frame, block] = _normalize(values)
+                    scale[row, frame, block] = standardize(values)
                 normal[row, frame] = product
             x, now = inputs[row, frame], gates[row, frame]
             n_x, n_product, n_now = x[-size:], product[-size:], now[-size:]
@@ -212,39 +210,10 @@ def _gradients(
             if normalize:
                 for block in range(rows // size):
                     of = slice(block * size, (block + 1) * size)
-                    _through_normalize(out[of], normal[row, frame, of], scale[row, frame, block], at_product[of])
+                    through_standardize(out[of], normal[row, frame, of], scale[row, frame, block], at_product[of])
             across[row] = at_product
         multiply(across, weight, through)
         for row in range(batch):
             if step < lengths[row]:
                 for j in range(size):
                     state[row, j] += through[row, j]
-
-
-@compiled
-def _normalize(values: np.ndarray) -> float:
-    """Layer norm without weights in place; returns 1 / standard deviation."""
-    size = np.float32(len(values))
-    total, square = np.float32(0), np.float32(0)
-    for j in range(len(values)):
-        total += values[j]
-    mean = total / size
-    for j in range(len(values)):
-        square += (values[j] - mean) * (values[j] - mean)
-    inverse = np.float32(1) / np.sqrt(square / size + np.float32(EPSILON))
-    for j in range(len(values)):
-        values[j] = (values[j] - mean) * inverse
-    return inverse
-
-
-@compiled
-def _through_normalize(given: np.ndarray, normal: np.ndarray, inverse: float, out: np.ndarray) -> None:
-    """The gradient before the layer norm from that behind it."""
-    size = np.float32(len(given))
-    total, along = np.float32(0), np.float32(0)
-    for j in range(len(given)):
-        total += given[j]
-        along += given[j] * normal[j]
-    total, along = total / size, along / size
-    for j in range(len(given)):
-        out[j] = inverse * (given[j] - total - normal[j] * along)

@@ -13,8 +13,8 @@ from speechgru.registry import register
 
 
 @dataclasses.dataclass
-class GRUConfig:
-    """Settings of a GRU cell.
+class GatedConfig:
+    """Settings of a cell with an update gate.
 
     Attributes:
         orthogonal: start the recurrent matrices orthogonal (Saxe et al., 1312.6120) instead of uniform as torch does.
@@ -23,6 +23,17 @@ class GRUConfig:
 
     orthogonal: bool = True
     update_bias: float = 0.0
+
+
+@dataclasses.dataclass
+class GRUConfig(GatedConfig):
+    """Settings of a GRU cell: those of every cell with an update gate, and one more.
+
+    Attributes:
+        layer_norm: layer normalisation of the products with the input and with the state.
+    """
+
+    layer_norm: bool = False
 
 
 @register("cell", "gru", GRUConfig)
@@ -37,7 +48,18 @@ class GRU(Cell):
     The parameters are those of ``torch.nn.GRU``: ``weight_ih`` (3 hidden, input), ``weight_hh`` (3 hidden, hidden),
     ``bias_ih`` and ``bias_hh`` (3 hidden), rows in the order r, z, n.
 
-    Parameters: 3 H (I + H + 2). Multiply-accumulates of a step: 3 H (I + H) + 3 H.
+    With ``layer_norm`` each product is normalised before its bias is added (Ba et al., 1607.06450, supplement, the GRU
+    of the order embeddings)::
+
+        r, z = sigmoid(LN(W_rz x) + b_rz + LN(U_rz h) + c_rz)
+        n = tanh(LN(W_n x) + b_n + r * (LN(U_n h) + c_n))
+
+    LN takes mean and variance over the values it is given, here the two gates together and the candidate alone, and
+    has a gain: ``gain_ih`` and ``gain_hh`` (3 hidden). Unlike the batch normalisation of ``li_gru`` it looks at no
+    other frame and no other row, so training and evaluation, a step and the run, one row and a batch are the same.
+
+    Parameters: 3 H (I + H + 2), and 6 H gains. Multiply-accumulates of a step: 3 H (I + H) + 3 H, and 18 H for the
+    normalisation: of each value its square, its scale and its gain.
     """
 
     def __init__(self, input_size: int, hidden_size: int, config: GRUConfig | None = None) -> None:
@@ -50,38 +72,62 @@ class GRU(Cell):
         initialize(self, config.orthogonal)
         with torch.no_grad():
             self.bias_ih[hidden_size : 2 * hidden_size] += config.update_bias
+        self.layer_norm = config.layer_norm
+        if config.layer_norm:
+            self.gain_ih = nn.Parameter(torch.ones(3 * hidden_size))
+            self.gain_hh = nn.Parameter(torch.ones(3 * hidden_size))
+
+    def project(self, sequence: Tensor, lengths: Tensor | None = None) -> Tensor:
+        if not self.layer_norm:
+            return sequence  # torch.gru has the product in it
+        return self._normalize(F.linear(sequence, self.weight_ih), self.gain_ih, self.bias_ih)
 
     def advance(self, frame: Tensor, state: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        x_r, x_z, x_n = F.linear(frame, self.weight_ih, self.bias_ih).chunk(3, 1)
-        h_r, h_z, h_n = F.linear(state, self.weight_hh, self.bias_hh).chunk(3, 1)
+        if self.layer_norm:
+            inputs = frame
+            products = self._normalize(F.linear(state, self.weight_hh), self.gain_hh, self.bias_hh)
+        else:
+            inputs = F.linear(frame, self.weight_ih, self.bias_ih)
+            products = F.linear(state, self.weight_hh, self.bias_hh)
+        x_r, x_z, x_n = inputs.chunk(3, 1)
+        h_r, h_z, h_n = products.chunk(3, 1)
         reset, update = torch.sigmoid(x_r + h_r), torch.sigmoid(x_z + h_z)
         candidate = torch.tanh(x_n + reset * h_n)
         return (1 - update) * candidate + update * state, {"reset": reset, "update": update, "candidate": candidate}
 
     def step(self, frame: Tensor, state: Tensor) -> Tensor:
-        if self.zoneout:
+        if self.zoneout or self.layer_norm:
             return super().step(frame, state)
         return torch.gru_cell(frame, state, self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
 
     def fused(self, projected: Tensor, lengths: Tensor, state: Tensor, reverse: bool) -> tuple[Tensor, Tensor] | None:
-        if not (torch.is_grad_enabled() and self.weight_hh.requires_grad):
-            return None
-        # Imported where it is needed: numba takes half a second, and only training comes here.
+        if not self.layer_norm and not (torch.is_grad_enabled() and self.weight_hh.requires_grad):
+            return None  # torch.gru is as fast where there is no gradient
+        # Imported where it is needed: numba takes half a second.
         from speechgru.cells.fused_gru import FusedGRU
 
-        weights = self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh
-        return FusedGRU.apply(projected, lengths, state, reverse, *weights)
+        inputs = projected if self.layer_norm else F.linear(projected, self.weight_ih, self.bias_ih)
+        gain = self.gain_hh if self.layer_norm else None
+        return FusedGRU.apply(inputs, lengths, state, reverse, self.weight_hh, self.bias_hh, gain)
 
     def run(self, projected: Tensor, state: Tensor) -> Tensor:
-        if not projected.shape[1]:
+        if self.layer_norm or not projected.shape[1]:
             return super().run(projected, state)
         weights = [self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh]
         return torch_recurrence(torch.gru, projected, state[None], weights, self.training)[0]
 
+    def _normalize(self, products: Tensor, gain: Tensor, bias: Tensor) -> Tensor:
+        """Layer norm of (..., 3 hidden), over both gates together and over the candidate alone."""
+        sizes = [2 * self.hidden_size, self.hidden_size]
+        parts = zip(products.split(sizes, -1), gain.split(sizes), bias.split(sizes), sizes, strict=True)
+        return torch.cat([F.layer_norm(part, (size,), scale, shift) for part, scale, shift, size in parts], -1)
+
     @staticmethod
     def parameter_count(input_size: int, hidden_size: int, config: GRUConfig | None = None) -> int:
-        return 3 * hidden_size * (input_size + hidden_size + 2)
+        gains = 6 * hidden_size if config is not None and config.layer_norm else 0
+        return 3 * hidden_size * (input_size + hidden_size + 2) + gains
 
     @staticmethod
     def multiply_accumulates(input_size: int, hidden_size: int, config: GRUConfig | None = None) -> int:
-        return 3 * hidden_size * (input_size + hidden_size) + 3 * hidden_size
+        normalization = 18 * hidden_size if config is not None and config.layer_norm else 0
+        return 3 * hidden_size * (input_size + hidden_size) + 3 * hidden_size + normalization

@@ -9,13 +9,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from speechgru.cells.cell import Cell, initialize
-from speechgru.cells.gru import GRUConfig
+from speechgru.cells.gru import GatedConfig
 from speechgru.registry import register
 
 
 @dataclasses.dataclass
-class GRUBeforeConfig(GRUConfig):
-    """Settings of a GRU cell with the reset gate before the product: those of ``gru``."""
+class GRUBeforeConfig(GatedConfig):
+    """Settings of a GRU cell with the reset gate before the product: those of every cell with an update gate."""
 
 
 @register("cell", "gru_before", GRUBeforeConfig)

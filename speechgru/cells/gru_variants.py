@@ -10,23 +10,23 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from speechgru.cells.cell import Cell, initialize
-from speechgru.cells.gru import GRUConfig
+from speechgru.cells.gru import GatedConfig
 from speechgru.registry import register
 
 
 @dataclasses.dataclass
-class GRU1Config(GRUConfig):
-    """Settings of a GRU1 cell: those of ``gru``."""
+class GRU1Config(GatedConfig):
+    """Settings of a GRU1 cell: those of every cell with an update gate."""
 
 
 @dataclasses.dataclass
-class GRU2Config(GRUConfig):
-    """Settings of a GRU2 cell: those of ``gru``; ``update_bias`` does nothing, for its gates have no bias."""
+class GRU2Config(GatedConfig):
+    """Settings of a GRU2 cell: ``update_bias`` does nothing, for its gates have no bias."""
 
 
 @dataclasses.dataclass
-class GRU3Config(GRUConfig):
-    """Settings of a GRU3 cell: those of ``gru``."""
+class GRU3Config(GatedConfig):
+    """Settings of a GRU3 cell: those of every cell with an update gate."""
 
 
 class GRUVariant(Cell):
@@ -42,9 +42,9 @@ class GRUVariant(Cell):
     gates_see_state: ClassVar[bool]
     gates_have_bias: ClassVar[bool]
 
-    def __init__(self, input_size: int, hidden_size: int, config: GRUConfig | None = None) -> None:
+    def __init__(self, input_size: int, hidden_size: int, config: GatedConfig | None = None) -> None:
         super().__init__(input_size, hidden_size)
-        config = config or GRUConfig()
+        config = config or GatedConfig()
         self.weight_ih = nn.Parameter(torch.empty(hidden_size, input_size))
         self.weight_hh = nn.Parameter(torch.empty((3 if self.gates_see_state else 1) * hidden_size, hidden_size))
         self.bias = nn.Parameter(torch.empty((3 if self.gates_have_bias else 1) * hidden_size))
@@ -81,12 +81,12 @@ class GRUVariant(Cell):
         return self.bias.new_zeros(2 * self.hidden_size)
 
     @classmethod
-    def parameter_count(cls, input_size: int, hidden_size: int, config: GRUConfig | None = None) -> int:
+    def parameter_count(cls, input_size: int, hidden_size: int, config: GatedConfig | None = None) -> int:
         matrices, biases = 3 if cls.gates_see_state else 1, 3 if cls.gates_have_bias else 1
         return hidden_size * (input_size + matrices * hidden_size + biases)
 
     @classmethod
-    def multiply_accumulates(cls, input_size: int, hidden_size: int, config: GRUConfig | None = None) -> int:
+    def multiply_accumulates(cls, input_size: int, hidden_size: int, config: GatedConfig | None = None) -> int:
         return hidden_size * (input_size + (3 if cls.gates_see_state else 1) * hidden_size) + 3 * hidden_size
 
 

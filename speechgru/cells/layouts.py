@@ -124,6 +124,8 @@ def _order(cell: Cell, orders: dict[type[Cell], list[int]]) -> list[int]:
     if type(cell) not in orders:
         known = ", ".join(kind.__name__ for kind in orders)
         raise ConfigError(f"{type(cell).__name__}: ONNX and Keras have no such cell (they have {known})")
+    if getattr(cell, "layer_norm", False):
+        raise ConfigError(f"{type(cell).__name__} with layer_norm=true: ONNX and Keras have no such cell")
     return orders[type(cell)]
 
 

@@ -10,13 +10,13 @@ from torch.nn import functional as F
 
 from speechgru.cells.batch_norm import FrameBatchNorm
 from speechgru.cells.cell import Cell, initialize
-from speechgru.cells.gru import GRUConfig
+from speechgru.cells.gru import GatedConfig
 from speechgru.registry import register
 
 
 @dataclasses.dataclass
-class LiGRUConfig(GRUConfig):
-    """Settings of a Li-GRU cell: those of ``gru``."""
+class LiGRUConfig(GatedConfig):
+    """Settings of a Li-GRU cell: those of every cell with an update gate."""
 
 
 @register("cell", "li_gru", LiGRUConfig)

@@ -23,10 +23,13 @@ class LSTMConfig:
         orthogonal: start the recurrent matrices orthogonal (Saxe et al., 1312.6120) instead of uniform as torch does.
         forget_bias: added to the forget gate's bias at the start; above 0 the cell begins with a longer memory, and 1
             is what Jozefowicz et al. (ICML 2015, section 4.2) advise.
+        layer_norm: layer normalisation of the products with the input and with the state, and of the memory cell on its
+            way to the output.
     """
 
     orthogonal: bool = True
     forget_bias: float = 1.0
+    layer_norm: bool = False
 
 
 @register("cell", "lstm", LSTMConfig)
@@ -46,7 +49,18 @@ class LSTM(Cell):
     The parameters are those of ``torch.nn.LSTM``: ``weight_ih`` (4 hidden, input), ``weight_hh`` (4 hidden, hidden),
     ``bias_ih`` and ``bias_hh`` (4 hidden), rows in the order i, f, g, o.
 
-    Parameters: 4 H (I + H + 2). Multiply-accumulates of a step: 4 H (I + H) + 3 H.
+    With ``layer_norm`` (Ba et al., 1607.06450, supplement, the LSTM of the attentive reader), W and U those of all
+    gates::
+
+        i, f, g, o = sigmoid, sigmoid, tanh, sigmoid of LN(W x) + b + LN(U h) + c
+        h = o * tanh(LN(c) + d)
+
+    LN takes mean and variance over all the values it is given, the four gates together, and has a gain: ``gain_ih``,
+    ``gain_hh`` (4 hidden) and ``gain_cell`` (hidden); d is ``bias_cell`` (hidden). The state is c as it was before. It
+    looks at no other frame and no other row of the batch, unlike the batch normalisation of ``li_gru``.
+
+    Parameters: 4 H (I + H + 2), and 10 H of the normalisation. Multiply-accumulates of a step: 4 H (I + H) + 3 H, and
+    27 H for the normalisation: of each value its square, its scale and its gain.
     """
 
     def __init__(self, input_size: int, hidden_size: int, config: LSTMConfig | None = None) -> None:
@@ -59,31 +73,57 @@ class LSTM(Cell):
         initialize(self, config.orthogonal)
         with torch.no_grad():
             self.bias_ih[hidden_size : 2 * hidden_size] += config.forget_bias
+        self.layer_norm = config.layer_norm
+        if config.layer_norm:
+            self.gain_ih = nn.Parameter(torch.ones(4 * hidden_size))
+            self.gain_hh = nn.Parameter(torch.ones(4 * hidden_size))
+            self.gain_cell = nn.Parameter(torch.ones(hidden_size))
+            self.bias_cell = nn.Parameter(torch.zeros(hidden_size))
 
     @property
     def state_size(self) -> int:
         return 2 * self.hidden_size
 
+    def project(self, sequence: Tensor, lengths: Tensor | None = None) -> Tensor:
+        if not self.layer_norm:
+            return sequence  # torch.lstm has the product in it
+        products = F.linear(sequence, self.weight_ih)
+        return F.layer_norm(products, self.gain_ih.shape, self.gain_ih, self.bias_ih + self.bias_hh)
+
     def advance(self, frame: Tensor, state: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         h, c = state.chunk(2, 1)
-        products = F.linear(frame, self.weight_ih, self.bias_ih) + F.linear(h, self.weight_hh, self.bias_hh)
-        i, f, g, o = products.chunk(4, 1)
+        if self.layer_norm:
+            sums = frame + F.layer_norm(F.linear(h, self.weight_hh), self.gain_hh.shape, self.gain_hh)
+        else:
+            sums = F.linear(frame, self.weight_ih, self.bias_ih) + F.linear(h, self.weight_hh, self.bias_hh)
+        i, f, g, o = sums.chunk(4, 1)
         i, f, g, o = torch.sigmoid(i), torch.sigmoid(f), torch.tanh(g), torch.sigmoid(o)
         c = f * c + i * g
         gates = {"input": i, "forget": f, "candidate": g, "output": o, "cell": c}
-        return torch.cat((o * torch.tanh(c), c), 1), gates
+        seen = F.layer_norm(c, self.gain_cell.shape, self.gain_cell, self.bias_cell) if self.layer_norm else c
+        return torch.cat((o * torch.tanh(seen), c), 1), gates
 
     def step(self, frame: Tensor, state: Tensor) -> Tensor:
-        if self.zoneout:
+        if self.zoneout or self.layer_norm:
             return super().step(frame, state)
         weights = self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh
         return torch.cat(torch.lstm_cell(frame, state.chunk(2, 1), *weights), 1)
+
+    def fused(self, projected: Tensor, lengths: Tensor, state: Tensor, reverse: bool) -> tuple[Tensor, Tensor] | None:
+        # Imported where it is needed: numba takes half a second.
+        from speechgru.cells.fused_lstm import FusedLSTM
+
+        if self.layer_norm:
+            norms = self.gain_hh, self.gain_cell, self.bias_cell
+            return FusedLSTM.apply(projected, lengths, state, reverse, self.weight_hh, *norms)
+        inputs = F.linear(projected, self.weight_ih, self.bias_ih + self.bias_hh)
+        return FusedLSTM.apply(inputs, lengths, state, reverse, self.weight_hh, None, None, None)
 
     def forward(
         self, sequence: Tensor, lengths: Tensor | None = None, state: Tensor | None = None, reverse: bool = False
     ) -> tuple[Tensor, Tensor]:
         autocast = sequence.device.type == "cpu" and torch.is_autocast_enabled("cpu")
-        if self.zoneout or autocast or not sequence.shape[1]:
+        if self.layer_norm or self.zoneout or autocast or torch.compiler.is_compiling() or not sequence.shape[1]:
             return super().forward(sequence, lengths, state, reverse)
         h, c = (self.initial_state(sequence) if state is None else state).chunk(2, 1)
         weight_ih: Tensor = self.weight_ih
@@ -108,8 +148,10 @@ class LSTM(Cell):
 
     @staticmethod
     def parameter_count(input_size: int, hidden_size: int, config: LSTMConfig | None = None) -> int:
-        return 4 * hidden_size * (input_size + hidden_size + 2)
+        normalization = 10 * hidden_size if config is not None and config.layer_norm else 0
+        return 4 * hidden_size * (input_size + hidden_size + 2) + normalization
 
     @staticmethod
     def multiply_accumulates(input_size: int, hidden_size: int, config: LSTMConfig | None = None) -> int:
-        return 4 * hidden_size * (input_size + hidden_size) + 3 * hidden_size
+        normalization = 27 * hidden_size if config is not None and config.layer_norm else 0
+        return 4 * hidden_size * (input_size + hidden_size) + 3 * hidden_size + normalization

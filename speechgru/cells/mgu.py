@@ -9,13 +9,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from speechgru.cells.cell import Cell, initialize
-from speechgru.cells.gru import GRUConfig
+from speechgru.cells.gru import GatedConfig
 from speechgru.registry import register
 
 
 @dataclasses.dataclass
-class MGUConfig(GRUConfig):
-    """Settings of an MGU cell: those of ``gru``."""
+class MGUConfig(GatedConfig):
+    """Settings of an MGU cell: those of every cell with an update gate."""
 
 
 @register("cell", "mgu", MGUConfig)

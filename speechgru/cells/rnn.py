@@ -18,9 +18,11 @@ class RNNConfig:
 
     Attributes:
         orthogonal: start the recurrent matrix orthogonal (Saxe et al., 1312.6120) instead of uniform as torch does.
+        layer_norm: layer normalisation of the sum of both products.
     """
 
     orthogonal: bool = True
+    layer_norm: bool = False
 
 
 @register("cell", "rnn", RNNConfig)
@@ -35,7 +37,15 @@ class RNN(Cell):
     The parameters are those of ``torch.nn.RNN``: ``weight_ih`` (hidden, input), ``weight_hh`` (hidden, hidden),
     ``bias_ih`` and ``bias_hh`` (hidden).
 
-    Parameters: H (I + H + 2). Multiply-accumulates of a step: H (I + H).
+    With ``layer_norm`` (Ba et al., 1607.06450, section 3.1)::
+
+        h = tanh(LN(W x + U h) + b + c)
+
+    LN takes mean and variance over the hidden values and has a gain, ``gain`` (hidden). It looks at no other frame and
+    no other row of the batch, unlike the batch normalisation of ``li_gru``.
+
+    Parameters: H (I + H + 2), and H gains. Multiply-accumulates of a step: H (I + H), and 3 H for the normalisation: of
+    each value its square, its scale and its gain.
     """
 
     def __init__(self, input_size: int, hidden_size: int, config: RNNConfig | None = None) -> None:
@@ -46,21 +56,33 @@ class RNN(Cell):
         self.bias_ih = nn.Parameter(torch.empty(hidden_size))
         self.bias_hh = nn.Parameter(torch.empty(hidden_size))
         initialize(self, config.orthogonal)
+        self.layer_norm = config.layer_norm
+        if config.layer_norm:
+            self.gain = nn.Parameter(torch.ones(hidden_size))
+
+    def project(self, sequence: Tensor, lengths: Tensor | None = None) -> Tensor:
+        # torch.rnn_tanh has the product in it.
+        return F.linear(sequence, self.weight_ih) if self.layer_norm else sequence
 
     def advance(self, frame: Tensor, state: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        if self.layer_norm:
+            sums = frame + F.linear(state, self.weight_hh)
+            return torch.tanh(F.layer_norm(sums, self.gain.shape, self.gain, self.bias_ih + self.bias_hh)), {}
         product = F.linear(state, self.weight_hh, self.bias_hh)
         return torch.tanh(F.linear(frame, self.weight_ih, self.bias_ih) + product), {}
 
     def run(self, projected: Tensor, state: Tensor) -> Tensor:
-        if not projected.shape[1]:
+        if self.layer_norm or not projected.shape[1]:
             return super().run(projected, state)
         weights = [self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh]
         return torch_recurrence(torch.rnn_tanh, projected, state[None], weights, self.training)[0]
 
     @staticmethod
     def parameter_count(input_size: int, hidden_size: int, config: RNNConfig | None = None) -> int:
-        return hidden_size * (input_size + hidden_size + 2)
+        gains = hidden_size if config is not None and config.layer_norm else 0
+        return hidden_size * (input_size + hidden_size + 2) + gains
 
     @staticmethod
     def multiply_accumulates(input_size: int, hidden_size: int, config: RNNConfig | None = None) -> int:
-        return hidden_size * (input_size + hidden_size)
+        normalization = 3 * hidden_size if config is not None and config.layer_norm else 0
+        return hidden_size * (input_size + hidden_size) + normalization

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 
-from speechgru.cells.gru import GRUConfig
+from speechgru.cells.gru import GatedConfig
 from speechgru.cells.li_gru import LiGRU
 from speechgru.registry import register
 
 
 @dataclasses.dataclass
-class SLiGRUConfig(GRUConfig):
-    """Settings of an SLi-GRU cell: those of ``gru``."""
+class SLiGRUConfig(GatedConfig):
+    """Settings of an SLi-GRU cell: those of every cell with an update gate."""
 
 
 @register("cell", "sli_gru", SLiGRUConfig)
@@ -31,5 +31,5 @@ class SLiGRU(LiGRU):
     normalize = True
 
     @staticmethod
-    def multiply_accumulates(input_size: int, hidden_size: int, config: GRUConfig | None = None) -> int:
+    def multiply_accumulates(input_size: int, hidden_size: int, config: GatedConfig | None = None) -> int:
         return 2 * hidden_size * (input_size + hidden_size) + 8 * hidden_size

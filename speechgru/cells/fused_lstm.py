@@ -1,0 +1,240 @@
+"""The LSTM's training step on a CPU in float32: the loop over frames and its gradient as compiled kernels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from speechgru.cells.kernels import compiled, multiply, sigmoid, standardize, tanh, through_standardize
+
+
+class FusedLSTM(torch.autograd.Function):
+    """All outputs of an LSTM over rows of different lengths, and the last state of each row.
+
+    ``apply(inputs (batch, time, 4 hidden), lengths (batch,), state (batch, 2 hidden), reverse, weight_hh, gain_hh,
+    gain_cell, bias_cell)`` -> hidden (batch, time, hidden), zeros beyond the lengths, and the final h and c side by
+    side (batch, 2 hidden). ``inputs``, the sums in the gates without the recurrent product, are written over.
+    ``gain_hh`` (4 hidden) is that of the layer norm of the recurrent product, ``gain_cell`` and ``bias_cell`` (hidden)
+    are those of the memory cell's on its way to the output; None three times means there is none.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        inputs: Tensor,
+        lengths: Tensor,
+        state: Tensor,
+        reverse: bool,
+        weight_hh: Tensor,
+        gain_hh: Tensor | None,
+        gain_cell: Tensor | None,
+        bias_cell: Tensor | None,
+    ) -> tuple[Tensor, Tensor]:
+        batch, time, rows = inputs.shape
+        size = rows // 4
+        gates = inputs.contiguous()
+        gain, cell_gain, cell_bias = (
+            inputs.new_empty(0) if one is None else one.contiguous() for one in (gain_hh, gain_cell, bias_cell)
+        )
+        hidden, before, cells, squashed = (torch.empty(batch, time, size) for _ in range(4))
+        last, cell = (half.clone(memory_format=torch.contiguous_format) for half in state.split(size, 1))
+        # The products and the cell after their layer norm, side by side, and what divided each: for the gradient.
+        normal = torch.empty((batch, time, 5 * size) if len(gain) else (0, 0, 0))
+        scale = torch.empty((batch, time, 2) if len(gain) else (0, 0, 0))
+        _states(
+            gates.numpy(),
+            lengths.numpy(),
+            reverse,
+            weight_hh.t().contiguous().numpy(),
+            gain.numpy(),
+            cell_gain.numpy(),
+            cell_bias.numpy(),
+            last.numpy(),
+            cell.numpy(),
+            hidden.numpy(),
+            before.numpy(),
+            cells.numpy(),
+            squashed.numpy(),
+            normal.numpy(),
+            scale.numpy(),
+        )
+        ctx.save_for_backward(lengths, weight_hh, gain, cell_gain)
+        ctx.reverse, ctx.kept = reverse, (gates, before, cells, squashed, normal, scale)
+        return hidden, torch.cat((last, cell), 1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        lengths, weight_hh, gain, cell_gain = ctx.saved_tensors
+        gates, before, cells, squashed, normal, scale = ctx.kept
+        rows, size = weight_hh.shape
+        at_gates = torch.empty_like(gates)
+        at_products = torch.empty_like(gates) if len(gain) else at_gates
+        at_cells = torch.empty_like(cells) if len(gain) else cells.new_empty(0, 0, 0)
+        last, cell = (half.clone(memory_format=torch.contiguous_format) for half in gradients[1].split(size, 1))
+        _gradients(
+            gates.numpy(),
+            lengths.numpy(),
+            ctx.reverse,
+            weight_hh.detach().contiguous().numpy(),
+            gain.detach().numpy(),
+            cell_gain.detach().numpy(),
+            cells.numpy(),
+            squashed.numpy(),
+            normal.numpy(),
+            scale.numpy(),
+            gradients[0].contiguous().numpy(),
+            last.numpy(),
+            cell.numpy(),
+            at_gates.numpy(),
+            at_products.numpy(),
+            at_cells.numpy(),
+        )
+        at_weight = at_products.view(-1, rows).t() @ before.view(-1, size)
+        at_norms: tuple[Tensor | None, ...] = (None, None, None)
+        if len(gain):
+            of_products, of_cells = normal.split((rows, size), 2)
+            at_norms = (at_gates * of_products).sum((0, 1)), (at_cells * of_cells).sum((0, 1)), at_cells.sum((0, 1))
+        return at_gates, None, torch.cat((last, cell), 1), None, at_weight, *at_norms
+
+
+@compiled
+def _states(
+    gates: np.ndarray,
+    lengths: np.ndarray,
+    reverse: bool,
+    across: np.ndarray,
+    gain: np.ndarray,
+    cell_gain: np.ndarray,
+    cell_bias: np.ndarray,
+    last: np.ndarray,
+    cell: np.ndarray,
+    hidden: np.ndarray,
+    before: np.ndarray,
+    cells: np.ndarray,
+    squashed: np.ndarray,
+    normal: np.ndarray,
+    scale: np.ndarray,
+) -> None:
+    """Runs the cell. In: the input's part of the gates, the weight with a column per gate value, the first h and c.
+
+    Out: the gates i, f, g, o in their place, the last h and c in theirs, hidden, and for the gradient, by frame, h and
+    c before it, the tanh of c behind it, the normalised products and cells and their scales.
+    """
+    batch, time, size = hidden.shape
+    products = np.empty((batch, 4 * size), np.float32)
+    for step in range(time):
+        multiply(last, across, products)
+        for row in range(batch):
+            length = lengths[row]
+            if step >= length:
+                hidden[row, step], before[row, step] = 0, 0
+                if len(gain):
+                    normal[row, step] = 0
+                continue
+            frame = length - 1 - step if reverse else step
+            gate, product, new, memory = gates[row, frame], products[row], hidden[row, frame], cell[row]
+            before[row, frame], cells[row, frame] = last[row], memory
+            if len(gain):
+                scale[row, frame, 0] = standardize(product)
+                normal[row, frame, : 4 * size] = product
+                for j in range(4 * size):
+                    product[j] *= gain[j]
+            i_gate, f_gate, g_gate, o_gate = gate[:size], gate[size : 2 * size], gate[2 * size : -size], gate[-size:]
+            i_product, f_product = product[:size], product[size : 2 * size]
+            g_product, o_product = product[2 * size : -size], product[-size:]
+            for j in range(size):
+                i = sigmoid(i_gate[j] + i_product[j])
+                f = sigmoid(f_gate[j] + f_product[j])
+                g = tanh(g_gate[j] + g_product[j])
+                i_gate[j], f_gate[j], g_gate[j] = i, f, g
+                o_gate[j] = sigmoid(o_gate[j] + o_product[j])
+                memory[j] = f * memory[j] + i * g
+            m_now, seen = squashed[row, frame], memory
+            if len(gain):
+                seen = normal[row, frame, 4 * size :]
+                seen[:] = memory
+                scale[row, frame, 1] = standardize(seen)
+                for j in range(size):
+                    m_now[j] = tanh(seen[j] * cell_gain[j] + cell_bias[j])
+            else:
+                for j in range(size):
+                    m_now[j] = tanh(memory[j])
+            for j in range(size):
+                new[j] = o_gate[j] * m_now[j]
+            last[row] = new
+
+
+@compiled
+def _gradients(
+    gates: np.ndarray,
+    lengths: np.ndarray,
+    reverse: bool,
+    weight: np.ndarray,
+    gain: np.ndarray,
+    cell_gain: np.ndarray,
+    cells: np.ndarray,
+    squashed: np.ndarray,
+    normal: np.ndarray,
+    scale: np.ndarray,
+    given: np.ndarray,
+    last: np.ndarray,
+    cell: np.ndarray,
+    at_gates: np.ndarray,
+    at_products: np.ndarray,
+    at_cells: np.ndarray,
+) -> None:
+    """The chain rule through :func:`_states`, last step first.
+
+    In: what it left, the weight as it is, the gradient at the hidden frames and, in ``last`` and ``cell``, at the last
+    h and c. Out, by frame: the gradients at the sums inside the gates, at the recurrent products (the same array where
+    there is no layer norm) and at what the tanh of c saw; and, in ``last`` and ``cell``, at the first h and c.
+    """
+    batch, time, size = given.shape
+    one = np.float32(1)
+    across, through = np.zeros((batch, 4 * size), np.float32), np.empty((batch, size), np.float32)
+    scaled, d_m = np.empty(4 * size, np.float32), np.empty(size, np.float32)
+    for step in range(time - 1, -1, -1):
+        for row in range(batch):
+            length = lengths[row]
+            if step >= length:
+                at_gates[row, step], at_products[row, step] = 0, 0
+                if len(gain):
+                    at_cells[row, step] = 0
+                continue
+            frame = length - 1 - step if reverse else step
+            now, later, carry, old = given[row, frame], last[row], cell[row], cells[row, frame]
+            gate, out, m_now = gates[row, frame], at_gates[row, frame], squashed[row, frame]
+            i_gate, f_gate, g_gate, o_gate = gate[:size], gate[size : 2 * size], gate[2 * size : -size], gate[-size:]
+            i_out, f_out, g_out, o_out = out[:size], out[size : 2 * size], out[2 * size : -size], out[-size:]
+            for j in range(size):
+                o, m, d_h = o_gate[j], m_now[j], now[j] + later[j]
+                o_out[j] = d_h * m * o * (one - o)
+                d_m[j] = d_h * o * (one - m * m)
+            if len(gain):
+                at_cells[row, frame] = d_m
+                for j in range(size):
+                    scaled[j] = d_m[j] * cell_gain[j]
+                through_standardize(scaled[:size], normal[row, frame, 4 * size :], scale[row, frame, 1], d_m)
+            for j in range(size):
+                i, f, g = i_gate[j], f_gate[j], g_gate[j]
+                d_c = carry[j] + d_m[j]
+                i_out[j] = d_c * g * i * (one - i)
+                f_out[j] = d_c * old[j] * f * (one - f)
+                g_out[j] = d_c * i * (one - g * g)
+                carry[j] = d_c * f
+            if len(gain):
+                for j in range(4 * size):
+                    scaled[j] = out[j] * gain[j]
+                through_standardize(
+                    scaled, normal[row, frame, : 4 * size], scale[row, frame, 0], at_products[row, frame]
+                )
+            across[row] = at_products[row, frame]
+        multiply(across, weight, through)
+        for row in range(batch):
+            if step < lengths[row]:
+                last[row] = through[row]
