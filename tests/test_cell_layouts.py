@@ -126,9 +126,7 @@ def test_what_cannot_be_laid_out():
         to_onnx([make(MGU)])
     for kind, config in ((GRU, GRUConfig), (LSTM, LSTMConfig), (RNN, RNNConfig)):
         for convert in (lambda cell: to_onnx([cell]), to_keras):
-            with pytest.raises(
-                ConfigError, match=f"^{kind.__name__} with layer_norm=true: ONNX and Keras have no"
-            ):
+            with pytest.raises(ConfigError, match=f"^{kind.__name__} with layer_norm=true: ONNX and Keras have no"):
                 convert(kind(INPUT, HIDDEN, config(layer_norm=True)))
     with pytest.raises(ConfigError, match=r"kernel of shape \(5, 12\): the cell takes \(3, 12\)"):
         from_keras(make(GRU), to_keras(GRU(5, HIDDEN)))
