@@ -1,8 +1,5 @@
 """One suite for every registered cell: what cell.py's contract promises, against loops that share no code with it."""
 
-import copy
-import warnings
-
 import cell_loops
 import cell_loops_scan
 import numpy as np
@@ -344,27 +341,6 @@ def test_batch_norm_of_frames_is_over_valid_ones(rows):
     torch.testing.assert_close(
         ours.train()(frames[:1, : rows[0]]), plain.train()(frames[:1, : rows[0]].transpose(1, 2)).transpose(1, 2)
     )
-
-
-@pytest.mark.parametrize("name", CELLS)
-@pytest.mark.parametrize("training", [False, True])
-def test_tracing_and_compiling_take_torchs_operators(name, training):
-    """Oracle: the cell itself; a compiled kernel inside of a trace would be a constant, and inside a graph an error."""
-    cell = make(name).train(training)
-    sequence, lengths = batch((3, 1, 2))  # loops are unrolled
-    wanted = [one.detach() for one in copy.deepcopy(cell)(sequence, lengths)]
-    compiled = torch.compile(copy.deepcopy(cell), backend="eager")
-    for one, other in zip(wanted, compiled(sequence, lengths), strict=True):
-        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
-    if not training:
-        program = torch.export.export(cell, (sequence, lengths))
-        for one, other in zip(wanted, program.module()(sequence, lengths), strict=True):
-            torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a trace is made for one number of frames, and says so
-            traced = torch.jit.trace(cell, (torch.zeros_like(sequence), lengths), check_trace=False)
-        for one, other in zip(wanted, traced(sequence, lengths), strict=True):
-            torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
 
 
 def test_normalised_products_are_bounded():

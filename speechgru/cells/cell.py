@@ -141,21 +141,33 @@ class Cell(nn.Module, abc.ABC):
         Returns:
             The outputs in frame order, (batch, time, hidden), and the state after the last frame read, (batch, state).
         """
+        if torch.compiler.is_dynamo_compiling() and not torch.compiler.is_exporting():
+            # Imported where it is needed: it brings torch's compiler.
+            from speechgru.cells.tracing import uncompiled
+
+            return uncompiled(self, sequence, lengths, state, reverse)
         state = self.initial_state(sequence) if state is None else state
         if sequence.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
             # A bfloat16 recurrence is slower than a float32 one on CPU, and rounding would pile up over the frames.
+            precision = next(self.parameters()).dtype
             with torch.autocast("cpu", enabled=False):
-                return self.forward(sequence.float(), lengths, state.float(), reverse)
+                return self.forward(sequence.to(precision), lengths, state.to(precision), reverse)
         projected = self.project(sequence, lengths)
         if not self.zoneout and _compilable(projected, state, *self.parameters()):
             full = torch.full((sequence.shape[0],), sequence.shape[1]) if lengths is None else lengths
+            check_lengths(full, sequence)  # a kernel would read and write beyond the rows
             result = self.fused(projected, full, state, reverse)
             if result is not None:
                 return result
         if reverse:
             projected = reverse_within(projected, lengths)
         # A causal recurrence is not moved by what follows, so rows may run on into their padding: no packing is needed.
-        states = Cell.run(self, projected, state) if self.zoneout else self.run(projected, state)
+        if torch.compiler.is_exporting():
+            from speechgru.cells.tracing import scanned
+
+            states = scanned(self, projected, state)
+        else:
+            states = Cell.run(self, projected, state) if self.zoneout else self.run(projected, state)
         final = last_valid(states, lengths, state)
         hidden = states[..., : self.hidden_size]
         if lengths is not None:
@@ -205,6 +217,22 @@ def other_convention(weights: Tensor, gates: int = 3, update: int = 1) -> Tensor
     return torch.cat(blocks)
 
 
+def check_lengths(lengths: Tensor, sequence: Tensor) -> None:
+    """Lengths that (batch, time, feature) does not have are an error, their values where a look at them is free.
+
+    Raises:
+        ConfigError: not one length for each row, or, on a CPU and outside of tracing, one below 0 or above time.
+    """
+    batch, time = sequence.shape[:2]
+    legal = lengths.shape == (batch,)
+    tracing = torch.jit.is_tracing() or torch.compiler.is_exporting()
+    # On another device a look at the values would wait for it.
+    if legal and batch and lengths.device.type == "cpu" and not tracing:
+        legal = int(lengths.min()) >= 0 and int(lengths.max()) <= time
+    if not legal:
+        raise ConfigError(f"lengths={lengths.tolist()}: one for each of {batch} rows, from 0 to their {time} frames")
+
+
 def valid_frames(lengths: Tensor, time: int) -> Tensor:
     """True where a frame belongs to its row: (batch,) -> (batch, time)."""
     return torch.arange(time, device=lengths.device) < lengths[:, None]
@@ -246,4 +274,5 @@ def _compilable(*tensors: Tensor) -> bool:
         all(tensor.device.type == "cpu" and tensor.dtype == torch.float32 for tensor in tensors)
         and not torch.compiler.is_compiling()
         and not torch.jit.is_tracing()
+        and not torch._C._are_functorch_transforms_active()
     )

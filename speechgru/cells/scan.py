@@ -31,10 +31,13 @@ def scan(decay: Tensor, value: Tensor, state: Tensor) -> Tensor:
 
 class _Scan(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, decay: Tensor, value: Tensor, state: Tensor) -> Tensor:
-        states = blocked(decay, value, state)
-        ctx.save_for_backward(decay, state, states)
-        return states
+    def forward(decay: Tensor, value: Tensor, state: Tensor) -> Tensor:
+        return blocked(decay, value, state)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        decay, _, state = inputs
+        ctx.save_for_backward(decay, state, output)
 
     @staticmethod
     @once_differentiable

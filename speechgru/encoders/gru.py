@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from speechgru.cells import GRUConfig, LSTMConfig, RNNConfig, valid_frames
+from speechgru.cells.cell import check_lengths
 from speechgru.errors import ConfigError
 from speechgru.registry import build, component, register
 
@@ -149,7 +150,7 @@ class GRUEncoder(nn.Module):
             )
         full = lengths is None
         if lengths is not None:
-            _check_lengths(lengths, features)
+            check_lengths(lengths, features)
             lengths = lengths.to(features.device)
             # Zeros instead of whatever a caller padded with: a NaN there would reach the gradients of the weights.
             features = features.masked_fill(~valid_frames(lengths, features.shape[1])[..., None], 0.0)
@@ -300,16 +301,6 @@ def join_frames(features: Tensor, lengths: Tensor | None, factor: int) -> Tensor
         features = features.masked_fill(~valid_frames(lengths, features.shape[1])[..., None], 0.0)
     features = F.pad(features, (0, 0, 0, -features.shape[1] % factor))
     return features.reshape(features.shape[0], features.shape[1] // factor, factor * features.shape[2])
-
-
-def _check_lengths(lengths: Tensor, features: Tensor) -> None:
-    batch, time = features.shape[:2]
-    legal = lengths.shape == (batch,)
-    # On another device a look at the values would wait for it.
-    if legal and batch and lengths.device.type == "cpu" and not torch.jit.is_tracing():
-        legal = int(lengths.min()) >= 0 and int(lengths.max()) <= time
-    if not legal:
-        raise ConfigError(f"lengths={lengths.tolist()}: one for each of {batch} rows, from 0 to their {time} frames")
 
 
 def _torch_names(encoder: GRUEncoder) -> list[tuple[str, tuple[nn.Module, str]]]:

@@ -1,0 +1,38 @@
+"""A recurrence under torch.compile and torch.export, both of which would unroll its loop over the frames.
+
+An unrolled graph is as long as the sequence and for one number of frames alone. So torch.compile leaves the recurrence
+to eager execution, as it does with torch.nn.GRU, and torch.export writes one operator for any number of frames.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from speechgru.cells.cell import Cell
+
+
+@torch.compiler.disable(reason="a recurrence runs eagerly: its graph would be as long as the sequence")
+def uncompiled(
+    cell: Cell, sequence: Tensor, lengths: Tensor | None, state: Tensor | None, reverse: bool
+) -> tuple[Tensor, Tensor]:
+    """What ``cell(sequence, lengths, state, reverse)`` returns, with the kernels that are no part of a graph."""
+    return cell.forward(sequence, lengths, state, reverse)
+
+
+def scanned(cell: Cell, projected: Tensor, state: Tensor) -> Tensor:
+    """The states after every frame, as :meth:`Cell.run` gives them, by torch's operator ``scan``."""
+    from torch._higher_order_ops.scan import scan
+
+    def combine(state: Tensor, frame: Tensor) -> tuple[Tensor, Tensor]:
+        new, _ = cell._advance(frame, state)
+        return new, new.clone()  # the operator refuses two results in one place
+
+    # scan loses the gradient through the states unless the first one needs it: let it hang on all that does, by zero.
+    inputs = [projected, *(parameter for parameter in cell.parameters() if parameter.requires_grad)]
+    source = torch.stack([one.sum() for one in inputs]).sum().expand_as(state)
+    state = torch.where(torch.zeros_like(state, dtype=torch.bool), source, state)
+    return scan(combine, state, projected, dim=1)[1].transpose(0, 1)
