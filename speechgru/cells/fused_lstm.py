@@ -74,7 +74,11 @@ class FusedLSTM(torch.autograd.Function):
         rows, size = weight_hh.shape
         at_gates = torch.empty_like(gates)
         at_products = torch.empty_like(gates) if len(gain) else at_gates
-        at_cells = torch.empty_like(cells) if len(gain) else cells.new_empty(0, 0, 0)
+        at_gain, at_cell_gain, at_cell_bias = (
+            torch.zeros_like(gain),
+            torch.zeros_like(cell_gain),
+            torch.zeros_like(cell_gain),
+        )
         last, cell = (half.clone(memory_format=torch.contiguous_format) for half in gradients[1].split(size, 1))
         _gradients(
             gates.numpy(),
@@ -92,13 +96,12 @@ class FusedLSTM(torch.autograd.Function):
             cell.numpy(),
             at_gates.numpy(),
             at_products.numpy(),
-            at_cells.numpy(),
+            at_gain.numpy(),
+            at_cell_gain.numpy(),
+            at_cell_bias.numpy(),
         )
         at_weight = at_products.view(-1, rows).t() @ before.view(-1, size)
-        at_norms: tuple[Tensor | None, ...] = (None, None, None)
-        if len(gain):
-            of_products, of_cells = normal.split((rows, size), 2)
-            at_norms = (at_gates * of_products).sum((0, 1)), (at_cells * of_cells).sum((0, 1)), at_cells.sum((0, 1))
+        at_norms = (at_gain, at_cell_gain, at_cell_bias) if len(gain) else (None, None, None)
         return at_gates, None, torch.cat((last, cell), 1), None, at_weight, *at_norms
 
 
@@ -133,8 +136,6 @@ def _states(
             length = lengths[row]
             if step >= length:
                 hidden[row, step], before[row, step] = 0, 0
-                if len(gain):
-                    normal[row, step] = 0
                 continue
             frame = length - 1 - step if reverse else step
             gate, product, new, memory = gates[row, frame], products[row], hidden[row, frame], cell[row]
@@ -145,15 +146,19 @@ def _states(
                 for j in range(4 * size):
                     product[j] *= gain[j]
             i_gate, f_gate, g_gate, o_gate = gate[:size], gate[size : 2 * size], gate[2 * size : -size], gate[-size:]
-            i_product, f_product = product[:size], product[size : 2 * size]
-            g_product, o_product = product[2 * size : -size], product[-size:]
+            # One array at a time: with more of them the compiler would have to prove that none overlaps another.
+            for j in range(4 * size):
+                gate[j] += product[j]
             for j in range(size):
-                i = sigmoid(i_gate[j] + i_product[j])
-                f = sigmoid(f_gate[j] + f_product[j])
-                g = tanh(g_gate[j] + g_product[j])
-                i_gate[j], f_gate[j], g_gate[j] = i, f, g
-                o_gate[j] = sigmoid(o_gate[j] + o_product[j])
-                memory[j] = f * memory[j] + i * g
+                i_gate[j] = sigmoid(i_gate[j])
+            for j in range(size):
+                f_gate[j] = sigmoid(f_gate[j])
+            for j in range(size):
+                g_gate[j] = tanh(g_gate[j])
+            for j in range(size):
+                o_gate[j] = sigmoid(o_gate[j])
+            for j in range(size):
+                memory[j] = f_gate[j] * memory[j] + i_gate[j] * g_gate[j]
             m_now, seen = squashed[row, frame], memory
             if len(gain):
                 seen = normal[row, frame, 4 * size :]
@@ -186,7 +191,9 @@ def _gradients(
     cell: np.ndarray,
     at_gates: np.ndarray,
     at_products: np.ndarray,
-    at_cells: np.ndarray,
+    at_gain: np.ndarray,
+    at_cell_gain: np.ndarray,
+    at_cell_bias: np.ndarray,
 ) -> None:
     """The chain rule through :func:`_states`, last step first.
 
@@ -203,8 +210,6 @@ def _gradients(
             length = lengths[row]
             if step >= length:
                 at_gates[row, step], at_products[row, step] = 0, 0
-                if len(gain):
-                    at_cells[row, step] = 0
                 continue
             frame = length - 1 - step if reverse else step
             now, later, carry, old = given[row, frame], last[row], cell[row], cells[row, frame]
@@ -216,10 +221,13 @@ def _gradients(
                 o_out[j] = d_h * m * o * (one - o)
                 d_m[j] = d_h * o * (one - m * m)
             if len(gain):
-                at_cells[row, frame] = d_m
+                seen = normal[row, frame, 4 * size :]
                 for j in range(size):
+                    at_cell_gain[j] += d_m[j] * seen[j]
+                for j in range(size):
+                    at_cell_bias[j] += d_m[j]
                     scaled[j] = d_m[j] * cell_gain[j]
-                through_standardize(scaled[:size], normal[row, frame, 4 * size :], scale[row, frame, 1], d_m)
+                through_standardize(scaled[:size], seen, scale[row, frame, 1], d_m)
             for j in range(size):
                 i, f, g = i_gate[j], f_gate[j], g_gate[j]
                 d_c = carry[j] + d_m[j]
@@ -228,11 +236,12 @@ def _gradients(
                 g_out[j] = d_c * i * (one - g * g)
                 carry[j] = d_c * f
             if len(gain):
+                product = normal[row, frame, : 4 * size]
+                for j in range(4 * size):
+                    at_gain[j] += out[j] * product[j]
                 for j in range(4 * size):
                     scaled[j] = out[j] * gain[j]
-                through_standardize(
-                    scaled, normal[row, frame, : 4 * size], scale[row, frame, 0], at_products[row, frame]
-                )
+                through_standardize(scaled, product, scale[row, frame, 0], at_products[row, frame])
             across[row] = at_products[row, frame]
         multiply(across, weight, through)
         for row in range(batch):
