@@ -485,6 +485,23 @@ def test_a_page_stands_alone_and_lets_nothing_out_of_a_title(tones, tmp_path):
     assert len(xray_picture(found, title=evil)) > 10_000
 
 
+def test_script_and_style_of_a_page_fit_together(tones, tmp_path):
+    """Oracle: the page's own text. Every element the script asks for is there, every colour in light and in dark."""
+    rng = np.random.default_rng(3)
+    found = trace(tones.recognizer, tones.say(tones.words(1, rng), rng)[0], source_rate=tones.sample_rate)
+    write_xray_page(found, tmp_path / "page.html", title="page")
+    page = (tmp_path / "page.html").read_text()
+    asked = set(re.findall(r'element\("(\w+)"\)', page))
+    assert {"tracks", "readout", "words"} <= asked <= set(re.findall(r'id="(\w+)"', page))
+    dark = "".join(re.findall(r"@media \(prefers-color-scheme: dark\) \{\s*:root \{(.*?)\}", page, re.DOTALL))
+    light = re.sub(r"@media \(prefers-color-scheme: dark\) \{\s*:root \{.*?\}", "", page, flags=re.DOTALL)
+    used = set(re.findall(r'var\((--\w+)\)|"(--\w+)"', page))
+    names = {one or other for one, other in used} | {f"--{name}" for name in ("paper", "ink", "blue", "orange")}
+    assert "--label" in names
+    assert names <= set(re.findall(r"(--\w+):", light))
+    assert names - {"--label"} <= set(re.findall(r"(--\w+):", dark))
+
+
 def test_inspect_gradients_prints_and_writes_what_it_measured(clip, model_folder, capsys):
     """Oracle: fresh_gradients and model_gradients; a second run gives the same bytes."""
     assert main(["inspect", "gradients", "--cells", "gru,rnn", "--lags", "12", "--hidden_size", "8", "-o", "a"]) == 0

@@ -34,8 +34,10 @@ img { max-width: 100%; height: auto; }
 .wide { overflow-x: auto; } table { border-collapse: collapse; }
 th, td { padding: .25rem .8rem .25rem 0; border-bottom: 1px solid var(--faint); text-align: left;
   vertical-align: middle; }
-th { color: var(--soft); font-weight: 600; } .number { text-align: right; font-variant-numeric: tabular-nums; }
-td, li { overflow-wrap: anywhere; } .number, th { white-space: nowrap; overflow-wrap: normal; }
+th { color: var(--soft); font-weight: 600; vertical-align: bottom; }
+.number { text-align: right; font-variant-numeric: tabular-nums; }
+td, li { overflow-wrap: anywhere; } td { min-width: 6rem; } td .soft { display: block; min-width: 12rem; }
+td.number { white-space: nowrap; overflow-wrap: normal; min-width: 0; }
 audio { height: 2rem; width: 15rem; display: block; } pre { background: color-mix(in srgb, var(--ink) 6%, transparent);
   padding: .8rem; overflow-x: auto; white-space: pre-wrap; overflow-wrap: anywhere; border-radius: .4rem; }
 """

@@ -43,7 +43,8 @@ article header { display: flex; flex-wrap: wrap; gap: .2rem 1rem; align-items: c
 .text .delete > span:first-child { color: var(--less); background: color-mix(in srgb, var(--less) 12%, transparent);
   text-decoration: line-through; }
 .text .equal > span:last-child { color: var(--soft); }
-.columns { display: flex; flex-wrap: wrap; gap: 0 3rem; } h3 { font-size: 1rem; margin: 1rem 0 .3rem; }
+.columns { display: flex; flex-wrap: wrap; gap: 0 3rem; } .columns > div { min-width: 0; }
+h3 { font-size: 1rem; margin: 1rem 0 .3rem; }
 select { font: inherit; color: inherit; background: var(--paper); border: 1px solid var(--faint); padding: .2rem; }
 """
 

@@ -43,10 +43,7 @@ def write_xray_page(trace: Trace, path: str | os.PathLike[str], *, title: str) -
         "levels": base64.b64encode(zlib.compress(levels, 9)).decode(),
     }
     here = pathlib.Path(__file__)
-    style = (
-        STYLE + ":root { --orange: #c4500a; }\n@media (prefers-color-scheme: dark) { :root { --orange: #ffa657; } }\n"
-    )
-    style += here.with_name("xray.css").read_text(encoding="utf-8")
+    style = STYLE + here.with_name("xray.css").read_text(encoding="utf-8")
     script = here.with_name("xray.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"

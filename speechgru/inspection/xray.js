@@ -3,9 +3,10 @@
 
 const element = (name) => document.getElementById(name);
 const recording = JSON.parse(element("data").textContent);
-const LABEL = 190; // CSS pixels at the left, where the names of the panels stay
 const cursor = { panel: 0, time: 0, row: 0 };
 let zoom = 0; // CSS pixels per second
+let LABEL = 0; // CSS pixels at the left, where the names of the panels stay
+let whole = true; // the whole recording is in view, and stays so in a narrower window
 let colours = {};
 
 const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -117,8 +118,10 @@ function reveal() {
 }
 
 function setZoom(wanted) {
-  const view = element("view"), room = view.clientWidth - LABEL - 4;
-  const before = zoom ? (view.scrollLeft + room / 2) / zoom : 0;
+  const view = element("view"), before = zoom ? (view.scrollLeft + (view.clientWidth - LABEL) / 2) / zoom : 0;
+  LABEL = parseFloat(style("--label"));
+  const room = view.clientWidth - LABEL - 4;
+  whole = wanted * recording.duration_s <= room;
   zoom = Math.min(Math.max(wanted, room / recording.duration_s), 16000 / recording.duration_s);
   draw();
   view.scrollLeft = before * zoom - room / 2;
@@ -154,6 +157,7 @@ function build() {
     const name = document.createElement("b");
     name.textContent = panel.name;
     const about = document.createElement("span");
+    about.className = "about";
     about.textContent = panel.about;
     label.append(name, about);
     if (panel.kind === "lines" && panel.rows > 1 && panel.rows <= 6) {
@@ -172,12 +176,14 @@ function build() {
     canvas.setAttribute("aria-label", `${panel.name}: ${panel.about}. Arrow keys read values.`);
     canvas.addEventListener("focus", () => { cursor.panel = index; show(); });
     canvas.addEventListener("keydown", onKey);
-    canvas.addEventListener("pointermove", (event) => {
+    const point = (event) => {
       cursor.panel = index;
       cursor.time = event.offsetX / zoom;
       cursor.row = Math.floor((event.offsetY / panel.height) * panel.rows);
       show();
-    });
+    };
+    canvas.addEventListener("pointermove", point);
+    canvas.addEventListener("pointerdown", point); // a finger that taps does not move
     panel.canvas = canvas;
     row.append(label, canvas);
     tracks.append(row);
@@ -212,7 +218,7 @@ async function start() {
   readColours();
   element("in").addEventListener("click", () => setZoom(zoom * 1.5));
   element("out").addEventListener("click", () => setZoom(zoom / 1.5));
-  window.addEventListener("resize", () => setZoom(zoom));
+  window.addEventListener("resize", () => setZoom(whole ? 0 : zoom));
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { readColours(); draw(); });
   setZoom(0);
 }
