@@ -19,6 +19,7 @@ COMMANDS = {
     "train": "train a model (Hydra: recipe=..., any key=value, --cfg job, --multirun)",
     "evaluate": "measure a trained model on a split and write results.json and a report (Hydra)",
     "compare": "set runs of several recurrent cells side by side: accuracy, size, speed, memory",
+    "latency": "set how accurate models are against how long they wait for what follows",
     "classify": "label recordings: files, folders, globs or - (standard input)",
     "transcribe": "turn recordings into text, subtitles and word times",
     "align": "tell when each word of a known text is spoken (TextGrid, CTM, JSON)",

@@ -46,6 +46,8 @@ class LookAheadEncoder(GRUEncoder):
         look_ahead: output frame t depends on no input frame after ``t * subsampling + look_ahead``.
     """
 
+    config: LookAheadConfig
+
     def __init__(self, input_size: int, config: LookAheadConfig | None = None, **settings: Any) -> None:
         if config is None:
             config, settings = LookAheadConfig(**settings), {}
