@@ -218,6 +218,7 @@ class GRUEncoder(nn.Module):
             "projection_size": config.projection_size > 0,
             "pyramid": any(factor > 1 for factor in config.pyramid),
             "cell": kind is None,
+            "cell.layer_norm": kind is not None and config.cell.layer_norm,
         }
         if kind is None or any(lacking.values()):
             name = (kind or nn.GRU).__name__
