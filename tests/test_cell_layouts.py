@@ -6,6 +6,7 @@ import torch
 
 from speechgru.cells import GRU, LSTM, MGU, RNN, GRUBefore, GRUConfig, LSTMConfig, RNNConfig, layouts
 from speechgru.cells.layouts import from_keras, from_onnx, to_keras, to_onnx
+from speechgru.encoders import GRUEncoder
 from speechgru.errors import ConfigError
 
 INPUT, HIDDEN = 3, 4
@@ -128,6 +129,8 @@ def test_what_cannot_be_laid_out():
         for convert in (lambda cell: to_onnx([cell]), to_keras):
             with pytest.raises(ConfigError, match=f"^{kind.__name__} with layer_norm=true: ONNX and Keras have no"):
                 convert(kind(INPUT, HIDDEN, config(layer_norm=True)))
+        with pytest.raises(ConfigError, match=f"^torch.nn.{kind.__name__} has no cell.layer_norm$"):
+            GRUEncoder(INPUT, hidden_size=HIDDEN, cell=config(layer_norm=True)).to_torch()
     with pytest.raises(ConfigError, match=r"kernel of shape \(5, 12\): the cell takes \(3, 12\)"):
         from_keras(make(GRU), to_keras(GRU(5, HIDDEN)))
     for key in ("W", "R", "B"):

@@ -1,5 +1,7 @@
 """One suite for every registered cell: what cell.py's contract promises, against loops that share no code with it."""
 
+import importlib
+
 import cell_loops
 import cell_loops_scan
 import numpy as np
@@ -355,6 +357,24 @@ def test_normalised_products_are_bounded():
     assert found["sli_gru"] < 100
 
 
+@pytest.mark.parametrize("name", LAYER_NORM)
+def test_layer_norm_starts_with_the_weights_of_the_plain_cell(name):
+    """Oracle: the plain cell of the same seed; the norms start as a layer norm without weights."""
+    cells = []
+    for config in (config_of(name), entry("cell", name.partition(" ")[0]).config()):
+        torch.manual_seed(0)
+        cells.append(build("cell", config, INPUT, HIDDEN))
+    own, plain = (dict(cell.named_parameters()) for cell in cells)
+    for kind, parameter in own.items():
+        wanted = torch.zeros(HIDDEN) if kind == "bias_cell" else plain.get(kind, torch.ones_like(parameter))
+        torch.testing.assert_close(parameter, wanted, atol=0, rtol=0)
+    assert {kind for kind in own if kind not in plain} == {
+        "gru": {"gain_ih", "gain_hh"},
+        "lstm": {"gain_ih", "gain_hh", "gain_cell", "bias_cell"},
+        "rnn": {"gain"},
+    }[name.partition(" ")[0]]
+
+
 def test_orthogonal_start_and_update_bias():
     """Oracle: U U^T = 1 for each gate; the update gate's bias is moved by ``update_bias`` and no other."""
     torch.manual_seed(0)
@@ -522,6 +542,62 @@ def test_planted_missing_mask_in_the_compiled_loop_is_seen(monkeypatch, name):
     change_compiled(monkeypatch, name, unmasked)
     with pytest.raises(AssertionError):
         test_forward_is_the_formula(name, False, False, torch.float32)
+
+
+def over_the_batch(values, shape, weight=None, bias=None):
+    """A layer norm over the wrong axis, and over frames too where it can."""
+    axes = tuple(range(values.dim() - 1))
+    normal = (values - values.mean(axes)) / (values.var(axes, correction=0) + 1e-5).sqrt()
+    return normal * (1 if weight is None else weight) + (0 if bias is None else bias)
+
+
+def without_gain(values, shape, weight=None, bias=None):
+    return LAYER_NORM_OF_TORCH(values, shape, None, bias)
+
+
+LAYER_NORM_OF_TORCH = nn.functional.layer_norm
+
+
+@pytest.mark.parametrize("wrong", [over_the_batch, without_gain])
+@pytest.mark.parametrize("name", LAYER_NORM)
+def test_planted_wrong_layer_norm_is_seen(monkeypatch, name, wrong):
+    monkeypatch.setattr(nn.functional, "layer_norm", wrong)
+    with pytest.raises(AssertionError):
+        test_forward_is_the_formula(name, False, True, torch.float64)
+
+
+def test_planted_reset_before_the_layer_norm_is_seen(monkeypatch):
+    def advance(cell, frame, state):
+        size = cell.hidden_size
+        x_r, x_z, x_n = frame.chunk(3, 1)
+        products = nn.functional.linear(state, cell.weight_hh)
+        h_r, h_z, _ = cell._normalize(products, cell.gain_hh, cell.bias_hh).chunk(3, 1)
+        reset, update = torch.sigmoid(x_r + h_r), torch.sigmoid(x_z + h_z)
+        products = torch.cat((products[:, : 2 * size], reset * products[:, 2 * size :]), 1)
+        candidate = torch.tanh(x_n + cell._normalize(products, cell.gain_hh, cell.bias_hh)[:, 2 * size :])
+        return (1 - update) * candidate + update * state, {"reset": reset, "update": update, "candidate": candidate}
+
+    monkeypatch.setattr(GRU, "advance", advance)
+    with pytest.raises(AssertionError):
+        test_forward_is_the_formula("gru with layer_norm", False, True, torch.float64)
+
+
+@pytest.mark.parametrize("name", ["gru", "lstm"])
+@pytest.mark.parametrize("dropped", [5, 6])
+def test_planted_forgotten_gain_in_the_compiled_loop_is_seen(monkeypatch, name, dropped):
+    """A gain, or the bias of a GRU's products, that is not read."""
+    module = importlib.import_module(f"speechgru.cells.fused_{name}")
+    fused = getattr(module, f"Fused{name.upper()}")
+    apply = fused.apply
+
+    def forgetful(*arguments):
+        one = arguments[dropped]
+        neutral = torch.zeros_like(one) if name == "gru" and dropped == 5 else torch.ones_like(one)
+        return apply(*arguments[:dropped], neutral, *arguments[dropped + 1 :])
+
+    monkeypatch.setattr(fused, "apply", forgetful)
+    with pytest.raises(AssertionError):
+        test_forward_is_the_formula(f"{name} with layer_norm", False, True, torch.float32)
 
 
 def test_planted_padding_that_moves_the_memory_of_an_lstm_is_seen(monkeypatch):

@@ -72,7 +72,7 @@ class FusedGRU(torch.autograd.Function):
         batch, time, rows = gates.shape
         at_gates, across = torch.empty_like(gates), torch.empty(time, batch, rows)
         at_products = torch.empty_like(across) if len(gain) else across
-        state = gradients[1].clone().contiguous()
+        state, at_gain = gradients[1].clone().contiguous(), torch.zeros_like(gain)
         _gradients(
             gates.numpy(),
             lengths.numpy(),
@@ -88,11 +88,11 @@ class FusedGRU(torch.autograd.Function):
             at_gates.numpy(),
             across.numpy(),
             at_products.numpy(),
+            at_gain.numpy(),
         )
         sums = across.view(time * batch, rows)
         at_weight = torch.mm(at_products.view(time * batch, rows).t(), before.view(time * batch, -1))
-        at_gain = (sums * normal.view(time * batch, rows)).sum(0) if len(gain) else None
-        return at_gates, None, state, None, at_weight, sums.sum(0), at_gain
+        return at_gates, None, state, None, at_weight, sums.sum(0), at_gain if len(gain) else None
 
 
 @compiled
@@ -124,8 +124,6 @@ def _states(
             length = lengths[row]
             if step >= length:
                 hidden[row, step] = 0
-                if len(gain):
-                    normal[step, row] = 0
                 continue
             frame = length - 1 - step if reverse else step
             gate, product, old = gates[row, frame], products[row], state[row]
@@ -166,12 +164,13 @@ def _gradients(
     at_gates: np.ndarray,
     across: np.ndarray,
     at_products: np.ndarray,
+    at_gain: np.ndarray,
 ) -> None:
     """The chain rule through :func:`_states`, last step first.
 
     In: what it left, the gradient at the hidden frames and, in ``state``, at the last states. Out: the gradients at the
     input's part of the gates (by frame), by step at the recurrent part and at the products in it (the same array
-    without a layer norm) and, in ``state``, at the first states.
+    without a layer norm), at the gains and, in ``state``, at the first states.
     """
     batch, time, size = given.shape
     carried = np.empty((batch, size), np.float32)
@@ -203,10 +202,13 @@ def _gradients(
                 r_sum[j], z_sum[j], n_sum[j] = d_r, d_z, d_n * r
                 carry[j] = d_h * z
             if len(gain):
+                product = normal[step, row]
+                for j in range(3 * size):
+                    at_gain[j] += at_sum[j] * product[j]
                 for j in range(3 * size):
                     scaled[j] = at_sum[j] * gain[j]
                 for block, of in enumerate((slice(0, 2 * size), slice(2 * size, 3 * size))):
-                    through_standardize(scaled[of], normal[step, row, of], scale[step, row, block], at_product[of])
+                    through_standardize(scaled[of], product[of], scale[step, row, block], at_product[of])
         multiply(at_products[step], weight, through)
         for row in range(batch):
             for j in range(size):

@@ -1,4 +1,4 @@
-"""The LSTM's training step on a CPU in float32: the loop over frames and its gradient as compiled kernels."""
+"""The LSTM with layer norm on a CPU in float32: the loop over frames and its gradient as compiled kernels."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from speechgru.cells.kernels import compiled, multiply, sigmoid, standardize, ta
 
 
 class FusedLSTM(torch.autograd.Function):
-    """All outputs of an LSTM over rows of different lengths, and the last state of each row.
+    """All outputs of an LSTM with layer norm over rows of different lengths, and the last state of each row.
 
     ``apply(inputs (batch, time, 4 hidden), lengths (batch,), state (batch, 2 hidden), reverse, weight_hh, gain_hh,
     gain_cell, bias_cell)`` -> hidden (batch, time, hidden), zeros beyond the lengths, and the final h and c side by
     side (batch, 2 hidden). ``inputs``, the sums in the gates without the recurrent product, are written over.
     ``gain_hh`` (4 hidden) is that of the layer norm of the recurrent product, ``gain_cell`` and ``bias_cell`` (hidden)
-    are those of the memory cell's on its way to the output; None three times means there is none.
+    are those of the memory cell's on its way to the output.
     """
 
     @staticmethod
@@ -30,21 +30,17 @@ class FusedLSTM(torch.autograd.Function):
         state: Tensor,
         reverse: bool,
         weight_hh: Tensor,
-        gain_hh: Tensor | None,
-        gain_cell: Tensor | None,
-        bias_cell: Tensor | None,
+        gain_hh: Tensor,
+        gain_cell: Tensor,
+        bias_cell: Tensor,
     ) -> tuple[Tensor, Tensor]:
         batch, time, rows = inputs.shape
         size = rows // 4
-        gates = inputs.contiguous()
-        gain, cell_gain, cell_bias = (
-            inputs.new_empty(0) if one is None else one.contiguous() for one in (gain_hh, gain_cell, bias_cell)
-        )
+        gates, gain, cell_gain = inputs.contiguous(), gain_hh.contiguous(), gain_cell.contiguous()
         hidden, before, cells, squashed = (torch.empty(batch, time, size) for _ in range(4))
         last, cell = (half.clone(memory_format=torch.contiguous_format) for half in state.split(size, 1))
         # The products and the cell after their layer norm, side by side, and what divided each: for the gradient.
-        normal = torch.empty((batch, time, 5 * size) if len(gain) else (0, 0, 0))
-        scale = torch.empty((batch, time, 2) if len(gain) else (0, 0, 0))
+        normal, scale = torch.empty(batch, time, 5 * size), torch.empty(batch, time, 2)
         _states(
             gates.numpy(),
             lengths.numpy(),
@@ -52,7 +48,7 @@ class FusedLSTM(torch.autograd.Function):
             weight_hh.t().contiguous().numpy(),
             gain.numpy(),
             cell_gain.numpy(),
-            cell_bias.numpy(),
+            bias_cell.contiguous().numpy(),
             last.numpy(),
             cell.numpy(),
             hidden.numpy(),
@@ -73,7 +69,7 @@ class FusedLSTM(torch.autograd.Function):
         gates, before, cells, squashed, normal, scale = ctx.kept
         rows, size = weight_hh.shape
         at_gates = torch.empty_like(gates)
-        at_products = torch.empty_like(gates) if len(gain) else at_gates
+        at_products = torch.empty_like(gates)
         at_gain, at_cell_gain, at_cell_bias = (
             torch.zeros_like(gain),
             torch.zeros_like(cell_gain),
@@ -101,8 +97,8 @@ class FusedLSTM(torch.autograd.Function):
             at_cell_bias.numpy(),
         )
         at_weight = at_products.view(-1, rows).t() @ before.view(-1, size)
-        at_norms = (at_gain, at_cell_gain, at_cell_bias) if len(gain) else (None, None, None)
-        return at_gates, None, torch.cat((last, cell), 1), None, at_weight, *at_norms
+        at_state = torch.cat((last, cell), 1)
+        return at_gates, None, at_state, None, at_weight, at_gain, at_cell_gain, at_cell_bias
 
 
 @compiled
@@ -140,11 +136,10 @@ def _states(
             frame = length - 1 - step if reverse else step
             gate, product, new, memory = gates[row, frame], products[row], hidden[row, frame], cell[row]
             before[row, frame], cells[row, frame] = last[row], memory
-            if len(gain):
-                scale[row, frame, 0] = standardize(product)
-                normal[row, frame, : 4 * size] = product
-                for j in range(4 * size):
-                    product[j] *= gain[j]
+            scale[row, frame, 0] = standardize(product)
+            normal[row, frame, : 4 * size] = product
+            for j in range(4 * size):
+                product[j] *= gain[j]
             i_gate, f_gate, g_gate, o_gate = gate[:size], gate[size : 2 * size], gate[2 * size : -size], gate[-size:]
             # One array at a time: with more of them the compiler would have to prove that none overlaps another.
             for j in range(4 * size):
@@ -159,16 +154,11 @@ def _states(
                 o_gate[j] = sigmoid(o_gate[j])
             for j in range(size):
                 memory[j] = f_gate[j] * memory[j] + i_gate[j] * g_gate[j]
-            m_now, seen = squashed[row, frame], memory
-            if len(gain):
-                seen = normal[row, frame, 4 * size :]
-                seen[:] = memory
-                scale[row, frame, 1] = standardize(seen)
-                for j in range(size):
-                    m_now[j] = tanh(seen[j] * cell_gain[j] + cell_bias[j])
-            else:
-                for j in range(size):
-                    m_now[j] = tanh(memory[j])
+            m_now, seen = squashed[row, frame], normal[row, frame, 4 * size :]
+            seen[:] = memory
+            scale[row, frame, 1] = standardize(seen)
+            for j in range(size):
+                m_now[j] = tanh(seen[j] * cell_gain[j] + cell_bias[j])
             for j in range(size):
                 new[j] = o_gate[j] * m_now[j]
             last[row] = new
@@ -198,8 +188,8 @@ def _gradients(
     """The chain rule through :func:`_states`, last step first.
 
     In: what it left, the weight as it is, the gradient at the hidden frames and, in ``last`` and ``cell``, at the last
-    h and c. Out, by frame: the gradients at the sums inside the gates, at the recurrent products (the same array where
-    there is no layer norm) and at what the tanh of c saw; and, in ``last`` and ``cell``, at the first h and c.
+    h and c. Out: the gradients by frame at the sums inside the gates and at the recurrent products, at both
+    gains and the bias of the cell's norm and, in ``last`` and ``cell``, at the first h and c.
     """
     batch, time, size = given.shape
     one = np.float32(1)
@@ -220,14 +210,13 @@ def _gradients(
                 o, m, d_h = o_gate[j], m_now[j], now[j] + later[j]
                 o_out[j] = d_h * m * o * (one - o)
                 d_m[j] = d_h * o * (one - m * m)
-            if len(gain):
-                seen = normal[row, frame, 4 * size :]
-                for j in range(size):
-                    at_cell_gain[j] += d_m[j] * seen[j]
-                for j in range(size):
-                    at_cell_bias[j] += d_m[j]
-                    scaled[j] = d_m[j] * cell_gain[j]
-                through_standardize(scaled[:size], seen, scale[row, frame, 1], d_m)
+            seen = normal[row, frame, 4 * size :]
+            for j in range(size):
+                at_cell_gain[j] += d_m[j] * seen[j]
+            for j in range(size):
+                at_cell_bias[j] += d_m[j]
+                scaled[j] = d_m[j] * cell_gain[j]
+            through_standardize(scaled[:size], seen, scale[row, frame, 1], d_m)
             for j in range(size):
                 i, f, g = i_gate[j], f_gate[j], g_gate[j]
                 d_c = carry[j] + d_m[j]
@@ -235,13 +224,12 @@ def _gradients(
                 f_out[j] = d_c * old[j] * f * (one - f)
                 g_out[j] = d_c * i * (one - g * g)
                 carry[j] = d_c * f
-            if len(gain):
-                product = normal[row, frame, : 4 * size]
-                for j in range(4 * size):
-                    at_gain[j] += out[j] * product[j]
-                for j in range(4 * size):
-                    scaled[j] = out[j] * gain[j]
-                through_standardize(scaled, product, scale[row, frame, 0], at_products[row, frame])
+            product = normal[row, frame, : 4 * size]
+            for j in range(4 * size):
+                at_gain[j] += out[j] * product[j]
+            for j in range(4 * size):
+                scaled[j] = out[j] * gain[j]
+            through_standardize(scaled, product, scale[row, frame, 0], at_products[row, frame])
             across[row] = at_products[row, frame]
         multiply(across, weight, through)
         for row in range(batch):

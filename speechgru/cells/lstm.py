@@ -110,14 +110,13 @@ class LSTM(Cell):
         return torch.cat(torch.lstm_cell(frame, state.chunk(2, 1), *weights), 1)
 
     def fused(self, projected: Tensor, lengths: Tensor, state: Tensor, reverse: bool) -> tuple[Tensor, Tensor] | None:
+        if not self.layer_norm:
+            return None  # torch.lstm is as fast, in training too
         # Imported where it is needed: numba takes half a second.
         from speechgru.cells.fused_lstm import FusedLSTM
 
-        if self.layer_norm:
-            norms = self.gain_hh, self.gain_cell, self.bias_cell
-            return FusedLSTM.apply(projected, lengths, state, reverse, self.weight_hh, *norms)
-        inputs = F.linear(projected, self.weight_ih, self.bias_ih + self.bias_hh)
-        return FusedLSTM.apply(inputs, lengths, state, reverse, self.weight_hh, None, None, None)
+        norms = self.gain_hh, self.gain_cell, self.bias_cell
+        return FusedLSTM.apply(projected, lengths, state, reverse, self.weight_hh, *norms)
 
     def forward(
         self, sequence: Tensor, lengths: Tensor | None = None, state: Tensor | None = None, reverse: bool = False
