@@ -141,7 +141,7 @@ class Cell(nn.Module, abc.ABC):
         Returns:
             The outputs in frame order, (batch, time, hidden), and the state after the last frame read, (batch, state).
         """
-        if torch.compiler.is_dynamo_compiling() and not torch.compiler.is_exporting():
+        if torch.compiler.is_dynamo_compiling():
             # Imported where it is needed: it brings torch's compiler.
             from speechgru.cells.tracing import uncompiled
 
