@@ -48,6 +48,7 @@ def recognizer(encoder: Any, head: Any = None, **features: Any) -> Recognizer:
 
 TINY: dict[str, Any] = {"hidden_size": 3, "num_layers": 2}
 FRONT_END = ConvolutionConfig(channels=[2, 2], kernel_time=5, stride_time=[2, 1], stride_feature=[1, 2])
+STRIDES = ConvolutionConfig(channels=[2], kernel_time=1, stride_time=[2], stride_feature=[1])
 
 
 @pytest.mark.parametrize(
@@ -56,6 +57,7 @@ FRONT_END = ConvolutionConfig(channels=[2, 2], kernel_time=5, stride_time=[2, 1]
         (GRUEncoderConfig(**TINY), {}),
         (GRUEncoderConfig(**TINY, bidirectional=False, pyramid=[1, 2]), {"deltas": 1}),
         (LookAheadConfig(**TINY, context=3, front_end=FRONT_END), {"window_ms": 30.0}),
+        (LookAheadConfig(**TINY, context=3, front_end=STRIDES), {"window_ms": 35.0}),  # the last of 30 goes nowhere
         (LookAheadConfig(**TINY, context=0), {"normalization": Normalization.sliding, "sliding_minimum_ms": 90.0}),
         (
             LatencyControlledConfig(**TINY, chunk=4, right=3),
@@ -80,7 +82,7 @@ def test_a_frame_waits_for_what_changes_it_and_no_longer(encoder: Any, features:
         for frame, wait in enumerate(waits)
     ]
     last = 80 * (int(model.features.output_lengths(torch.tensor([samples]))) - 1) + round(config.window_ms * 8)
-    assert max(ends) == last
+    assert max(ends) <= last
     lengths = torch.full((len(ends),), samples)
 
     def hidden(back: int) -> torch.Tensor:

@@ -17,7 +17,7 @@ def latency_picture(
 ) -> bytes:
     """A panel for each dataset, a line for each encoder through its contexts; better is up and to the left."""
     from matplotlib.figure import Figure
-    from matplotlib.ticker import FuncFormatter, NullFormatter
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     colours = DARK if dark else LIGHT
     datasets = list(dict.fromkeys(one["dataset"] for one in summary))
@@ -30,6 +30,7 @@ def latency_picture(
                 _draw(axes, [one for one in entries if one["encoder"] == kind], measure, colours)
             axes.set_xscale("log")
             axes.margins(x=0.15)
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
             axes.xaxis.set_minor_formatter(NullFormatter())
             axes.grid(color=colours["faint"], linewidth=0.6)
@@ -49,5 +50,8 @@ def _draw(axes: Any, entries: list[dict[str, Any]], measure: str, colours: dict[
     waits, heights = [one["wait_ms"] for one in entries], [100 * one[measure] for one in entries]
     deviations = [100 * (one[f"{measure}_std"] or 0) for one in entries]
     axes.errorbar(waits, heights, deviations, fmt="o-", color=colour, markersize=5, linewidth=1, label=kind)
+    # Lines rise to the right: the names of one kind stand to the left above them, those of the others below.
+    place, side = ((-4, 4), "right") if kind == "latency_controlled" else ((4, -9), "left")
+    words: dict[str, Any] = {"textcoords": "offset points", "ha": side, "fontsize": 7, "color": colour}
     for one, wait, height in zip(entries, waits, heights, strict=True):
-        axes.annotate(one["context"], (wait, height), (4, 5), textcoords="offset points", fontsize=7, color=colour)
+        axes.annotate(one["context"], (wait, height), place, **words)
