@@ -288,15 +288,24 @@ def test_recipe_not_yet_run_trains_and_evaluates(
     assert "license: cc-by-4.0" in (tmp_path / "run" / "model" / "card.md").read_text()
 
 
-def blocks(language: str) -> list[str]:
-    """The fenced blocks of the project's README in a language."""
-    return re.findall(rf"^```{language}\n(.*?)^```$", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+def blocks(language: str, page: str = "README.md") -> list[str]:
+    """The fenced blocks of a page in a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", (ROOT / page).read_text(), re.MULTILINE | re.DOTALL)
 
 
-@pytest.mark.parametrize("number", range(len(blocks("python"))))
-def test_python_of_the_readme_runs(number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+PAGES = ["README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))]
+
+
+@pytest.mark.filterwarnings(  # in the code of torch's compiler
+    "ignore:.torch.jit.script_method:DeprecationWarning",
+    "ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning",
+)
+@pytest.mark.parametrize(
+    ("page", "number"), [(page, number) for page in PAGES for number in range(len(blocks("python", page)))]
+)
+def test_python_of_the_pages_runs(page: str, number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Oracle: Python itself, with a recording called clip.wav and no other file at hand."""
-    code = blocks("python")[number]
+    code = blocks("python", page)[number]
     if "speechgru.load(" in code and not model_names():
         pytest.skip("no model ships with this version")
     monkeypatch.chdir(tmp_path)
@@ -306,7 +315,7 @@ def test_python_of_the_readme_runs(number: int, tmp_path: Path, monkeypatch: pyt
     soundfile.write(tmp_path / "clip.wav", 0.1 * rng.standard_normal(16000), 16000)
     torch.manual_seed(0)
     # "from __future__ import annotations" of this file must not reach the block.
-    exec(compile(code, "README.md", "exec", dont_inherit=True), {"__name__": f"readme_{number}"})
+    exec(compile(code, page, "exec", dont_inherit=True), {"__name__": f"block_{number}"})
     if "@register" in code:
         monkeypatch.setattr(ConfigStore.instance(), "repo", copy.deepcopy(ConfigStore.instance().repo))
         words = re.search(r"`(\w+=\w+ \w+\.\w+=[\d.]+)`", (ROOT / "README.md").read_text())[1].split()
@@ -331,9 +340,10 @@ def test_commands_of_the_readme_compose() -> None:
 
 def test_readme_has_true_links_and_tables() -> None:
     """Links lead to files; each row of the table stands in a recipe's; every folder and file of the map is there."""
+    for page in PAGES:
+        for link in re.findall(r"\]\((?!http|#)([^)#]+)[^)]*\)", (ROOT / page).read_text(encoding="utf-8")):
+            assert (ROOT / page).parent.joinpath(link).exists(), f"{page}: {link}"
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    for link in re.findall(r"\]\((?!http|#)([^)#]+)\)", text):
-        assert (ROOT / link).exists(), link
     rows = {line for folder in FOLDERS for line in between_marks(recipes_dir() / folder / "README.md").splitlines()}
     assert set(filter(None, between_marks(ROOT / "README.md").splitlines())) <= rows
     assert text.count("<!-- bench -->") == text.count("<!-- /bench -->") == 1
