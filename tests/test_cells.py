@@ -135,6 +135,21 @@ def test_gradients_in_float32_are_those_in_float64(name, reverse, rows, sizes):
         torch.testing.assert_close(single, double.float(), atol=tolerance, rtol=tolerance)
 
 
+def test_inference_of_the_gru_in_torch_and_compiled(monkeypatch):
+    """Oracle: torch.gru, and that it is what is called where ``compiled`` is False."""
+    cell = make("gru").eval()
+    sequence, lengths = batch((7, 3, 0, 5))
+    found, called, gru = [], [], torch.gru
+    monkeypatch.setattr(torch, "gru", lambda *arguments: called.append(1) or gru(*arguments))
+    for compiled in (True, False):
+        cell.compiled = compiled
+        with torch.no_grad():
+            found.append(cell(sequence, lengths, reverse=True))
+        assert len(called) == (not compiled)
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-6, rtol=0)
+
+
 @pytest.mark.parametrize("name", CELLS)
 def test_nan_is_not_swallowed(name):
     """A NaN in a frame is in every state from there on, so that training sees it."""

@@ -55,6 +55,7 @@ def load_recognizer(model: str | None, device: str, threads: int | None, task: s
         raise ConfigError(f"--device {device}: auto, cpu or cuda")
     import torch
 
+    from speechgru.cells import GRU
     from speechgru.recognizer import Recognizer
 
     if device == "auto":
@@ -67,8 +68,11 @@ def load_recognizer(model: str | None, device: str, threads: int | None, task: s
     if task is not None and recognizer.task != task:
         mend = f"; try speechgru {_VERBS[recognizer.task]}" if recognizer.task in _VERBS else ""
         raise ConfigError(f"-m {folder}: a model with a {recognizer.task} head does not {_VERBS[task]}{mend}")
-    # The compiled spectrum saves 0.1 ms a second of sound; its start would delay the first answer by half a second.
+    # Compiled code saves a few ms a second of sound; its start would delay the first answer by half a second.
     recognizer.features.spectrum.compiled = False
+    for module in recognizer.modules():
+        if isinstance(module, GRU):
+            module.compiled = False
     return recognizer
 
 
