@@ -300,8 +300,10 @@ def join_frames(features: Tensor, lengths: Tensor | None, factor: int) -> Tensor
     """
     if lengths is not None:
         features = features.masked_fill(~valid_frames(lengths, features.shape[1])[..., None], 0.0)
-    features = F.pad(features, (0, 0, 0, -features.shape[1] % factor))
-    return features.reshape(features.shape[0], features.shape[1] // factor, factor * features.shape[2])
+    batch, time, size = features.shape
+    count = -(-time // factor)
+    # By count, so that torch.export sees for any time that the frames are as many as the result holds.
+    return F.pad(features, (0, 0, 0, count * factor - time)).reshape(batch, count, factor * size)
 
 
 def _torch_names(encoder: GRUEncoder) -> list[tuple[str, tuple[nn.Module, str]]]:
