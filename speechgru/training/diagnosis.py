@@ -21,7 +21,7 @@ def explain_blanks(
     """
     blanks = f"{100 * blank_share:.1f} % of the frames are blank"
     said = f"epoch {epoch}: every transcript of the validation set is empty, {blanks}; "
-    if epoch <= max(3, epochs // 10):
+    if epoch <= max(5, epochs // 6):
         return said + "normal in the first epochs, in which CTC learns the blank before anything else"
     if frames_per_token < 2:
         return said + (
