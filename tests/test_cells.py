@@ -135,6 +135,14 @@ def test_gradients_in_float32_are_those_in_float64(name, reverse, rows, sizes):
         torch.testing.assert_close(single, double.float(), atol=tolerance, rtol=tolerance)
 
 
+@pytest.mark.parametrize("name", CELLS)
+def test_a_batch_without_rows(name):
+    """Nothing comes out, and nothing is wrong with it."""
+    hidden, final = make(name)(torch.randn(0, 5, INPUT, requires_grad=True), torch.zeros(0, dtype=torch.int64))
+    (hidden.sum() + final.sum()).backward()
+    assert hidden.shape == (0, 5, HIDDEN)
+
+
 def test_inference_of_the_gru_in_torch_and_compiled(monkeypatch):
     """Oracle: torch.gru, and that it is what is called where ``compiled`` is False."""
     cell = make("gru").eval()

@@ -153,7 +153,7 @@ class Cell(nn.Module, abc.ABC):
             with torch.autocast("cpu", enabled=False):
                 return self.forward(sequence.to(precision), lengths, state.to(precision), reverse)
         projected = self.project(sequence, lengths)
-        if not self.zoneout and _compilable(projected, state, *self.parameters()):
+        if not self.zoneout and _compilable(projected, state, *self.parameters()) and sequence.shape[0]:
             full = torch.full((sequence.shape[0],), sequence.shape[1]) if lengths is None else lengths
             check_lengths(full, sequence)  # a kernel would read and write beyond the rows
             result = self.fused(projected, full, state, reverse)

@@ -91,7 +91,7 @@ class FusedGRU(torch.autograd.Function):
             at_gain.numpy(),
         )
         sums = across.view(time * batch, rows)
-        at_weight = torch.mm(at_products.view(time * batch, rows).t(), before.view(time * batch, -1))
+        at_weight = torch.mm(at_products.view(time * batch, rows).t(), before.view(time * batch, rows // 3))
         return at_gates, None, state, None, at_weight, sums.sum(0), at_gain if len(gain) else None
 
 

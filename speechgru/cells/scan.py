@@ -63,8 +63,9 @@ def blocked(decay: Tensor, value: Tensor, state: Tensor) -> Tensor:
     missing = -time % width
     if missing:
         decay, value = (torch.nn.functional.pad(tensor, (0, 0, 0, missing)) for tensor in (decay, value))
-    decays = decay.reshape(batch, -1, width, size).unbind(2)
-    values = value.reshape(batch, -1, width, size).unbind(2)
+    blocks = (time + missing) // width
+    decays = decay.reshape(batch, blocks, width, size).unbind(2)
+    values = value.reshape(batch, blocks, width, size).unbind(2)
     kept, added = [decays[0]], [values[0]]
     for one, other in zip(decays[1:], values[1:], strict=True):
         kept.append(one * kept[-1])
@@ -74,4 +75,4 @@ def blocked(decay: Tensor, value: Tensor, state: Tensor) -> Tensor:
         begin.append(state)
         state = torch.addcmul(addition, product, state)
     states = torch.addcmul(torch.stack(added, 2), torch.stack(kept, 2), torch.stack(begin, 1)[:, :, None])
-    return states.reshape(batch, -1, size)[:, :time]
+    return states.flatten(1, 2)[:, :time]
