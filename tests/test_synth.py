@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import threading
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -264,39 +263,6 @@ def test_prepare_makes_the_corpus_once_and_the_same_everywhere(config, tmp_path)
         corpus.utterances("dev")
 
 
-def test_unknown_words_are_one_class_and_each_voice_says_some_of_them_in_turn(tmp_path):
-    """Oracle: the texts of the manifest, counted; the same word in the same voice as a class of its own."""
-    words = {"words": ["one"], "voices": 10, "takes": 1}
-    others = ["red", "very green", "blue"]
-    corpus = synth.Synth(synth.SynthConfig(root=str(tmp_path / "with"), unknown=others, unknown_per_voice=2, **words))
-    corpus.prepare(progress=False)
-    assert corpus.labels() == ["one", "_unknown_"]
-    train = corpus.utterances("train")
-    unknown = [one for one in train if one.label == "_unknown_"]
-    assert [one.text for one in train if one.label == "one"] == ["one"] * 7
-    assert [one.text for one in unknown] == [others[number % 3] for number in range(14)]
-    assert Counter(one.speaker for one in unknown) == dict.fromkeys(synth.voices("train", 10), 2)
-    assert len({one.audio for one in train}) == 21
-    green = synth.Synth(synth.SynthConfig(root=str(tmp_path / "alone"), **{**words, "words": others}))
-    green.prepare(progress=False)
-    alone = {(one.text, one.speaker): one.audio for one in green.utterances("train")}
-    for one in unknown:
-        assert Path(one.audio).read_bytes() == Path(alone[one.text, one.speaker]).read_bytes()
-
-
-def test_a_folder_from_before_a_setting_was_thought_of_was_made_as_its_default_says(config):
-    """Oracle: settings.json without that setting."""
-    synth.Synth(config).prepare(progress=False)
-    path = Path(config.root) / "settings.json"
-    settings = json.loads(path.read_text())
-    del settings["unknown"], settings["unknown_per_voice"]
-    path.write_text(json.dumps(settings))
-    assert len(synth.Synth(config).utterances("train")) == 14
-    other = synth.Synth(synth.SynthConfig(**{**vars(config), "unknown": ["red"]}))
-    with pytest.raises(DataError, match=r"was made with unknown=\[\], not unknown=\['red'\]"):
-        other.utterances("train")
-
-
 def test_another_setting_is_not_mistaken_for_the_corpus_that_is_there(config):
     """Oracle: the message names both values; nothing is touched."""
     synth.Synth(config).prepare(progress=False)
@@ -357,9 +323,6 @@ def test_a_failure_on_the_way_leaves_no_folder(config, monkeypatch):
         ({"takes": 0}, "takes=0: from 1 to 100"),
         ({"sample_rate": 4000}, "sample_rate=4000: from 8000 to 48000"),
         ({"words": []}, "at least one"),
-        ({"words": [], "unknown": ["one"]}, "at least one"),
-        ({"words": ["one"], "unknown": ["one"]}, "each once"),
-        ({"unknown_per_voice": 0}, "unknown_per_voice=0: from 1 to 10000"),
         ({"words": ["one", "One"]}, "each once"),
         ({"words": ["../x"]}, "no slash"),
         ({"words": ["..."]}, "letters"),

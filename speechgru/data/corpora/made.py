@@ -76,19 +76,17 @@ class MadeCorpus(Corpus):
     def make(self, folder: Path, progress: bool) -> None:
         """Writes the recordings and manifests into an empty folder."""
 
-    def _settings(self, config: Any = None) -> dict[str, Any]:
-        settings = dataclasses.asdict(self.config if config is None else config)
+    def _settings(self) -> dict[str, Any]:
+        settings = {key: value for key, value in dataclasses.asdict(self.config).items() if key != "root"}
         settings = {key: list(value) if isinstance(value, list) else value for key, value in settings.items()}
-        return {"format": self.format, **{key: value for key, value in settings.items() if key != "root"}}
+        return {"format": self.format, **settings}
 
     def _check_settings(self, root: Path) -> None:
         """DataError unless the folder was made with the settings of this corpus."""
-        # A folder from before a setting was thought of was made as its default says.
-        defaults = self._settings(type(self.config)())
         try:
-            made = {**defaults, **json.loads((root / _SETTINGS).read_text("utf-8"))}
+            made = json.loads((root / _SETTINGS).read_text("utf-8"))
             differing = {key: made.get(key) for key, value in self._settings().items() if made.get(key) != value}
-        except (OSError, ValueError, TypeError):
+        except (OSError, ValueError, AttributeError):
             raise DataError(
                 f"{root}: is not a folder made by `speechgru prepare {self.made_by}`; choose another root=FOLDER"
             ) from None

@@ -3,8 +3,7 @@
 - Licence: free; the recordings are made on this machine by espeak-ng (extra ``synth``).
 - Size: 4,500 clips of about a second (ten digits, 150 voices, 3 takes), 16 kHz, 75 minutes, about 90 MB.
 - URL: none, nothing is downloaded; https://github.com/espeak-ng/espeak-ng makes the speech.
-- Layout: ``<split>/<label>/<voice>-<take>.flac``, a manifest ``<split>.jsonl`` per split, ``settings.json``; files of
-  ``_unknown_`` have their word in front.
+- Layout: ``<split>/<word>/<voice>-<take>.flac``, a manifest ``<split>.jsonl`` per split, ``settings.json``.
 
 A voice is an accent of English spoken by one of espeak-ng's variants (a vocal tract: "en-gb-scotland+f3"), with a pitch
 and a pace of its own. Each variant belongs to one split, so the voices of valid and test are ones that training has not
@@ -25,7 +24,6 @@ import numpy as np
 
 from speechgru.data.corpora.corpus import SPLITS, check_split
 from speechgru.data.corpora.made import MadeCorpus
-from speechgru.data.corpora.speech_commands import UNKNOWN
 from speechgru.data.manifest import write_manifest
 from speechgru.data.utterance import Utterance
 from speechgru.errors import ConfigError
@@ -57,8 +55,6 @@ class SynthConfig:
     Attributes:
         root: the folder the corpus is made in.
         words: what is said; each is a class. Anything espeak-ng can read, without ``/``.
-        unknown: other words, said too, which together are the class ``_unknown_``.
-        unknown_per_voice: how many of them each voice says, in turn, at least 1; more than there are means all.
         voices: how many voices, 10 to 380: 70 % train, 10 % valid, 20 % test.
         takes: how often each voice says each word, 1 to 100.
         sample_rate: of the clips, in Hz, 8000 to 48000 (espeak-ng itself speaks at 22050).
@@ -69,21 +65,16 @@ class SynthConfig:
     words: list[str] = dataclasses.field(
         default_factory=lambda: ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
     )
-    unknown: list[str] = dataclasses.field(default_factory=list)
-    unknown_per_voice: int = 8
     voices: int = 150
     takes: int = 3
     sample_rate: int = 16000
     seed: int = 0
 
     def __post_init__(self) -> None:
-        _check_words([*self.words, *self.unknown])
-        if not self.words:
-            raise ConfigError("words=[]: at least one")
+        _check_words(self.words)
         for key, value, low, high in (
             ("voices", self.voices, 10, MOST_VOICES),
             ("takes", self.takes, 1, 100),
-            ("unknown_per_voice", self.unknown_per_voice, 1, 10_000),
             ("sample_rate", self.sample_rate, 8000, 48000),
             ("seed", self.seed, 0, 2**31 - 1),
         ):
@@ -106,30 +97,22 @@ class Synth(MadeCorpus):
         self.sample_rate = config.sample_rate
 
     def labels(self) -> list[str]:
-        """The words, in the order of ``config.words``, then ``_unknown_`` where there are some."""
-        return [*self.config.words, *[UNKNOWN] * bool(self.config.unknown)]
+        """The words, in the order of ``config.words``."""
+        return list(self.config.words)
 
     def make(self, folder: Path, progress: bool) -> None:
         """Writes the clips by voice, word and take (half a minute on one core)."""
         from tqdm import tqdm
 
         config = self.config
-        few = min(config.unknown_per_voice, len(config.unknown))
-        total = config.voices * (len(config.words) * config.takes + few)
+        total = config.voices * len(config.words) * config.takes
         with tqdm(total=total, desc="synthesising", unit="clip", disable=not progress, leave=False) as bar:
             for split in SPLITS:
                 found = []
                 heard = voices(split, config.voices)
                 for clip in synthesise_words(config.words, heard, config.takes, config.seed, config.sample_rate):
-                    path = folder / split / clip.word.replace(" ", "_") / f"{clip.voice}-{clip.take}.flac"
-                    found.append(_save(clip, clip.word, path, config.sample_rate))
+                    found.append(_save(clip, folder / split, config.sample_rate))
                     bar.update()
-                for index, voice in enumerate(heard if few else ()):
-                    said = [config.unknown[(index * few + turn) % len(config.unknown)] for turn in range(few)]
-                    for clip in synthesise_words(said, [voice], 1, config.seed, config.sample_rate):
-                        path = folder / split / UNKNOWN / f"{clip.word.replace(' ', '_')}-{voice}.flac"
-                        found.append(_save(clip, UNKNOWN, path, config.sample_rate))
-                        bar.update()
                 write_manifest(folder / f"{split}.jsonl", found)
 
 
@@ -237,10 +220,11 @@ def record(
     return (noise * (10 ** (peak_db / 20) / np.abs(noise).max())).astype(np.float32), start / to_hz
 
 
-def _save(clip: SpokenWord, label: str, path: Path, sample_rate: int) -> Utterance:
+def _save(clip: SpokenWord, folder: Path, sample_rate: int) -> Utterance:
+    path = folder / clip.word.replace(" ", "_") / f"{clip.voice}-{clip.take}.flac"
     write_flac(path, clip.waveform, sample_rate)
     duration_s = len(clip.waveform) / sample_rate
-    return Utterance(str(path), text=clip.word, label=label, speaker=clip.voice, duration_s=duration_s)
+    return Utterance(str(path), text=clip.word, label=clip.word, speaker=clip.voice, duration_s=duration_s)
 
 
 def write_flac(path: Path, waveform: np.ndarray, sample_rate: int) -> None:
