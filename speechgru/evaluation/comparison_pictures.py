@@ -84,7 +84,10 @@ def _scatter(axes: Any, entries: list[dict[str, Any]], cost: str, colours: dict[
             color=colour,
         )
     axes.set_ylabel("Word error rate, %" if measure == "wer" else "Accuracy, %")
-    axes.set_xlim(0, 1.2 * max([one[cost] for one in entries], default=1))  # room for the last name
+    costs = [float(one[cost]) for one in entries] or [0.0, 1.0]
+    least, most = min(costs), max(costs)
+    span = most - least or most
+    axes.set_xlim(least - 0.1 * span, most + 0.35 * span)  # room for the last name
     axes.grid(color=colours["faint"], linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
     if measure == "wer":
