@@ -32,6 +32,7 @@ from speechgru.shipped import conf_dir, recipes_dir
 from speechgru.tokens import Tokens
 
 FOLDER = recipes_dir() / "latency"
+PAGE = Path(__file__).parent.parent / "docs" / "gated-recurrent-units.md"
 RECIPES = {"latency_an4": "cells_an4", "latency_speech_commands": "cells_speech_commands"}
 RATE = 8000
 SMALL = ["features.sample_rate=8000", "features.mels=12", "features.normalization=global", "encoder.num_layers=1"]
@@ -424,12 +425,16 @@ def test_script_trains_each_encoder_once(tmp_path: Path) -> None:
 
 
 def test_readme_of_latency() -> None:
-    """Oracle: results.json makes its table; its commands compose and its links lead somewhere."""
+    """Oracle: results.json makes its table and that of the page; its commands compose and its links lead somewhere."""
     text = (FOLDER / "README.md").read_text(encoding="utf-8")
     results = FOLDER / "results.json"
     content = json.loads(results.read_text()) if results.is_file() else None
     table = f"{latency_markdown(content['summary'])}\n\n{PICTURE}" if content else ""
     assert between_marks(FOLDER / "README.md") == table
+    page = PAGE.read_text(encoding="utf-8")
+    assert f"{page.split('<!-- latency -->')[1].split('<!-- /latency -->')[0].strip()}\n\n{PICTURE}" == table
+    (command,) = [words for words in commands_in(page) if words[0] == "latency"]
+    composed(command)
     for part in ("Task", "Data", "Model", "Results", "Commands", "Limits"):
         assert f"**{part}.**" in text
     found = list(commands_in(text))
