@@ -81,6 +81,14 @@ def make_encoder(name, seed=0, **settings):
     return GRUEncoder(INPUT, hidden_size=HIDDEN, **settings)
 
 
+def encoder_that(kind):
+    """An encoder of two layers that draws nothing; where it looks ahead, less far than the batches here are long."""
+    torch.manual_seed(0)
+    settings = {"hidden_size": HIDDEN, "num_layers": 2, "dropout": 0.0, "projection_size": 3, "layer_norm": True}
+    ahead = {"look_ahead": {"context": 3}, "latency_controlled": {"chunk": 4, "right": 2}}
+    return build("encoder", entry("encoder", kind).config(**settings, **ahead.get(kind, {})), INPUT).eval()
+
+
 def batch(rows, seed=1):
     torch.manual_seed(seed)
     return torch.randn(len(rows), max(rows), INPUT), torch.tensor(rows)
@@ -253,10 +261,11 @@ def test_compiled_encoder(name):
         ),
     ],
 )
-def test_compiled_by_another_backend(backend):
+@pytest.mark.parametrize("kind", names("encoder"))
+def test_compiled_by_another_backend(kind, backend):
     """Oracle: the encoder itself; these backends also compile the backward pass."""
     torch._dynamo.reset()
-    encoder = make_encoder("gru", num_layers=2, projection_size=3, layer_norm=True)
+    encoder = encoder_that(kind)
     compiled = torch.compile(copy.deepcopy(encoder), backend=backend)
     for rows in ((7, 3), (9, 4), (5, 2)):
         wanted, found = gradients(encoder, *batch(rows))
@@ -303,6 +312,22 @@ def test_exported_encoder_and_its_gradients():
     close(hidden, wanted)
     for key, value in found.items():
         close(ours[key], value)
+
+
+@SCRIPT
+@pytest.mark.parametrize("kind", names("encoder"))
+def test_exported_encoders(kind):
+    """Oracle: the encoder itself, at other sizes than the example's. Chunks are cut for the example's size alone."""
+    torch._dynamo.reset()
+    encoder = encoder_that(kind).requires_grad_(False)
+    example, others = batch((10, 3, 4)), [(11, 0), (4, 1, 2, 2, 1)]
+    if kind == "latency_controlled":
+        program, others = torch.export.export(encoder, example).module(), [(10, 10, 0), (1, 7, 10)]
+    else:
+        program = exported(encoder, *example)
+    for rows in others:
+        for one, other in zip(encoder(*batch(rows)), program(*batch(rows)), strict=True):
+            close(other, one)
 
 
 def distributed_rows():
