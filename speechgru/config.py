@@ -161,6 +161,7 @@ def compose_untyped(root: str, overrides: list[str], config_dir: str | None = No
     from hydra.core.global_hydra import GlobalHydra
 
     store_components()
+    refuse_null_groups(overrides)
     GlobalHydra.instance().clear()
     if config_dir is not None:
         if not Path(config_dir).is_dir():
@@ -176,6 +177,18 @@ def compose_untyped(root: str, overrides: list[str], config_dir: str | None = No
     if strange:
         raise ConfigError(_not_a_setting(strange[0], [key for key in _keys(config) if key not in strange], root))
     return config
+
+
+def refuse_null_groups(overrides: list[str]) -> None:
+    """``augment=null`` is no option of a group but the way to empty a value; Hydra's own answer is a traceback.
+
+    Raises:
+        ConfigError: with the override that leaves the group out.
+    """
+    for override in overrides:
+        group, _, options = override.lstrip("+").partition("=")
+        if "null" in options.split(",") and _options(group, None):
+            raise ConfigError(f"{group}=null: a group has no option null; ~{group} leaves it out")
 
 
 def to_dataclass(root: str, config: Any) -> Any:

@@ -82,6 +82,8 @@ def test_train_evaluate_classify(tones: Path, tmp_path: Path, capsys: pytest.Cap
         (["--config-dir=/nope"], "--config-dir /nope: no such folder"),
         (["--cgf", "job"], "--cgf is not an option; did you mean --cfg?"),
         (["--cfg", "jb"], "invalid choice: 'jb'"),
+        (["augment=null"], "augment=null: a group has no option null; ~augment leaves it out"),
+        (["--multirun", "augment=null,standard"], "augment=null: a group has no option null; ~augment leaves it out"),
         (["data=null"], "choose a recipe (recipe=...) or a corpus (data=...)"),
     ],
 )

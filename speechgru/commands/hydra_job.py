@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
-from speechgru.config import compose_untyped, explain, store_components, to_dataclass
+from speechgru.config import compose_untyped, explain, refuse_null_groups, store_components, to_dataclass
 from speechgru.errors import ConfigError, SpeechGRUError
 from speechgru.shipped import conf_dir
 from speechgru.training.trainer import TrainingInterrupted
@@ -45,6 +45,7 @@ def hydra_main(root: str, words: list[str], task: Callable[[Any, Path], None]) -
         if not chosen.cfg:  # a config is shown before it is complete, too
             to_dataclass(root, config)
     store_components()
+    refuse_null_groups(chosen.overrides)
     failed: list[SpeechGRUError] = []
 
     def job(config: Any) -> None:

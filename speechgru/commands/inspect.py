@@ -230,11 +230,12 @@ def _memory(arguments: argparse.Namespace) -> int:
     _write(folder / "memory.png", problem_picture, wanted)
     rows = [
         [one["task"], str(one["lag"]), one["cell"], f"{one['hidden_size']}", f"{one['cell_parameters']:,}",
-         f"{one['baseline']:.4f}", f"{one['loss']:.4f}", str(one["solved_at"] or "no"), f"{one['wall_clock_s']:.0f} s"]
+         f"{one['baseline']:.4f}", f"{one['loss']:.4f}", f"{max(0, 100 * (1 - one['loss'] / one['baseline'])):.0f} %",
+         str(one["solved_at"] or "no"), f"{one['wall_clock_s']:.0f} s"]
         for one in wanted
     ]  # fmt: skip
-    heading = ["problem", "lag", "cell", "hidden", "parameters", "no memory", "loss", "solved at step", "time"]
-    _print(heading, rows, 3, arguments.readme, "memory")
+    numbers = ["hidden", "parameters", "no memory", "loss", "remembered", "solved at step", "time"]
+    _print(["problem", "lag", "cell", *numbers], rows, 3, arguments.readme, "memory")
     print(path, folder / "memory.png", sep="\n")
     return 0
 

@@ -104,7 +104,9 @@ def problem_picture(
     colours = DARK if dark else LIGHT
     places = list(dict.fromkeys((record["task"], record["lag"]) for record in records))
     cells = list(dict.fromkeys(record["cell"] for record in records))
-    columns = min(len(places), 4)
+    # A problem ends with its row of plots where that can be.
+    lags = len({lag for _, lag in places})
+    columns = next((columns for columns in (4, 3, 5) if lags % columns == 0), min(len(places), 4))
     rows = -(-len(places) // columns)
     with style(colours):
         figure = Figure(figsize=(1.2 + 2.6 * columns, 0.9 + 2.4 * rows), layout="constrained")
