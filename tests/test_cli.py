@@ -569,7 +569,11 @@ def test_bench_cells_times_every_cell(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench, "SIZE", 4)
     monkeypatch.setattr(bench, "FRAMES", 3)
     rows = bench.bench_cells(repeats=1)
-    assert {row["name"].split(",")[0] for row in rows} == set(names("cell"))
+    assert {row["name"].split(",")[0] for row in rows} == {
+        *names("cell"),
+        "gru with layer_norm",
+        "lstm with layer_norm",
+    }
     assert [row["peer"] for row in rows if row["name"].startswith("lstm, inf")] == ["torch.nn.LSTM", "torch.nn.GRU"]
     monkeypatch.setattr(bench, "_copy", lambda cell, module: None)
     with pytest.raises(SpeechGRUError, match="differs from torch"):

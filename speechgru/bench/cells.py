@@ -16,6 +16,7 @@ from speechgru.registry import build, entry, names
 SIZE, FRAMES, BATCH = 128, 100, 32
 # The torch module of a cell that has one, whose numbers it must give; every cell has nn.GRU as its peer.
 MODULES: dict[str, type[nn.Module]] = {"gru": nn.GRU, "lstm": nn.LSTM, "rnn": nn.RNN}
+NORMALIZED = ("gru", "lstm")  # with layer norm inside, which torch's modules do not have
 
 
 def bench_cells(repeats: int = 10) -> list[dict[str, Any]]:
@@ -28,6 +29,10 @@ def bench_cells(repeats: int = 10) -> list[dict[str, Any]]:
     """
     generator = torch.Generator().manual_seed(0)
     cells = {name: build("cell", entry("cell", name).config(), SIZE, SIZE) for name in names("cell")}
+    cells |= {
+        f"{name} with layer_norm": build("cell", entry("cell", name).config(layer_norm=True), SIZE, SIZE)
+        for name in NORMALIZED
+    }
     modules = {f"torch.nn.{kind.__name__}": kind(SIZE, SIZE, batch_first=True) for kind in MODULES.values()}
     for name, kind in MODULES.items():
         _copy(cells[name], modules[f"torch.nn.{kind.__name__}"])
@@ -40,7 +45,7 @@ def bench_cells(repeats: int = 10) -> list[dict[str, Any]]:
         taken = interleaved_ms(candidates, repeats, warmup=min(1, repeats - 1), settle=batch == 1)
         what = "training step" if measure is _step else "inference"
         for name in cells:
-            own = f"torch.nn.{MODULES[name].__name__}" if name in MODULES else "torch.nn.GRU"
+            own = f"torch.nn.{MODULES.get(name.split()[0], nn.GRU).__name__}"
             for peer in dict.fromkeys((own, "torch.nn.GRU")):
                 rows.append(row(f"{name}, {what}, {batch} x {FRAMES} frames", taken[name], peer, taken[peer]))
     return rows

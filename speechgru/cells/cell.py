@@ -140,12 +140,17 @@ class Cell(nn.Module, abc.ABC):
 
         Returns:
             The outputs in frame order, (batch, time, hidden), and the state after the last frame read, (batch, state).
+
+        Raises:
+            ConfigError: lengths that are not those of ``sequence``; see :func:`check_lengths`.
         """
         if torch.compiler.is_dynamo_compiling():
             # Imported where it is needed: it brings torch's compiler.
             from speechgru.cells.tracing import uncompiled
 
             return uncompiled(self, sequence, lengths, state, reverse)
+        if lengths is not None:
+            check_lengths(lengths, sequence)  # a kernel would read and write beyond the rows
         state = self.initial_state(sequence) if state is None else state
         if sequence.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
             # A bfloat16 recurrence is slower than a float32 one on CPU, and rounding would pile up over the frames.
@@ -155,7 +160,6 @@ class Cell(nn.Module, abc.ABC):
         projected = self.project(sequence, lengths)
         if not self.zoneout and _compilable(projected, state, *self.parameters()) and sequence.shape[0]:
             full = torch.full((sequence.shape[0],), sequence.shape[1]) if lengths is None else lengths
-            check_lengths(full, sequence)  # a kernel would read and write beyond the rows
             result = self.fused(projected, full, state, reverse)
             if result is not None:
                 return result

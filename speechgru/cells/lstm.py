@@ -8,7 +8,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from speechgru.cells.cell import Cell, initialize, last_valid, reverse_within, torch_recurrence, valid_frames
+from speechgru.cells.cell import (
+    Cell,
+    check_lengths,
+    initialize,
+    last_valid,
+    reverse_within,
+    torch_recurrence,
+    valid_frames,
+)
 from speechgru.registry import register
 
 # Far outside of what a sigmoid of float32 can tell from 0 and 1, and far inside of what half precision can hold.
@@ -128,6 +136,7 @@ class LSTM(Cell):
         weight_ih: Tensor = self.weight_ih
         padded = sequence
         if lengths is not None:
+            check_lengths(lengths, sequence)
             # torch.lstm tells c after the last frame alone, so padding must leave c as it is: a feature that is 1 there
             # closes the input gate and opens the forget gate. c = 1 * c + 0 * g to the bit, with gradients of 1 and 0.
             padding = ~valid_frames(lengths, sequence.shape[1])[..., None]
