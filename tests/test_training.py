@@ -15,6 +15,7 @@ import soundfile
 import torch
 from safetensors.torch import load_file
 
+from speechgru.cells.subnormals import subnormals_are_flushed
 from speechgru.config import compose, plain
 from speechgru.errors import ConfigError, ModelError
 from speechgru.registry import build, names
@@ -22,7 +23,7 @@ from speechgru.training.average import ExponentialAverage, mean_of
 from speechgru.training.logging import MetricsLog
 from speechgru.training.run import train
 from speechgru.training.selection import Selection
-from speechgru.training.trainer import TrainingStopped
+from speechgru.training.trainer import Trainer, TrainingStopped
 
 SMALL = [
     "features.sample_rate=8000",
@@ -108,6 +109,25 @@ def test_learns_and_leaves_its_folder(tones: Path, tmp_path: Path) -> None:
     assert [row["epoch"] for row in rows(tmp_path / "run")] == list(range(1, 9))
     again = run(tones, tmp_path / "run")
     assert again.step == progress.step  # a finished run is not run again
+
+
+def test_subnormal_numbers_are_zeros_in_every_step(
+    tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By hand: the mode in the steps of the trainer, and after."""
+    modes, update = [], Trainer._update
+
+    def watched(self: Trainer, batches: list) -> None:
+        modes.append(subnormals_are_flushed())
+        update(self, batches)
+
+    supported = torch.set_flush_denormal(True)
+    torch.set_flush_denormal(False)
+    monkeypatch.setattr(Trainer, "_update", watched)
+    run(tones, tmp_path / "run", "trainer.epochs=1")
+    assert modes
+    assert set(modes) == {supported}
+    assert not subnormals_are_flushed()
 
 
 def test_two_runs_are_bit_equal_and_seeds_are_not(tones: Path, tmp_path: Path) -> None:

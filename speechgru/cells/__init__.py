@@ -14,6 +14,7 @@ from speechgru.cells.qrnn import QRNN, QRNNConfig
 from speechgru.cells.rnn import RNN, RNNConfig
 from speechgru.cells.sli_gru import SLiGRU, SLiGRUConfig
 from speechgru.cells.sru import SRU, SRUConfig
+from speechgru.cells.subnormals import flushed_subnormals
 
 __all__ = [
     "GRU",
@@ -48,6 +49,7 @@ __all__ = [
     "SLiGRU",
     "SLiGRUConfig",
     "SRUConfig",
+    "flushed_subnormals",
     "initialize",
     "other_convention",
     "reverse_within",

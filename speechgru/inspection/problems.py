@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from speechgru.cells.subnormals import flushed_subnormals
 from speechgru.encoders import GRUEncoder
 from speechgru.errors import ConfigError
 from speechgru.registry import entry
@@ -126,6 +127,7 @@ class Solver(nn.Module):
         return F.cross_entropy(self.output(hidden).flatten(0, 1), answers.flatten())
 
 
+@flushed_subnormals()
 def train_on_problem(config: ProblemConfig, test_size: int = 256, test_every: int = 100) -> dict[str, Any]:
     """Trains one cell on one problem until it is solved, a tenth of the baseline's loss, or ``steps`` are over.
 

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from speechgru.cells.subnormals import flushed_subnormals
 from speechgru.data.batching import Batch, BatchLoader
 from speechgru.data.utterance import Utterance
 from speechgru.errors import ConfigError, DataError, SpeechGRUError
@@ -220,7 +221,8 @@ class Trainer:
         if not self.progress.step:
             self._fit_statistics()
         progress = self.progress
-        with self.interruption, contextlib.closing(log) if log is not None else contextlib.nullcontext():
+        closing = contextlib.closing(log) if log is not None else contextlib.nullcontext()
+        with self.interruption, flushed_subnormals(), closing:
             self._checkpoint()
             while not progress.finished:
                 self._epoch()

@@ -1,0 +1,30 @@
+"""Numbers too small to matter, which a vanishing gradient is full of and a processor is slow with."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import torch
+
+
+@contextlib.contextmanager
+def flushed_subnormals() -> Iterator[None]:
+    """Inside, numbers below 1.2e-38 (the smallest normal float32) are zeros, on the CPU and in the calling thread.
+
+    A gradient that vanishes over many frames shrinks into the subnormal numbers, with which a processor takes up to a
+    hundred times as long: backward through 1,000 frames of a fresh tanh RNN took three times as long, of a GRU four
+    times. Training is wrapped in this; wrap loops of your own likewise. Before and after, the mode is the caller's.
+    """
+    before = subnormals_are_flushed()
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(before)
+
+
+def subnormals_are_flushed() -> bool:
+    """Whether the calling thread takes numbers below the smallest normal one for zeros."""
+    smallest = torch.tensor([torch.finfo(torch.float32).tiny])
+    return not bool(smallest / 2 > 0)
