@@ -248,7 +248,11 @@ def _columns(one: dict[str, Any]) -> dict[str, str]:
         runs += f"; {len(one['by_fold'])} folds"
     machine = one["machine"] or {}
     processor = machine.get("gpu") or machine.get("cpu") or ""
-    cores = f"{machine['cores']} cores, " if machine.get("cores") and "gpu" not in machine else ""
+    cores = (
+        f"{machine['cores']} core{'s' * (machine['cores'] > 1)}, "
+        if machine.get("cores") and "gpu" not in machine
+        else ""
+    )
     text = one["task"] == "transcription"
     if text:
         measured = {
