@@ -675,7 +675,7 @@ def test_results_of_the_problems_are_those_of_the_table(tmp_path, monkeypatch, c
         shutil.copy(folder / name, tmp_path / name)
     (line,) = re.findall(r"^speechgru (inspect .*)$", (folder / "run.sh").read_text(), re.MULTILINE)
     monkeypatch.chdir(tmp_path)
-    words = shlex.split(line.replace("$lags", "20,50,100,200,500").replace("$here", "."))
+    words = shlex.split(line.replace("$lags", "20,50,100,200,500,1000").replace("$here", "."))
     assert main(words) == 0
     assert capsys.readouterr().err == ""
     assert (tmp_path / "README.md").read_text() == (folder / "README.md").read_text()

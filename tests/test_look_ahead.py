@@ -74,7 +74,8 @@ def test_rows_of_weights_over_the_future():
     states, _ = plain(features, lengths)
     hidden, _ = encoder(features, lengths)
     for t in range(7):
-        wanted = sum(encoder.row_weight[:, j] * states[0, t + j] for j in range(4) if t + j < 7)
+        share = [1, 1 / 3, 1 / 3, 1 / 3]
+        wanted = sum(encoder.row_weight[:, j] * share[j] * states[0, t + j] for j in range(4) if t + j < 7)
         torch.testing.assert_close(hidden[0, t], wanted, atol=1e-12, rtol=0)
 
 

