@@ -161,7 +161,6 @@ def compose_untyped(root: str, overrides: list[str], config_dir: str | None = No
     from hydra.core.global_hydra import GlobalHydra
 
     store_components()
-    refuse_null_groups(overrides)
     GlobalHydra.instance().clear()
     if config_dir is not None:
         if not Path(config_dir).is_dir():

@@ -40,12 +40,12 @@ def hydra_main(root: str, words: list[str], task: Callable[[Any, Path], None]) -
     flags = list(words)
     for override in chosen.overrides:
         flags.remove(override)
+    store_components()
+    refuse_null_groups(chosen.overrides)
     if not (chosen.multirun or chosen.help or chosen.hydra_help or chosen.info or chosen.shell_completion):
         config = compose_untyped(root, chosen.overrides, chosen.config_dir)
         if not chosen.cfg:  # a config is shown before it is complete, too
             to_dataclass(root, config)
-    store_components()
-    refuse_null_groups(chosen.overrides)
     failed: list[SpeechGRUError] = []
 
     def job(config: Any) -> None:
