@@ -293,7 +293,9 @@ def blocks(language: str, page: str = "README.md") -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", (ROOT / page).read_text(), re.MULTILINE | re.DOTALL)
 
 
-PAGES = ["README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))]
+PAGES = [
+    path.relative_to(ROOT).as_posix() for path in (*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md")))
+]
 
 
 @pytest.mark.filterwarnings(  # in the code of torch's compiler
@@ -318,7 +320,7 @@ def test_python_of_the_pages_runs(page: str, number: int, tmp_path: Path, monkey
     exec(compile(code, page, "exec", dont_inherit=True), {"__name__": f"block_{number}"})
     if "@register" in code:
         monkeypatch.setattr(ConfigStore.instance(), "repo", copy.deepcopy(ConfigStore.instance().repo))
-        words = re.search(r"`(\w+=\w+ \w+\.\w+=[\d.]+)`", (ROOT / "README.md").read_text())[1].split()
+        words = re.search(r"`(\w+=\w+ \w+\.\w+=[\d.]+)`", (ROOT / page).read_text())[1].split()
         name, (setting, value) = words[0].split("=")[1], words[1].split("=")
         config = compose("train", ["recipe=synth_digits", *words])
         assert registry.name_of("schedule", config.schedule) == name
@@ -327,18 +329,19 @@ def test_python_of_the_pages_runs(page: str, number: int, tmp_path: Path, monkey
         assert factors == [1, 1, 0.5, 0.25]  # halved after every 10 of 100 steps
 
 
-def test_commands_of_the_readme_compose() -> None:
+def test_commands_of_the_pages_compose() -> None:
     """Oracle: the parsers and Hydra. The recipe that is not there yet is left out."""
-    found = [words for block in blocks("sh") for words in commands_in(block)]
+    everything = [block for page in PAGES for block in blocks("sh", page)]
+    found = [words for block in everything for words in commands_in(block)]
     assert {"train", "evaluate", "classify", "prepare", "recipes", "models"} <= {words[0] for words in found}
     for words in found:
         if "--config-dir" not in words:
             composed(words)
-    for program in re.findall(r"^(scripts/\w+)", "\n".join(blocks("sh")), re.MULTILINE):
+    for program in re.findall(r"^(scripts/\w+)", "\n".join(everything), re.MULTILINE):
         assert os.access(ROOT / program, os.X_OK)
 
 
-def test_readme_has_true_links_and_tables() -> None:
+def test_pages_have_true_links_tables_and_map() -> None:
     """Links lead to files; each row of the table stands in a recipe's; every folder and file of the map is there."""
     for page in PAGES:
         for link in re.findall(r"\]\((?!http|#)([^)#]+)[^)]*\)", (ROOT / page).read_text(encoding="utf-8")):
@@ -347,7 +350,7 @@ def test_readme_has_true_links_and_tables() -> None:
     rows = {line for folder in FOLDERS for line in between_marks(recipes_dir() / folder / "README.md").splitlines()}
     assert set(filter(None, between_marks(ROOT / "README.md").splitlines())) <= rows
     assert text.count("<!-- bench -->") == text.count("<!-- /bench -->") == 1
-    (code_map,) = [block for block in blocks("text") if "speechgru/" in block]
+    (code_map,) = [block for block in blocks("text", "docs/architecture.md") if "speechgru/" in block]
     package = code_map.partition("\nspeechgru/\n")[2]
     named = {word.rstrip("/") for line in package.splitlines() for word in re.findall(r"^  (\S+)", line)}
     there = {
