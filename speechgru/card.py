@@ -15,6 +15,7 @@ from typing import Any
 
 from speechgru.errors import ModelError
 from speechgru.evaluation.results import duration, markdown_cell
+from speechgru.files import write_atomically
 
 FILE = "card.md"
 
@@ -117,9 +118,7 @@ def write_card(folder: str | os.PathLike[str], card: Card) -> pathlib.Path:
     # PyYAML reads back a space for the line breaks of Unicode unless they are escaped.
     plain = not re.search("[\x85\u2028\u2029]", json.dumps(keys, ensure_ascii=False))
     front = yaml.safe_dump(keys, sort_keys=False, allow_unicode=plain, width=120)
-    fresh = path.with_suffix(".tmp")
-    fresh.write_text(f"---\n{front}---\n\n{_body(card)}", encoding="utf-8", newline="\n")
-    os.replace(fresh, path)
+    write_atomically(path, f"---\n{front}---\n\n{_body(card)}")
     return path
 
 

@@ -26,6 +26,7 @@ from torch import Tensor
 from speechgru.decoding.calibration import Calibration
 from speechgru.errors import ConfigError, DataError, ModelError
 from speechgru.features.fingerprint import fingerprint_difference
+from speechgru.files import write_atomically
 from speechgru.registry import component, from_plain, to_plain
 from speechgru.tokens import Tokens
 
@@ -221,13 +222,3 @@ def _file(folder: Path, name: str) -> Path:
 def one_line(error: Exception) -> str:
     """What an error says, in one line that is not long."""
     return textwrap.shorten(str(error), 300, placeholder=" ...")
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Writes a file so that a reader, or a restart after a kill, finds the old content or the new, never a part."""
-    temporary = path.with_name(path.name + ".tmp")
-    with open(temporary, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)

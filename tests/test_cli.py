@@ -541,9 +541,9 @@ def test_bench_table_and_file(
 
 def test_bench_encoder_compares_equals(monkeypatch: pytest.MonkeyPatch) -> None:
     """Oracle: torch.nn.GRU inside the bench, which must refuse an encoder that computes something else."""
-    from speechgru.bench import encoder as bench
     from speechgru.encoders import GRUEncoder
     from speechgru.errors import SpeechGRUError
+    from speechgru.lab.bench import encoder as bench
 
     monkeypatch.setattr(bench, "HIDDEN_SIZE", 4)
     rows = bench.bench_encoder(repeats=1, quick=True)
@@ -562,8 +562,8 @@ def test_bench_encoder_compares_equals(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_bench_cells_times_every_cell(monkeypatch: pytest.MonkeyPatch) -> None:
     """Oracle: the registry; torch.nn.LSTM inside the bench, which must refuse a cell that computes something else."""
-    from speechgru.bench import cells as bench
     from speechgru.errors import SpeechGRUError
+    from speechgru.lab.bench import cells as bench
     from speechgru.registry import names
 
     monkeypatch.setattr(bench, "SIZE", 4)
@@ -582,7 +582,7 @@ def test_bench_cells_times_every_cell(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_interleaved_timing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Oracle: a clock of our own; candidates take 2 and 5 ms, one round in three is slow, warm-up is slower."""
-    from speechgru.bench import timing
+    from speechgru.lab.bench import timing
 
     clock = types.SimpleNamespace(now=0.0, calls=0)
     monkeypatch.setattr(timing.time, "perf_counter", lambda: clock.now)
@@ -605,7 +605,7 @@ def test_interleaved_timing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_bench_augment_applies_what_it_times(monkeypatch: pytest.MonkeyPatch) -> None:
     """Oracle: every timed candidate changes its input; a probability left at zero would time nothing."""
-    from speechgru.bench import augment as bench
+    from speechgru.lab.bench import augment as bench
 
     def changed(candidates: dict, repeats: int) -> dict[str, float]:
         return {name: float(_differs(candidate)) for name, candidate in candidates.items()}

@@ -16,17 +16,17 @@ import soundfile
 import torch
 from test_recipes import between_marks, commands_in, composed, recorded
 
-from speechgru.bench.cost import costs, macs_per_s, training_step
 from speechgru.cells import GRUConfig, LSTMConfig, MinGRUConfig, RNNConfig
 from speechgru.cli import main
 from speechgru.commands.recipes import recipe_names
 from speechgru.encoders import GRUEncoderConfig
 from speechgru.encoders.convolution import ConvolutionConfig
 from speechgru.errors import ConfigError, DataError
-from speechgru.evaluation.comparison import CLAIMS, PICTURES, TRIO, beside, compare, comparison_markdown
-from speechgru.evaluation.comparison_pictures import accuracy_picture, cost_picture
 from speechgru.features import LogMelConfig
 from speechgru.heads import ClassificationConfig, CTCConfig
+from speechgru.lab.bench.cost import costs, macs_per_s, training_step
+from speechgru.lab.comparison.comparison import CLAIMS, PICTURES, TRIO, beside, compare, comparison_markdown
+from speechgru.lab.comparison.pictures import accuracy_picture, cost_picture
 from speechgru.recognizer import Recognizer, RecognizerConfig
 from speechgru.registry import names
 from speechgru.shipped import conf_dir, recipes_dir
@@ -329,7 +329,7 @@ def test_compare_measures_what_is_there(
     for name in re.findall(r"\]\((.+)\)", PICTURES):
         assert (recipe / name).is_file()
     monkeypatch.setattr("speechgru.commands.evaluate.evaluate", None)
-    monkeypatch.setattr("speechgru.bench.cost.costs", lambda *_: {})
+    monkeypatch.setattr("speechgru.lab.bench.cost.costs", lambda *_: {})
     assert main(["compare", str(folder / "gru-0"), str(tmp_path / "none"), str(folder / "rnn-0")]) == 0
     told = capsys.readouterr().err
     assert f"{tmp_path / 'none'}: no run in it" in told

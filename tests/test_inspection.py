@@ -31,13 +31,13 @@ from speechgru.encoders import ConvolutionConfig, GRUEncoderConfig, Merge
 from speechgru.errors import AudioError, ConfigError, ModelError
 from speechgru.features import LogMelConfig
 from speechgru.heads import ClassificationConfig, CTCConfig, Pooling
-from speechgru.inspection import trace
-from speechgru.inspection.evidence import evidence
-from speechgru.inspection.gradients import GradientFlow, fresh_gradients, gradient_norms, model_gradients
-from speechgru.inspection.memory import half_lives_s, keeping_gate, layer_half_lives_s, unit_order
-from speechgru.inspection.page import write_xray_page
-from speechgru.inspection.pictures import gate_order, xray_picture
-from speechgru.inspection.problems import ProblemConfig, adding, baseline, copying, train_on_problem
+from speechgru.lab.inspection import trace
+from speechgru.lab.inspection.evidence import evidence
+from speechgru.lab.inspection.gradients import GradientFlow, fresh_gradients, gradient_norms, model_gradients
+from speechgru.lab.inspection.memory import half_lives_s, keeping_gate, layer_half_lives_s, unit_order
+from speechgru.lab.inspection.page import write_xray_page
+from speechgru.lab.inspection.pictures import gate_order, xray_picture
+from speechgru.lab.inspection.problems import ProblemConfig, adding, baseline, copying, train_on_problem
 from speechgru.recognizer import Recognizer, RecognizerConfig, load
 from speechgru.registry import build, entry, names
 from speechgru.text import CharactersConfig

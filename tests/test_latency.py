@@ -22,11 +22,11 @@ from speechgru.commands.recipes import recipe_names
 from speechgru.config import EvaluateConfig
 from speechgru.encoders import ConvolutionConfig, GRUEncoderConfig, LatencyControlledConfig, LookAheadConfig
 from speechgru.errors import DataError, ModelError
-from speechgru.evaluation.latency import PICTURE, WHOLE, encoder_and_context, latency_markdown, summarize, waits_ms
-from speechgru.evaluation.latency_picture import latency_picture
 from speechgru.features import Convention, LogMelConfig, Normalization
 from speechgru.heads import ClassificationConfig
 from speechgru.heads.classification import Pooling
+from speechgru.lab.latency.latency import PICTURE, WHOLE, encoder_and_context, latency_markdown, summarize, waits_ms
+from speechgru.lab.latency.picture import latency_picture
 from speechgru.recognizer import Recognizer, RecognizerConfig
 from speechgru.shipped import conf_dir, recipes_dir
 from speechgru.tokens import Tokens

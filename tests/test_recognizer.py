@@ -23,8 +23,8 @@ from speechgru.audio import resample
 from speechgru.encoders import ConvolutionConfig, GRUEncoderConfig, Merge
 from speechgru.errors import AudioError, ConfigError, ModelError
 from speechgru.features import LogMelConfig, MFCCConfig, Normalization
+from speechgru.files import write_atomically
 from speechgru.heads import ClassificationConfig, Pooling
-from speechgru.model_folder import write_atomically
 from speechgru.recognizer import Classification, Recognizer, RecognizerConfig, load
 from speechgru.tokens import Tokens
 

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from speechgru.cells import flushed_subnormals
 from speechgru.cells.subnormals import subnormals_are_flushed
-from speechgru.inspection.problems import ProblemConfig, train_on_problem
+from speechgru.lab.inspection.problems import ProblemConfig, train_on_problem
 from speechgru.registry import build, entry
 
 TINY = torch.finfo(torch.float32).tiny
@@ -65,7 +65,7 @@ def test_a_vanishing_gradient(name: str) -> None:
 
 def test_problems_are_trained_so(monkeypatch: pytest.MonkeyPatch) -> None:
     """By hand: the mode while a problem draws its sequences, and after."""
-    from speechgru.inspection import problems
+    from speechgru.lab.inspection import problems
 
     modes, draw = [], problems.PROBLEMS["adding"]
 

@@ -74,7 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"{about}; medians of {arguments.repeats} rounds", file=sys.stderr)
         for name in dict.fromkeys(arguments.benches or BENCHES):
             print(f"bench {name} ...", file=sys.stderr, flush=True)
-            function = getattr(importlib.import_module(f"speechgru.bench.{name}"), f"bench_{name}")
+            function = getattr(importlib.import_module(f"speechgru.lab.bench.{name}"), f"bench_{name}")
             options = {"quick": arguments.quick} if name == "encoder" else {}
             rows += [{"bench": name, **row} for row in function(arguments.repeats, **options)]
     versions = {row["peer"]: _version(row["peer"]) for row in rows if row["peer"]}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from speechgru.errors import ConfigError, DataError, SpeechGRUError
 
 if TYPE_CHECKING:
-    from speechgru.evaluation.comparison import Comparison
+    from speechgru.lab.comparison.comparison import Comparison
 
 _EPILOG = """\
 A run that has no results of the test yet is evaluated first. The models of a corpus take turns while they are timed,
@@ -75,8 +75,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigError(f"--readme {arguments.readme}: no such file")
     import torch
 
-    from speechgru.evaluation.comparison import compare, comparison_markdown
     from speechgru.evaluation.results import update_readme
+    from speechgru.lab.comparison.comparison import compare, comparison_markdown
     from speechgru.registry import names
 
     before = torch.get_num_threads()
@@ -160,7 +160,7 @@ def _record(run: Path) -> dict[str, Any]:
 
 def _costs(records: list[tuple[Path, dict[str, Any]]], repeats: int) -> dict[tuple[str, str], dict[str, Any]]:
     """The costs by dataset and cell, of the first run of each: they do not depend on the seed."""
-    from speechgru.bench.cost import costs
+    from speechgru.lab.bench.cost import costs
 
     folders: dict[str, dict[str, Path]] = {}
     for run, record in records:
@@ -174,9 +174,9 @@ def _costs(records: list[tuple[Path, dict[str, Any]]], repeats: int) -> dict[tup
 
 
 def _write(folder: Path, comparison: Comparison, tables: str) -> None:
-    from speechgru.evaluation.comparison import PICTURES
-    from speechgru.evaluation.comparison_pictures import accuracy_picture, cost_picture
     from speechgru.evaluation.results import update_readme, write_results
+    from speechgru.lab.comparison.comparison import PICTURES
+    from speechgru.lab.comparison.pictures import accuracy_picture, cost_picture
 
     write_results(folder / "results.json", comparison)
     accuracy_picture(comparison, folder / "accuracy.png")

@@ -13,7 +13,7 @@ from speechgru.commands.recordings import brief, find_recordings, load_recognize
 from speechgru.errors import AudioError, ConfigError, SpeechGRUError
 
 if TYPE_CHECKING:  # imported when they are needed: a mistyped option is answered without waiting for torch
-    from speechgru.inspection import Trace
+    from speechgru.lab.inspection import Trace
     from speechgru.recognizer import Recognizer
 
 MOST_S = 60.0
@@ -106,10 +106,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _gates(recognizer: Recognizer, items: list[tuple[str, str]], folder: Path, arguments: argparse.Namespace) -> int:
     from speechgru.commands.transcribe import file_names
-    from speechgru.inspection.curves import half_life_picture
-    from speechgru.inspection.memory import layer_half_lives_s
-    from speechgru.inspection.page import write_xray_page
-    from speechgru.inspection.pictures import xray_picture
+    from speechgru.lab.inspection.curves import half_life_picture
+    from speechgru.lab.inspection.memory import layer_half_lives_s
+    from speechgru.lab.inspection.page import write_xray_page
+    from speechgru.lab.inspection.pictures import xray_picture
 
     names, traces, failed = file_names([path for path, _ in items]), [], 0
     stems = dict(zip([path for path, _ in items], names, strict=True))
@@ -137,7 +137,7 @@ def _gates(recognizer: Recognizer, items: list[tuple[str, str]], folder: Path, a
 def _print_half_lives(half_lives: dict[str, Any], readme: str | None) -> None:
     import numpy as np
 
-    from speechgru.inspection.curves import readable_s
+    from speechgru.lab.inspection.curves import readable_s
 
     rows = []
     for name, values in half_lives.items():
@@ -152,7 +152,7 @@ def _print_half_lives(half_lives: dict[str, Any], readme: str | None) -> None:
 def _gradients_of_model(
     recognizer: Recognizer, items: list[tuple[str, str]], folder: Path, arguments: argparse.Namespace
 ) -> int:
-    from speechgru.inspection.gradients import model_gradients
+    from speechgru.lab.inspection.gradients import model_gradients
 
     for name in ("cells", "hidden_size"):
         if getattr(arguments, name) is not None:
@@ -176,7 +176,7 @@ def _gradients_of_cells(arguments: argparse.Namespace) -> int:
         raise ConfigError(f"--hidden_size {hidden_size}: at least 1")
     folder = _folder(arguments.output_dir)
 
-    from speechgru.inspection.gradients import fresh_gradients
+    from speechgru.lab.inspection.gradients import fresh_gradients
 
     seed = arguments.seed or 0
     flows = [fresh_gradients(name, hidden_size, lags, seed) for name in progress(cells, len(cells), "inspect")]
@@ -186,7 +186,7 @@ def _gradients_of_cells(arguments: argparse.Namespace) -> int:
 
 
 def _write_gradients(flows: list[Any], folder: Path, about: dict[str, Any], readme: str | None, mark: str) -> None:
-    from speechgru.inspection.curves import gradient_picture
+    from speechgru.lab.inspection.curves import gradient_picture
 
     cells = []
     for flow in flows:
@@ -207,8 +207,8 @@ def _memory(arguments: argparse.Namespace) -> int:
     tasks = (arguments.tasks or "adding,copying").split(",")
     given = {name: getattr(arguments, name) for name in ("parameters", "steps", "seed")}
 
-    from speechgru.inspection.curves import problem_picture
-    from speechgru.inspection.problems import ProblemConfig, train_on_problem
+    from speechgru.lab.inspection.curves import problem_picture
+    from speechgru.lab.inspection.problems import ProblemConfig, train_on_problem
 
     settings = {name: value for name, value in given.items() if value is not None}
     runs = [ProblemConfig(task, cell, lag, **settings) for task in tasks for lag in lags for cell in cells]
@@ -243,7 +243,7 @@ def _memory(arguments: argparse.Namespace) -> int:
 def _trace(recognizer: Recognizer, path: str, error: str, arguments: argparse.Namespace) -> Trace | None:
     """The trace of one recording; None where it cannot be used, after saying why on standard error."""
     from speechgru.audio import read_audio
-    from speechgru.inspection import trace
+    from speechgru.lab.inspection import trace
 
     try:
         if error:
@@ -317,7 +317,7 @@ def _write(path: Path, write: Callable[..., Any], content: Any, **options: Any) 
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:
-    from speechgru.model_folder import write_atomically
+    from speechgru.files import write_atomically
 
     _write(path, lambda text, to: write_atomically(to, text.encode()), json.dumps(content, indent=1) + "\n")
 

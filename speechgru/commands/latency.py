@@ -65,8 +65,8 @@ def run(arguments: argparse.Namespace) -> int:
     import torch
 
     from speechgru.commands.compare import finished_runs
-    from speechgru.evaluation.latency import latency_markdown, summarize
     from speechgru.evaluation.results import update_readme
+    from speechgru.lab.latency.latency import latency_markdown, summarize
 
     before = torch.get_num_threads()
     torch.set_num_threads(arguments.threads)
@@ -100,7 +100,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _contexts(text: str) -> list[tuple[int, int]]:
     """``5+0,all`` as chunks and right contexts."""
-    from speechgru.evaluation.latency import WHOLE
+    from speechgru.lab.latency.latency import WHOLE
 
     found = []
     for word in text.split(","):
@@ -116,7 +116,7 @@ def _contexts(text: str) -> list[tuple[int, int]]:
 def _each(recognizer: Recognizer, contexts: list[tuple[int, int]]) -> Iterator[tuple[str, str]]:
     """Sets one context after the other where there is a choice; gives what encoder and context are called."""
     from speechgru.encoders import LatencyControlledEncoder
-    from speechgru.evaluation.latency import encoder_and_context
+    from speechgru.lab.latency.latency import encoder_and_context
 
     encoder = recognizer.encoder
     if not isinstance(encoder, LatencyControlledEncoder):
@@ -193,7 +193,7 @@ def _samples(utterances: list[Any], rate: int) -> list[int]:
 def _waits(recognizer: Recognizer, samples: list[int]) -> dict[str, float]:
     import numpy as np
 
-    from speechgru.evaluation.latency import waits_ms
+    from speechgru.lab.latency.latency import waits_ms
 
     frames = np.concatenate([waits_ms(recognizer, one) for one in samples])
     return {"wait_ms": round(float(frames.mean()), 1), "longest_wait_ms": round(float(frames.max()), 1)}
@@ -203,7 +203,7 @@ def _costs(
     folders: dict[tuple[str, str], Path], contexts: list[tuple[int, int]], repeats: int
 ) -> dict[tuple[str, str], float]:
     """Milliseconds of computing for a second of audio, of the first run of each dataset and encoder."""
-    from speechgru.bench.timing import interleaved_ms
+    from speechgru.lab.bench.timing import interleaved_ms
     from speechgru.recognizer import Recognizer
 
     found = {}
@@ -238,9 +238,9 @@ def _answer(recognizer: Recognizer) -> Callable[[], object]:
 
 
 def _write(folder: Path, summary: list[dict[str, Any]], records: list[dict[str, Any]], table: str) -> None:
-    from speechgru.evaluation.latency import PICTURE
-    from speechgru.evaluation.latency_picture import latency_picture
     from speechgru.evaluation.results import update_readme, write_results
+    from speechgru.lab.latency.latency import PICTURE
+    from speechgru.lab.latency.picture import latency_picture
 
     write_results(folder / "results.json", {"summary": summary, "runs": records})
     latency_picture(summary, folder / "latency.png")

@@ -16,6 +16,7 @@ from typing import Any
 
 from speechgru.data.utterance import Utterance
 from speechgru.errors import DataError
+from speechgru.files import replacing
 
 _KEYS = ("audio_filepath", "offset", "duration", "text", "label", "speaker", "gain_db")
 
@@ -53,15 +54,10 @@ def write_manifest(path: str | os.PathLike[str], utterances: Iterable[Utterance]
     path = Path(path)
     folder = path.parent.resolve()
     count = 0
-    temporary = path.with_name(f"{path.name}.tmp{os.getpid()}")
-    try:
-        with temporary.open("w", encoding="utf-8") as file:
-            for utterance in utterances:
-                file.write(json.dumps(_row(utterance, folder), ensure_ascii=False) + "\n")
-                count += 1
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        for utterance in utterances:
+            file.write(json.dumps(_row(utterance, folder), ensure_ascii=False) + "\n")
+            count += 1
     return count
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from speechgru.errors import DataError
+from speechgru.files import write_atomically
 
 START, END, UNKNOWN = "<s>", "</s>", "<unk>"
 
@@ -77,15 +78,11 @@ def write_arpa(path: str | os.PathLike[str], ngrams: NGrams) -> None:
             text.append(f"{log10:.7g}\t{' '.join(words)}" + (f"\t{backoff:.7g}\n" if backoff else "\n"))
         text.append("\n")
     content = "".join([*text, "\\end\\\n"]).encode()
-    temporary = path.with_name(f"{path.name}.tmp{os.getpid()}")
     try:
         # No time in the header: the same text gives the same file.
-        temporary.write_bytes(gzip.compress(content, mtime=0) if path.suffix == ".gz" else content)
-        temporary.replace(path)
+        write_atomically(path, gzip.compress(content, mtime=0) if path.suffix == ".gz" else content)
     except OSError as error:
         raise DataError(f"{path}: cannot be written ({error.strerror}); choose another place") from None
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:

@@ -16,6 +16,7 @@ from typing import Any
 
 from speechgru.data.utterance import Utterance
 from speechgru.evaluation.results import duration
+from speechgru.files import write_atomically
 
 # The browser is told as well: only the pictures inside, the style inside and local sound.
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; media-src 'self' file:"
@@ -45,7 +46,6 @@ audio { height: 2rem; width: 15rem; display: block; } pre { background: color-mi
 
 def write_page(path: str | os.PathLike[str], title: str, sections: Sequence[str], style: str = "") -> None:
     """Write the page of finished HTML ``sections`` in one move; ``title`` is text, ``style`` more CSS."""
-    file = pathlib.Path(path)
     page = (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
@@ -54,10 +54,8 @@ def write_page(path: str | os.PathLike[str], title: str, sections: Sequence[str]
         + "\n".join(sections)
         + "\n</body>\n</html>\n"
     )
-    fresh = file.with_name(file.name + ".tmp")
     # A file name may hold bytes that are no UTF-8 (surrogates): show them as question marks.
-    fresh.write_bytes(page.encode("utf-8", errors="replace"))
-    os.replace(fresh, file)
+    write_atomically(path, page.encode("utf-8", errors="replace"))
 
 
 def escaped(value: object) -> str:

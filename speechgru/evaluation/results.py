@@ -21,6 +21,7 @@ from speechgru.evaluation.classification import ClassificationResult
 from speechgru.evaluation.machine import describe_machine
 from speechgru.evaluation.measures import measures, rounded
 from speechgru.evaluation.transcription import TranscriptionResult
+from speechgru.files import write_atomically
 
 START, END = "<!-- results -->", "<!-- /results -->"
 
@@ -98,9 +99,7 @@ def plain_command(words: Sequence[str]) -> str:
 
 def write_results(path: str | os.PathLike[str], content: dict[str, Any]) -> None:
     """Write a run's record (or a recipe's summary) as JSON, one short list or object to a line, in one move."""
-    fresh = pathlib.Path(f"{os.fspath(path)}.tmp")
-    fresh.write_text(_layout(content) + "\n", encoding="utf-8", newline="\n")
-    os.replace(fresh, path)
+    write_atomically(path, _layout(content) + "\n")
 
 
 def write_summary(path: str | os.PathLike[str], runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -324,8 +323,5 @@ def update_readme(path: str | os.PathLike[str], table: str, mark: str = "results
     fresh = newline.join([before + opening, *table.strip().splitlines(), closing + after])
     if fresh == text:
         return False
-    spare = readme.with_name(readme.name + ".tmp")
-    with open(spare, "w", encoding="utf-8", newline="") as file:
-        file.write(fresh)
-    os.replace(spare, readme)
+    write_atomically(readme, fresh)
     return True

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from speechgru.errors import ModelError
-from speechgru.model_folder import write_atomically
+from speechgru.files import write_atomically
 
 NAME = "checkpoint.safetensors"
 

@@ -14,6 +14,7 @@ import pathlib
 from typing import Any
 
 from speechgru.errors import ConfigError, DataError
+from speechgru.files import write_atomically
 
 FILE = "metrics.jsonl"
 
@@ -117,9 +118,7 @@ class MetricsLog:
 
     def _replace(self, rows: list[dict[str, Any]]) -> None:
         """Put ``rows`` in the place of the file's in one move, so that a kill leaves the old file or the new."""
-        fresh = self.path.with_suffix(".tmp")
-        fresh.write_bytes(b"".join(json.dumps(row).encode() + b"\n" for row in rows))
-        os.replace(fresh, self.path)
+        write_atomically(self.path, b"".join(json.dumps(row).encode() + b"\n" for row in rows))
 
     def close(self) -> None:
         """Close the files; writing is over."""

@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from speechgru.model_folder import write_atomically
+from speechgru.files import write_atomically
 from speechgru.training.checkpoint import NAME, load_checkpoint
 
 

@@ -13,7 +13,7 @@ from speechgru.data.batching import target_of
 from speechgru.data.reading import measure_s
 from speechgru.data.utterance import Utterance
 from speechgru.errors import AudioError, DataError
-from speechgru.model_folder import write_atomically
+from speechgru.files import write_atomically
 from speechgru.recognizer import Recognizer
 
 FILE = "left_out.tsv"

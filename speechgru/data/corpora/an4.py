@@ -24,6 +24,7 @@ from speechgru.data.splits import held_out_speakers
 from speechgru.data.table import read_table
 from speechgru.data.utterance import Utterance
 from speechgru.errors import ConfigError, DataError
+from speechgru.files import replacing
 from speechgru.registry import register
 
 URL = "http://www.speech.cs.cmu.edu/databases/an4/an4_sphere.tar.gz"
@@ -152,5 +153,5 @@ def _convert_raw(root: Path, progress: bool) -> None:
         content = path.read_bytes()
         orders = [np.frombuffer(content[: len(content) // 2 * 2], order) for order in ("<i2", ">i2")]
         samples = min(orders, key=lambda one: np.abs(np.diff(one.astype(np.float64))).sum())
-        soundfile.write(path.with_suffix(".tmp"), samples.astype(np.int16), 16000, format="FLAC", subtype="PCM_16")
-        path.with_suffix(".tmp").replace(fresh)
+        with replacing(fresh) as temporary:
+            soundfile.write(temporary, samples.astype(np.int16), 16000, format="FLAC", subtype="PCM_16")

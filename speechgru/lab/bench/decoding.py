@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from speechgru.bench.timing import interleaved_ms, row
 from speechgru.decoding import BeamConfig, BeamDecoder, FlashlightConfig, FlashlightDecoder, GreedyDecoder
 from speechgru.errors import SpeechGRUError
+from speechgru.lab.bench.timing import interleaved_ms, row
 from speechgru.tokens import Tokens
 
 FRAMES = 1000

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 import speechgru.cells  # noqa: F401  registers them
-from speechgru.bench.timing import interleaved_ms, row
 from speechgru.errors import SpeechGRUError
+from speechgru.lab.bench.timing import interleaved_ms, row
 from speechgru.registry import build, entry, names
 
 SIZE, FRAMES, BATCH = 128, 100, 32

@@ -14,10 +14,10 @@ import torch
 from speechgru.encoders import GRUEncoder, LatencyControlledEncoder, LookAheadEncoder
 from speechgru.encoders.look_ahead import reach
 from speechgru.errors import ModelError
-from speechgru.evaluation.comparison import judged_by
 from speechgru.evaluation.results import aggregate, markdown_cell, spread
 from speechgru.features import Normalization
 from speechgru.heads.classification import Pooling
+from speechgru.lab.comparison.comparison import judged_by
 from speechgru.recognizer import Recognizer
 from speechgru.registry import name_of
 

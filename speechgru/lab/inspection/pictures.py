@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from speechgru.evaluation.pictures import DARK, LIGHT, png, short, style
-from speechgru.inspection.memory import keeping_gate, unit_order
-from speechgru.inspection.replay import LayerTrace, Trace
+from speechgru.lab.inspection.memory import keeping_gate, unit_order
+from speechgru.lab.inspection.replay import LayerTrace, Trace
 
 MEANINGS = {
     "update": "update gate: 1 keeps the old state, 0 takes the candidate",

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from speechgru.evaluation.comparison import Comparison, by_dataset, judged_by
 from speechgru.evaluation.pictures import DARK, LIGHT, png, short, style
+from speechgru.lab.comparison.comparison import Comparison, by_dataset, judged_by
 
 AXES = {"step_ms": "Training step of 32 x 1 s, ms", "latency_ms": "Answer to 1 s, ms"}
 TRIO_COLOURS = {"gru": "blue", "lstm": "orange", "rnn": "green"}

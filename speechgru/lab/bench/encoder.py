@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from speechgru.bench.timing import interleaved_ms, row
 from speechgru.encoders import GRUEncoder
 from speechgru.errors import SpeechGRUError
+from speechgru.lab.bench.timing import interleaved_ms, row
 
 INPUT_SIZE, HIDDEN_SIZE, LAYERS, BATCH = 40, 128, 2, 32
 PACKED, PLAIN = "torch.nn.GRU, packed", "torch.nn.GRU"

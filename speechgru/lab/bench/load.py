@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from speechgru.audio import read_audio
-from speechgru.bench.timing import interleaved_ms, row
+from speechgru.lab.bench.timing import interleaved_ms, row
 
 
 def bench_load(repeats: int = 30) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from speechgru.inspection.replay import LayerTrace, Trace
+from speechgru.lab.inspection.replay import LayerTrace, Trace
 
 # The gate that multiplies the old state: of a GRU and its relatives, or of an LSTM.
 _KEEPING = ("update", "forget")

@@ -19,9 +19,10 @@ from typing import Any
 import numpy as np
 
 from speechgru.evaluation.page import STYLE, escaped
-from speechgru.inspection.memory import unit_order
-from speechgru.inspection.pictures import ORDER, gate_order, heading, limits, meaning, strongest
-from speechgru.inspection.replay import Trace
+from speechgru.files import write_atomically
+from speechgru.lab.inspection.memory import unit_order
+from speechgru.lab.inspection.pictures import ORDER, gate_order, heading, limits, meaning, strongest
+from speechgru.lab.inspection.replay import Trace
 
 _HELP = (
     "Move the mouse over a panel, or step into one with Tab and use the arrow keys (with Shift ten steps, Home, End), "
@@ -69,10 +70,7 @@ def write_xray_page(trace: Trace, path: str | os.PathLike[str], *, title: str) -
 </body>
 </html>
 """
-    file = pathlib.Path(path)
-    fresh = file.with_name(file.name + ".tmp")
-    fresh.write_bytes(page.encode("utf-8", errors="replace"))
-    os.replace(fresh, file)
+    write_atomically(path, page.encode("utf-8", errors="replace"))
 
 
 def _harmless(data: dict[str, Any]) -> str:

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from speechgru.evaluation.pictures import DARK, LIGHT, png, short, style
-from speechgru.inspection.gradients import GradientFlow
-from speechgru.inspection.pictures import LINES
+from speechgru.lab.inspection.gradients import GradientFlow
+from speechgru.lab.inspection.pictures import LINES
 
 SMALLEST = 1e-8  # shares of a gradient below it are not drawn
 

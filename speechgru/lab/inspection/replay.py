@@ -17,7 +17,7 @@ from speechgru.cells import Cell
 from speechgru.decoding.transcription import Word
 from speechgru.errors import AudioError, ModelError
 from speechgru.heads import ClassificationHead
-from speechgru.inspection.evidence import evidence
+from speechgru.lab.inspection.evidence import evidence
 from speechgru.recognizer import Recognizer
 
 TOLERANCE = 1e-5

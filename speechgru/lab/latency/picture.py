@@ -6,8 +6,8 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from speechgru.evaluation.comparison import judged_by
 from speechgru.evaluation.pictures import DARK, LIGHT, png, short, style
+from speechgru.lab.comparison.comparison import judged_by
 
 COLOURS = {"latency_controlled": "blue", "look_ahead": "orange", "gru": "ink"}
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from speechgru.bench.timing import interleaved_ms, row
 from speechgru.features import MFCC, Convention, MFCCConfig, Normalization
+from speechgru.lab.bench.timing import interleaved_ms, row
 
 SAMPLE_RATE = 16000
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from speechgru.augment import Augment, AugmentConfig
-from speechgru.bench.timing import interleaved_ms, row
+from speechgru.lab.bench.timing import interleaved_ms, row
 
 SAMPLE_RATE = 16000
 BATCH = 32

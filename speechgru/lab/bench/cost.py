@@ -12,9 +12,9 @@ from typing import Any
 
 import torch
 
-from speechgru.bench.timing import interleaved_ms
 from speechgru.cells import Cell
 from speechgru.errors import SpeechGRUError
+from speechgru.lab.bench.timing import interleaved_ms
 from speechgru.recognizer import Recognizer
 from speechgru.registry import entry, name_of
 
@@ -107,7 +107,7 @@ def _answer(model: Recognizer) -> Callable[[], None]:
 
 
 def _memory_of_a_fresh_process(folder: Path) -> float | None:
-    command = [sys.executable, "-m", "speechgru.bench.cost", str(folder)]
+    command = [sys.executable, "-m", "speechgru.lab.bench.cost", str(folder)]
     # Large pages are counted whole, whatever is in them.
     environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads()), "THP_MEM_ALLOC_ENABLE": "0"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment)

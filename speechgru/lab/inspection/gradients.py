@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from speechgru.cells import Cell, reverse_within
 from speechgru.errors import ConfigError
-from speechgru.inspection.replay import Trace
+from speechgru.lab.inspection.replay import Trace
 from speechgru.registry import build, entry
 
 
