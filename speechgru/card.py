@@ -7,7 +7,6 @@ people. Source: huggingface.co/docs/hub/model-cards, "Evaluation results" (model
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import pathlib
 import re
@@ -16,6 +15,7 @@ from typing import Any
 from speechgru.errors import ModelError
 from speechgru.evaluation.results import duration, markdown_cell
 from speechgru.files import write_atomically
+from speechgru.registry import to_yaml
 
 FILE = "card.md"
 
@@ -111,14 +111,8 @@ def card_of_run(run: dict[str, Any], labels: list[str], sample_rate: int, result
 
 def write_card(folder: str | os.PathLike[str], card: Card) -> pathlib.Path:
     """Write ``card.md`` into a model folder (in one move) and return its path."""
-    import yaml
-
     path = pathlib.Path(folder) / FILE
-    keys = front_matter(card)
-    # PyYAML reads back a space for the line breaks of Unicode unless they are escaped.
-    plain = not re.search("[\x85\u2028\u2029]", json.dumps(keys, ensure_ascii=False))
-    front = yaml.safe_dump(keys, sort_keys=False, allow_unicode=plain, width=120)
-    write_atomically(path, f"---\n{front}---\n\n{_body(card)}")
+    write_atomically(path, f"---\n{to_yaml(front_matter(card), width=120)}---\n\n{_body(card)}")
     return path
 
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 import dataclasses
 import gzip
 import json
-import os
 import textwrap
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,7 +26,7 @@ from speechgru.decoding.calibration import Calibration
 from speechgru.errors import ConfigError, DataError, ModelError
 from speechgru.features.fingerprint import fingerprint_difference
 from speechgru.files import write_atomically
-from speechgru.registry import component, from_plain, to_plain
+from speechgru.registry import component, from_plain, to_plain, to_yaml
 from speechgru.tokens import Tokens
 
 FORMAT = 1
@@ -79,7 +78,6 @@ def write_folder(
     Raises:
         DataError: a file of the decoder cannot be read.
     """
-    import yaml
     from safetensors.torch import save
 
     decoder, decoder_files = _taken_in(config.decoder)
@@ -90,11 +88,10 @@ def write_folder(
         del plain["decoder"]
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / "model.safetensors", save(dict(tensors)))
-    write_atomically(folder / "config.yaml", yaml.safe_dump(plain, sort_keys=False, allow_unicode=True).encode())
+    write_atomically(folder / "config.yaml", to_yaml(plain))
     for name, content in {**files, **decoder_files}.items():
         write_atomically(folder / name, content)
-    tokens.save(folder / "tokens.txt.tmp")
-    os.replace(folder / "tokens.txt.tmp", folder / "tokens.txt")
+    tokens.save(folder / "tokens.txt")
     write_atomically(folder / "fingerprint.json", json.dumps({"features": fingerprint}).encode())
 
 

@@ -18,6 +18,8 @@ import difflib
 import enum
 import functools
 import importlib.metadata
+import json
+import re
 import types
 import typing
 from collections.abc import Callable
@@ -142,6 +144,15 @@ def to_plain(config: Any, family: str | None = None) -> Any:
     if isinstance(config, dict):
         return {key: to_plain(value) for key, value in config.items()}
     return config
+
+
+def to_yaml(plain: Any, width: int = 80) -> str:
+    """Plain values as YAML text that reads back the same, in the order they have."""
+    import yaml
+
+    # PyYAML reads back a space for the line breaks of Unicode unless they are escaped.
+    breaks = re.search("[\x85\u2028\u2029]", json.dumps(plain, ensure_ascii=False))
+    return yaml.safe_dump(plain, sort_keys=False, allow_unicode=breaks is None, width=width)
 
 
 def from_plain(plain: dict[str, Any], family: str, where: str = "") -> Any:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from speechgru.errors import DataError
+from speechgru.files import write_atomically
 
 
 class Tokens:
@@ -67,7 +68,7 @@ class Tokens:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write one name per line (UTF-8, ``\\n``)."""
-        Path(path).write_bytes("".join(name + "\n" for name in self.names).encode())
+        write_atomically(path, "".join(name + "\n" for name in self.names))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Tokens:

@@ -18,7 +18,7 @@ ALLOWED = {
     "files": set(),
     "registry": {"errors"},
     "audio": {"errors"},
-    "tokens": {"errors"},
+    "tokens": {"errors", "files"},
     "text": {"errors", "registry", "tokens"},
     "shipped": {"errors"},
     "synthesis": {"errors", "audio"},

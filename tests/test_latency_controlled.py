@@ -53,7 +53,7 @@ def test_the_future_beyond_the_look_ahead_is_not_seen(config):
     encoder = make(config)
     features = torch.randn(1, 75, INPUT, dtype=torch.float64)
     changed = features + torch.eye(75, dtype=torch.float64)[..., None]
-    moved = (encoder(changed)[0] - encoder(features)[0]).abs().amax(2) > 1e-15
+    moved = (encoder(changed)[0] != encoder(features.expand_as(changed))[0]).any(2)
     touched = 0
     for frame, outputs in enumerate(moved):
         first = int(outputs.nonzero()[0]) if outputs.any() else len(outputs)

@@ -20,7 +20,18 @@ from speechgru import registry
 from speechgru.cells import GRU, GRUConfig
 from speechgru.encoders import GRUEncoderConfig
 from speechgru.errors import ConfigError, SpeechGRUError
-from speechgru.registry import build, component, entry, families, from_plain, name_of, names, register, to_plain
+from speechgru.registry import (
+    build,
+    component,
+    entry,
+    families,
+    from_plain,
+    name_of,
+    names,
+    register,
+    to_plain,
+    to_yaml,
+)
 
 ALL = [(family, name) for family, entries in families().items() for name in entries]
 
@@ -118,7 +129,7 @@ def test_settings_go_round():
         assert is_plain(plain)
         assert next(iter(plain)) == "name"
         assert from_plain(plain, "test_whole") == config
-        text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
+        text = to_yaml(plain)
         assert from_plain(yaml.safe_load(text), "test_whole") == config
 
     check()

@@ -82,4 +82,6 @@ class MFCC(LogMel):
         return self._coefficients
 
     def _project(self, log_mel: Tensor) -> Tensor:
-        return log_mel @ self._transform
+        # In float64: a matrix library may add the products of a few rows in another order than those of many, and a
+        # frame alone has to be the frame of a batch.
+        return (log_mel.double() @ self._transform.double()).to(log_mel.dtype)
