@@ -36,7 +36,7 @@ from speechgru.training.budget import within_budget
 from speechgru.training.trainer import Trainer, TrainingInterrupted
 
 FOLDER = recipes_dir() / "cells"
-PAGE = Path(__file__).parent.parent / "docs" / "gated-recurrent-units.md"
+PAGE = Path(__file__).parent.parent / "docs" / "lab-report.md"
 RECIPES = ["cells_an4", "cells_fsdd", "cells_speech_commands"]
 SMALL = ["features.sample_rate=8000", "features.mels=12", "encoder.num_layers=1", "head.attention_heads=2"]
 SMALL += ["trainer.batch_size=8", "trainer.epochs=2", "trainer.device=cpu", "trainer.threads=1", "data=folder"]

@@ -631,7 +631,8 @@ def test_every_cell_can_be_looked_into(name):
 
 
 ROOT = Path(__file__).parent.parent
-DOCS = [ROOT / "docs/gated-recurrent-units.md", ROOT / "recipes/memory_problems/README.md"]
+PAGES = ("docs/gated-recurrent-units.md", "recipes/memory_problems/README.md", "docs/lab-report.md")
+DOCS = [ROOT / page for page in PAGES]
 
 
 @pytest.mark.parametrize("page", DOCS, ids=lambda page: page.name)

@@ -32,7 +32,7 @@ from speechgru.shipped import conf_dir, recipes_dir
 from speechgru.tokens import Tokens
 
 FOLDER = recipes_dir() / "latency"
-PAGE = Path(__file__).parent.parent / "docs" / "gated-recurrent-units.md"
+PAGE = Path(__file__).parent.parent / "docs" / "lab-report.md"
 RECIPES = {"latency_an4": "cells_an4", "latency_speech_commands": "cells_speech_commands"}
 RATE = 8000
 SMALL = ["features.sample_rate=8000", "features.mels=12", "features.normalization=global", "encoder.num_layers=1"]

@@ -18,7 +18,7 @@ speechgru train --multirun recipe=cells_speech_commands data.root="$speech_comma
 speechgru train --multirun recipe=cells_speech_commands data.root="$speech_commands" seed=1,2 cell=$five resume=true || failed=1
 speechgru train --multirun recipe=cells_an4 data.root="$an4" seed=0 cell=$five resume=true || failed=1
 # The page that teaches the cells shows the same tables; an installed package has no such page.
-page="$(dirname "$0")/../../docs/gated-recurrent-units.md"
+page="$(dirname "$0")/../../docs/lab-report.md"
 [ -f "$page" ] || page=
 speechgru compare runs/cells_fsdd runs/cells_speech_commands runs/cells_an4 --recipe_dir "$(dirname "$0")" ${page:+--readme "$page"} --threads 1
 exit $failed
