@@ -88,7 +88,7 @@ class EvaluateConfig:
             rows of other decoders are kept.
         batch_size: utterances at a time, at least 1.
         decoder: how the scores of a CTC model become text; left out, as its folder says, or greedily.
-        device: auto, cpu or cuda.
+        device: auto (cuda where there is one), cpu, cuda, cuda:<number> or mps.
     """
 
     model: Any = MISSING

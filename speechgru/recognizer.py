@@ -20,6 +20,7 @@ from speechgru.audio import read_audio
 from speechgru.decoding import GreedyConfig, Hypothesis
 from speechgru.decoding.silence import without_silence
 from speechgru.decoding.transcription import Transcription, transcription
+from speechgru.devices import find_device
 from speechgru.errors import AudioError, ConfigError, DataError, ModelError
 from speechgru.features.fingerprint import fingerprint
 from speechgru.heads import CTCHead, EndsPooling
@@ -363,7 +364,7 @@ class Recognizer(nn.Module):
             ConfigError: the device is not there.
             ModelError: a file is missing or damaged, or features computed here differ from those of training.
         """
-        folder, device = Path(folder), _device(device)
+        folder, device = Path(folder), find_device(device)
         config, tokens = read_config(folder), read_tokens(folder)
         try:
             model = cls(config, tokens)
@@ -405,16 +406,6 @@ def load(model: str | os.PathLike[str] | None = None, device: str | torch.device
         except ConfigError as error:
             raise ModelError(f"{model}: no such folder, and {error}") from None
     return Recognizer.load(folder, device)
-
-
-def _device(name: str | torch.device) -> torch.device:
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise ConfigError(f"device={name}: cpu, cuda or cuda:<number>") from error
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ConfigError(f"device={name}: torch sees {torch.cuda.device_count()} CUDA devices here; use cpu")
-    return device
 
 
 def _check_units(task: str, units: Any, tokens: Tokens, is_ctc: bool) -> None:

@@ -232,7 +232,7 @@ def test_an_empty_folder_beside_others_fails_alone(
         (["-k", "0"], "--top_k 0: at least 1"),
         (["--batch_size", "0"], "--batch_size 0: at least 1"),
         (["--threads", "-1"], "--threads -1: at least 1"),
-        (["--device", "gpu"], "--device gpu: auto, cpu or cuda"),
+        (["--device", "gpu"], "--device gpu: auto, cpu, cuda, cuda:<number> or mps"),
         (["-m", "no/such/folder"], "-m no/such/folder: no such folder"),
     ],
 )

@@ -16,6 +16,7 @@ PACKAGE = Path(speechgru.__file__).parent
 ALLOWED = {
     "errors": set(),
     "files": set(),
+    "devices": {"errors"},
     "registry": {"errors"},
     "audio": {"errors"},
     "tokens": {"errors", "files"},
@@ -26,7 +27,7 @@ ALLOWED = {
 }
 LAYERS = [
     {"errors", "files"},
-    {"registry", "shipped", "audio", "tokens", "text", "synthesis"},
+    {"devices", "registry", "shipped", "audio", "tokens", "text", "synthesis"},
     {"features", "augment", "cells"},
     {"encoders", "heads", "decoding"},
     {"model_folder"},

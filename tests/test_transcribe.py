@@ -395,7 +395,7 @@ def test_an_odd_recording(said, tmp_path: Path, capsys: pytest.CaptureFixture[st
         (["--max_line_count", "2"], "no effect without max_line_width"),
         (["--beam_size", "0"], "beam_size=0: at least 1"),
         (["--lm_weight", "1"], "--lm_weight: has no effect without --lm"),
-        (["--device", "tpu"], "--device tpu: auto, cpu or cuda"),
+        (["--device", "tpu"], "--device tpu: auto, cpu, cuda, cuda:<number> or mps"),
         (["-m", "nowhere"], "-m nowhere: no such folder"),
         (["-f", "doc"], "invalid choice"),
     ],

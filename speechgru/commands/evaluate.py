@@ -8,13 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from speechgru.card import card_of_run, write_card
 from speechgru.commands.hydra_job import hydra_main
 from speechgru.commands.own_corpus import own_data, run_of
 from speechgru.data.batching import BatchLoader
 from speechgru.data.utterance import Utterance
+from speechgru.devices import find_device
 from speechgru.errors import ConfigError, DataError, ModelError
 from speechgru.evaluation.classification import ClassificationResult
 from speechgru.evaluation.pictures import confusion_picture, recall_picture
@@ -106,10 +105,7 @@ def _of_other_decoders(path: Path, records: list[dict[str, Any]]) -> list[dict[s
 
 
 def _evaluate_one(folder: Path, config: Any, words: Sequence[str]) -> tuple[Result, dict[str, Any], Path]:
-    device = config.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    recognizer = Recognizer.load(folder, device)
+    recognizer = Recognizer.load(folder, find_device(config.device))
     if recognizer.task not in ("classification", "ctc"):
         raise ModelError(f"{folder} has a {recognizer.task} head; evaluate measures classification and ctc")
     if config.decoder is not None and recognizer.task != "ctc":

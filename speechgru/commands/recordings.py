@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO, TypeVar
 
 from speechgru.audio import find_audio
+from speechgru.devices import find_device
 from speechgru.errors import AudioError, ConfigError
 from speechgru.shipped import default_model, shipped_model
 
@@ -42,7 +43,7 @@ def load_recognizer(model: str | None, device: str, threads: int | None, task: s
 
     Args:
         model: what ``-m`` names; None takes a shipped model of this task (without one: classification).
-        device: auto, cpu or cuda.
+        device: auto (cuda where there is one), cpu, cuda, cuda:<number> or mps.
         threads: processor threads; None leaves torch its choice.
         task: the head it must have, ``classification`` or ``ctc``; None: any.
 
@@ -51,20 +52,15 @@ def load_recognizer(model: str | None, device: str, threads: int | None, task: s
         ModelError: the model folder cannot be loaded.
     """
     folder = _model_folder(model, task or "classification")
-    if device != "auto" and device.split(":")[0] not in ("cpu", "cuda"):
-        raise ConfigError(f"--device {device}: auto, cpu or cuda")
+    place = find_device(device, "--device ")
     import torch
 
     from speechgru.cells import GRU
     from speechgru.recognizer import Recognizer
 
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise ConfigError(f"--device {device}: torch sees no CUDA device here; use cpu or auto")
     if threads is not None:
         torch.set_num_threads(threads)
-    recognizer = Recognizer.load(folder, device)
+    recognizer = Recognizer.load(folder, place)
     if task is not None and recognizer.task != task:
         mend = f"; try speechgru {_VERBS[recognizer.task]}" if recognizer.task in _VERBS else ""
         raise ConfigError(f"-m {folder}: a model with a {recognizer.task} head does not {_VERBS[task]}{mend}")

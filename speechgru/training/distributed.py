@@ -12,7 +12,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from speechgru.errors import ConfigError
+from speechgru.devices import find_device
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,22 +60,15 @@ def join_world(device: str) -> Iterator[World]:
     """Joins the processes torchrun started (gloo on CPU, nccl on CUDA), or stands alone.
 
     Args:
-        device: ``auto`` (CUDA where there is some), ``cpu``, ``cuda`` or ``cuda:1``.
+        device: what :func:`speechgru.devices.find_device` knows; ``cuda`` gives each process on a machine its own.
 
     Raises:
         ConfigError: the device is not there.
     """
     rank, size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise ConfigError(f"trainer.device={device}: torch sees no CUDA device here; use cpu or auto")
-    if device == "cuda":
-        device = f"cuda:{os.environ.get('LOCAL_RANK', 0)}"
-    try:
-        place = torch.device(device)
-    except RuntimeError as error:
-        raise ConfigError(f"trainer.device={device}: auto, cpu, cuda or cuda:<number>") from error
+    place = find_device(device, "trainer.device=")
+    if place == torch.device("cuda"):
+        place = find_device(f"cuda:{os.environ.get('LOCAL_RANK', 0)}", "trainer.device=")
     if size == 1:
         yield World(0, 1, place)
         return

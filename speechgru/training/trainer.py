@@ -66,7 +66,7 @@ class TrainerConfig:
         workers: processes that read and augment audio; 0 means the training process does.
         cache_mb: memory for decoded audio in each process, in MB; 0 means none.
         max_duration_s: longer utterances are left out and counted; 0 means no limit.
-        device: auto, cpu, cuda or cuda:<number>.
+        device: auto (cuda where there is one), cpu, cuda, cuda:<number> or mps.
         threads: CPU threads of the matrix products; 0 means torch's choice.
         tensorboard: also write TensorBoard files (extra ``log``).
     """
