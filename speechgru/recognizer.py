@@ -34,7 +34,7 @@ from speechgru.model_folder import (
     write_folder,
 )
 from speechgru.registry import build, name_of, names
-from speechgru.shipped import default_model, shipped_model
+from speechgru.shipped import default_model, model_path
 from speechgru.text import BLANK
 from speechgru.tokens import Tokens
 
@@ -390,21 +390,20 @@ def load(model: str | os.PathLike[str] | None = None, device: str | torch.device
     """A trained model, ready to use.
 
     Args:
-        model: its folder, or the name of one that ships inside the package; None takes the shipped classifier.
+        model: the name of one that ships inside the package, or a folder (one that is called as a shipped model is:
+            ``./commands``, or a Path); None takes the shipped classifier.
         device: where to put the parameters, such as ``cpu`` or ``cuda``.
 
     Raises:
         ConfigError: the device is not there.
         ModelError: there is no such model, or its folder is damaged.
     """
-    folder = Path(model) if model is not None else default_model("classification")
+    try:
+        folder = model_path(model) if model is not None else default_model("classification")
+    except ConfigError as error:
+        raise ModelError(str(error)) from None
     if folder is None:
         raise ModelError("no model ships with this version; give the folder of a trained one")
-    if not folder.exists() and isinstance(model, str) and folder.name == model:
-        try:
-            folder = shipped_model(model)
-        except ConfigError as error:
-            raise ModelError(f"{model}: no such folder, and {error}") from None
     return Recognizer.load(folder, device)
 
 

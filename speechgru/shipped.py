@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from pathlib import Path
 
@@ -50,6 +51,29 @@ def shipped_model(name: str) -> Path:
         hint = f"; did you mean {near[0]}?" if near else ""
         raise ConfigError(f"no model is called {name}{hint} (known: {', '.join(shipped) or 'none ship'})")
     return models_dir() / name
+
+
+def model_path(model: str | os.PathLike[str]) -> Path:
+    """The folder that the name of a model means, wherever one may be given.
+
+    The name of a shipped model is that model, also beside a folder of the same name: ``commands`` ships, and
+    ``./commands`` is the folder. A Path is always a folder.
+
+    Raises:
+        ConfigError: neither a folder nor a shipped model has that name.
+    """
+    if isinstance(model, str) and model in model_names():
+        return models_dir() / model
+    if os.path.isdir(model):
+        return Path(model)
+    if os.path.exists(model):
+        raise ConfigError(f"{model}: a file; name the model folder, which holds config.yaml and model.safetensors")
+    if not isinstance(model, str):
+        raise ConfigError(f"{model}: no such folder")
+    try:
+        return shipped_model(model)
+    except ConfigError as error:
+        raise ConfigError(f"{model}: no such folder, and {error}") from None
 
 
 def default_model(task: str) -> Path | None:

@@ -1,8 +1,11 @@
 """The models that ship: whole, small, found by their names, as good as their cards say; and how one is packed."""
 
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
 import speechgru
 from speechgru.card import read_card
@@ -35,16 +38,27 @@ def test_a_shipped_model_is_whole_and_small(name: str) -> None:
         assert not {"/tmp", "/home", "/root"} & set(path.read_text().replace("=", " ").split())
 
 
-def test_a_model_is_found_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By hand: a folder of that name goes first, another name tells the near one."""
+def test_a_model_is_found_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    """By hand: a folder of that name is never in the way, ./NAME is the folder, another name tells the near one."""
     for task, name in DEFAULT_MODELS.items():
         assert default_model(task) == shipped_model(name)
     with pytest.raises(ModelError, match=r"an5: no such folder, and no model is called an5; did you mean an4\?"):
         speechgru.load("an5")
     monkeypatch.chdir(tmp_path)
     Path("an4").mkdir()
-    with pytest.raises(ModelError, match=r"an4 holds no config\.yaml"):
-        speechgru.load("an4")
+    shutil.copytree(shipped_model("commands"), "commands")
+    Path("commands/tokens.txt").write_text("no such model\n")
+    assert speechgru.load("an4").task == "ctc"
+    for folder in (Path("an4"), "./an4", str(tmp_path / "an4")):
+        with pytest.raises(ModelError, match=r"an4 holds no config\.yaml"):
+            speechgru.load(folder)
+    soundfile.write("quiet.wav", np.zeros(16_000), 16_000)
+    assert main(["classify", "quiet.wav", "-m", "commands"]) == 0
+    assert main(["classify", "quiet.wav", "-m", "./commands"]) == 1
+    assert main(["classify", "quiet.wav", "-m", "quiet.wav"]) == 2
+    error = capsys.readouterr().err
+    assert "commands/model.safetensors does not fit" in error
+    assert "-m quiet.wav: a file; name the model folder" in error
 
 
 def spoken(recordings: Path) -> list[Utterance]:

@@ -239,6 +239,6 @@ def test_what_is_wrong_with_a_choice_is_told(words: list[str], code: int, messag
     assert len(error.strip().splitlines()) == 1
     assert {path: path.read_bytes() for path in (spoken / "model").iterdir()} == before
     assert main(["tune", "an4", "--lm", "words.arpa"]) == 2  # ships, and stays as it is
-    assert "an4: no such folder" in capsys.readouterr().err
+    assert "an4: the model that ships stays as it is" in capsys.readouterr().err
     assert main(["transcribe", "0.wav", "-m", "model", "--decoder", "greedy", "--beam_size", "5"]) == 2
     assert "--decoder greedy: beam_size" in capsys.readouterr().err

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from speechgru.errors import ConfigError, ModelError
-from speechgru.shipped import model_names, shipped_model
+from speechgru.shipped import model_names, model_path, shipped_model
 
 _EPILOG = """\
 examples:
@@ -74,16 +74,17 @@ def _pack(source: str | None, target: str | None, half: bool) -> int:
     """Writes a model as this version does, with its card; prints the folder and tells its size."""
     if source is None or target is None:
         raise ConfigError("models pack needs the folder of a model and the folder to write")
-    if not (Path(source) / "card.md").is_file():
+    model = model_path(source)
+    if not (model / "card.md").is_file():
         raise ConfigError(f"{source} holds no card.md; pack what a training run has finished and evaluate has measured")
-    if Path(target).exists() and Path(target).samefile(source):
+    if Path(target).exists() and Path(target).samefile(model):
         raise ConfigError(f"{target}: the same folder; give another one")
     from speechgru.recognizer import Recognizer
 
-    Recognizer.load(source).save(target, half=half)
-    shutil.copyfile(Path(source) / "card.md", Path(target) / "card.md")
+    Recognizer.load(model).save(target, half=half)
+    shutil.copyfile(model / "card.md", Path(target) / "card.md")
     print(target)
-    print(f"{_size(Path(target)) / 1e6:.2f} MB, was {_size(Path(source)) / 1e6:.2f} MB", file=sys.stderr)
+    print(f"{_size(Path(target)) / 1e6:.2f} MB, was {_size(model) / 1e6:.2f} MB", file=sys.stderr)
     return 0
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TextIO, TypeVar
 from speechgru.audio import find_audio
 from speechgru.devices import find_device
 from speechgru.errors import AudioError, ConfigError
-from speechgru.shipped import default_model, shipped_model
+from speechgru.shipped import default_model, model_path
 
 if TYPE_CHECKING:  # imported when it is needed: a mistyped option is answered without waiting for torch
     from speechgru.recognizer import Recognizer
@@ -38,8 +38,8 @@ def find_recordings(arguments: list[str]) -> list[tuple[str, str]]:
     return items
 
 
-def load_recognizer(model: str | None, device: str, threads: int | None, task: str | None) -> Recognizer:
-    """The model of ``-m``, a folder or the name of a shipped one, on ``--device`` with ``--threads``.
+def load_recognizer(model: str | Path | None, device: str, threads: int | None, task: str | None) -> Recognizer:
+    """The model of ``-m``, the name of a shipped one or a folder, on ``--device`` with ``--threads``.
 
     Args:
         model: what ``-m`` names; None takes a shipped model of this task (without one: classification).
@@ -72,7 +72,7 @@ def load_recognizer(model: str | None, device: str, threads: int | None, task: s
     return recognizer
 
 
-def _model_folder(model: str | None, task: str) -> Path:
+def _model_folder(model: str | Path | None, task: str) -> Path:
     if model is None:
         folder = default_model(task)
         if folder is None:
@@ -80,12 +80,10 @@ def _model_folder(model: str | None, task: str) -> Path:
                 f"no model that can {_VERBS[task]} ships with this version; give the folder of a trained one with -m"
             )
         return folder
-    if Path(model).is_dir():
-        return Path(model)
     try:
-        return shipped_model(model)
+        return model_path(model)
     except ConfigError as error:
-        raise ConfigError(f"-m {model}: no such folder, and {error}") from None
+        raise ConfigError(f"-m {error}") from None
 
 
 def progress(items: Iterable[Item], total: int, description: str, hidden: bool = False) -> Iterator[Item]:

@@ -6,10 +6,10 @@ import argparse
 import dataclasses
 import functools
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from speechgru.errors import ConfigError
+from speechgru.shipped import model_names, model_path
 
 if TYPE_CHECKING:
     from speechgru.decoding.beam import BeamConfig
@@ -68,10 +68,10 @@ def run(arguments: argparse.Namespace) -> int:
     prior_weights = _numbers("prior_weights", arguments.prior_weights)
     if arguments.batch_size < 1:
         raise ConfigError(f"--batch_size {arguments.batch_size}: at least 1")
-    folders = [Path(folder) for folder in arguments.model]
-    for folder in folders:
-        if not folder.is_dir():
-            raise ConfigError(f"{folder}: no such folder; tune writes into the folder of a trained model")
+    for name in arguments.model:
+        if name in model_names():
+            raise ConfigError(f"{name}: the model that ships stays as it is; name the folder of one (./{name} is one)")
+    folders = [model_path(name) for name in arguments.model]
 
     from tqdm import tqdm
 
@@ -82,7 +82,7 @@ def run(arguments: argparse.Namespace) -> int:
     from speechgru.evaluation.decoder_choice import calibrate, measure_grid, score, token_shares, word_errors
     from speechgru.registry import build
 
-    recognizers = [load_recognizer(str(folder), "cpu", None, "ctc") for folder in folders]
+    recognizers = [load_recognizer(folder, "cpu", None, "ctc") for folder in folders]
     config = _decoder(recognizers[0], arguments)
     for end in (min, max):  # complains before anything is computed
         tried: dict[str, Any] = {
