@@ -353,6 +353,17 @@ def test_learning_curves_split_by_meaning():
     assert pictures.learning_curves([])
 
 
+def test_learning_curves_are_over_epochs_and_mark_the_one_kept():
+    """Oracle: rows written by hand; of two that were best so far the later is kept. The mark changes the picture."""
+    rows = [{"step": 10 * epoch, "epoch": epoch, "valid_wer": 0.5 / epoch, "best": epoch < 3} for epoch in (1, 2, 3)]
+    assert pictures._axis(rows) == ("epoch", 2)
+    assert pictures._axis([*rows, rows[-1] | {"step": 35}]) == ("step", 20)  # two rows in an epoch
+    assert pictures._axis([{"step": 4}]) == ("step", None)
+    ((_, curves),) = [panel for panel in pictures._panels(rows, "epoch") if panel[1]]
+    assert curves["valid_wer"][0] == [1, 2, 3]
+    assert pictures.learning_curves(rows) != pictures.learning_curves([row | {"best": False} for row in rows])
+
+
 class Page(html.parser.HTMLParser):
     """Every tag with its attributes, and the text."""
 

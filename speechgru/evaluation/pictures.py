@@ -12,12 +12,15 @@ import os
 import pathlib
 import warnings
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from speechgru.evaluation.calibration import calibration_error, reliability
 from speechgru.evaluation.classification import ClassificationResult, ClassScore, wilson_interval
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 LIGHT = {"paper": "#ffffff", "ink": "#1f2328", "faint": "#d8dee4"}
 LIGHT |= {"blue": "#1f5fa8", "orange": "#c4500a", "green": "#1a7f37"}
@@ -162,57 +165,78 @@ def learning_curves(
     title: str = "Learning curves",
     dark: bool = False,
 ) -> bytes:
-    """The rows of ``metrics.jsonl`` over the training step: losses, measures (``valid_accuracy``, ...), learning rate.
+    """The rows of ``metrics.jsonl`` over the epochs: losses, measures (``valid_accuracy``, ...), learning rate.
 
-    A panel without numbers is left out; rows whose value is null (not finite) leave a gap.
+    A panel without numbers is left out; rows whose value is null (not finite) leave a gap. A line marks the epoch that
+    was kept, the last row whose ``best`` is true. Where an epoch has several rows, they are drawn over steps.
     """
     from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator, NullFormatter
+    from matplotlib.ticker import MaxNLocator
 
     colours = DARK if dark else LIGHT
-    panels = [panel for panel in _panels(rows) if panel[1]]
+    unit, kept = _axis(rows)
+    panels = [panel for panel in _panels(rows, unit) if panel[1]]
     with style(colours):
         figure = Figure(figsize=(7.6, 0.7 + 2.1 * max(len(panels), 1)), layout="constrained")
         plots = figure.subplots(max(len(panels), 1), 1, sharex=True, squeeze=False)[:, 0]
-        plots[0].set_title(short(title, 70), fontsize=11)
+        figure.suptitle(short(title, 70), fontsize=11)
         for axes, (label, curves) in zip(plots, panels, strict=False):
-            drawn: list[str] = []
-            for name, (steps, values) in sorted(curves.items(), reverse=True):
-                part = "train" if name == "learning_rate" else name.partition("_")[0]
-                colour = colours[{"train": "blue", "valid": "orange"}.get(part, "green")]
-                points = "" if len(steps) > 60 else "o"
-                shown = short(name.replace("_", " "))
-                if label.endswith("%") and np.isfinite(values).any() and not name.endswith("_share"):
-                    best = int((np.nanargmin if name.endswith(ERROR_RATES) else np.nanargmax)(values))
-                    shown += f" (best {values[best]:.2f} at step {steps[best]:,})"
-                line = ("-", "--", ":")[min(drawn.count(colour), 2)]
-                drawn.append(colour)
-                axes.plot(steps, values, points + line, markersize=3, linewidth=1.5, color=colour, label=shown)
-            finite = [value for _, values in curves.values() for value in values if np.isfinite(value)]
-            if label == "Loss" and finite and min(finite) > 0 and max(finite) > 20 * min(finite):
-                axes.set_yscale("log")
-                axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-                axes.yaxis.set_minor_formatter(NullFormatter())
-            axes.set_ylabel(label)
-            axes.grid(color=colours["faint"], linewidth=0.6)
-            axes.spines[["top", "right"]].set_visible(False)
-            if list(curves) != ["learning_rate"]:
-                grows = label.endswith("%") and not any(name.endswith(ERROR_RATES) for name in curves)
-                axes.legend(frameon=False, fontsize=9, loc="lower right" if grows else "upper right")
+            _draw_curves(axes, label, curves, (unit, kept), colours)
+            if kept is not None:
+                axes.axvline(kept, color=colours["ink"], linewidth=0.8, linestyle=(0, (4, 3)))
         if not panels:
             plots[0].text(0.5, 0.5, "no numbers yet", ha="center", transform=plots[0].transAxes)
-        plots[-1].set_xlabel("Training step")
+        about = "" if kept is None else f"; dashed line: the one that was kept, {kept:,}"
+        plots[-1].set_xlabel(("Epoch" if unit == "epoch" else "Training step") + about)
         plots[-1].xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-        plots[-1].xaxis.set_major_formatter(lambda step, _: f"{step:,.0f}")
+        plots[-1].xaxis.set_major_formatter(lambda x, _: f"{x:,.0f}")
         figure.align_ylabels()
         return png(figure, path)
+
+
+def _axis(rows: Sequence[dict[str, Any]]) -> tuple[str, int | None]:
+    """What the curves are drawn over, ``epoch`` or ``step``, and the place of the one that was kept."""
+    epochs = [row.get("epoch") for row in rows]
+    unit = "epoch" if len(set(epochs)) == len(rows) and None not in epochs else "step"
+    return unit, next((row[unit] for row in reversed(rows) if row.get("best") is True), None)
+
+
+def _draw_curves(axes: Axes, label: str, curves: Curves, axis: tuple[str, int | None], colours: dict[str, str]) -> None:
+    """One panel, its legend above it, where no line runs."""
+    from matplotlib.ticker import NullFormatter
+
+    unit, kept = axis
+    drawn: list[str] = []
+    for name, (places, values) in sorted(curves.items(), reverse=True):
+        part = "train" if name == "learning_rate" else name.partition("_")[0]
+        colour = colours[{"train": "blue", "valid": "orange"}.get(part, "green")]
+        points = "" if len(places) > 60 else "o"
+        shown = short(name.replace("_", " "))
+        if label.endswith("%") and np.isfinite(values).any() and not name.endswith("_share"):
+            best = int((np.nanargmin if name.endswith(ERROR_RATES) else np.nanargmax)(values))
+            if kept in places and values[places.index(kept)] == values[best]:
+                best = places.index(kept)  # of equal ones
+            shown += f" (best {values[best]:.2f} at {unit} {places[best]:,})"
+        line = ("-", "--", ":")[min(drawn.count(colour), 2)]
+        drawn.append(colour)
+        axes.plot(places, values, points + line, markersize=3, linewidth=1.5, color=colour, label=shown)
+    finite = [value for _, values in curves.values() for value in values if np.isfinite(value)]
+    if label == "Loss" and finite and min(finite) > 0 and max(finite) > 20 * min(finite):
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.set_ylabel(label)
+    axes.grid(color=colours["faint"], linewidth=0.6)
+    axes.spines[["top", "right"]].set_visible(False)
+    if list(curves) != ["learning_rate"]:
+        axes.legend(frameon=False, fontsize=9, loc="lower right", bbox_to_anchor=(1, 0.98), ncols=2, borderaxespad=0)
 
 
 Curves = dict[str, tuple[list[int], list[float]]]
 
 
-def _panels(rows: Sequence[dict[str, Any]]) -> list[tuple[str, Curves]]:
-    """Which curve goes where: (axis label, curves by name) for loss, measures and learning rate."""
+def _panels(rows: Sequence[dict[str, Any]], unit: str = "step") -> list[tuple[str, Curves]]:
+    """Which curve goes where: (axis label, curves by name) for loss, measures and learning rate, over ``unit``."""
     loss, share, other, rate = Curves(), Curves(), Curves(), Curves()
     for row in rows:
         for name, value in row.items():
@@ -227,8 +251,8 @@ def _panels(rows: Sequence[dict[str, Any]]) -> list[tuple[str, Curves]]:
             else:
                 continue
             if value is None or (isinstance(value, (int, float)) and not isinstance(value, bool)):
-                steps, values = panel.setdefault(name, ([], []))
-                steps.append(row["step"])
+                places, values = panel.setdefault(name, ([], []))
+                places.append(row[unit])
                 scaled = np.nan if value is None else float(value) * (100 if panel is share else 1)
                 values.append(scaled)
     measure = _measure(next(iter(share))) if share else ""

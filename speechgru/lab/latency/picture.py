@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from speechgru.evaluation.pictures import DARK, LIGHT, png, short, style
 from speechgru.lab.comparison.comparison import judged_by
+from speechgru.lab.labels import Named, place_names
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 COLOURS = {"latency_controlled": "blue", "look_ahead": "orange", "gru": "ink"}
 
@@ -22,36 +26,59 @@ def latency_picture(
     colours = DARK if dark else LIGHT
     datasets = list(dict.fromkeys(one["dataset"] for one in summary))
     with style(colours):
-        figure = Figure(figsize=(5.2 * len(datasets), 4.2), layout="constrained")
-        for axes, dataset in zip(figure.subplots(1, len(datasets), squeeze=False)[0], datasets, strict=True):
+        figure = Figure(figsize=(5.2 * len(datasets), 4.6), layout="constrained")
+        plots = figure.subplots(1, len(datasets), squeeze=False)[0]
+        for axes, dataset in zip(plots, datasets, strict=True):
             entries = [one for one in summary if one["dataset"] == dataset]
             measure = judged_by(entries[0])
             for kind in dict.fromkeys(one["encoder"] for one in entries):
                 _draw(axes, [one for one in entries if one["encoder"] == kind], measure, colours)
             axes.set_xscale("log")
-            axes.margins(x=0.15)
+            axes.margins(x=0.12, y=0.12)
             axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
             axes.xaxis.set_minor_formatter(NullFormatter())
             axes.grid(color=colours["faint"], linewidth=0.6)
             axes.spines[["top", "right"]].set_visible(False)
-            axes.set_xlabel("A frame waits on average, ms")
-            axes.set_ylabel("Word error rate, %" if measure == "wer" else "Accuracy, %")
+            axes.set_xlabel("\N{LEFTWARDS ARROW} better      A frame waits on average, ms")
+            name = "Word error rate, %" if measure == "wer" else "Accuracy, %"
+            axes.set_ylabel(f"{name}      better \N{RIGHTWARDS ARROW}")
             axes.set_title(short(dataset, 40), fontsize=11)
             if measure == "wer":
                 axes.invert_yaxis()
-            axes.legend(loc="lower right", fontsize=8, frameon=False)
+            handles, kinds = axes.get_legend_handles_labels()
+            bars = [handle.lines[0] for handle in handles]  # without their error bars
+            axes.legend(
+                bars, kinds, loc="upper center", bbox_to_anchor=(0.5, -0.16), fontsize=8, frameon=False, ncols=4
+            )
+        figure.draw_without_rendering()  # the layout stands
+        for axes, dataset in zip(plots, datasets, strict=True):
+            _write_names(axes, [one for one in summary if one["dataset"] == dataset], colours)
         return png(figure, path)
 
 
-def _draw(axes: Any, entries: list[dict[str, Any]], measure: str, colours: dict[str, str]) -> None:
+def _draw(axes: Axes, entries: list[dict[str, Any]], measure: str, colours: dict[str, str]) -> None:
     kind = entries[0]["encoder"]
     colour = colours[COLOURS.get(kind, "green")]
     waits, heights = [one["wait_ms"] for one in entries], [100 * one[measure] for one in entries]
     deviations = [100 * (one[f"{measure}_std"] or 0) for one in entries]
     axes.errorbar(waits, heights, deviations, fmt="o-", color=colour, markersize=5, linewidth=1, label=kind)
-    # Lines rise to the right: the names of one kind stand to the left above them, those of the others below.
-    place, side = ((-4, 4), "right") if kind == "latency_controlled" else ((4, -9), "left")
-    words: dict[str, Any] = {"textcoords": "offset points", "ha": side, "fontsize": 7, "color": colour}
-    for one, wait, height in zip(entries, waits, heights, strict=True):
-        axes.annotate(one["context"], (wait, height), place, **words)
+
+
+def _write_names(axes: Axes, entries: list[dict[str, Any]], colours: dict[str, str]) -> None:
+    """The context of every point; points of one kind at one place share a name."""
+    measure = judged_by(entries[0])
+    names: dict[tuple[str, float, float], list[str]] = {}
+    lines: dict[str, list[tuple[float, float]]] = {}
+    bars = []
+    for one in entries:
+        wait, height = one["wait_ms"], 100 * one[measure]
+        names.setdefault((one["encoder"], wait, height), []).append(one["context"])
+        lines.setdefault(one["encoder"], []).append((wait, height))
+        deviation = 100 * (one[f"{measure}_std"] or 0)
+        bars.append([(wait, height - deviation), (wait, height + deviation)])
+    points = [
+        Named(wait, height, ", ".join(contexts), colours[COLOURS.get(kind, "green")])
+        for (kind, wait, height), contexts in names.items()
+    ]
+    place_names(axes, points, [*lines.values(), *bars])
