@@ -16,7 +16,7 @@ from typing import Any
 
 from speechgru.card import CardConfig
 from speechgru.errors import ConfigError
-from speechgru.registry import families
+from speechgru.registry import disable, families
 from speechgru.shipped import conf_dir
 from speechgru.training.trainer import TrainerConfig
 
@@ -115,6 +115,7 @@ def store_components() -> None:
     """Puts the roots and every registered component into Hydra's ConfigStore."""
     from hydra.core.config_store import ConfigStore
     from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
 
     import speechgru.augment
     import speechgru.data.corpora
@@ -126,8 +127,12 @@ def store_components() -> None:
     for root, schema in SCHEMAS.items():
         store.store(name=f"{root}_schema", node=schema)
     for family, entries in families().items():
-        for name, entry in entries.items():
-            node = OmegaConf.structured(entry.config)
+        for name, entry in list(entries.items()):
+            try:
+                node = OmegaConf.structured(entry.config)
+            except OmegaConfBaseException as error:
+                disable(family, name, error)
+                continue
             for field in dataclasses.fields(entry.config):
                 if "family" in field.metadata:
                     # cell=... is a choice of the run; the encoder's own field follows it.

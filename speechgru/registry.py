@@ -20,6 +20,7 @@ import functools
 import importlib.metadata
 import json
 import re
+import sys
 import types
 import typing
 from collections.abc import Callable
@@ -79,19 +80,25 @@ def component(family: str, default: Any = dataclasses.MISSING) -> Any:
 def load_plugins() -> None:
     """Imports the modules that other installed packages announce, once, so that their components are registered.
 
-    Raises:
-        ConfigError: a module cannot be imported; the message names its package.
+    A module that cannot be imported is told in one line on stderr; everything else works without it.
     """
     for point in importlib.metadata.entry_points(group="speechgru.components"):
         try:
             point.load()
-        except Exception as error:  # code of others may fail in any way
-            package = point.dist.name if point.dist else point.name
-            reason = " ".join(f"{type(error).__name__}: {error}".split())
-            raise ConfigError(
-                f"the package {package} adds components to speechgru from {point.value}, which cannot be imported "
-                f"({reason}); mend it or uninstall {package}"
-            ) from error
+        except (Exception, SystemExit) as error:  # code of others may fail in any way
+            package = point.dist.name if point.dist else "no installed package"
+            _warn_of_plugin(f"{point.name} of the package {package} ({point.value}) cannot be imported", error)
+
+
+def disable(family: str, name: str, error: Exception) -> None:
+    """Takes a component of another package, which ``error`` shows to be broken, out of the table with one line."""
+    component = _FAMILIES[family].pop(name).component
+    _warn_of_plugin(f"{family}={name} of {component.__module__} cannot be used", error)
+
+
+def _warn_of_plugin(what: str, error: BaseException) -> None:
+    reason = " ".join(f"{type(error).__name__}: {error}".split())
+    print(f"speechgru: the plugin {what} and is left out: {reason}", file=sys.stderr)
 
 
 def families() -> dict[str, dict[str, Entry]]:

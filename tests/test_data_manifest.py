@@ -90,9 +90,11 @@ def test_table_columns_and_splits(tmp_path):
         'Sentence;PATH;set;speaker_id;start;duration\n"a;b";x.wav;dev;ann;0.5;2\nc;/y.wav;train;-;;\nd;z.wav;;;;\n'
     )
     found = read_table(tmp_path / "t.csv")
-    assert found["valid"] == [Utterance(str(tmp_path / "x.wav"), "a;b", None, "ann", 0.5, 2.0)]
-    assert found["train"] == [Utterance("/y.wav", "c")]
-    assert found[""] == [Utterance(str(tmp_path / "z.wav"), "d")]
+    assert found["valid"] == [
+        Utterance(str(tmp_path / "x.wav"), text="a;b", speaker="ann", start_s=0.5, duration_s=2.0)
+    ]
+    assert found["train"] == [Utterance("/y.wav", text="c")]
+    assert found[""] == [Utterance(str(tmp_path / "z.wav"), text="d")]
     assert read_table(tmp_path / "t.csv", audio_folder="/clips")[""][0].audio == "/clips/z.wav"
 
 
@@ -143,9 +145,9 @@ def test_kaldi_directory(tmp_path):
         utt2spk="u1 ann\nu2 ann\nu3 bo\n",
     )
     assert read_kaldi(folder) == [
-        Utterance(str(folder / "r.wav"), "ja ja", None, "ann", 0.5, 1.5),
-        Utterance(str(folder / "r.wav"), "", None, "ann", 2.0, None),
-        Utterance("/q.flac", "nein", None, "bo", 0.0, 1.0),
+        Utterance(str(folder / "r.wav"), text="ja ja", speaker="ann", start_s=0.5, duration_s=1.5),
+        Utterance(str(folder / "r.wav"), speaker="ann", start_s=2.0),
+        Utterance("/q.flac", text="nein", speaker="bo", duration_s=1.0),
     ]
     (folder / "segments").unlink()
     for name in ("text", "utt2spk"):

@@ -9,6 +9,8 @@ import dataclasses
 class Utterance:
     """A stretch of a recording with its transcript or label.
 
+    All but the recording is given by name: ``Utterance(path, label="yes")``; so no label passes for a transcript.
+
     Attributes:
         audio: path of the recording.
         text: the transcript; empty where only a label is known.
@@ -20,6 +22,7 @@ class Utterance:
     """
 
     audio: str
+    _: dataclasses.KW_ONLY
     text: str = ""
     label: str | None = None
     speaker: str = ""
