@@ -16,6 +16,8 @@ PACKAGE = Path(speechgru.__file__).parent
 ALLOWED = {
     "errors": set(),
     "files": set(),
+    "lengths": {"errors"},
+    "compiled": set(),
     "devices": {"errors"},
     "registry": {"errors"},
     "audio": {"errors"},
@@ -26,7 +28,7 @@ ALLOWED = {
     "data": {"errors", "files", "registry", "audio", "tokens", "synthesis"},
 }
 LAYERS = [
-    {"errors", "files"},
+    {"errors", "files", "lengths", "compiled"},
     {"devices", "registry", "shipped", "audio", "tokens", "text", "synthesis"},
     {"features", "augment", "cells"},
     {"encoders", "heads", "decoding"},

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from speechgru.augment.draw import check_probability
 from speechgru.errors import ConfigError
+from speechgru.lengths import valid_frames
 
 
 class MaskFill(enum.Enum):
@@ -76,14 +77,12 @@ class SpecAugment:
         bands = size // config.groups
         # The draws live on the generator's device, so that a CPU generator gives the same masks on every device.
         applied = torch.rand(batch, generator=generator, device=generator.device) < config.probability
-        valid_frames = lengths.to(generator.device, torch.float32)
-        widest = (valid_frames * config.max_time_fraction).floor().clamp(max=config.max_time_frames)
-        in_time = _stretches(config.time_masks, widest, valid_frames, frames, generator)
-        widest = torch.full_like(valid_frames, min(config.max_frequency_bands, bands - 1))
-        in_frequency = _stretches(
-            config.frequency_masks, widest, torch.full_like(valid_frames, bands), bands, generator
-        )
-        valid = torch.arange(frames, device=generator.device) < valid_frames[:, None]
+        frames_each = lengths.to(generator.device, torch.float32)
+        widest = (frames_each * config.max_time_fraction).floor().clamp(max=config.max_time_frames)
+        in_time = _stretches(config.time_masks, widest, frames_each, frames, generator)
+        widest = torch.full_like(frames_each, min(config.max_frequency_bands, bands - 1))
+        in_frequency = _stretches(config.frequency_masks, widest, torch.full_like(frames_each, bands), bands, generator)
+        valid = valid_frames(frames_each, frames)
         masked = in_time[:, :, None] | in_frequency.repeat(1, config.groups)[:, None, :]
         masked = (masked & (valid & applied[:, None])[:, :, None]).to(features.device)
         fill = torch.zeros((), dtype=features.dtype, device=features.device)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from speechgru.augment.draw import check_probability, check_range
 from speechgru.errors import ConfigError
+from speechgru.lengths import valid_frames
 
 
 @dataclasses.dataclass
@@ -91,7 +92,7 @@ class VocalTract:
         lower = grouped.gather(3, below.long()[:, None, None, :].expand(shape))
         upper = grouped.gather(3, position.ceil().long()[:, None, None, :].expand(shape))
         warped = torch.lerp(lower, upper, weight.expand(shape)).reshape(features.shape)
-        valid = torch.arange(frames, device=features.device) < lengths.to(features.device)[:, None]
+        valid = valid_frames(lengths.to(features.device), frames)
         return torch.where(valid[:, :, None] & (factor != 1)[:, None, None], warped, features)
 
     def positions(self, bands: int, factor: Tensor) -> Tensor:

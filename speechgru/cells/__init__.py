@@ -1,6 +1,6 @@
 """Gated recurrent cells, one to a file, under one contract."""
 
-from speechgru.cells.cell import Cell, initialize, other_convention, reverse_within, valid_frames
+from speechgru.cells.cell import Cell, initialize, other_convention
 from speechgru.cells.fast_grnn import FastGRNN, FastGRNNConfig
 from speechgru.cells.gru import GRU, GRUConfig
 from speechgru.cells.gru_before import GRUBefore, GRUBeforeConfig
@@ -15,6 +15,7 @@ from speechgru.cells.rnn import RNN, RNNConfig
 from speechgru.cells.sli_gru import SLiGRU, SLiGRUConfig
 from speechgru.cells.sru import SRU, SRUConfig
 from speechgru.cells.subnormals import flushed_subnormals
+from speechgru.lengths import reverse_within, valid_frames
 
 __all__ = [
     "GRU",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from speechgru.cells.cell import valid_frames
+from speechgru.lengths import full_lengths, valid_frames
 
 
 class FrameBatchNorm(nn.BatchNorm1d):
@@ -20,7 +20,7 @@ class FrameBatchNorm(nn.BatchNorm1d):
             factor = self.weight * torch.rsqrt(self.running_var + self.eps)
             return frames * factor + (self.bias - self.running_mean * factor)
         if lengths is None:
-            lengths = torch.full((frames.shape[0],), frames.shape[1], device=frames.device)
+            lengths = full_lengths(frames)
         weight = valid_frames(lengths, frames.shape[1])[..., None].to(frames.dtype)
         count = weight.sum().clamp(min=1.0)
         mean = (frames * weight).sum((0, 1)) / count

@@ -17,7 +17,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from speechgru import compiled
 from speechgru.errors import ConfigError
+from speechgru.lengths import check_lengths, full_lengths, last_valid, reverse_within, valid_frames
 
 
 class Cell(nn.Module, abc.ABC):
@@ -90,8 +92,9 @@ class Cell(nn.Module, abc.ABC):
     def fused(self, projected: Tensor, lengths: Tensor, state: Tensor, reverse: bool) -> tuple[Tensor, Tensor] | None:
         """What :meth:`forward` returns, from compiled kernels; None where there are none.
 
-        Asked only for float32 on a CPU outside of tracing. ``projected`` is in frame order; the kernel reads each row
-        at its own places, backwards where ``reverse`` says so, and writes zeros beyond ``lengths``.
+        Asked only where compiled code may run (:mod:`speechgru.compiled`): float32 on a CPU, outside of tracing.
+        ``projected`` is in frame order; the kernel reads each row at its own places, backwards where ``reverse`` says
+        so, and writes zeros beyond ``lengths``.
         """
         return None
 
@@ -158,8 +161,8 @@ class Cell(nn.Module, abc.ABC):
             with torch.autocast("cpu", enabled=False):
                 return self.forward(sequence.to(precision), lengths, state.to(precision), reverse)
         projected = self.project(sequence, lengths)
-        if not self.zoneout and _compilable(projected, state, *self.parameters()) and sequence.shape[0]:
-            full = torch.full((sequence.shape[0],), sequence.shape[1]) if lengths is None else lengths
+        if not self.zoneout and compiled.usable(projected, state, *self.parameters()) and sequence.shape[0]:
+            full = full_lengths(sequence) if lengths is None else lengths
             result = self.fused(projected, full, state, reverse)
             if result is not None:
                 return result
@@ -221,47 +224,6 @@ def other_convention(weights: Tensor, gates: int = 3, update: int = 1) -> Tensor
     return torch.cat(blocks)
 
 
-def check_lengths(lengths: Tensor, sequence: Tensor) -> None:
-    """Lengths that (batch, time, feature) does not have are an error, their values where a look at them is free.
-
-    Raises:
-        ConfigError: not one length for each row, or, on a CPU and outside of tracing, one below 0 or above time.
-    """
-    batch, time = sequence.shape[:2]
-    legal = lengths.shape == (batch,)
-    tracing = torch.jit.is_tracing() or torch.compiler.is_exporting()
-    # On another device a look at the values would wait for it.
-    if legal and batch and lengths.device.type == "cpu" and not tracing:
-        legal = int(lengths.min()) >= 0 and int(lengths.max()) <= time
-    if not legal:
-        raise ConfigError(f"lengths={lengths.tolist()}: one for each of {batch} rows, from 0 to their {time} frames")
-
-
-def valid_frames(lengths: Tensor, time: int) -> Tensor:
-    """True where a frame belongs to its row: (batch,) -> (batch, time)."""
-    return torch.arange(time, device=lengths.device) < lengths[:, None]
-
-
-def reverse_within(sequence: Tensor, lengths: Tensor | None) -> Tensor:
-    """Each row's first ``lengths`` frames in reverse order, the padding left where it is: (batch, time, feature)."""
-    if lengths is None:
-        return sequence.flip(1)
-    frames = torch.arange(sequence.shape[1], device=sequence.device)
-    mirrored = lengths[:, None] - 1 - frames
-    order = torch.where(mirrored >= 0, mirrored, frames)
-    return sequence.gather(1, order[..., None].expand_as(sequence))
-
-
-def last_valid(states: Tensor, lengths: Tensor | None, state: Tensor) -> Tensor:
-    """The state after each row's last frame, ``state`` where it has none: (batch, time, size) -> (batch, size)."""
-    if lengths is None:
-        return states[:, -1] if states.shape[1] else state
-    if not states.shape[1]:
-        return state
-    last = (lengths - 1).clamp(min=0)[:, None, None].expand(-1, 1, states.shape[2])
-    return torch.where(lengths[:, None] > 0, states.gather(1, last).squeeze(1), state)
-
-
 def torch_recurrence(
     kernel: Callable[..., Any], sequence: Tensor, start: Any, weights: Sequence[Tensor], train: bool
 ) -> Any:
@@ -271,12 +233,3 @@ def torch_recurrence(
             # cuDNN copies the weights into one block at each call, which costs microseconds at these sizes.
             warnings.filterwarnings("ignore", "RNN module weights are not part of single contiguous chunk")
         return kernel(sequence, start, weights, True, 1, 0.0, train, False, True)
-
-
-def _compilable(*tensors: Tensor) -> bool:
-    return (
-        all(tensor.device.type == "cpu" and tensor.dtype == torch.float32 for tensor in tensors)
-        and not torch.compiler.is_compiling()
-        and not torch.jit.is_tracing()
-        and not torch._C._are_functorch_transforms_active()
-    )

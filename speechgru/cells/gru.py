@@ -60,13 +60,7 @@ class GRU(Cell):
 
     Parameters: 3 H (I + H + 2), and 6 H gains. Multiply-accumulates of a step: 3 H (I + H) + 3 H, and 18 H for the
     normalisation: of each value its square, its scale and its gain.
-
-    Attributes:
-        compiled: False leaves what needs no gradient to torch.gru, which starts half a second sooner; from then on the
-            compiled loop is faster, 2 to 3 times for a single row.
     """
-
-    compiled = True
 
     def __init__(self, input_size: int, hidden_size: int, config: GRUConfig | None = None) -> None:
         super().__init__(input_size, hidden_size)
@@ -107,8 +101,6 @@ class GRU(Cell):
         return torch.gru_cell(frame, state, self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
 
     def fused(self, projected: Tensor, lengths: Tensor, state: Tensor, reverse: bool) -> tuple[Tensor, Tensor] | None:
-        if not (self.compiled or self.layer_norm or (torch.is_grad_enabled() and self.weight_hh.requires_grad)):
-            return None
         # Imported where it is needed: numba takes half a second.
         from speechgru.cells.fused_gru import FusedGRU
 

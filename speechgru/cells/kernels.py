@@ -6,9 +6,11 @@ import numba
 import numpy as np
 from numba import float32
 
+from speechgru.compiled import kernel
+
 FAST = {"contract", "reassoc"}  # fused multiply-adds and reordered sums; NaN and infinity stay what they are
 # x / 0 as in NumPy: Python's rule is a branch in every division, and a loop with a branch in it is not vectorised.
-compiled = numba.njit(cache=True, fastmath=FAST, error_model="numpy")
+compiled = kernel(fastmath=FAST, error_model="numpy")
 EPSILON = 1e-5  # torch's layer norm has it below the root
 
 

@@ -8,15 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from speechgru.cells.cell import (
-    Cell,
-    check_lengths,
-    initialize,
-    last_valid,
-    reverse_within,
-    torch_recurrence,
-    valid_frames,
-)
+from speechgru.cells.cell import Cell, initialize, torch_recurrence
+from speechgru.lengths import check_lengths, last_valid, reverse_within, valid_frames
 from speechgru.registry import register
 
 # Far outside of what a sigmoid of float32 can tell from 0 and 1, and far inside of what half precision can hold.

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from speechgru.commands.recordings import load_recognizer, standard_output
+from speechgru.compiled import disabled
 from speechgru.errors import AudioError, ConfigError, DataError
 from speechgru.transcripts.alignment_formats import alignment_json, ctm, textgrid
 
@@ -44,6 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, help="processor threads (default: torch's choice)")
 
 
+@disabled()  # its start would delay the first answer longer than compiled code saves
 def run(arguments: argparse.Namespace) -> int:
     """Aligns one text.
 

@@ -22,6 +22,7 @@ from speechgru.commands.recordings import (
     progress,
     standard_output,
 )
+from speechgru.compiled import disabled
 from speechgru.errors import ConfigError, SpeechGRUError
 
 if TYPE_CHECKING:  # imported when they are needed: a mistyped option is answered without waiting for torch
@@ -81,6 +82,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, help="processor threads (default: torch's choice)")
 
 
+@disabled()  # its start would delay the first answer longer than compiled code saves
 def run(arguments: argparse.Namespace) -> int:
     """Classifies what the arguments name; 0, or 1 when a recording failed.
 

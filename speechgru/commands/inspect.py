@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from speechgru.commands.recordings import brief, find_recordings, load_recognizer, one_field, printable, progress
+from speechgru.compiled import disabled
 from speechgru.errors import AudioError, ConfigError, SpeechGRUError
 
 if TYPE_CHECKING:  # imported when they are needed: a mistyped option is answered without waiting for torch
@@ -74,6 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+@disabled()  # its start would take longer than compiled code saves with one recording
 def run(arguments: argparse.Namespace) -> int:
     """Inspects what is asked for; 0, or 1 when a recording failed.
 

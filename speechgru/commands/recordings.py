@@ -55,7 +55,6 @@ def load_recognizer(model: str | Path | None, device: str, threads: int | None, 
     place = find_device(device, "--device ")
     import torch
 
-    from speechgru.cells import GRU
     from speechgru.recognizer import Recognizer
 
     if threads is not None:
@@ -64,11 +63,6 @@ def load_recognizer(model: str | Path | None, device: str, threads: int | None, 
     if task is not None and recognizer.task != task:
         mend = f"; try speechgru {_VERBS[recognizer.task]}" if recognizer.task in _VERBS else ""
         raise ConfigError(f"-m {folder}: a model with a {recognizer.task} head does not {_VERBS[task]}{mend}")
-    # Compiled code saves a few ms a second of sound; its start would delay the first answer by half a second.
-    recognizer.features.spectrum.compiled = False
-    for module in recognizer.modules():
-        if isinstance(module, GRU):
-            module.compiled = False
     return recognizer
 
 

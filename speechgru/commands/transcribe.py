@@ -18,6 +18,7 @@ from speechgru.commands.recordings import (
     progress,
     standard_output,
 )
+from speechgru.compiled import disabled
 from speechgru.errors import ConfigError
 from speechgru.transcripts.cues import CuesConfig
 from speechgru.transcripts.formats import record, to_json, writer
@@ -93,6 +94,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, help="processor threads (default: torch's choice)")
 
 
+@disabled()  # its start would delay the first answer longer than compiled code saves
 def run(arguments: argparse.Namespace) -> int:
     """Transcribes what the arguments name; 0, or 1 when a recording failed.
 

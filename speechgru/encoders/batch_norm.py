@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from speechgru.cells import valid_frames
+from speechgru import compiled
+from speechgru.lengths import valid_frames
 
 
 class MaskedBatchNorm(nn.BatchNorm2d):
@@ -28,7 +29,7 @@ class MaskedBatchNorm(nn.BatchNorm2d):
         # At the precision of the statistics: planes are bfloat16 under autocast.
         wide = planes.to(self.running_mean.dtype)
         normalize = normalize_and_rectify
-        if wide.device.type == "cpu" and wide.dtype == torch.float32:
+        if compiled.usable(wide, self.weight):
             # Imported where it is needed: numba takes half a second, and only training comes here.
             from speechgru.encoders.fused_batch_norm import FusedBatchNorm
 

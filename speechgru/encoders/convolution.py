@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from speechgru.encoders.batch_norm import MaskedBatchNorm
 from speechgru.errors import ConfigError
+from speechgru.lengths import divided
 from speechgru.registry import register
 
 
@@ -81,7 +82,7 @@ class Convolution(nn.Module):
     def output_lengths(self, lengths: Tensor) -> Tensor:
         """Frames that come out for ``lengths`` that go in: divided by each stride, rounded up."""
         for stride in self.config.stride_time:
-            lengths = (lengths + stride - 1) // stride
+            lengths = divided(lengths, stride)
         return lengths
 
     def forward(self, features: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
@@ -96,7 +97,7 @@ class Convolution(nn.Module):
             assert isinstance(convolution, nn.Conv2d)
             planes = convolution_same(planes, convolution.weight, stride)
             if lengths is not None:
-                lengths = (lengths + stride[0] - 1) // stride[0]
+                lengths = divided(lengths, stride[0])
             planes = normalization(planes, lengths)
             # One frame strided by two is still one frame: judged by the shape alone, padding would decide on the sum.
             if config.residual and stride[0] == 1 and planes.shape == before.shape:

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+
+from speechgru.compiled import kernel
 
 
 class FusedBatchNorm(torch.autograd.Function):
@@ -55,7 +56,7 @@ def _float32(array: np.ndarray) -> Tensor:
     return torch.from_numpy(array.astype(np.float32))
 
 
-@numba.njit(cache=True, fastmath={"reassoc", "contract"})
+@kernel(fastmath={"reassoc", "contract"})
 def _moments(runs: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean and variance of the valid values of each channel, (channel,) float64; runs (batch, channel, values)."""
     channels = runs.shape[1]
@@ -81,7 +82,7 @@ def _moments(runs: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, np.ndarra
     return mean, scatter / max(1, seen)
 
 
-@numba.njit(cache=True)
+@kernel()
 def _rectified(runs: np.ndarray, valid: np.ndarray, factor: np.ndarray, offset: np.ndarray, out: np.ndarray) -> None:
     for row in range(runs.shape[0]):
         for channel in range(runs.shape[1]):
@@ -92,7 +93,7 @@ def _rectified(runs: np.ndarray, valid: np.ndarray, factor: np.ndarray, offset: 
             result[size:] = 0
 
 
-@numba.njit(cache=True, fastmath={"reassoc", "contract"})
+@kernel(fastmath={"reassoc", "contract"})
 def _sums(
     runs: np.ndarray, out: np.ndarray, given: np.ndarray, valid: np.ndarray, mean: np.ndarray, inverse: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -113,7 +114,7 @@ def _sums(
     return plain, along
 
 
-@numba.njit(cache=True, fastmath={"contract"})
+@kernel(fastmath={"contract"})
 def _gradient(
     runs: np.ndarray,
     out: np.ndarray,

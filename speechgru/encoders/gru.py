@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from speechgru.cells import GRUConfig, LSTMConfig, RNNConfig, valid_frames
-from speechgru.cells.cell import check_lengths
+from speechgru.cells import GRUConfig, LSTMConfig, RNNConfig
 from speechgru.errors import ConfigError
+from speechgru.lengths import check_lengths, divided, full_lengths, valid_frames
 from speechgru.registry import build, component, register
 
 
@@ -127,7 +127,7 @@ class GRUEncoder(nn.Module):
         if self.front_end is not None:
             lengths = self.front_end.output_lengths(lengths)
         for factor in self.factors:
-            lengths = -(-lengths // factor)
+            lengths = divided(lengths, factor)
         return lengths
 
     def forward(self, features: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -155,20 +155,20 @@ class GRUEncoder(nn.Module):
             # Zeros instead of whatever a caller padded with: a NaN there would reach the gradients of the weights.
             features = features.masked_fill(~valid_frames(lengths, features.shape[1])[..., None], 0.0)
         else:
-            lengths = torch.full((features.shape[0],), features.shape[1], dtype=torch.int64, device=features.device)
+            lengths = full_lengths(features)
         if self.front_end is not None:
             features, _ = self.front_end(features, None if full else lengths)
             lengths = self.front_end.output_lengths(lengths)
         hidden = self.run_layers(features, None if full else lengths)
         for factor in self.factors:
-            lengths = -(-lengths // factor)
+            lengths = divided(lengths, factor)
         return hidden, lengths
 
     def run_layers(self, features: Tensor, lengths: Tensor | None) -> Tensor:
         """The recurrent layers over what the front end gave; zeros beyond the lengths, None if all rows are full."""
         for layer, factor in zip(self.layers, self.factors, strict=True):
             features = layer(features, lengths)
-            lengths = None if lengths is None else -(-lengths // factor)
+            lengths = None if lengths is None else divided(lengths, factor)
         return features
 
     @classmethod
@@ -263,7 +263,7 @@ class RecurrentLayer(nn.Module):
         """(batch, time, feature), lengths before the reduction or None -> (batch, shorter time, output_size)."""
         if self.factor > 1:
             features = join_frames(features, lengths, self.factor)
-            lengths = None if lengths is None else -(-lengths // self.factor)
+            lengths = None if lengths is None else divided(lengths, self.factor)
         hidden, _ = self.forward_cell(features, lengths)
         backward = None
         if self.backward_cell is not None:

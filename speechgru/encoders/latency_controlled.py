@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from speechgru.cells import Cell, valid_frames
+from speechgru.cells import Cell
 from speechgru.encoders.gru import GRUEncoder, GRUEncoderConfig, RecurrentLayer, join_frames
 from speechgru.encoders.look_ahead import reach
 from speechgru.errors import ConfigError
+from speechgru.lengths import divided, full_lengths, valid_frames
 from speechgru.registry import register
 
 
@@ -90,7 +91,7 @@ class LatencyControlledEncoder(GRUEncoder):
         right = min(right, max(time - chunk, 0))
         chunks = max(-(-time // chunk), 1)
         if lengths is None:
-            lengths = torch.full(features.shape[:1], features.shape[1], dtype=torch.int64, device=features.device)
+            lengths = full_lengths(features)
         step, width = chunk * frames, (chunk + right) * frames
         features = F.pad(features, (0, 0, 0, (chunks - 1) * step + width - features.shape[1]))
         windows = features.unfold(1, width, step).transpose(2, 3)  # (batch, chunks, chunk + right, feature)
@@ -99,7 +100,7 @@ class LatencyControlledEncoder(GRUEncoder):
             assert isinstance(layer, RecurrentLayer)
             if factor > 1:
                 joined = join_frames(windows.flatten(0, 1), left.flatten(), factor)
-                windows, left, step = joined.unflatten(0, left.shape), -(-left // factor), step // factor
+                windows, left, step = joined.unflatten(0, left.shape), divided(left, factor), step // factor
             windows = _run_windows(layer, windows, left, step)
         return windows[:, :, :chunk].flatten(1, 2)[:, :time]
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from speechgru import compiled
 from speechgru.features.log_mel import LogMel
 
 
@@ -24,16 +25,14 @@ def fingerprint(features: LogMel) -> dict[str, Any]:
 
     ``values`` are eight frames spread over the chirp, ``size`` numbers each, rounded to 1e-5.
     """
-    training, compiled = features.training, features.spectrum.compiled
+    training = features.training
     features.eval()
-    # Half a second of sound at every load is not worth a compiler's start.
-    features.spectrum.compiled = False
     try:
-        with torch.no_grad():
+        # Half a second of sound at every load is not worth a compiler's start.
+        with torch.no_grad(), compiled.disabled():
             frames = features(chirp(features.sample_rate)[None].to(features.spectrum.weights.device))[0][0].cpu()
     finally:
         features.train(training)
-        features.spectrum.compiled = compiled
     rows = torch.linspace(0, len(frames) - 1, 8).long()
     values = [[round(value, 5) for value in row] for row in frames[rows].tolist()]
     return {"sample_rate": features.sample_rate, "frames": len(frames), "size": frames.shape[1], "values": values}

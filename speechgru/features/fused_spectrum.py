@@ -20,6 +20,7 @@ from numba import float32, types
 from numba.extending import lower_builtin, models, register_model, type_callable
 from torch import Tensor
 
+from speechgru.compiled import kernel
 from speechgru.features.convention import Padding
 from speechgru.features.frames import Framing
 
@@ -245,7 +246,7 @@ def _source(index, samples, padding):
     return -1
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def _mel_powers(
     waveforms,
     lengths,

@@ -17,11 +17,11 @@ from speechgru.features.deltas import with_deltas
 from speechgru.features.normalization import (
     SMALLEST_STD,
     Normalization,
-    frame_mask,
     normalize_sliding,
     normalize_utterance,
 )
 from speechgru.features.spectrum import MelSpectrum
+from speechgru.lengths import valid_frames
 from speechgru.registry import register
 
 if TYPE_CHECKING:
@@ -167,7 +167,7 @@ class LogMel(nn.Module):
     for the ``convention`` of that name with ``normalization=none``. An utterance's frames depend on no other utterance
     and on no padding of the batch. Samples are expected in [-1, 1]. Differentiable in the waveforms. On a CPU the
     frames are computed utterance by utterance in blocks that stay in the cache, elsewhere all at once. On a CPU
-    where no gradient is asked for a compiled kernel does it (fused_spectrum.py), unless ``spectrum.compiled`` is False.
+    where no gradient is asked for a compiled kernel does it (fused_spectrum.py), outside of ``compiled.disabled()``.
 
     Args:
         config: the settings.
@@ -249,7 +249,7 @@ class LogMel(nn.Module):
         with torch.no_grad():
             for waveforms, lengths in batches:
                 features, frames = self.unnormalized(waveforms.to(self.mean.device), lengths.to(self.mean.device))
-                valid = features[frame_mask(frames, features.shape[1])[..., 0]].double().cpu()
+                valid = features[valid_frames(frames, features.shape[1])].double().cpu()
                 count += len(valid)
                 total += valid.sum(0)
                 squares += valid.square().sum(0)
@@ -294,7 +294,7 @@ class LogMel(nn.Module):
         else:
             frame_lengths = self.output_lengths(lengths)
             features = self._all_at_once(waveforms, lengths, time)
-        padding = ~frame_mask(frame_lengths, time) if padded else None
+        padding = ~valid_frames(frame_lengths, time)[..., None] if padded else None
         if self.top_db < math.inf:
             features = self._project(self._clip(features, padding))
         if self.config.deltas:
@@ -312,7 +312,7 @@ class LogMel(nn.Module):
             features = normalize_sliding(features, lengths, *self.sliding_frames(), config.normalize_variance)
         else:
             features = self.normalize_globally(features)
-        return features.masked_fill(~frame_mask(lengths, features.shape[1]), 0.0)
+        return features.masked_fill(~valid_frames(lengths, features.shape[1])[..., None], 0.0)
 
     def sliding_frames(self) -> tuple[int, int, int]:
         """Frames before, frames after, and least number of frames of the sliding normalisation."""

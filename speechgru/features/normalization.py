@@ -7,6 +7,8 @@ import enum
 import torch
 from torch import Tensor
 
+from speechgru.lengths import valid_frames
+
 # Where the statistics come from: nowhere; the utterance; a window sliding over it; the training set ("global").
 # Written in this form because `global` is a keyword; Normalization["global"] names the member.
 Normalization = enum.Enum("Normalization", ["none", "utterance", "sliding", "global"])
@@ -15,18 +17,13 @@ Normalization = enum.Enum("Normalization", ["none", "utterance", "sliding", "glo
 SMALLEST_STD = 1e-3
 
 
-def frame_mask(lengths: Tensor, frames: int) -> Tensor:
-    """Which frames of a padded batch are real: bool ``(batch, frames, 1)``."""
-    return (torch.arange(frames, device=lengths.device)[None] < lengths[:, None])[..., None]
-
-
 def normalize_utterance(features: Tensor, lengths: Tensor, variance: bool) -> Tensor:
     """Each feature of each utterance to mean 0 and, if ``variance``, standard deviation 1 over its valid frames.
 
     ``features`` are ``(batch, time, feature)``; frames beyond a length come back undefined. The standard deviation is
     the population's (divided by the number of frames) and is taken as 1e-3 where it is smaller.
     """
-    valid = frame_mask(lengths, features.shape[1])
+    valid = valid_frames(lengths, features.shape[1])[..., None]
     count = lengths.clamp(min=1)[:, None, None]
     mean = (features * valid).sum(1, keepdim=True) / count
     centred = (features - mean) * valid

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import os
 import warnings
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
+from speechgru import compiled
 from speechgru.features.convention import RULES, Convention, LogScale
 from speechgru.features.frames import Framing, window_weights
 from speechgru.features.mel import empty_filters, mel_filters, most_mels
@@ -29,8 +29,6 @@ class MelSpectrum(nn.Module):
         framing: where the frames lie.
         log_unit: what a natural logarithm is to be multiplied by: 10 / ln 10 for decibels, else 1.
         top_db: as in the settings, resolved; infinite where nothing is clipped.
-        compiled: whether the compiled path may be taken. True unless NUMBA_DISABLE_JIT is set; False keeps to plain
-            torch, which spares a short program the compiler (seconds on a machine's first call, then 0.4 s a process).
     """
 
     weights: Tensor
@@ -80,7 +78,6 @@ class MelSpectrum(nn.Module):
         self._high_bins, high = _used_rows(filters[:, lower:])
         self.register_buffer("_low_filters", low, persistent=False)
         self.register_buffer("_high_filters", high, persistent=False)
-        self.compiled = os.environ.get("NUMBA_DISABLE_JIT", "0") == "0"
         self._factors = _half_factors(self._fft_size)
         self._fused: FusedSpectrum | None = None
 
@@ -107,15 +104,11 @@ class MelSpectrum(nn.Module):
         return self._log(self._kernel().of_batch(waveforms, lengths, counts, time))
 
     def fuses(self, *waveforms: Tensor) -> bool:
-        """Whether the compiled path applies: float32 on a CPU, no gradient asked for, a size that it can transform."""
+        """Whether the compiled path applies: it may run, no gradient is asked for, and it can transform the size."""
         return (
-            self.compiled
-            and self._factors is not None
-            and waveforms[0].device.type == "cpu"
-            and waveforms[0].dtype == self.weights.dtype == torch.float32
+            self._factors is not None
+            and compiled.usable(*waveforms, self.weights)
             and not (torch.is_grad_enabled() and any(waveform.requires_grad for waveform in waveforms))
-            and not torch.compiler.is_compiling()
-            and not torch.jit.is_tracing()
         )
 
     def _log(self, mel: Tensor) -> Tensor:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from speechgru.cells import valid_frames
 from speechgru.errors import ConfigError
+from speechgru.lengths import valid_frames
 
 
 class MeanPooling(nn.Module):

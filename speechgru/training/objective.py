@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from speechgru.lengths import valid_frames
 from speechgru.recognizer import Recognizer
 
 
@@ -98,5 +99,5 @@ def disagreement(left: Tensor, right: Tensor, lengths: Tensor) -> Tensor:
     """
     towards = (right.detach().exp() * (right.detach() - left)).sum(2)
     back = (left.detach().exp() * (left.detach() - right)).sum(2)
-    valid = torch.arange(left.shape[1], device=lengths.device) < lengths[:, None]
+    valid = valid_frames(lengths, left.shape[1])
     return ((towards + back) * 0.5).masked_fill(~valid, 0.0).sum(1)

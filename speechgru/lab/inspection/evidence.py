@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from speechgru.cells import valid_frames
 from speechgru.errors import ModelError
 from speechgru.heads import ClassificationHead
 from speechgru.heads.pooling import AttentionPooling, BestFramePooling, EndsPooling, MaxPooling, MeanPooling
+from speechgru.lengths import valid_frames
 
 
 class Evidence(NamedTuple):

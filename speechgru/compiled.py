@@ -1,0 +1,121 @@
+"""When compiled code may run, and where its machine code is kept between runs.
+
+Some loops are compiled by numba, on a machine's first call in seconds each; from then on a process loads them in half a
+second. The same is always there in torch's operators too, which need no such start.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import functools
+import hashlib
+import inspect
+import os
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeVar, cast
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Function = TypeVar("Function", bound=Callable[..., object])
+
+# numba's own switch: its kernels would run as plain Python, which is far slower than torch.
+_JIT_IS_ON = os.environ.get("NUMBA_DISABLE_JIT", "0") == "0"
+_allowed = contextvars.ContextVar("compiled code may run", default=_JIT_IS_ON)
+
+
+@contextlib.contextmanager
+def disabled() -> Iterator[None]:
+    """Inside, nothing is compiled: cells, features and normalisations keep to torch's operators, in this thread.
+
+    For a short program, which would wait longer for the compiler than the compiled code saves. Also a decorator,
+    ``@disabled()``. A decoder that searches a beam is compiled all the same: it has no other form.
+    """
+    before = _allowed.set(False)
+    try:
+        yield
+    finally:
+        _allowed.reset(before)
+
+
+def usable(*tensors: Tensor) -> bool:
+    """Whether compiled code may read these: float32 on a CPU, outside of tracing and transforms, and not disabled."""
+    import torch
+
+    return (
+        not torch.compiler.is_compiling()
+        and _allowed.get()
+        and all(tensor.device.type == "cpu" and tensor.dtype == torch.float32 for tensor in tensors)
+        and not torch.jit.is_tracing()
+        and not torch._C._are_functorch_transforms_active()
+    )
+
+
+def kernel(
+    fastmath: bool | set[str] = False, nogil: bool = False, error_model: Literal["python", "numpy"] = "python"
+) -> Callable[[Function], Function]:
+    """Decorator: ``numba.njit`` whose machine code is kept on disk and is never older than its sources.
+
+    numba compiles anew when the file of a function has changed, but not when a function that it calls has, in another
+    file. So the folder of the machine code bears a hash of all the files it is made from. It lies in NUMBA_CACHE_DIR
+    where that is set, else beside the source, else in the user's cache; where none can be written, every process
+    compiles for itself.
+    """
+    import numba
+
+    def decorate(function: Function) -> Function:
+        folder = _cache_folder(Path(inspect.getfile(function)))
+        kept, config = folder is not None, vars(numba.config)
+        before = config["CACHE_DIR"]
+        config["CACHE_DIR"] = str(folder or "")  # read once, when the function is decorated
+        try:
+            compile = numba.njit(cache=kept, fastmath=fastmath, nogil=nogil, error_model=error_model)
+            return cast(Function, compile(function))
+        finally:
+            config["CACHE_DIR"] = before
+
+    return decorate
+
+
+@functools.cache
+def _cache_folder(source: Path) -> Path | None:
+    """The folder for the machine code of a source file as it is now; those of its earlier versions are removed."""
+    if not source.is_file():  # inside an archive
+        return None
+    name = source.stem
+    digest = hashlib.sha256(b"\0".join(path.read_bytes() for path in _made_from(source))).hexdigest()[:16]
+    chosen = os.environ.get("NUMBA_CACHE_DIR")
+    user = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) / "speechgru"
+    for root in [Path(chosen)] if chosen else [source.parent / "__pycache__", user]:
+        folder = root / f"{name}-{digest}"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=folder).close()
+        except OSError:
+            continue
+        if root.name == "__pycache__":
+            for old in root.glob(f"{name}-{'?' * 16}"):
+                if old != folder:
+                    shutil.rmtree(old, ignore_errors=True)
+        return folder
+    return None
+
+
+def _made_from(source: Path) -> list[Path]:
+    """A file and all of this package that it imports at its top, directly or through others, sorted."""
+    found: set[Path] = set()
+    waiting = [source]
+    while waiting:
+        path = waiting.pop()
+        if path not in found:
+            found.add(path)
+            for name in re.findall(r"^from (speechgru[\w.]*) import ", path.read_text(encoding="utf-8"), re.MULTILINE):
+                file = getattr(sys.modules.get(name), "__file__", None)
+                waiting += [Path(file)] if file else []
+    return sorted(found)

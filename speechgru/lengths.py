@@ -1,0 +1,62 @@
+"""Rows of different lengths in one padded batch: which frames are valid, and how many are left after a reduction.
+
+A batch is (batch, time, ...); its lengths are int64 (batch,), valid frames before padding.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from speechgru.errors import ConfigError
+
+
+def valid_frames(lengths: Tensor, time: int) -> Tensor:
+    """True where a frame belongs to its row: (batch,) -> (batch, time)."""
+    return torch.arange(time, device=lengths.device) < lengths[:, None]
+
+
+def full_lengths(sequence: Tensor) -> Tensor:
+    """The lengths of a batch (batch, time, ...) without padding: int64 (batch,), on its device."""
+    return torch.full((sequence.shape[0],), sequence.shape[1], dtype=torch.int64, device=sequence.device)
+
+
+def divided(lengths: Tensor, factor: int) -> Tensor:
+    """Frames left where every ``factor`` frames become one, a last incomplete group too: rounded up."""
+    return -(-lengths // factor)
+
+
+def reverse_within(sequence: Tensor, lengths: Tensor | None) -> Tensor:
+    """Each row's first ``lengths`` frames in reverse order, the padding left where it is: (batch, time, feature)."""
+    if lengths is None:
+        return sequence.flip(1)
+    frames = torch.arange(sequence.shape[1], device=sequence.device)
+    mirrored = lengths[:, None] - 1 - frames
+    order = torch.where(mirrored >= 0, mirrored, frames)
+    return sequence.gather(1, order[..., None].expand_as(sequence))
+
+
+def last_valid(states: Tensor, lengths: Tensor | None, state: Tensor) -> Tensor:
+    """The state after each row's last frame, ``state`` where it has none: (batch, time, size) -> (batch, size)."""
+    if lengths is None:
+        return states[:, -1] if states.shape[1] else state
+    if not states.shape[1]:
+        return state
+    last = (lengths - 1).clamp(min=0)[:, None, None].expand(-1, 1, states.shape[2])
+    return torch.where(lengths[:, None] > 0, states.gather(1, last).squeeze(1), state)
+
+
+def check_lengths(lengths: Tensor, sequence: Tensor) -> None:
+    """Lengths that (batch, time, feature) does not have are an error, their values where a look at them is free.
+
+    Raises:
+        ConfigError: not one whole number for each row, or, on a CPU and outside of tracing, one below 0 or above time.
+    """
+    batch, time = sequence.shape[:2]
+    legal = lengths.shape == (batch,) and not lengths.is_floating_point()
+    tracing = torch.jit.is_tracing() or torch.compiler.is_exporting()
+    # On another device a look at the values would wait for it.
+    if legal and batch and lengths.device.type == "cpu" and not tracing:
+        legal = int(lengths.min()) >= 0 and int(lengths.max()) <= time
+    if not legal:
+        raise ConfigError(f"lengths={lengths.tolist()}: one for each of {batch} rows, from 0 to their {time} frames")
