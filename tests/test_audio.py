@@ -1,5 +1,6 @@
 """Reading of recordings: values against what was written, slices against the whole, one clear error per bad file."""
 
+import hashlib
 import io
 import os
 import shutil
@@ -13,7 +14,7 @@ import pytest
 import soundfile
 import torch
 
-from speechgru.audio import AudioInfo, audio_info, find_audio, read_audio, resample
+from speechgru.audio import AudioInfo, audio_info, find_audio, list_audio, read_audio, read_blocks, resample
 from speechgru.errors import AudioError
 
 RATE = 16_000
@@ -24,6 +25,7 @@ FORMATS = {  # suffix: (libsndfile's format, subtype, largest deviation of what 
     "sph": ("NIST", "PCM_16", 2**-15),
     "w64": ("W64", "PCM_16", 2**-15),
     "au": ("AU", "PCM_16", 2**-15),
+    "rf64": ("RF64", "PCM_16", 2**-15),
     "ogg": ("OGG", "VORBIS", 0.08),
     "opus": ("OGG", "OPUS", 0.08),
     "mp3": ("MP3", "MPEG_LAYER_III", 0.08),
@@ -156,6 +158,8 @@ def test_bad_arrays():
     refused(np.zeros(9, np.int64), "int64", source_rate=RATE)
     refused(np.zeros(9, complex), "complex", source_rate=RATE)
     refused(np.full(9, 1e300), "infinite", source_rate=RATE)
+    refused(chirp() * 32768, "up to 16384", "divide them by 32768", source_rate=RATE)
+    assert read_audio(chirp() * 30, source_rate=RATE)[0].abs().max() > 14  # a loud mix is one
     refused(torch.tensor([0.0, float("nan")]), "NaN", "after 0.000 s", source_rate=RATE)
     refused(chirp(), "source_rate=0", source_rate=0)
     refused([0.0, 1.0], "list")
@@ -273,6 +277,9 @@ def test_nan_channels_and_rates(tmp_path):
     samples[RATE] = np.nan
     soundfile.write(tmp_path / "nan.wav", samples, RATE, subtype="FLOAT")
     refused(tmp_path / "nan.wav", "nan.wav", "NaN", "after 1.000 s")
+    samples[RATE] = 1e20  # its power is infinite in float32
+    soundfile.write(tmp_path / "loud.wav", samples, RATE, subtype="FLOAT")
+    refused(tmp_path / "loud.wav", "loud.wav", "up to 1e+20", "full scale is 1")
     samples[RATE] = -np.inf
     soundfile.write(tmp_path / "inf.wav", np.stack([samples, -samples], 1), RATE, subtype="FLOAT")
     refused(tmp_path / "inf.wav", "inf.wav", "infinite")
@@ -300,6 +307,88 @@ def test_a_pipe_and_an_open_file(tmp_path):
     stream = io.BytesIO(b"front" + path.read_bytes())
     stream.seek(5)
     assert torch.equal(read_audio(stream)[0], whole)
+
+
+def test_a_read_that_fails_is_one_error(tmp_path):
+    """A real one: the first page of a process cannot be read, as a bad sector of a disk."""
+    (tmp_path / "bad.wav").symlink_to("/proc/self/mem")
+    refused(tmp_path / "bad.wav", "bad.wav: cannot be read (Input/output error)")
+
+
+FFMPEG = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed")
+
+
+def encoded(path: Path, samples: np.ndarray, *options: str) -> Path:
+    """The samples as ffmpeg writes them, by the suffix of the path."""
+    source = write(path.with_suffix(".source.wav"), samples)
+    subprocess.run(["ffmpeg", "-v", "error", "-y", "-i", source, *options, path], check=True)
+    return path
+
+
+@FFMPEG
+@pytest.mark.parametrize("suffix", ["m4a", "aac", "webm", "mp4", "mkv", "mov"])
+def test_ffmpeg_reads_what_libsndfile_does_not(tmp_path, suffix):
+    """Oracle: the chirp that was written, within the loss and the delay of the codec; half a file is refused."""
+    path = encoded(tmp_path / f"a.{suffix}", chirp())
+    expected = chirp()
+    for source in (path, path.read_bytes()):
+        waveform, rate = read_audio(source, RATE)
+        assert rate == RATE
+        assert abs(len(waveform) - len(expected)) < 0.2 * RATE
+        heard = waveform.numpy()
+        # A codec may begin with a frame of silence of its own: the cross-correlation says where the chirp lies.
+        score = np.fft.irfft(np.fft.rfft(heard, 1 << 17) * np.fft.rfft(expected, 1 << 17).conj())
+        delay = int(np.argmax(score))
+        assert delay < 0.15 * RATE
+        both = min(len(heard) - delay, len(expected))
+        assert np.abs(heard[delay : delay + both] - expected[:both])[1600:-1600].max() < 0.1
+    refused(path.read_bytes()[: path.stat().st_size // 2], "truncated")
+    assert [str(path)] == [name for name in find_audio([tmp_path]) if name.endswith(suffix)]
+
+
+@FFMPEG
+def test_a_film_gives_its_sound(tmp_path):
+    """Oracle: ffmpeg itself, asked for the sound alone; one without sound says so."""
+    picture = ("-f", "lavfi", "-i", "testsrc=d=1:s=64x64")
+    film = encoded(tmp_path / "film.mp4", chirp(), *picture)
+    sound = encoded(tmp_path / "sound.m4a", chirp())
+    assert torch.equal(read_audio(film)[0], read_audio(sound)[0])
+    subprocess.run(["ffmpeg", "-v", "error", *picture, tmp_path / "mute.mp4"], check=True)
+    refused(tmp_path / "mute.mp4", "holds no sound")
+    # A playlist names other files; ffmpeg is never asked to follow one.
+    (tmp_path / "list.mp4").write_text(f"#EXTM3U\n#EXTINF:2,\n{sound}\n")
+    refused(tmp_path / "list.mp4", "text, not audio")
+
+
+def test_without_ffmpeg_one_line_names_it(tmp_path, monkeypatch):
+    path = tmp_path / "a.webm"
+    path.write_bytes(b"\x1aE\xdf\xa3" + bytes(500))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    refused(path, "a.webm: needs ffmpeg, which is not installed", "ffmpeg -i IN OUT.flac")
+
+
+@FFMPEG
+@pytest.mark.skipif("SPEECHGRU_DATA" not in os.environ, reason="SPEECHGRU_DATA is unset: no real recordings")
+def test_flac_with_samples_beyond_its_bits(tmp_path, monkeypatch):
+    """Oracle: the MD5 sum that the encoder wrote into the header; a flipped bit and a cut are refused by it."""
+    paths = sorted((Path(os.environ["SPEECHGRU_DATA"]) / "odd_files").glob("*.flac"))
+    if not paths:
+        pytest.skip("SPEECHGRU_DATA has no odd_files/")
+    for path in paths:
+        data = path.read_bytes()
+        with pytest.raises(soundfile.SoundFileError):
+            soundfile.read(path)
+        waveform, rate = read_audio(path)
+        assert hashlib.md5((waveform.numpy() * 2**15).astype("<i2").tobytes()).digest() == data[26:42]
+        part, _ = read_audio(path, start_s=0.4, duration_s=1.0)
+        assert torch.equal(part, waveform[round(0.4 * rate) : round(1.4 * rate)])
+        assert np.array_equal(np.concatenate([block for block, _ in read_blocks(path, block_s=0.3)]), waveform.numpy())
+        flipped = bytearray(data)
+        flipped[len(data) // 2] ^= 1
+        refused(bytes(flipped), "damaged")
+        refused(data[: len(data) * 3 // 4], "damaged")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    refused(paths[0], "samples beyond its bits, which ffmpeg reads")
 
 
 def test_importing_is_light():
@@ -335,6 +424,35 @@ def test_find_audio(tmp_path):
         find_audio([f"{root}/bare"])
     with pytest.raises(AudioError, match=r"\*\.opus: no audio file matches"):
         find_audio([f"{root}/*.opus"])
+
+
+def test_what_cannot_be_read_in_a_folder_is_told(tmp_path):
+    """A pipe would wait for ever. A folder whose path is longer than the system takes cannot be opened, not by root."""
+    write(tmp_path / "a.wav", chirp())
+    os.mkfifo(tmp_path / "b.wav")
+    (tmp_path / "c.wav").symlink_to("/dev/zero")
+    (tmp_path / "d.wav").symlink_to("nowhere")
+    (tmp_path / "e").mkdir()
+    handle = os.open(tmp_path / "e", os.O_RDONLY)
+    for _ in range(20):
+        os.mkdir("e" * 250, dir_fd=handle)
+        deeper = os.open("e" * 250, os.O_RDONLY, dir_fd=handle)
+        os.close(handle)
+        handle = deeper
+    os.close(handle)
+    found = {os.path.relpath(path, tmp_path): error for path, error in list_audio(tmp_path)}
+    assert [name for name in found if name[0] != "e"] == ["a.wav", "b.wav", "c.wav", "d.wav"]
+    assert (found["a.wav"], found["d.wav"]) == ("", "")  # a link that leads nowhere is told when it is read
+    for name in ("b.wav", "c.wav"):
+        assert found[name] == f"{tmp_path / name}: a pipe, socket or device; left out"
+    (long,) = (name for name in found if name[0] == "e")
+    assert "cannot be opened (File name too long)" in found[long]
+    assert [name for name, error in list_audio(f"{tmp_path}/*.wav") if error] == [
+        str(tmp_path / "b.wav"),
+        str(tmp_path / "c.wav"),
+    ]
+    with pytest.raises(AudioError, match=r"b\.wav: a pipe, socket or device"):
+        find_audio([tmp_path])
 
 
 @pytest.mark.skipif("SPEECHGRU_DATA" not in os.environ, reason="SPEECHGRU_DATA is unset: no real recordings")

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO, TypeVar
 
-from speechgru.audio import find_audio
+from speechgru.audio import list_audio
 from speechgru.devices import find_device
 from speechgru.errors import AudioError, ConfigError
 from speechgru.shipped import default_model, model_path
@@ -22,7 +22,7 @@ _VERBS = {"classification": "classify", "ctc": "transcribe"}
 
 
 def find_recordings(arguments: list[str]) -> list[tuple[str, str]]:
-    """(path, error) of every recording the arguments name; one that names none is an item with its error.
+    """(path, error) of every recording the arguments name; an argument that names none is an item with its error.
 
     Raises:
         ConfigError: none of the arguments names a recording.
@@ -30,7 +30,7 @@ def find_recordings(arguments: list[str]) -> list[tuple[str, str]]:
     items: list[tuple[str, str]] = []
     for argument in arguments:
         try:
-            items += [(path, "") for path in find_audio([argument])]
+            items += list_audio(argument)
         except AudioError as error:
             items.append((argument, str(error)))
     if all(error for _, error in items):
