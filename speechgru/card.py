@@ -13,9 +13,9 @@ import re
 from typing import Any
 
 from speechgru.errors import ModelError
-from speechgru.evaluation.results import duration, markdown_cell
 from speechgru.files import write_atomically
 from speechgru.registry import to_yaml
+from speechgru.wording import duration, markdown_cell
 
 FILE = "card.md"
 

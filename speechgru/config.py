@@ -14,99 +14,11 @@ import re
 from pathlib import Path
 from typing import Any
 
-from speechgru.card import CardConfig
 from speechgru.errors import ConfigError
+from speechgru.evaluation.evaluate import EvaluateConfig
 from speechgru.registry import disable, families
 from speechgru.shipped import conf_dir
-from speechgru.training.trainer import TrainerConfig
-
-MISSING = "???"
-
-
-@dataclasses.dataclass
-class TrainConfig:
-    """One training run, complete.
-
-    Attributes:
-        name: names the run's folder, runs/<name>.
-        run_dir: where the run writes.
-        seed: fixes weights, data order, augmentation and dropout; at least 0.
-        resume: go on from the checkpoint in run_dir.
-        overwrite: discard the run that is in run_dir.
-        parameters: the encoder takes the largest hidden_size with which the whole model has at most so many
-            parameters; 0 leaves encoder.hidden_size as it is.
-        features, augment, cell, front_end, encoder, head, data, optimizer, schedule: the chosen components.
-        units: what transcripts are written in, for head=ctc.
-        trainer: the loop.
-        extra_data: a second corpus whose training split is learned from as well (recordings that are in data too are
-            left out). Labels that data lacks are learned beside the others and dropped from the finished model.
-        card: what the model's card says beyond its numbers.
-        init_from: a model folder whose weights to start from where names and shapes agree; empty means fresh weights.
-        recipe: a complete run from conf/recipe.
-    """
-
-    name: str = "run"
-    run_dir: str = MISSING
-    seed: int = 0
-    resume: bool = False
-    overwrite: bool = False
-    parameters: int = 0
-    features: Any = MISSING
-    augment: Any = None
-    cell: Any = MISSING
-    front_end: Any = None
-    encoder: Any = MISSING
-    head: Any = MISSING
-    units: Any = None
-    data: Any = MISSING
-    optimizer: Any = MISSING
-    schedule: Any = MISSING
-    extra_data: Any = None
-    trainer: TrainerConfig = dataclasses.field(default_factory=TrainerConfig)
-    card: CardConfig = dataclasses.field(default_factory=CardConfig)
-    init_from: str = ""
-
-    def __post_init__(self) -> None:
-        if self.seed < 0:
-            raise ConfigError(f"seed={self.seed}: at least 0")
-        if self.parameters < 0:
-            raise ConfigError(f"parameters={self.parameters}: at least 0 (0 leaves encoder.hidden_size as it is)")
-
-
-@dataclasses.dataclass
-class EvaluateConfig:
-    """One evaluation, complete.
-
-    Attributes:
-        model: the model folder, or a list of them, [runs/a/model,runs/b/model].
-        split: train, valid or test.
-        data: the corpus; left out, it is the one the model was trained on.
-        root: where the recordings of the model's own corpus are; empty means where its config says.
-        output_dir: where results.json and the report go; empty means <model>/../evaluation/<split>, with another
-            decoder than greedy <split>-<decoder>.
-        recipe_dir: a recipe's folder whose results.json and table in README.md are written from all models given; the
-            rows of other decoders are kept.
-        batch_size: utterances at a time, at least 1.
-        decoder: how the scores of a CTC model become text; left out, as its folder says, or greedily.
-        device: auto (cuda where there is one), cpu, cuda, cuda:<number> or mps.
-    """
-
-    model: Any = MISSING
-    split: str = "test"
-    data: Any = None
-    root: str = ""
-    output_dir: str = ""
-    recipe_dir: str = ""
-    batch_size: int = 64
-    decoder: Any = None
-    device: str = "auto"
-
-    def __post_init__(self) -> None:
-        if self.split not in ("train", "valid", "test"):
-            raise ConfigError(f"split={self.split}: train, valid or test")
-        if self.batch_size < 1:
-            raise ConfigError(f"batch_size={self.batch_size}: at least 1")
-
+from speechgru.training.run import TrainConfig
 
 SCHEMAS = {"train": TrainConfig, "evaluate": EvaluateConfig}
 

@@ -28,6 +28,8 @@ from typing import Any, NamedTuple, TypeVar
 
 from speechgru.errors import ConfigError
 
+MISSING = "???"  # what a setting without a default has until it is given one
+
 Component = TypeVar("Component", bound=Callable[..., Any])
 
 

@@ -19,7 +19,7 @@ import yaml
 
 from speechgru import shipped as shipped_models
 from speechgru.cli import COMMANDS, main
-from speechgru.commands import classify, models, prepare, recipes
+from speechgru.commands import classify, corpus_settings, models, recipes
 from speechgru.encoders import GRUEncoderConfig
 from speechgru.features import LogMelConfig
 from speechgru.heads import ClassificationConfig
@@ -368,7 +368,7 @@ def test_settings_of_a_corpus_are_typed() -> None:
     from speechgru.data.corpora.speech_commands import SpeechCommandsConfig
 
     words = ["words=[yes,no,on,off]", "root=2024", "unknown=true", "unknown_percent=20"]
-    assert prepare.settings_of(words, SpeechCommandsConfig) == {
+    assert corpus_settings.settings_of(words, SpeechCommandsConfig) == {
         "words": ["yes", "no", "on", "off"],
         "root": "2024",
         "unknown": True,

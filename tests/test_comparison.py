@@ -328,8 +328,8 @@ def test_compare_measures_what_is_there(
     assert page.read_text() == f"before\n<!-- cells -->\n{tables}\n<!-- /cells -->\nafter\n"
     for name in re.findall(r"\]\((.+)\)", PICTURES):
         assert (recipe / name).is_file()
-    monkeypatch.setattr("speechgru.commands.evaluate.evaluate", None)
-    monkeypatch.setattr("speechgru.lab.bench.cost.costs", lambda *_: {})
+    monkeypatch.setattr("speechgru.lab.comparison.runs.evaluate", None)
+    monkeypatch.setattr("speechgru.lab.comparison.runs.costs", lambda *_: {})
     assert main(["compare", str(folder / "gru-0"), str(tmp_path / "none"), str(folder / "rnn-0")]) == 0
     told = capsys.readouterr().err
     assert f"{tmp_path / 'none'}: no run in it" in told

@@ -16,6 +16,7 @@ PACKAGE = Path(speechgru.__file__).parent
 ALLOWED = {
     "errors": set(),
     "files": set(),
+    "wording": set(),
     "lengths": {"errors"},
     "compiled": set(),
     "devices": {"errors"},
@@ -28,14 +29,14 @@ ALLOWED = {
     "data": {"errors", "files", "registry", "audio", "tokens", "synthesis"},
 }
 LAYERS = [
-    {"errors", "files", "lengths", "compiled"},
+    {"errors", "files", "wording", "lengths", "compiled"},
     {"devices", "registry", "shipped", "audio", "tokens", "text", "synthesis"},
     {"features", "augment", "cells"},
     {"encoders", "heads", "decoding"},
     {"model_folder"},
     {"recognizer"},
-    {"evaluation", "transcripts"},
     {"card"},
+    {"evaluation", "transcripts"},
     {"training"},
     {"lab"},
     {"commands", "config"},

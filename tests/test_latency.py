@@ -16,12 +16,11 @@ import torch
 from test_recipes import between_marks, commands_in, composed, recorded
 
 from speechgru.cli import main
-from speechgru.commands.evaluate import evaluate
 from speechgru.commands.latency import CONTEXTS
 from speechgru.commands.recipes import recipe_names
-from speechgru.config import EvaluateConfig
 from speechgru.encoders import ConvolutionConfig, GRUEncoderConfig, LatencyControlledConfig, LookAheadConfig
 from speechgru.errors import DataError, ModelError
+from speechgru.evaluation.evaluate import EvaluateConfig, evaluate
 from speechgru.features import Convention, LogMelConfig, Normalization
 from speechgru.heads import ClassificationConfig
 from speechgru.heads.classification import Pooling
@@ -223,7 +222,7 @@ def test_latency_measures_what_is_there(
     assert printed.strip() == tables == page.read_text().split("\n", 1)[1].rsplit("\n", 2)[0]
     assert between_marks(recipe / "README.md") == f"{tables}\n\n{PICTURE}"
     assert (recipe / re.search(r"\((.+)\)", PICTURE)[1]).is_file()
-    from speechgru.commands import evaluate as module
+    from speechgru.lab.latency import runs as module
 
     real, measured = module.measure, []
     monkeypatch.setattr(module, "measure", lambda *arguments: measured.append(arguments) or real(*arguments))

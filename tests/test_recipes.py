@@ -24,7 +24,7 @@ from hydra.core.config_store import ConfigStore
 
 from speechgru import registry
 from speechgru.cli import COMMANDS, main
-from speechgru.commands import prepare
+from speechgru.commands import corpus_settings
 from speechgru.commands.recipes import recipe_names
 from speechgru.config import compose
 from speechgru.data.corpora import speech_commands
@@ -74,7 +74,7 @@ def composed(words: list[str]) -> Any:
     module.add_arguments(parser)
     parsed = parser.parse_args(rest)
     if command == "prepare" and parsed.corpus:
-        settings = prepare.settings_of(parsed.settings, entry("data", parsed.corpus).config)
+        settings = corpus_settings.settings_of(parsed.settings, entry("data", parsed.corpus).config)
         return from_plain({"name": parsed.corpus, **settings}, "data")
     return parsed
 

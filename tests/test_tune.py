@@ -10,7 +10,6 @@ import soundfile
 import torch
 
 from speechgru.cli import main
-from speechgru.commands.evaluate import evaluate
 from speechgru.config import compose
 from speechgru.data.batching import BatchLoader
 from speechgru.data.utterance import Utterance
@@ -20,6 +19,7 @@ from speechgru.decoding.calibration import Calibration
 from speechgru.decoding.kneser_ney import train
 from speechgru.evaluation.decoder_choice import Grid, calibrate, measure_grid, score, token_shares
 from speechgru.evaluation.error_rate import correct_words, edit_distance
+from speechgru.evaluation.evaluate import evaluate
 from speechgru.evaluation.prediction import predict_transcripts
 from speechgru.recognizer import Recognizer, load
 from speechgru.text import PhonesConfig, Step

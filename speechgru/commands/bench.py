@@ -64,8 +64,8 @@ def run(arguments: argparse.Namespace) -> int:
             raise ConfigError(f"no bench is called {name} (known: {', '.join(BENCHES)})")
     if arguments.json and not Path(arguments.json).absolute().parent.is_dir():
         raise ConfigError(f"--json {arguments.json}: its folder is not there")
-    from speechgru.commands.table import table
     from speechgru.evaluation.machine import describe_machine
+    from speechgru.wording import markdown_grid, table
 
     rows = []
     with _threads(arguments.threads):
@@ -84,7 +84,7 @@ def run(arguments: argparse.Namespace) -> int:
         from speechgru.evaluation.results import update_readme
 
         lines = [heading, ["---"] * 3 + ["---:"] * 3, *cells]
-        markdown = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+        markdown = markdown_grid(lines)
         update_readme(arguments.readme, f"{about}, {time.strftime('%Y-%m-%d')}:\n\n{markdown}", "bench")
     if arguments.json:
         result = {"date": time.strftime("%Y-%m-%d"), "machine": machine, "repeats": arguments.repeats}

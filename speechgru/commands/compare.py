@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import itertools
-import json
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from speechgru.errors import ConfigError, DataError, SpeechGRUError
+from speechgru.errors import ConfigError
 
 if TYPE_CHECKING:
     from speechgru.lab.comparison.comparison import Comparison
@@ -23,23 +20,6 @@ example:
   speechgru train --multirun recipe=cells_fsdd seed=0,1,2 cell=gru,lstm,rnn resume=true
   speechgru compare runs/cells_fsdd
 """
-
-# What a comparison keeps of a run's results; the rest stands in the run's own folder.
-KEPT = [
-    "format",
-    "task",
-    "dataset",
-    "split",
-    "model",
-    "decoder",
-    "parameters",
-    "seed",
-    "fold",
-    "n",
-    "failed",
-    "correct",
-]
-KEPT += ["accuracy", "words", "wer", "cer", "interval", "train_wall_clock_s", "machine", "date", "command"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -76,20 +56,22 @@ def run(arguments: argparse.Namespace) -> int:
     import torch
 
     from speechgru.evaluation.results import update_readme
+    from speechgru.evaluation.run_folder import finished_runs
     from speechgru.lab.comparison.comparison import compare, comparison_markdown
+    from speechgru.lab.comparison.runs import measured_costs, measured_records
     from speechgru.registry import names
 
     before = torch.get_num_threads()
     torch.set_num_threads(arguments.threads)
     try:
         finished = {Path(one): finished_runs(Path(one)) for one in arguments.runs}
-        records, failed = _records([run for runs in finished.values() for run in runs])
+        records, failed = measured_records([run for runs in finished.values() for run in runs])
         if not records:
             raise ConfigError(
                 f"{' '.join(arguments.runs)}: no run to compare; train some first (speechgru train --multirun cell=...)"
             )
         not_run = [folder.name for folder, runs in finished.items() if not runs]
-        comparison = compare([record for _, record in records], _costs(records, arguments.repeats), not_run)
+        comparison = compare([record for _, record in records], measured_costs(records, arguments.repeats), not_run)
     finally:
         torch.set_num_threads(before)
     tables = comparison_markdown(comparison, names("cell"))
@@ -99,78 +81,6 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.readme:
         update_readme(arguments.readme, tables, "cells")
     return int(failed > 0)
-
-
-def finished_runs(folder: Path) -> list[Path]:
-    """The folders of finished runs in ``folder`` and below; those that are not finished are told."""
-    begun = sorted({path.parent for name in ("metrics.jsonl", "run.json") for path in folder.rglob(name)})
-    if not begun:
-        print(f"{folder}: no run in it", file=sys.stderr)
-    found = []
-    for run in begun:
-        if (run / "run.json").is_file():
-            found.append(run)
-        else:
-            print(f"{run}: not finished, left out; train it on with resume=true", file=sys.stderr)
-    return found
-
-
-def _records(runs: list[Path]) -> tuple[list[tuple[Path, dict[str, Any]]], int]:
-    """What is kept of each run, and how many could not be measured."""
-    records, failed = [], 0
-    for run in runs:
-        try:
-            records.append((run, _record(run)))
-        except SpeechGRUError as error:
-            print(f"{run}: {error}", file=sys.stderr)
-            failed += 1
-    return records, failed
-
-
-def _record(run: Path) -> dict[str, Any]:
-    from speechgru.evaluation.results import read_results
-    from speechgru.training.logging import read_metrics
-
-    results = run / "evaluation" / "test" / "results.json"
-    tensors = run / "model" / "model.safetensors"
-    if not results.is_file() or not tensors.is_file() or results.stat().st_mtime < tensors.stat().st_mtime:
-        from speechgru.commands.evaluate import evaluate
-        from speechgru.config import EvaluateConfig
-
-        print(f"evaluating {run / 'model'}", file=sys.stderr, flush=True)
-        evaluate(
-            EvaluateConfig(model=str(run / "model"), device="cpu"), ["speechgru", "evaluate", f"model={run}/model"]
-        )
-    (record,) = read_results(results)
-    try:
-        said = json.loads((run / "run.json").read_text(encoding="utf-8"))
-        settings = said["settings"]
-        encoder = settings["encoder"]
-        own = {"model": encoder["cell"]["name"], "command": said["command"]}
-        sizes = {"hidden_size": encoder["hidden_size"], "budget": settings["parameters"], "epochs": said["epochs"]}
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError(
-            f"{run / 'run.json'}: says nothing of a recurrent cell ({error!r}); leave the run out"
-        ) from None
-    marks = [0.0, *(row["seconds"] for row in read_metrics(run) if row.get("seconds") is not None)]
-    taken = [later - earlier for earlier, later in itertools.pairwise(marks)]
-    epoch_s = round(min(taken), 2) if taken else None
-    return {key: {**record, **own}[key] for key in KEPT if key in record} | sizes | {"epoch_s": epoch_s}
-
-
-def _costs(records: list[tuple[Path, dict[str, Any]]], repeats: int) -> dict[tuple[str, str], dict[str, Any]]:
-    """The costs by dataset and cell, of the first run of each: they do not depend on the seed."""
-    from speechgru.lab.bench.cost import costs
-
-    folders: dict[str, dict[str, Path]] = {}
-    for run, record in records:
-        folders.setdefault(record["dataset"], {}).setdefault(record["model"], run / "model")
-    found = {}
-    for dataset, models in folders.items():
-        print(f"timing {len(models)} models of {dataset}", file=sys.stderr, flush=True)
-        for cell, cost in costs(models, repeats, max(1, repeats // 4)).items():
-            found[dataset, cell] = cost
-    return found
 
 
 def _write(folder: Path, comparison: Comparison, tables: str) -> None:

@@ -264,13 +264,13 @@ def _trace(recognizer: Recognizer, path: str, error: str, arguments: argparse.Na
 
 def _print(heading: list[str], rows: list[list[str]], left: int, readme: str | None, mark: str) -> None:
     """Prints a table, its first ``left`` columns words, and writes it into ``readme`` if given."""
-    from speechgru.commands.table import table
     from speechgru.evaluation.results import update_readme
+    from speechgru.wording import markdown_grid, table
 
     print(table(heading, rows, left=left))
     if readme:
         lines = [heading, ["---"] * left + ["---:"] * (len(heading) - left), *rows]
-        update_readme(readme, "\n".join("| " + " | ".join(line) + " |" for line in lines), mark)
+        update_readme(readme, markdown_grid(lines), mark)
 
 
 def _failures(failed: int, items: int) -> int:

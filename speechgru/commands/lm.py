@@ -131,7 +131,7 @@ def _is_corpus(source: str) -> bool:
 
 
 def _transcripts(corpus: str, split: str, settings: list[str]) -> Iterable[str]:
-    from speechgru.commands.prepare import settings_of
+    from speechgru.commands.corpus_settings import settings_of
     from speechgru.registry import build, entry, from_plain
 
     plain = {"name": corpus, **settings_of(settings, entry("data", corpus).config)}

@@ -94,8 +94,8 @@ def _size(folder: Path) -> int:
 
 
 def _list() -> None:
-    from speechgru.commands.table import table
     from speechgru.tokens import Tokens
+    from speechgru.wording import table
 
     rows = []
     for name in model_names():

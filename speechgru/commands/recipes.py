@@ -87,7 +87,7 @@ def _known(action: str, name: str | None) -> str:
 
 
 def _list() -> None:
-    from speechgru.commands.table import table
+    from speechgru.wording import table
 
     rows = [[name, _results(name), _description(name)] for name in recipe_names()]
     print(table(["recipe", "results", "what it does"], rows, left=3))

@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Any
 
 from speechgru.commands.hydra_job import hydra_main
 from speechgru.config import plain
 from speechgru.registry import name_of
-from speechgru.training.run import train
+from speechgru.training.run import TrainConfig, train
 from speechgru.training.selection import monitor_for
 
 
@@ -19,7 +18,7 @@ def run_hydra(words: list[str]) -> int:
     return hydra_main("train", words, lambda config, folder: _run(config, folder, words))
 
 
-def _run(config: Any, folder: Path, words: list[str]) -> None:
+def _run(config: TrainConfig, folder: Path, words: list[str]) -> None:
     progress = train(config, folder, plain(config), words)
     if os.environ.get("RANK", "0") != "0":
         return  # of the processes of torchrun one speaks

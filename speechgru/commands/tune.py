@@ -75,11 +75,11 @@ def run(arguments: argparse.Namespace) -> int:
 
     from tqdm import tqdm
 
-    from speechgru.commands.own_corpus import own_data
     from speechgru.commands.recordings import load_recognizer
     from speechgru.data.batching import BatchLoader
     from speechgru.decoding.greedy import GreedyConfig
     from speechgru.evaluation.decoder_choice import calibrate, measure_grid, score, token_shares, word_errors
+    from speechgru.evaluation.run_folder import own_data
     from speechgru.registry import build
 
     recognizers = [load_recognizer(folder, "cpu", None, "ctc") for folder in folders]
@@ -150,7 +150,7 @@ def _decoder(recognizer: Recognizer, arguments: argparse.Namespace) -> BeamConfi
 
 def _table(grid: Grid) -> str:
     """Word error rates in percent; a line a bonus, a column a weight."""
-    from speechgru.commands.table import table
+    from speechgru.wording import table
 
     rows: list[list[Any]] = [
         [f"{bonus:g}", *(f"{100 * one / grid.words:.2f}" for one in errors)]

@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from speechgru.data.utterance import Utterance
-from speechgru.evaluation.results import duration
 from speechgru.files import write_atomically
+from speechgru.wording import duration
 
 # The browser is told as well: only the pictures inside, the style inside and local sound.
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; media-src 'self' file:"

@@ -22,6 +22,7 @@ from speechgru.evaluation.machine import describe_machine
 from speechgru.evaluation.measures import measures, rounded
 from speechgru.evaluation.transcription import TranscriptionResult
 from speechgru.files import write_atomically
+from speechgru.wording import duration, markdown_cell, markdown_grid
 
 START, END = "<!-- results -->", "<!-- /results -->"
 
@@ -232,7 +233,7 @@ def markdown_table(summaries: Sequence[dict[str, Any]]) -> str:
         columns = [_columns(one) for one in summaries if one["task"] == task]
         rule = ["---:" if name in NUMBERS else "---" for name in columns[0]]
         rows = [list(columns[0]), rule, *(list(one.values()) for one in columns)]
-        tables.append("\n".join("| " + " | ".join(row) + " |" for row in rows))
+        tables.append(markdown_grid(rows))
     return "\n\n".join(tables)
 
 
@@ -283,23 +284,6 @@ def spread(one: dict[str, Any], name: str, interval: list[float] | None = None) 
     elif interval:
         shown += " ({:.2f} to {:.2f})".format(*(100 * end for end in interval))
     return shown
-
-
-def duration(seconds: float | None) -> str:
-    """Seconds as people say them: ``48 s``, ``12 min 05 s``, ``3 h 20 min``; empty for None."""
-    if seconds is None:
-        return ""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s" if whole >= 10 else f"{seconds:.1f} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
-
-
-def markdown_cell(text: object) -> str:
-    """``text`` so that Markdown shows it as it is, on one line, also inside a table."""
-    return re.sub(r"([\\`*_\[\]<>|~#&$])", r"\\\1", " ".join(str(text).split()))
 
 
 def update_readme(path: str | os.PathLike[str], table: str, mark: str = "results") -> bool:

@@ -14,44 +14,8 @@ import pathlib
 from typing import Any
 
 from speechgru.errors import ConfigError, DataError
+from speechgru.evaluation.run_folder import METRICS, read_metrics
 from speechgru.files import write_atomically
-
-FILE = "metrics.jsonl"
-
-
-def read_metrics(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
-    """The rows of a ``metrics.jsonl`` (or of the folder that holds one); a half-written last line is dropped.
-
-    Raises:
-        DataError: no such file, or a line other than the last is not a JSON object with an integer ``step``.
-    """
-    file = pathlib.Path(path)
-    if file.is_dir():
-        file = file / FILE
-    try:
-        lines = file.read_bytes().split(b"\n")
-    except OSError as error:
-        raise DataError(
-            f"{file}: no metrics can be read ({error.strerror}); give the folder of a training run"
-        ) from None
-    rows = []
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        row = _row(line)
-        if row is not None:
-            rows.append(row)
-        elif number < len(lines):  # The last line has no newline behind it: the writer was killed inside it.
-            raise DataError(f"{file}: line {number} is not a JSON object with a step; remove the line")
-    return rows
-
-
-def _row(line: bytes) -> dict[str, Any] | None:
-    try:
-        row = json.loads(line, parse_constant=lambda _: None)
-    except ValueError:
-        return None
-    return row if isinstance(row, dict) and type(row.get("step")) is int else None
 
 
 class MetricsLog:
@@ -69,7 +33,7 @@ class MetricsLog:
     """
 
     def __init__(self, folder: str | os.PathLike[str], tensorboard: bool = False) -> None:
-        self.path = pathlib.Path(folder) / FILE
+        self.path = pathlib.Path(folder) / METRICS
         self._writer_class = _summary_writer() if tensorboard else None
         self._writer: Any = None
         self._purge_step: int | None = None

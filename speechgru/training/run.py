@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
 import time
@@ -11,7 +12,7 @@ from typing import Any
 
 import torch
 
-from speechgru.card import card_of_run, write_card
+from speechgru.card import CardConfig, card_of_run, write_card
 from speechgru.data.batching import BatchLoader
 from speechgru.data.splits import SPLITS
 from speechgru.data.utterance import Utterance
@@ -22,18 +23,68 @@ from speechgru.evaluation.machine import describe_machine
 from speechgru.evaluation.prediction import predict_transcripts
 from speechgru.evaluation.results import plain_command
 from speechgru.recognizer import Recognizer, RecognizerConfig
-from speechgru.registry import build, to_plain
+from speechgru.registry import MISSING, build, to_plain
 from speechgru.tokens import Tokens
 from speechgru.training.budget import within_budget
 from speechgru.training.checkpoint import NAME
 from speechgru.training.distributed import World, join_world
 from speechgru.training.progress import Progress, clear_run, finished_run, write_run
 from speechgru.training.targets import describe, usable, write_left_out
-from speechgru.training.trainer import Trainer
+from speechgru.training.trainer import Trainer, TrainerConfig
 
 
-def train(config: Any, folder: Path, settings: dict[str, Any], words: Sequence[str] = ()) -> Progress:
-    """Trains what ``config`` (a :class:`speechgru.config.TrainConfig`) describes.
+@dataclasses.dataclass
+class TrainConfig:
+    """One training run, complete.
+
+    Attributes:
+        name: names the run's folder, runs/<name>.
+        run_dir: where the run writes.
+        seed: fixes weights, data order, augmentation and dropout; at least 0.
+        resume: go on from the checkpoint in run_dir.
+        overwrite: discard the run that is in run_dir.
+        parameters: the encoder takes the largest hidden_size with which the whole model has at most so many
+            parameters; 0 leaves encoder.hidden_size as it is.
+        features, augment, cell, front_end, encoder, head, data, optimizer, schedule: the chosen components.
+        units: what transcripts are written in, for head=ctc.
+        trainer: the loop.
+        extra_data: a second corpus whose training split is learned from as well (recordings that are in data too are
+            left out). Labels that data lacks are learned beside the others and dropped from the finished model.
+        card: what the model's card says beyond its numbers.
+        init_from: a model folder whose weights to start from where names and shapes agree; empty means fresh weights.
+        recipe: a complete run from conf/recipe.
+    """
+
+    name: str = "run"
+    run_dir: str = MISSING
+    seed: int = 0
+    resume: bool = False
+    overwrite: bool = False
+    parameters: int = 0
+    features: Any = MISSING
+    augment: Any = None
+    cell: Any = MISSING
+    front_end: Any = None
+    encoder: Any = MISSING
+    head: Any = MISSING
+    units: Any = None
+    data: Any = MISSING
+    optimizer: Any = MISSING
+    schedule: Any = MISSING
+    extra_data: Any = None
+    trainer: TrainerConfig = dataclasses.field(default_factory=TrainerConfig)
+    card: CardConfig = dataclasses.field(default_factory=CardConfig)
+    init_from: str = ""
+
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise ConfigError(f"seed={self.seed}: at least 0")
+        if self.parameters < 0:
+            raise ConfigError(f"parameters={self.parameters}: at least 0 (0 leaves encoder.hidden_size as it is)")
+
+
+def train(config: TrainConfig, folder: Path, settings: dict[str, Any], words: Sequence[str] = ()) -> Progress:
+    """Trains what ``config`` describes.
 
     Args:
         config: the run.
@@ -65,7 +116,7 @@ def train(config: Any, folder: Path, settings: dict[str, Any], words: Sequence[s
         return _train(config, folder, settings, words, world)
 
 
-def _train(config: Any, folder: Path, settings: dict[str, Any], words: Sequence[str], world: World) -> Progress:
+def _train(config: TrainConfig, folder: Path, settings: dict[str, Any], words: Sequence[str], world: World) -> Progress:
     corpus = build("data", config.data)
     extra = [build("data", config.extra_data)] if config.extra_data is not None else []
     units = build("units", config.units) if config.units is not None else None

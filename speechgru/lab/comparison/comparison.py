@@ -11,8 +11,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import speechgru.cells  # noqa: F401  the import registers the cells
-from speechgru.evaluation.results import aggregate, markdown_cell, spread
+from speechgru.evaluation.results import aggregate, spread
 from speechgru.registry import entry
+from speechgru.wording import markdown_cell, markdown_grid
 
 Comparison = dict[str, Any]
 
@@ -137,7 +138,7 @@ def _table(entries: list[dict[str, Any]]) -> str:
                 *(_cost(key, one) for key in COSTS),
             ]
         )
-    return _markdown([heading, ["---"] + ["---:"] * (len(heading) - 1), *rows])
+    return markdown_grid([heading, ["---"] + ["---:"] * (len(heading) - 1), *rows])
 
 
 def _measured(measure: str, one: dict[str, Any]) -> str:
@@ -182,7 +183,7 @@ def _trio(comparison: Comparison) -> str:
         rows.append([label, *_of_the_trio(found, functools.partial(_measured, measure))])
         for key, label in TRIO_COSTS.items():
             rows.append([f"{name}: {label}", *_of_the_trio(found, functools.partial(_cost, key))])
-    return f"**LSTM : GRU : RNN**\n\n{_markdown(rows)}"
+    return f"**LSTM : GRU : RNN**\n\n{markdown_grid(rows)}"
 
 
 def _of_the_trio(found: dict[str, dict[str, Any]], show: Callable[[dict[str, Any]], str]) -> list[str]:
@@ -199,7 +200,7 @@ def _claims(comparison: Comparison) -> str:
                 measured.append(f"{markdown_cell(dataset)} {beside(found[claim.cell], found[claim.peer])}")
         names = [markdown_cell(name) for name in (claim.cell, claim.peer)]
         rows.append([*names, claim.text, claim.source, "; ".join(measured) or "not run"])
-    return f"**What is claimed, and what was measured**\n\n{_markdown(rows)}"
+    return f"**What is claimed, and what was measured**\n\n{markdown_grid(rows)}"
 
 
 def beside(one: dict[str, Any], peer: dict[str, Any]) -> str:
@@ -217,7 +218,3 @@ def beside(one: dict[str, Any], peer: dict[str, Any]) -> str:
         if one.get(key) and peer.get(key):
             said.append(f"{one[key] / peer[key]:.2f} x the {label}")
     return ", ".join(said)
-
-
-def _markdown(rows: list[list[str]]) -> str:
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows)

@@ -14,12 +14,13 @@ import torch
 from speechgru.encoders import GRUEncoder, LatencyControlledEncoder, LookAheadEncoder
 from speechgru.encoders.look_ahead import reach
 from speechgru.errors import ModelError
-from speechgru.evaluation.results import aggregate, markdown_cell, spread
+from speechgru.evaluation.results import aggregate, spread
 from speechgru.features import Normalization
 from speechgru.heads.classification import Pooling
 from speechgru.lab.comparison.comparison import judged_by
 from speechgru.recognizer import Recognizer
 from speechgru.registry import name_of
+from speechgru.wording import markdown_cell, markdown_grid
 
 PICTURE = "![Accuracy against the time that a frame waits](latency.png)"
 OWN = ("encoder", "context", "wait_ms", "longest_wait_ms", "hidden_size", "budget", "epochs")
@@ -152,4 +153,4 @@ def _table(entries: list[dict[str, Any]]) -> str:
                 f"{one['ms_per_s']:.1f}",
             ]
         )
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+    return markdown_grid(rows)

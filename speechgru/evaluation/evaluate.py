@@ -1,0 +1,200 @@
+"""Measures trained models on a split of a corpus: results.json, pictures and a report for each."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from speechgru.card import card_of_run, write_card
+from speechgru.data.batching import BatchLoader
+from speechgru.data.utterance import Utterance
+from speechgru.devices import find_device
+from speechgru.errors import ConfigError, DataError, ModelError
+from speechgru.evaluation.classification import ClassificationResult
+from speechgru.evaluation.pictures import confusion_picture, recall_picture
+from speechgru.evaluation.prediction import predict, predict_transcripts
+from speechgru.evaluation.report import write_report
+from speechgru.evaluation.results import (
+    markdown_table,
+    read_results,
+    result_record,
+    update_readme,
+    write_results,
+    write_summary,
+)
+from speechgru.evaluation.run_folder import METRICS, own_data, read_metrics, run_of
+from speechgru.evaluation.transcript_report import write_transcript_report
+from speechgru.evaluation.transcription import TranscriptionResult
+from speechgru.recognizer import Recognizer
+from speechgru.registry import MISSING, build, name_of, to_plain
+
+Result = ClassificationResult | TranscriptionResult
+
+
+@dataclasses.dataclass
+class EvaluateConfig:
+    """One evaluation, complete.
+
+    Attributes:
+        model: the model folder, or a list of them, [runs/a/model,runs/b/model].
+        split: train, valid or test.
+        data: the corpus; left out, it is the one the model was trained on.
+        root: where the recordings of the model's own corpus are; empty means where its config says.
+        output_dir: where results.json and the report go; empty means <model>/../evaluation/<split>, with another
+            decoder than greedy <split>-<decoder>.
+        recipe_dir: a recipe's folder whose results.json and table in README.md are written from all models given; the
+            rows of other decoders are kept.
+        batch_size: utterances at a time, at least 1.
+        decoder: how the scores of a CTC model become text; left out, as its folder says, or greedily.
+        device: auto (cuda where there is one), cpu, cuda, cuda:<number> or mps.
+    """
+
+    model: Any = MISSING
+    split: str = "test"
+    data: Any = None
+    root: str = ""
+    output_dir: str = ""
+    recipe_dir: str = ""
+    batch_size: int = 64
+    decoder: Any = None
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        if self.split not in ("train", "valid", "test"):
+            raise ConfigError(f"split={self.split}: train, valid or test")
+        if self.batch_size < 1:
+            raise ConfigError(f"batch_size={self.batch_size}: at least 1")
+
+
+def evaluate(config: EvaluateConfig, words: Sequence[str] = ()) -> list[tuple[Result, dict[str, Any], Path]]:
+    """Evaluates every model of ``config``.
+
+    Args:
+        config: the evaluation.
+        words: the command line, for the record.
+
+    Returns:
+        For each model the result, its record and the folder its report was written to.
+
+    Raises:
+        ConfigError: no corpus is known, or the results of several models were to go into one folder.
+        ModelError, DataError: a model or the corpus cannot be read.
+    """
+    models = [config.model] if isinstance(config.model, str) else list(config.model)
+    if len(models) > 1 and config.output_dir:
+        raise ConfigError(
+            f"output_dir={config.output_dir}: {len(models)} models would overwrite one another; leave it out"
+        )
+    found = [_evaluate_one(Path(model), config, words) for model in models]
+    if config.recipe_dir:
+        folder = Path(config.recipe_dir)
+        records = [record for _, record, _ in found]
+        summary = write_summary(folder / "results.json", _of_other_decoders(folder / "results.json", records) + records)
+        if (folder / "README.md").is_file():
+            update_readme(folder / "README.md", markdown_table(summary))
+    return found
+
+
+def _of_other_decoders(path: Path, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The runs that a recipe's results hold of other ways to decode: each way is a row of the table."""
+    if not path.is_file():
+        return []
+    decoders = {record.get("decoder") for record in records}
+    return [run for run in read_results(path) if run.get("decoder") is not None and run["decoder"] not in decoders]
+
+
+def _evaluate_one(folder: Path, config: EvaluateConfig, words: Sequence[str]) -> tuple[Result, dict[str, Any], Path]:
+    recognizer = Recognizer.load(folder, find_device(config.device))
+    if recognizer.task not in ("classification", "ctc"):
+        raise ModelError(f"{folder} has a {recognizer.task} head; evaluate measures classification and ctc")
+    if config.decoder is not None and recognizer.task != "ctc":
+        raise ConfigError(f"decoder={name_of('decoder', config.decoder)}: {folder} has no ctc head; leave it out")
+    settings = config.data if config.data is not None else own_data(recognizer, folder, config.root)
+    corpus = build("data", settings)
+    utterances = corpus.utterances(config.split)
+    if not utterances:
+        raise DataError(f"the {config.split} split has no utterances; choose another split= or check data=")
+    decoder = recognizer.config.decoder if config.decoder is None else config.decoder
+    began = time.monotonic()
+    result = measure(recognizer, utterances, config)
+    seconds = time.monotonic() - began
+    run = run_of(folder)
+    record = result_record(
+        result,
+        dataset=name_of("data", settings),
+        split=config.split,
+        model=run.get("name", folder.name),
+        decoder=decoder_name(decoder),
+        seed=run.get("seed"),
+        fold=corpus.fold,
+        parameters=recognizer.parameter_count(),
+        wall_clock_s=seconds,
+        train_wall_clock_s=run.get("wall_clock_s"),
+        command=words,
+    )
+    way = "greedy" if decoder is None else name_of("decoder", decoder)
+    place = config.split if way == "greedy" else f"{config.split}-{way}"
+    output = Path(config.output_dir) if config.output_dir else folder.parent / "evaluation" / place
+    output.mkdir(parents=True, exist_ok=True)
+    write_results(output / "results.json", record)
+    if isinstance(result, ClassificationResult):
+        confusion_picture(result, output / "confusion.png")
+        recall_picture(result, output / "recall.png")
+    labels = recognizer.tokens.names if recognizer.task == "classification" else []
+    if run and config.split == "test":
+        write_card(folder, card_of_run(run, labels, recognizer.sample_rate, [record]))
+    about: dict[str, Any] = {"curves": _curves_of(folder), "settings": _settings_of(folder)}
+    if isinstance(result, ClassificationResult):
+        write_report(output / "report.html", result, record, **about)
+    else:
+        write_transcript_report(output / "report.html", result, record, **about)
+    return result, record, output
+
+
+def measure(recognizer: Recognizer, utterances: list[Utterance], config: EvaluateConfig) -> Result:
+    """What a model makes of utterances; ``batch_size`` and ``decoder`` of ``config`` (an EvaluateConfig) say how."""
+    return (_transcribed if recognizer.task == "ctc" else _classified)(recognizer, utterances, config)
+
+
+def _classified(recognizer: Recognizer, utterances: list[Utterance], config: EvaluateConfig) -> ClassificationResult:
+    loader = BatchLoader(
+        utterances, recognizer.tokens, recognizer.sample_rate, batch_size=config.batch_size, cache_mb=0
+    )
+    found = predict(recognizer, loader)
+    return ClassificationResult(
+        found.references, found.predictions, found.scores, recognizer.tokens.names, found.utterances, found.errors
+    )
+
+
+def _transcribed(recognizer: Recognizer, utterances: list[Utterance], config: EvaluateConfig) -> TranscriptionResult:
+    # Without tokens: no loss is wanted, and a reference may hold letters the model has not got.
+    loader = BatchLoader(utterances, None, recognizer.sample_rate, batch_size=config.batch_size, cache_mb=0)
+    found = predict_transcripts(recognizer, loader, recognizer.decoder(config.decoder))
+    return TranscriptionResult(found.references, found.hypotheses, found.utterances, found.confidences, found.errors)
+
+
+def decoder_name(decoder: Any) -> str:
+    """The decoder with the settings that are not as they were, such as ``beam beam_size=50``; of paths the name.
+
+    A number for each token is no setting to tell runs apart by.
+    """
+    if decoder is None:
+        return "greedy"
+    plain, usual = to_plain(decoder, "decoder"), to_plain(type(decoder)())
+    changed = [
+        f"{key}={Path(value).name if isinstance(value, str) else value}"
+        for key, value in plain.items()
+        if key not in ("name", "priors") and value != usual[key]
+    ]
+    return " ".join([plain["name"], *changed])
+
+
+def _curves_of(folder: Path) -> list[dict[str, Any]]:
+    return read_metrics(folder.parent) if (folder.parent / METRICS).is_file() else []
+
+
+def _settings_of(folder: Path) -> str:
+    return (folder / "config.yaml").read_text(encoding="utf-8")
