@@ -7,6 +7,7 @@ import ast
 import base64
 import dataclasses
 import hashlib
+import io
 import json
 import os
 import re
@@ -36,8 +37,9 @@ from speechgru.lab.inspection.evidence import evidence
 from speechgru.lab.inspection.gradients import GradientFlow, fresh_gradients, gradient_norms, model_gradients
 from speechgru.lab.inspection.memory import half_lives_s, keeping_gate, layer_half_lives_s, unit_order
 from speechgru.lab.inspection.page import write_xray_page
-from speechgru.lab.inspection.pictures import gate_order, xray_picture
+from speechgru.lab.inspection.pictures import colours_of, gate_order, xray_picture
 from speechgru.lab.inspection.problems import ProblemConfig, adding, baseline, copying, train_on_problem
+from speechgru.lab.inspection.sound import sound_address
 from speechgru.recognizer import Recognizer, RecognizerConfig, load
 from speechgru.registry import build, entry, names
 from speechgru.text import CharactersConfig
@@ -460,6 +462,18 @@ def test_inspect_writes_pictures_and_a_page_with_the_numbers(clip, model_folder,
     assert {name: pytest.approx(values.tolist()) for name, values in expected.items()} == written
 
 
+def test_inspect_shows_the_gates_that_are_asked_for(clip, model_folder, capsys):
+    """Oracle: the height of the picture, of which a layer's update gate alone takes less; the names of the gates."""
+    words = ["inspect", "clip.wav", "-m", model_folder, "-o"]
+    assert main([*words, "all"]) == main([*words, "one", "--gates", "update"]) == 0
+    tall, low = (matplotlib.image.imread(Path(folder) / "clip.png").shape[0] for folder in ("all", "one"))
+    assert tall - low > 200
+    capsys.readouterr()
+    assert main([*words, "none", "--gates", "update,forget"]) == 2
+    assert "--gates forget: no gate of this model (it has reset, update, candidate, hidden)" in capsys.readouterr().err
+    assert main(["inspect", "gradients", "--gates", "update"]) == 2
+
+
 def test_a_page_stands_alone_and_lets_nothing_out_of_a_title(tones, tmp_path):
     """Oracle: an HTML parser and the page's own policy; words come from the model, the title from a file name."""
     rng = np.random.default_rng(3)
@@ -474,15 +488,55 @@ def test_a_page_stands_alone_and_lets_nothing_out_of_a_title(tones, tmp_path):
     parser.handle_starttag = lambda tag, attributes: tags.append((tag, dict(attributes)))
     parser.feed(page)
     assert [tag for tag, _ in tags].count("script") == 2
-    assert not any({"src", "href", "srcset"} & set(attributes) for _, attributes in tags)
+    assert not any({"href", "srcset"} & set(attributes) for _, attributes in tags)
+    ((tag, address),) = [(tag, given["src"]) for tag, given in tags if "src" in given]
+    kind, _, sound = address.partition(";base64,")
+    assert (tag, kind) == ("audio", "data:audio/wav")
+    heard, rate = soundfile.read(io.BytesIO(base64.b64decode(sound)))
+    assert rate == tones.sample_rate
+    np.testing.assert_allclose(heard, np.clip(waveform, -1, 1), atol=1 / 2**15)
     (policy,) = [given["content"] for tag, given in tags if given.get("http-equiv") == "Content-Security-Policy"]
     script = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)[-1]
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    assert policy == f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
+    assert policy == f"default-src 'none'; style-src 'unsafe-inline'; media-src data:; script-src 'sha256-{digest}'"
     data, panels = decoded(page)
     assert [word["word"] for word in data["words"]] == [word.word for word in found.words]
     np.testing.assert_allclose(panels[-1], found.posteriors.T, atol=1 / 500)
     assert len(xray_picture(found, title=evil)) > 10_000
+
+
+def test_the_sound_of_a_page_is_bounded():
+    """Oracle: the counts of samples, and a tone of 1 kHz whose place in the spectrum another rate does not change."""
+    tone = np.sin(2 * np.pi * 1000 * np.arange(48000) / 48000).astype(np.float32)
+    address, note = sound_address(tone, 48000)
+    heard, rate = soundfile.read(io.BytesIO(base64.b64decode(address.partition(",")[2])))
+    assert (rate, len(heard), note) == (16000, 16000, "The sound is played at 16 kHz.")
+    assert np.abs(np.fft.rfft(heard)).argmax() == 1000
+    assert sound_address(np.zeros(121 * 8000, np.float32), 8000)[0] == ""
+    assert "121 s, at most 120" in sound_address(np.zeros(121 * 8000, np.float32), 8000)[1]
+
+
+def test_colours_of_a_state_are_not_those_of_its_largest_value():
+    """Oracle: rows written by hand; a gate keeps 0 and 1; below zero is only where something is."""
+    values = np.ones((10, 100), np.float32)
+    values[0, :5] = 50
+    assert colours_of("update", values) == ("share", 0.0, 1.0)
+    assert colours_of("candidate", values) == ("share", 0.0, 1.0)
+    assert colours_of("candidate", -values) == ("state", -1.0, 1.0)
+
+
+def test_a_page_speaks_of_orange_only_where_there_is_some(tones, tmp_path):
+    """Oracle: the candidates themselves; a ReLU has none below zero."""
+    rng = np.random.default_rng(3)
+    found = trace(tones.recognizer, tones.say(tones.words(1, rng), rng)[0], source_rate=tones.sample_rate)
+    write_xray_page(found, tmp_path / "page.html", title="page")
+    assert "orange is below zero" in (tmp_path / "page.html").read_text()
+    layers = [
+        dataclasses.replace(layer, gates={name: np.abs(values) for name, values in layer.gates.items()})
+        for layer in found.layers
+    ]
+    write_xray_page(dataclasses.replace(found, layers=layers), tmp_path / "page.html", title="page")
+    assert "orange" not in (tmp_path / "page.html").read_text().partition("<body>")[2].partition("<script")[0]
 
 
 def test_script_and_style_of_a_page_fit_together(tones, tmp_path):

@@ -45,7 +45,7 @@ examples:
 
 # By what is asked for: the options that have a meaning there.
 _OPTIONS = {
-    "gates": ("model", "start", "duration"),
+    "gates": ("model", "start", "duration", "gates"),
     "gradients": ("model", "start", "duration", "cells", "lags", "hidden_size", "seed"),
     "memory": ("cells", "tasks", "lags", "parameters", "steps", "seed"),
 }
@@ -60,6 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output_dir", default="inspection", help="where to write (default: inspection)")
     parser.add_argument("--start", type=float, metavar="S", help="skip so many seconds of each recording")
     parser.add_argument("--duration", type=float, metavar="S", help=f"look at so many (at most {MOST_S:g})")
+    parser.add_argument("--gates", help="only these in the picture (update,reset,candidate,hidden; default: all)")
     parser.add_argument("--cells", help="names of cells (default: rnn,gru,lstm)")
     parser.add_argument("--lags", help="gradients: the longest in frames (default: 100); memory: several (50,100,200)")
     parser.add_argument("--hidden_size", type=int, help="of the untrained cells of gradients (default: 128)")
@@ -121,8 +122,9 @@ def _gates(recognizer: Recognizer, items: list[tuple[str, str]], folder: Path, a
             failed += 1
             continue
         traces.append(found)
+        shown = _shown_gates(arguments.gates, found)
         picture, page = (folder / f"{stems[path]}.{suffix}" for suffix in ("png", "html"))
-        _write(picture, xray_picture, found, title=Path(path).name)
+        _write(picture, xray_picture, found, title=Path(path).name, gates=shown)
         _write(page, write_xray_page, found, title=Path(path).name)
         print(picture, page, sep="\n", flush=True)
     half_lives = layer_half_lives_s(traces) if traces else {}
@@ -134,6 +136,16 @@ def _gates(recognizer: Recognizer, items: list[tuple[str, str]], folder: Path, a
         _print_half_lives(half_lives, arguments.readme)
         print(folder / "half_lives.json", folder / "half_lives.png", sep="\n")
     return _failures(failed, len(items))
+
+
+def _shown_gates(given: str | None, trace: Trace) -> list[str] | None:
+    if given is None:
+        return None
+    shown, known = given.split(","), list(dict.fromkeys(name for layer in trace.layers for name in layer.gates))
+    for name in shown:
+        if name not in known:
+            raise ConfigError(f"--gates {name}: no gate of this model (it has {', '.join(known)})")
+    return shown
 
 
 def _print_half_lives(half_lives: dict[str, Any], readme: str | None) -> None:

@@ -21,21 +21,38 @@ import numpy as np
 from speechgru.evaluation.page import STYLE, escaped
 from speechgru.files import write_atomically
 from speechgru.lab.inspection.memory import unit_order
-from speechgru.lab.inspection.pictures import ORDER, gate_order, heading, limits, meaning, strongest
+from speechgru.lab.inspection.pictures import (
+    ORDER,
+    Colours,
+    colours_of,
+    feature_colours,
+    gate_order,
+    heading,
+    meaning,
+    strongest,
+)
 from speechgru.lab.inspection.replay import Trace
+from speechgru.lab.inspection.sound import sound_address
 
 _HELP = (
     "Move the mouse over a panel, or step into one with Tab and use the arrow keys (with Shift ten steps, Home, End), "
-    "to read values; + and - zoom. No colour is 0, blue is 1 (or above zero), orange is below zero. "
+    "to read values; + and - zoom. "
 )
+_HELP_SOUND = "A click on a panel, or Enter, puts the sound there; the space bar plays it. "
+_COLOURS = "No colour is 0, blue is 1 or the largest value. "
+_COLOURS_SIGNED = "No colour is 0, blue is 1 or above zero, orange is below zero. "
 
 
 def write_xray_page(trace: Trace, path: str | os.PathLike[str], *, title: str) -> None:
     """Writes the page of one recording in one move; ``title`` is text, such as the name of the file.
 
-    Values are rounded to 255 steps between the ends of their panel's colours.
+    The sound is inside the page (:func:`speechgru.lab.inspection.sound.sound_address`). Values are rounded to 255 steps
+    between the least and the largest of their panel.
     """
     panels = list(_panels(trace))
+    sound, note = sound_address(trace.waveform, trace.sample_rate)
+    about = _HELP + _HELP_SOUND * bool(sound) + ORDER
+    about += " " + (_COLOURS_SIGNED if any(panel["ramp"] == "state" for panel, _ in panels) else _COLOURS) + note
     levels = b"".join(_levels(values, panel["low"], panel["high"]) for panel, values in panels)
     data = {
         "duration_s": trace.duration_s,
@@ -47,7 +64,7 @@ def write_xray_page(trace: Trace, path: str | os.PathLike[str], *, title: str) -
     style = STYLE + here.with_name("xray.css").read_text(encoding="utf-8")
     script = here.with_name("xray.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
+    policy = f"default-src 'none'; style-src 'unsafe-inline'; media-src data:; script-src 'sha256-{digest}'"
     page = f"""<!doctype html>
 <html lang="en">
 <head>
@@ -60,10 +77,12 @@ def write_xray_page(trace: Trace, path: str | os.PathLike[str], *, title: str) -
 <body>
 <h1>{escaped(title)}</h1>
 <p>{escaped(heading(trace))}</p>
-<p class="soft">{escaped(_HELP + ORDER)}</p>
+<p class="soft">{escaped(about)}</p>
 <div id="bar"><button id="out" aria-label="zoom out">&minus;</button><button id="in" aria-label="zoom in">+</button>
+<audio id="sound" controls{f' src="{sound}"' if sound else " hidden"}></audio>
 <span id="readout" role="status" aria-live="polite"></span></div>
-<div id="view"><div id="tracks"><div id="words"></div><div id="ruler"></div><div id="cursor"></div></div></div>
+<div id="view"><div id="tracks"><div id="words"></div><div id="ruler"></div><div id="cursor"></div>
+<div id="playhead"></div></div></div>
 <noscript><p>The panels are drawn by a script inside this page; the PNG beside it shows them without.</p></noscript>
 <script type="application/json" id="data">{_harmless(data)}</script>
 <script>{script}</script>
@@ -88,19 +107,14 @@ def _levels(values: np.ndarray, low: float, high: float) -> bytes:
 def _panels(trace: Trace) -> Iterator[tuple[dict[str, Any], np.ndarray]]:
     """What the script needs to know of each panel, and its values (rows, time)."""
     features = trace.features.T[::-1]
-    low, high = (float(end) for end in np.percentile(features, (1, 99.5)))
     names = [f"feature {number}" for number in range(len(features), 0, -1)]
-    yield _image(
-        "what the model hears", "its features", features, trace.feature_frame_s, (low, high), "loudness", names
-    )
+    yield _image("what the model hears", "its features", features, trace.feature_frame_s, feature_colours(trace), names)
     for layer in trace.layers:
         order = unit_order(layer)
         units = [f"unit {unit + 1}" for unit in order]
         for gate in gate_order(layer):
             values = layer.gates[gate].T[order]
-            ends = limits(gate, values)
-            ramp = "share" if ends == (0.0, 1.0) else "state"
-            yield _image(f"{layer.name}: {gate}", meaning(gate), values, layer.frame_s, ends, ramp, units)
+            yield _image(f"{layer.name}: {gate}", meaning(gate), values, layer.frame_s, colours_of(gate, values), units)
         norm = np.linalg.norm(layer.gates["hidden"], axis=1)[None]
         yield _lines(f"{layer.name}: length", "length of the hidden state", norm, layer.frame_s, [""])
     if trace.posteriors is not None:
@@ -116,21 +130,18 @@ def _panels(trace: Trace) -> Iterator[tuple[dict[str, Any], np.ndarray]]:
 
 
 def _image(
-    name: str,
-    about: str,
-    values: np.ndarray,
-    frame_s: float,
-    ends: tuple[float, float],
-    ramp: str,
-    names: Sequence[str],
+    name: str, about: str, values: np.ndarray, frame_s: float, colours: Colours, names: Sequence[str]
 ) -> tuple[dict[str, Any], np.ndarray]:
-    shape = {"rows": values.shape[0], "frames": values.shape[1], "frame_s": frame_s, "low": ends[0], "high": ends[1]}
-    return {"kind": "image", "name": name, "about": about, "ramp": ramp, "names": list(names), **shape}, values
+    """Colours may end before the values do: those beyond have the colour of the end, and are read as they are."""
+    low, high = min(float(values.min()), colours.low), max(float(values.max()), colours.high)
+    shape = {"rows": values.shape[0], "frames": values.shape[1], "frame_s": frame_s, "low": low, "high": high}
+    ends = {"ramp": colours.ramp, "ends": [colours.low, colours.high]}
+    return {"kind": "image", "name": name, "about": about, "names": list(names), **ends, **shape}, values
 
 
 def _lines(
     name: str, about: str, values: np.ndarray, frame_s: float, names: Sequence[str]
 ) -> tuple[dict[str, Any], np.ndarray]:
-    low, high = min(float(values.min()), 0.0), max(float(values.max()), 1e-9)
-    panel, _ = _image(name, about, values, frame_s, (low, high), "", names)
+    ends = Colours("", min(float(values.min()), 0.0), max(float(values.max()), 1e-9))
+    panel, _ = _image(name, about, values, frame_s, ends, names)
     return {**panel, "kind": "lines"}, values

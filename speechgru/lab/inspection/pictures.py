@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Collection, Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -12,6 +12,12 @@ from speechgru.evaluation.pictures import DARK, LIGHT, png, short, style
 from speechgru.lab.inspection.memory import keeping_gate, unit_order
 from speechgru.lab.inspection.replay import LayerTrace, Trace
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.colors import LinearSegmentedColormap
+
+# Between panels; room above the directions for their names and below them for their times.
+GAP_IN, WAYS_IN, TIMES_IN = 0.3, 0.32, 0.14
 MEANINGS = {
     "update": "update gate: 1 keeps the old state, 0 takes the candidate",
     "reset": "reset gate: 0 hides the old state from the candidate",
@@ -35,12 +41,32 @@ def meaning(gate: str) -> str:
     return MEANINGS.get(gate, gate)
 
 
-def limits(gate: str, values: np.ndarray) -> tuple[float, float]:
-    """The values the ends of the colours stand for: 0 and 1 for a gate, symmetric about 0 for a state."""
+class Colours(NamedTuple):
+    """The values that the ends of a ramp stand for: ``share`` (none to blue), ``state`` (orange to blue, none at 0) or
+    ``loudness`` (none to ink)."""
+
+    ramp: str
+    low: float
+    high: float
+
+
+def colours_of(gate: str, values: np.ndarray) -> Colours:
+    """A gate from 0 to 1; a state symmetric about 0, or from 0 where nothing is below.
+
+    The colours of a state end where all but a hundredth of its values lie, or a few large ones would pale the others.
+    """
     if gate in _SHARES:
-        return 0.0, 1.0
-    largest = float(np.abs(values).max(initial=1e-6))
-    return -largest, largest
+        return Colours("share", 0.0, 1.0)
+    largest = max(float(np.percentile(np.abs(values), 99)), 1e-6) if values.size else 1.0
+    if values.size and values.min() < 0:
+        return Colours("state", -largest, largest)
+    return Colours("share", 0.0, largest)
+
+
+def feature_colours(trace: Trace) -> Colours:
+    """From the quietest hundredth of the features to all but the loudest of two hundred."""
+    low, high = np.percentile(trace.features, (1, 99.5)) if trace.features.size else (0.0, 1.0)
+    return Colours("loudness", float(low), float(high))
 
 
 def gate_order(layer: LayerTrace) -> list[str]:
@@ -57,47 +83,57 @@ def strongest(trace: Trace) -> list[int]:
 
 
 def xray_picture(
-    trace: Trace, path: str | os.PathLike[str] | None = None, *, title: str = "", dark: bool = False
+    trace: Trace,
+    path: str | os.PathLike[str] | None = None,
+    *,
+    title: str = "",
+    dark: bool = False,
+    gates: Collection[str] | None = None,
 ) -> bytes:
-    """A column for each direction: what went in, every gate of every layer, what came out, over the same seconds.
+    """What went in, every gate of every layer with a column for each direction, and what came out, over the seconds.
 
-    Rows of a gate are units, sorted by the mean of the gate that keeps, the longest memory on top. Returns a PNG and
-    writes it to ``path`` if given.
+    Rows of a gate are units, sorted by the mean of the gate that keeps, the longest memory on top. ``gates`` are the
+    names of those to show, all if it is None. Returns a PNG and writes it to ``path`` if given.
     """
     from matplotlib.figure import Figure
 
     colours = DARK if dark else LIGHT
     ways = list(dict.fromkeys(layer.direction for layer in trace.layers))
-    rows = [list(_panels(trace, way)) for way in ways]
-    heights = [panel.height_in for panel in rows[0]]
-    width_in = min(max(6.2, trace.duration_s), 9.0) * (1 if len(ways) > 1 else 1.4)
+    first, last = _heard(trace), _told(trace)
+    columns = [list(_gates(trace, way, gates)) for way in ways]
+    panels = [first, *columns[0], *last]
+    width_in = min(max(4.8, trace.duration_s), 9.0) * (1 if len(ways) > 1 else 1.4)
     # Places in inches: letting matplotlib find them would take longer than all the drawing.
-    left_in, right_in, between_in, top_in, bottom_in = 0.5, 0.55, 0.45, 1.0 + _lift(trace) / 72, 0.5
+    left_in, right_in, between_in, top_in, bottom_in = 0.5, 0.55, 0.45, 0.75 + _lift(trace) / 72, 0.5
     size = (
         left_in + right_in + width_in * len(ways) + between_in * (len(ways) - 1),
-        top_in + bottom_in + sum(heights) + 0.3 * (len(heights) - 1),
+        top_in + bottom_in + sum(panel.height_in + GAP_IN for panel in panels) + WAYS_IN + TIMES_IN - GAP_IN,
     )
     with style(colours):
         figure = Figure(figsize=size)
-        plots = figure.subplots(len(heights), len(ways), sharex=True, squeeze=False, height_ratios=heights)
-        figure.subplots_adjust(
-            left=left_in / size[0],
-            right=1 - right_in / size[0],
-            top=1 - top_in / size[1],
-            bottom=bottom_in / size[1],
-            hspace=0.3 * len(heights) / sum(heights),
-            wspace=between_in / width_in,
-        )
-        for column, panels in enumerate(rows):
-            for axes, panel in zip(plots[:, column], panels, strict=True):
-                _draw(axes, panel, trace, colours)
-            end = "start" if ways[column] == "forward" else "end"
-            plots[0, column].set_title(  # above the panel's own title and the words
-                f"{ways[column]}: reads the recording from its {end}\n", pad=_lift(trace), fontsize=11, weight="bold"
-            )
-            plots[-1, column].set_xlabel("Seconds")
-            plots[0, column].set_xlim(0, trace.duration_s)
-        _bars(figure, plots, rows[0])
+        top = size[1] - top_in
+        for number, panel in enumerate(panels):
+            own = 0 < number <= len(columns[0])  # a panel for each direction; the others are of both
+            if number in (1, len(columns[0]) + 1):
+                top -= WAYS_IN if number == 1 else TIMES_IN
+            for column in range(len(ways) if own else 1):
+                left = left_in + column * (width_in + between_in)
+                width = width_in if own else size[0] - left_in - right_in
+                place = (left / size[0], (top - panel.height_in) / size[1], width / size[0], panel.height_in / size[1])
+                axes = figure.add_axes(place)
+                axes.set_xlim(0, trace.duration_s)
+                _draw(axes, columns[column][number - 1] if own else panel, trace, colours)
+                if number == 1:
+                    end = "start" if ways[column] == "forward" else "end"
+                    axes.set_title(
+                        f"{ways[column]}: reads the recording from its {end}\n", fontsize=11, weight="bold", pad=2
+                    )
+                # Times below what was heard, below the last panel of the directions, and at the bottom.
+                axes.tick_params(labelbottom=number in (0, len(columns[0]), len(panels) - 1))
+            if panel is panels[-1]:
+                axes.set_xlabel("Seconds")
+            _bar(axes, width, panels[:number], panel)
+            top -= panel.height_in + GAP_IN
         figure.suptitle(f"{short(title, 60)}   {heading(trace)}".strip(), fontsize=12, y=1 - 0.12 / size[1], va="top")
         figure.text(0.5, 1 - 0.42 / size[1], ORDER, fontsize=8.5, ha="center", va="top")
         return png(figure, path)
@@ -119,48 +155,59 @@ class _Panel(NamedTuple):
     title: str
     values: np.ndarray
     frame_s: float
-    ends: tuple[float, float] | None = None  # of an image; None for lines
+    colours: Colours | None = None  # of an image; None for lines
     names: Sequence[str] = ()  # of the lines
     height_in: float = 0.85
 
 
-def _panels(trace: Trace, way: str) -> Iterator[_Panel]:
-    features = trace.features.T
-    low, high = np.percentile(features, (1, 99.5)) if features.size else (0.0, 1.0)
-    yield _Panel("what the model hears: its features, low to high", features, trace.feature_frame_s, (low, high))
+def _heard(trace: Trace) -> _Panel:
+    title = "what the model hears: its features, low to high"
+    return _Panel(title, trace.features.T, trace.feature_frame_s, feature_colours(trace))
+
+
+def _gates(trace: Trace, way: str, gates: Collection[str] | None) -> Iterator[_Panel]:
     for layer in (layer for layer in trace.layers if layer.direction == way):
         order = unit_order(layer)
-        for name in gate_order(layer):
+        for name in (name for name in gate_order(layer) if gates is None or name in gates):
             if name == "hidden":
                 norm = np.linalg.norm(layer.gates["hidden"], axis=1)[:, None]
                 yield _Panel(f"layer {layer.layer}  length of the hidden state", norm, layer.frame_s, height_in=0.5)
                 continue
             image = layer.gates[name].T[order[::-1]]  # an image's first row is drawn at the bottom
-            yield _Panel(f"layer {layer.layer}  {meaning(name)}", image, layer.frame_s, limits(name, image))
+            yield _Panel(f"layer {layer.layer}  {meaning(name)}", image, layer.frame_s, colours_of(name, image))
+
+
+def _told(trace: Trace) -> list[_Panel]:
+    """What came out of both directions together."""
+    panels = []
     if trace.posteriors is not None:
-        yield _Panel("probability of each token", trace.posteriors, trace.frame_s, names=trace.tokens)
+        panels.append(_Panel("probability of each token", trace.posteriors, trace.frame_s, names=trace.tokens))
     if trace.attention is not None:
         heads = [f"head {number}" for number in range(1, trace.attention.shape[1] + 1)]
-        yield _Panel("attention: the share of each frame in the answer", trace.attention, trace.frame_s, names=heads)
+        title = "attention: the share of each frame in the answer"
+        panels.append(_Panel(title, trace.attention, trace.frame_s, names=heads))
     if trace.evidence is not None:
         shown = strongest(trace)
         names = [short(trace.tokens[index], 12) for index in shown]
         title = "evidence: what each frame adds to the score of a label"
-        yield _Panel(title, trace.evidence[:, shown], trace.frame_s, names=names, height_in=1.1)
+        panels.append(_Panel(title, trace.evidence[:, shown], trace.frame_s, names=names, height_in=1.1))
+    return panels
 
 
-def _draw(axes: Any, panel: _Panel, trace: Trace, colours: dict[str, str]) -> None:
+def _draw(axes: Axes, panel: _Panel, trace: Trace, colours: dict[str, str]) -> None:
     axes.set_title(panel.title, loc="left", fontsize=8.5, pad=2)
     for word in trace.words:
         for edge_s in (word.start_s, word.end_s):
             axes.axvline(edge_s, color=colours["orange"], linewidth=0.6, alpha=0.7)
     axes.tick_params(labelsize=7.5)
-    if panel.ends is not None:
+    if panel.colours is not None:
         extent = (0, panel.values.shape[1] * panel.frame_s, 0, len(panel.values))
         # Frames and units keep their edges; of more units than dots several share one.
         shown = "nearest" if len(panel.values) <= 100 else "auto"
-        options = {"aspect": "auto", "origin": "lower", "extent": extent, "interpolation": shown}
-        axes.imshow(panel.values, cmap=_ramp(panel.ends, colours), vmin=panel.ends[0], vmax=panel.ends[1], **options)
+        ramp, low, high = panel.colours
+        image = axes.imshow(panel.values, cmap=_ramp(ramp, colours), vmin=low, vmax=high, aspect="auto", origin="lower")
+        image.set(extent=extent, interpolation=shown)
+        axes.set_xlim(0, trace.duration_s)
         axes.set_yticks([])
         if panel.title.startswith("what"):
             for word in trace.words:
@@ -190,7 +237,7 @@ def _lift(trace: Trace) -> float:
     return 14.0 if trace.words else 2.0
 
 
-def _draw_posteriors(axes: Any, panel: _Panel, starts_s: np.ndarray, colours: dict[str, str]) -> None:
+def _draw_posteriors(axes: Axes, panel: _Panel, starts_s: np.ndarray, colours: dict[str, str]) -> None:
     """The blank as a grey area, every other token as a line with its name at each peak."""
     axes.fill_between(starts_s, panel.values[:, 0], color=colours["faint"], linewidth=0)
     axes.text(0.005, 0.75, "grey: blank", fontsize=7, transform=axes.transAxes)
@@ -207,33 +254,24 @@ def _draw_posteriors(axes: Any, panel: _Panel, starts_s: np.ndarray, colours: di
     axes.set_yticks([0, 1])
 
 
-def _ramp(ends: tuple[float, float], colours: dict[str, str]) -> Any:
+def _ramp(name: str, colours: dict[str, str]) -> LinearSegmentedColormap:
     from matplotlib.colors import LinearSegmentedColormap
 
-    if ends == (0.0, 1.0):
-        return LinearSegmentedColormap.from_list("share", [colours["paper"], colours["blue"]])
-    if ends[0] == -ends[1]:
-        return LinearSegmentedColormap.from_list("state", [colours["orange"], colours["paper"], colours["blue"]])
-    return LinearSegmentedColormap.from_list("loudness", [colours["paper"], colours["ink"]])
+    ends = {"share": ["paper", "blue"], "state": ["orange", "paper", "blue"], "loudness": ["paper", "ink"]}
+    return LinearSegmentedColormap.from_list(name, [colours[one] for one in ends[name]])
 
 
-def _bars(figure: Any, plots: np.ndarray, panels: list[_Panel]) -> None:
-    """What the colours mean, beside the first panel of each kind."""
-    seen: set[str] = set()
-    for axes, panel in zip(plots[:, -1], panels, strict=True):
-        if panel.ends is None:
-            continue
-        kind = "share" if panel.ends == (0.0, 1.0) else "state" if panel.ends[0] == -panel.ends[1] else "loudness"
-        if kind in seen and kind != "state":
-            continue
-        seen.add(kind)
-        bar = figure.colorbar(axes.images[0], cax=axes.inset_axes((1.012, 0, 0.012, 1)))
-        bar.outline.set_visible(False)
-        if kind == "loudness":
-            bar.set_ticks(list(panel.ends), labels=["low", "high"])
-        else:
-            low, high = panel.ends
-            bar.set_ticks(
-                [low, (low + high) / 2, high], labels=[f"{low:.2g}", f"{(low + high) / 2:.2g}", f"{high:.2g}"]
-            )
-        bar.ax.tick_params(labelsize=7, length=0)
+def _bar(axes: Axes, width_in: float, before: Sequence[_Panel], panel: _Panel) -> None:
+    """What the colours mean, beside the first panel of gates and beside each whose colours end at values of its own."""
+    colours = panel.colours
+    if colours is None or colours in [one.colours for one in before]:
+        return
+    place = axes.inset_axes((1 + 0.07 / width_in, 0, 0.08 / width_in, 1))
+    bar = axes.figure.colorbar(axes.images[0], cax=place)
+    bar.outline.set_visible(False)
+    if colours.ramp == "loudness":
+        bar.set_ticks([colours.low, colours.high], labels=["low", "high"])
+    else:
+        ticks = [colours.low, (colours.low + colours.high) / 2, colours.high]
+        bar.set_ticks(ticks, labels=[f"{tick:.2g}" for tick in ticks])
+    bar.ax.tick_params(labelsize=7, length=0)

@@ -60,7 +60,8 @@ class Trace:
     """What a model computed over one recording. A frame ``t`` of any array starts at ``t`` times its ``frame_s``.
 
     Attributes:
-        duration_s: length of the recording in seconds.
+        waveform: what was heard, float32 (samples,).
+        sample_rate: its samples per second.
         features: the frames the encoder was given, float32 (frames, feature).
         feature_frame_s: seconds from one of them to the next.
         layers: the recurrent layers in the order they ran.
@@ -74,7 +75,8 @@ class Trace:
         words: what was said and when, where the model transcribes.
     """
 
-    duration_s: float
+    waveform: np.ndarray
+    sample_rate: int
     features: np.ndarray
     feature_frame_s: float
     layers: list[LayerTrace]
@@ -86,6 +88,11 @@ class Trace:
     evidence: np.ndarray | None = None
     probabilities: dict[str, float] | None = None
     words: list[Word] = dataclasses.field(default_factory=list)
+
+    @property
+    def duration_s(self) -> float:
+        """Length of the recording in seconds."""
+        return len(self.waveform) / self.sample_rate
 
 
 @torch.no_grad()
@@ -108,9 +115,9 @@ def trace(model: Recognizer, audio: Any, source_rate: int | None = None) -> Trac
         raise ModelError("this model has no recurrent cells, so there are no gates to look into")
     waveform, _ = read_audio(audio, model.sample_rate, source_rate=source_rate)
     waveform = waveform.to(model.device)
-    duration_s = len(waveform) / model.sample_rate
     lengths = torch.tensor([len(waveform)], device=model.device)
     if not int(model.output_lengths(lengths)):
+        duration_s = len(waveform) / model.sample_rate
         raise AudioError(f"{_named(audio)}{duration_s:.3f} s are too short: the encoder gives no frame for them")
     with _in_eval_mode(model):
         features, frames = model.features(waveform[None], lengths)
@@ -130,7 +137,8 @@ def trace(model: Recognizer, audio: Any, source_rate: int | None = None) -> Trac
         if model.task == "ctc":
             answer["words"] = model.transcribe_waveforms([waveform])[0].words
     return Trace(
-        duration_s=duration_s,
+        waveform=_array(waveform),
+        sample_rate=model.sample_rate,
         features=_array(features[0]),
         feature_frame_s=model.features.hop_s,
         layers=layers,

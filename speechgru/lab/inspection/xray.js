@@ -3,6 +3,7 @@
 
 const element = (name) => document.getElementById(name);
 const recording = JSON.parse(element("data").textContent);
+const sound = element("sound");
 const cursor = { panel: 0, time: 0, row: 0 };
 let zoom = 0; // CSS pixels per second
 let LABEL = 0; // CSS pixels at the left, where the names of the panels stay
@@ -38,8 +39,13 @@ const number = (x) => x.toFixed(Math.abs(x) < 10 ? 2 : 1);
 function drawImage(panel, context, height) {
   const ramp = colours.ramps[panel.ramp];
   const image = new ImageData(panel.frames, panel.rows);
+  const [low, high] = panel.ends; // the colours may end before the values do
+  const shade = Array.from({ length: 256 }, (_, i) => {
+    const share = (panel.low + (i / 255) * (panel.high - panel.low) - low) / (high - low);
+    return ramp[Math.round(Math.min(Math.max(share, 0), 1) * 255)];
+  });
   for (let i = 0; i < panel.levels.length; i++) {
-    const [r, g, b] = ramp[panel.levels[i]];
+    const [r, g, b] = shade[panel.levels[i]];
     image.data.set([r, g, b, 255], 4 * i);
   }
   const small = new OffscreenCanvas(panel.frames, panel.rows);
@@ -100,6 +106,7 @@ function show() {
   cursor.row = Math.min(Math.max(cursor.row, 0), panel.rows - 1);
   const frame = frameAt(panel, cursor.time);
   element("cursor").style.left = LABEL + cursor.time * zoom + "px";
+  element("playhead").style.left = LABEL + sound.currentTime * zoom + "px";
   let told;
   if (panel.kind === "image") {
     told = `${panel.names[cursor.row]}: ${number(value(panel, cursor.row, frame))}`;
@@ -115,6 +122,22 @@ function show() {
 function reveal() {
   const view = element("view"), x = cursor.time * zoom, room = view.clientWidth - LABEL;
   if (x < view.scrollLeft || x > view.scrollLeft + room - 20) view.scrollLeft = x - room / 2;
+}
+
+// Puts the sound and its playhead where the cursor is.
+function seek(time) {
+  cursor.time = Math.min(Math.max(time, 0), recording.duration_s);
+  sound.currentTime = cursor.time;
+  show();
+}
+
+// While the sound plays, the cursor goes with it.
+function follow() {
+  if (sound.paused) return;
+  cursor.time = sound.currentTime;
+  show();
+  reveal();
+  requestAnimationFrame(follow);
 }
 
 function setZoom(wanted) {
@@ -136,6 +159,8 @@ function onKey(event) {
     ArrowDown: () => (cursor.row += far),
     Home: () => (cursor.time = 0),
     End: () => (cursor.time = recording.duration_s),
+    Enter: () => seek(cursor.time),
+    " ": () => (sound.paused ? sound.play().catch(() => {}) : sound.pause()),
     "+": () => setZoom(zoom * 1.5),
     "=": () => setZoom(zoom * 1.5),
     "-": () => setZoom(zoom / 1.5),
@@ -178,12 +203,12 @@ function build() {
     canvas.addEventListener("keydown", onKey);
     const point = (event) => {
       cursor.panel = index;
-      cursor.time = event.offsetX / zoom;
+      if (sound.paused || event.type === "pointerdown") cursor.time = event.offsetX / zoom;
       cursor.row = Math.floor((event.offsetY / panel.height) * panel.rows);
       show();
     };
     canvas.addEventListener("pointermove", point);
-    canvas.addEventListener("pointerdown", point); // a finger that taps does not move
+    canvas.addEventListener("pointerdown", (event) => { point(event); seek(cursor.time); });
     panel.canvas = canvas;
     row.append(label, canvas);
     tracks.append(row);
@@ -195,7 +220,7 @@ function build() {
       `confidence ${word.confidence.toFixed(2)}`;
     button.dataset.start = word.start_s;
     button.dataset.end = word.end_s;
-    button.addEventListener("click", () => { cursor.time = word.start_s; show(); });
+    button.addEventListener("click", () => seek(word.start_s));
     element("words").append(button);
     for (const time of [word.start_s, word.end_s]) {
       const edge = document.createElement("div");
@@ -216,6 +241,8 @@ async function start() {
   }
   build();
   readColours();
+  sound.addEventListener("play", follow);
+  sound.addEventListener("seeked", () => { cursor.time = sound.currentTime; show(); reveal(); });
   element("in").addEventListener("click", () => setZoom(zoom * 1.5));
   element("out").addEventListener("click", () => setZoom(zoom / 1.5));
   window.addEventListener("resize", () => setZoom(whole ? 0 : zoom));
