@@ -6,6 +6,7 @@ import contextlib
 import copy
 import dataclasses
 import os
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,9 @@ from speechgru.registry import build, name_of, names
 from speechgru.shipped import default_model, model_path
 from speechgru.text import BLANK
 from speechgru.tokens import Tokens
+
+# Held while a model changes between training and eval mode, not while it computes.
+_MODES = threading.Lock()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,6 +80,8 @@ class Recognizer(nn.Module):
         self.head = build("head", config.head, self.encoder.output_size, tokens)
         self.units = build("units", config.units) if config.units is not None else None
         self._own_decoder: tuple[Any, Any] | None = None  # and its settings
+        self._answering = 0  # threads at it
+        self._in_training: list[nn.Module] = []  # what they found in training mode
         _check_units(self.task, self.units, tokens, isinstance(self.head, CTCHead))
         pooling = getattr(self.head, "pooling", None)
         if isinstance(pooling, EndsPooling):
@@ -309,12 +315,21 @@ class Recognizer(nn.Module):
 
     @contextlib.contextmanager
     def _in_eval_mode(self) -> Iterator[None]:
-        training = self.training
-        self.eval()
+        """Answers are those of eval mode; after the last of several threads, each module has the mode it had before."""
+        with _MODES:
+            self._answering += 1
+            if self._answering == 1:
+                self._in_training = [module for module in self.modules() if module.training]
+                self.eval()
         try:
             yield
         finally:
-            self.train(training)
+            with _MODES:
+                self._answering -= 1
+                if not self._answering:
+                    for module in self._in_training:
+                        module.training = True
+                    self._in_training = []
 
     def parameter_count(self) -> int:
         """How many numbers training adjusts."""

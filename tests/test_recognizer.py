@@ -1,5 +1,6 @@
 """The recognizer and its folder: the same scores after saving, in any batch, anywhere; every damage is one line."""
 
+import concurrent.futures
 import copy
 import dataclasses
 import io
@@ -570,6 +571,25 @@ def test_a_long_list_goes_in_batches_and_the_mode_stays():
         recognizer.classify_waveforms([torch.zeros(100), torch.zeros(0)])
     with pytest.raises(ConfigError, match="batch_size=0"):
         recognizer.classify([], batch_size=0)
+
+
+def test_threads_share_a_model_in_training_mode():
+    """Oracle: the same calls one after another in eval mode; dropout of 0.2 would move every score.
+
+    The encoder's own mode, unlike that of the whole, must come back as well.
+    """
+    recognizer = make()
+    clips = [speech_like(0.3 + 0.1 * seed, 16000, seed) for seed in range(8)]
+    alone = [recognizer.classify(clip, 4, 16000) for clip in clips]
+    recognizer.train().encoder.eval()
+    modes = [module.training for module in recognizer.modules()]
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(lambda clip: recognizer.classify(clip, 4, 16000), clips * 12))
+    assert together == alone * 12
+    assert [module.training for module in recognizer.modules()] == modes
+    with pytest.raises(AudioError):
+        recognizer.classify(np.zeros(0, np.float32), source_rate=16000)
+    assert [module.training for module in recognizer.modules()] == modes
 
 
 def test_a_device_that_is_not_there_is_one_line(tmp_path):
