@@ -424,9 +424,9 @@ def test_a_hostile_config_does_nothing_and_is_refused(folder, value, tmp_path, m
 
 def test_what_is_not_a_model_folder(tmp_path, folder):
     """Missing, a file, an empty folder, and the run's folder instead of the model's in it."""
-    with pytest.raises(ModelError, match="nowhere is not a folder"):
+    with pytest.raises(ModelError, match="nowhere: no such folder"):
         load(tmp_path / "nowhere")
-    with pytest.raises(ModelError, match=r"tokens\.txt is not a folder"):
+    with pytest.raises(ModelError, match=r"tokens\.txt: a file; name the model folder"):
         load(folder / "tokens.txt")
     (tmp_path / "empty").mkdir()
     with pytest.raises(ModelError, match=r"empty holds no config\.yaml"):
