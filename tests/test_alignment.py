@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -64,10 +65,30 @@ def test_the_path_is_the_best_of_all(frames: int, targets: list[int], seed: int)
     assert list(zip(found.tokens, found.starts, found.ends, strict=True)) == runs
 
 
+@pytest.mark.parametrize(("frames", "tokens", "length"), [(30, 3, 8), (300, 29, 60), (900, 29, 100)])
+def test_the_path_is_that_of_torchaudio(frames: int, tokens: int, length: int) -> None:
+    """Oracle: torchaudio.functional.forced_align, the same frames for every token."""
+    functional = pytest.importorskip("torchaudio.functional", reason="needs the extra torchaudio")
+    for seed in range(5):
+        targets = np.random.default_rng(seed).integers(1, tokens, length).tolist()
+        targets[1] = targets[0]
+        scores = log_probs(frames, tokens, seed)
+        path, each = functional.forced_align(torch.from_numpy(scores)[None], torch.tensor([targets]), blank=0)
+        found = align(scores, targets)
+        said = np.zeros(frames, np.int64)
+        for token, start, end in zip(found.tokens, found.starts, found.ends, strict=True):
+            said[start:end] = token
+        assert said.tolist() == path[0].tolist()
+        assert found.score == pytest.approx(float(each.double().sum()), abs=1e-3)
+
+
 def test_no_text_cannot_be_aligned() -> None:
-    """One clear line."""
+    """One clear line; also for scores of a model that has diverged, or that rule the text out."""
     with pytest.raises(DataError, match="the text has no words"):
         align(log_probs(5, 3, 0), [])
+    for wrong in (np.full((5, 3), np.nan), np.array([[-0.7, -0.7, -np.inf]] * 5)):
+        with pytest.raises(DataError, match="gives the text no probability"):
+            align(wrong, [2])
 
 
 # Words

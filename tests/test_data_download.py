@@ -359,7 +359,8 @@ def test_addresses_are_the_official_ones():
     from speechgru.data.corpora import speech_commands as module
 
     spec = importlib.util.find_spec("torchaudio")
-    assert spec is not None
+    if spec is None:
+        pytest.skip("needs the extra torchaudio")
     assert spec.origin is not None
     table = (Path(spec.origin).parent / "datasets/speechcommands.py").read_text()
     assert f'"{module.URL}": "{module.SHA256}"' in table

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 import os
 import pathlib
 import warnings
+from types import ModuleType
 
 import librosa
 import numpy as np
 import pytest
 import soundfile
 import torch
-import torchaudio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 from torch import Tensor
-from torchaudio.compliance import kaldi
 
 from speechgru import registry
 from speechgru.errors import ConfigError, ModelError
@@ -54,6 +54,13 @@ def speech() -> Tensor:
     samples, rate = soundfile.read(path, dtype="float32", frames=4 * RATE)
     assert rate == RATE
     return torch.from_numpy(samples)
+
+
+@pytest.fixture(scope="module")
+def torchaudio() -> ModuleType:
+    """torchaudio, which has Kaldi's features too; it is an extra."""
+    pytest.importorskip("torchaudio.compliance.kaldi", reason="needs the extra torchaudio")
+    return importlib.import_module("torchaudio")
 
 
 def noise(batch: int, samples: int, seed: int = 0) -> Tensor:
@@ -107,7 +114,7 @@ def test_uncentred_frames_equal_librosa(speech: Tensor) -> None:
 
 
 @pytest.mark.parametrize("fft_size", [400, 512, 401])
-def test_log_mel_equals_torchaudio(speech: Tensor, fft_size: int) -> None:
+def test_log_mel_equals_torchaudio(speech: Tensor, fft_size: int, torchaudio: ModuleType) -> None:
     """Oracle: torchaudio.transforms.MelSpectrogram and AmplitudeToDB(top_db=80), to 2e-3 dB."""
     config = LogMelConfig(convention=Convention.torchaudio, fft_size=fft_size, normalization=NONE)
     mel = torchaudio.transforms.MelSpectrogram(RATE, fft_size, 400, 160, n_mels=40)(speech)
@@ -115,7 +122,7 @@ def test_log_mel_equals_torchaudio(speech: Tensor, fft_size: int) -> None:
     assert difference(one(LogMel(config), speech), expected) < 2e-3
 
 
-def test_mfcc_equals_torchaudio_at_its_defaults(speech: Tensor) -> None:
+def test_mfcc_equals_torchaudio_at_its_defaults(speech: Tensor, torchaudio: ModuleType) -> None:
     """Oracle: torchaudio.transforms.MFCC() as it comes (128 mels, FFT 400, hop 200), to 5e-3; both warn."""
     config = MFCCConfig(convention=Convention.torchaudio, mels=128, hop_ms=12.5, coefficients=40, normalization=NONE)
     with pytest.warns(UserWarning, match=r"mels=128: \d+ mel bands .* use mels=\d+ or fewer"):
@@ -127,20 +134,20 @@ def test_mfcc_equals_torchaudio_at_its_defaults(speech: Tensor) -> None:
 
 @pytest.mark.parametrize("padding", [Padding.none, Padding.mirror])
 @pytest.mark.parametrize("window", ["povey", "hamming", "hanning", "blackman", "rectangular"])
-def test_log_mel_equals_kaldi(speech: Tensor, padding: Padding, window: str) -> None:
+def test_log_mel_equals_kaldi(speech: Tensor, padding: Padding, window: str, torchaudio: ModuleType) -> None:
     """Oracle: torchaudio.compliance.kaldi.fbank with dither=0, both values of snip_edges, to 2e-3."""
     config = LogMelConfig(padding=padding, window=Window["hann" if window == "hanning" else window], normalization=NONE)
-    expected = kaldi.fbank(
+    expected = torchaudio.compliance.kaldi.fbank(
         speech[None], num_mel_bins=40, dither=0.0, snip_edges=padding is Padding.none, window_type=window
     )
     assert difference(one(LogMel(config), speech), expected) < 2e-3
 
 
 @pytest.mark.parametrize("rate", [8000, 11025, 16000])
-def test_mfcc_equals_kaldi(speech: Tensor, rate: int) -> None:
+def test_mfcc_equals_kaldi(speech: Tensor, rate: int, torchaudio: ModuleType) -> None:
     """Oracle: torchaudio.compliance.kaldi.mfcc with dither=0, on 16-bit values, to 5e-3."""
     config = MFCCConfig(rate, mels=23, scale=32768.0, preemphasis=0.9, high_hz=3700.0, lifter=20.0, normalization=NONE)
-    expected = kaldi.mfcc(
+    expected = torchaudio.compliance.kaldi.mfcc(
         speech[None] * 32768,
         sample_frequency=rate,
         dither=0.0,
@@ -152,7 +159,7 @@ def test_mfcc_equals_kaldi(speech: Tensor, rate: int) -> None:
 
 
 @pytest.mark.parametrize("window", [3, 5, 9])
-def test_deltas_equal_torchaudio(window: int) -> None:
+def test_deltas_equal_torchaudio(window: int, torchaudio: ModuleType) -> None:
     """Oracle: torchaudio.functional.compute_deltas of each utterance alone, to 1e-5."""
     features, lengths = torch.randn(3, 30, 4, generator=torch.Generator().manual_seed(1)), torch.tensor([30, 17, 1])
     found = deltas(features, lengths, window)
@@ -161,7 +168,7 @@ def test_deltas_equal_torchaudio(window: int) -> None:
         assert difference(rows[:length], expected) < 1e-5
 
 
-def test_second_deltas_stand_beside_the_first(speech: Tensor) -> None:
+def test_second_deltas_stand_beside_the_first(speech: Tensor, torchaudio: ModuleType) -> None:
     """Oracle: torchaudio.functional.compute_deltas, applied twice."""
     found = one(MFCC(MFCCConfig(deltas=2, normalization=NONE)), speech)
     static = one(MFCC(MFCCConfig(normalization=NONE)), speech)
@@ -186,7 +193,7 @@ def test_utterance_normalization_gives_zero_mean_and_unit_variance() -> None:
 
 
 @pytest.mark.parametrize("variance", [False, True])
-def test_sliding_normalization_equals_torchaudio(variance: bool) -> None:
+def test_sliding_normalization_equals_torchaudio(variance: bool, torchaudio: ModuleType) -> None:
     """Oracle: torchaudio.functional.sliding_window_cmn of each utterance alone, to 1e-4."""
     features = 3 + torch.randn(2, 150, 5, generator=torch.Generator().manual_seed(2))
     lengths = torch.tensor([150, 61])

@@ -64,7 +64,7 @@ def test_the_wheel_declares_licence_python_and_command(wheel):
     assert "License-Expression: Apache-2.0" in metadata
     requires = re.search(r"^Requires-Python: (.*)$", metadata, re.M)[1]
     assert set(requires.split(",")) == {">=3.11", "<3.14"}
-    assert "Requires-Dist: torch<2.12,>=2.11" in metadata
+    assert re.search(r"^Requires-Dist: torch>=2.11$", metadata, re.M), "the core runs with newer ones"
 
 
 def test_the_wheel_composes_a_run_in_an_empty_folder(wheel, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,13 +11,12 @@ import numpy as np
 from speechgru.decoding.hypothesis import Hypothesis
 from speechgru.errors import DataError
 
-BLANK = 0
-# torchaudio keeps a byte for each frame and each of the 2 L + 1 states.
+# The search for the best path keeps a byte for each frame and each of the 2 L + 1 states.
 MOST_STATES = 4_000_000_000
 
 
 def align(log_probs: np.ndarray, targets: Sequence[int]) -> Hypothesis:
-    """The most probable path that says ``targets``, by torchaudio's ``forced_align``.
+    """The most probable path that says ``targets``; of paths as likely as each other the one that leaves tokens later.
 
     Args:
         log_probs: natural logarithms of probabilities, (frames, tokens), the blank first.
@@ -26,10 +26,11 @@ def align(log_probs: np.ndarray, targets: Sequence[int]) -> Hypothesis:
         The targets with the frames each is said in, and the log-probability of the path.
 
     Raises:
-        DataError: no targets, more than the frames can hold, or too long for the memory.
+        DataError: no targets, more than the frames can hold, or too long for the memory; or scores that are NaN or
+            leave the text no probability.
     """
-    import torch
-    import torchaudio.functional
+    # Imported where it is needed: numba takes half a second.
+    from speechgru.decoding.best_path import best_path
 
     if not len(targets):
         raise DataError("the text has no words; give what is said in the recording")
@@ -45,14 +46,10 @@ def align(log_probs: np.ndarray, targets: Sequence[int]) -> Hypothesis:
         raise DataError(
             f"{frames} frames with {len(targets)} tokens are too much for the memory; align the recording in parts"
         )
-    emissions = torch.from_numpy(np.ascontiguousarray(log_probs, dtype=np.float32))[None]
-    wanted = torch.tensor([list(targets)], dtype=torch.int32)
-    path, scores = torchaudio.functional.forced_align(emissions, wanted, blank=BLANK)
-    labels = path[0].numpy()
-    # Each run of a label is one token.
-    edges = np.flatnonzero(np.diff(labels, prepend=-1, append=-1))
-    runs = [(start, end) for start, end in itertools.pairwise(edges.tolist()) if labels[start] != BLANK]
-    found = tuple(int(labels[start]) for start, _ in runs)
-    assert found == tuple(targets)
-    score = float(scores[0].double().sum())
-    return Hypothesis(found, score, tuple(start for start, _ in runs), tuple(end for _, end in runs))
+    tokens = np.array(targets, dtype=np.int64)
+    anywhere = np.full(len(tokens) + 1, frames)
+    scores = np.ascontiguousarray(log_probs, dtype=np.float32)
+    starts, ends, score = best_path(scores, tokens, np.zeros_like(tokens), anywhere)
+    if not score > -math.inf:  # a NaN is not
+        raise DataError("the model gives the text no probability in this recording; has it diverged?")
+    return Hypothesis(tuple(tokens.tolist()), float(score), tuple(starts.tolist()), tuple(ends.tolist()))

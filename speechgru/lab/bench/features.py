@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from speechgru.errors import ConfigError
 from speechgru.features import MFCC, Convention, MFCCConfig, Normalization
 from speechgru.lab.bench.timing import interleaved_ms, row
 
@@ -33,7 +34,11 @@ def bench_features(repeats: int = 30) -> list[dict[str, Any]]:
 
 def _compare(count: int, seconds: int, repeats: int) -> list[dict[str, Any]]:
     import librosa
-    import torchaudio
+
+    try:
+        import torchaudio
+    except ImportError:
+        raise ConfigError("bench features needs torchaudio beside it: pip install 'speechgru[torchaudio]'") from None
 
     waveforms = 0.1 * torch.randn(count, SAMPLE_RATE * seconds, generator=torch.Generator().manual_seed(0))
     lengths = torch.full((count,), waveforms.shape[1])
