@@ -13,11 +13,12 @@ import os
 import sys
 from typing import NoReturn
 
-from speechgru.errors import ConfigError, SpeechGRUError
+from speechgru.errors import ConfigError, Interrupted, SpeechGRUError
 
 COMMANDS = {
     "train": "train a model (Hydra: recipe=..., any key=value, --cfg job, --multirun)",
     "evaluate": "measure a trained model on a split and write results.json and a report (Hydra)",
+    "runs": "list training runs side by side, best first, with what differs among their settings",
     "compare": "set runs of several recurrent cells side by side: accuracy, size, speed, memory",
     "latency": "set how accurate models are against how long they wait for what follows",
     "classify": "label recordings: files, folders, globs or - (standard input)",
@@ -36,7 +37,10 @@ USAGE_ERROR, FAILED_ITEMS = 2, 1
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs one subcommand; returns the exit code: 0, 1 for failed items, 2 for a usage error, 130 after Ctrl-C."""
+    """Runs one subcommand; returns the exit code.
+
+    0; 1 for failed items; 2 for a usage error; 130 after Ctrl-C, 143 after SIGTERM.
+    """
     # Read when torch loads its OpenMP. Threads that wait by spinning keep each other from the cores as soon as anything
     # else runs: on two busy cores an epoch then took 500 s instead of 12.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -60,6 +64,8 @@ def main(arguments: list[str] | None = None) -> int:
         if debug:
             raise
         print(f"speechgru {words[0]}: {error}", file=sys.stderr)
+        if isinstance(error, Interrupted):
+            return 128 + error.signal
         return USAGE_ERROR if isinstance(error, ConfigError) else FAILED_ITEMS
     except KeyboardInterrupt:
         if debug:

@@ -148,6 +148,22 @@ def plain(config: Any) -> dict[str, Any]:
     return values
 
 
+def read_plain(values: dict[str, Any]) -> TrainConfig:
+    """The config of which :func:`plain` gave ``values``.
+
+    Raises:
+        ConfigError: a key or value that this version does not know.
+    """
+    from speechgru.registry import from_plain, read_dataclass
+
+    values = dict(values)
+    for name in list(values):
+        family = "data" if name == "extra_data" else name
+        if family in families():
+            values[name] = None if values[name] is None else from_plain(values[name], family, name)
+    return read_dataclass(TrainConfig, values, "settings")
+
+
 def explain(error: Exception, root: str, overrides: list[str], config_dir: str | None) -> str:
     """One line for Hydra's and OmegaConf's errors, with the nearest key or option."""
     text = str(error) + " " + str(error.__cause__ or "")

@@ -5,6 +5,19 @@ class SpeechGRUError(Exception):
     """Base of every error this package raises on purpose; the command line prints it without a traceback."""
 
 
+class Interrupted(SpeechGRUError):
+    """Somebody asked the command to stop; the message says how to go on.
+
+    Args:
+        message: one line.
+        signal: which one came, SIGINT (Ctrl-C) or SIGTERM; the exit code of the command is 128 more.
+    """
+
+    def __init__(self, message: str, signal: int) -> None:
+        super().__init__(message)
+        self.signal = signal
+
+
 class AudioError(SpeechGRUError):
     """A recording cannot be used; the message names the file (or the array) and what to do about it."""
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
+
+_DIGITS = 16  # of a temporary name
 
 
 @contextlib.contextmanager
@@ -20,7 +23,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         A path in the same folder, of a name of its own: two writers do not disturb each other.
     """
     path = Path(path)
-    temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
+    temporary = path.with_name(f".{secrets.token_hex(_DIGITS // 2)}.tmp")
     try:
         yield temporary
         _flush(temporary)
@@ -29,6 +32,13 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
             _flush(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Removes what killed writers left in a folder. Only for one in which nobody writes."""
+    for path in folder.glob(".*.tmp"):
+        if re.fullmatch(rf"\.[0-9a-f]{{{_DIGITS}}}\.tmp", path.name):
+            path.unlink(missing_ok=True)
 
 
 def write_atomically(path: str | os.PathLike[str], content: bytes | str) -> None:

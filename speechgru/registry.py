@@ -171,10 +171,11 @@ def from_plain(plain: dict[str, Any], family: str, where: str = "") -> Any:
     values = dict(plain)
     if "name" not in values:
         raise ConfigError(f"{where or family}: the key 'name' is missing (known: {', '.join(names(family))})")
-    return _read(entry(family, values.pop("name")).config, values, where or family)
+    return read_dataclass(entry(family, values.pop("name")).config, values, where or family)
 
 
-def _read(kind: type, values: dict[str, Any], where: str) -> Any:
+def read_dataclass(kind: type, values: dict[str, Any], where: str) -> Any:
+    """The dataclass ``kind`` of plain values; unknown keys and wrong types raise ConfigError that says where."""
     if not isinstance(values, dict):
         raise ConfigError(f"{where}={values!r}: the settings of a {kind.__name__} are expected")
     fields = {field.name: field for field in dataclasses.fields(kind)}
@@ -199,7 +200,7 @@ def _value(hint: Any, value: Any, where: str, family: str | None = None) -> Any:
     if optional:
         hint = next(option for option in typing.get_args(hint) if option is not type(None))
     if dataclasses.is_dataclass(hint):
-        return _read(typing.cast(type, hint), value, where)
+        return read_dataclass(typing.cast(type, hint), value, where)
     if isinstance(hint, type) and issubclass(hint, enum.Enum):
         if not isinstance(value, str) or value not in hint.__members__:
             raise ConfigError(f"{where}={value} is not one of {', '.join(hint.__members__)}")

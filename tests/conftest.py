@@ -8,6 +8,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 
 torch.set_num_threads(1)
@@ -92,6 +93,21 @@ class Tones:
             optimizer.step()
             schedule.step()
         recognizer.eval()
+
+
+@pytest.fixture(scope="session")
+def three_tones(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A corpus of three kinds of short tones, one folder each."""
+    root = tmp_path_factory.mktemp("tones")
+    rng = np.random.default_rng(0)
+    for label, hertz in (("low", 300), ("middle", 900), ("high", 2500)):
+        (root / label).mkdir()
+        for number in range(20):
+            samples = int(rng.integers(1600, 3200))
+            pitch = hertz * (1 + 0.05 * rng.standard_normal())
+            wave = 0.3 * np.sin(2 * np.pi * pitch * np.arange(samples) / 8000) + 0.05 * rng.standard_normal(samples)
+            soundfile.write(root / label / f"{number}.wav", wave, 8000)
+    return root
 
 
 @pytest.fixture(scope="session")

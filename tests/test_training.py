@@ -1,19 +1,15 @@
 """Training: what the loop learns, and that killing, resuming and distributing it change nothing."""
 
-import json
-import math
-import os
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
-import soundfile
 import torch
 from safetensors.torch import load_file
+from small_run import ALONE, SMALL, command, rows, run, same, tensors
 
 from speechgru.cells.subnormals import subnormals_are_flushed
 from speechgru.config import compose, plain
@@ -25,94 +21,24 @@ from speechgru.training.run import train
 from speechgru.training.selection import Selection
 from speechgru.training.trainer import Trainer, TrainingStopped
 
-SMALL = [
-    "features.sample_rate=8000",
-    "features.mels=12",
-    "features.normalization=none",  # a steady tone minus its own mean is nothing
-    "encoder.hidden_size=12",
-    "encoder.num_layers=1",
-    "head.attention_heads=2",
-    "optimizer.learning_rate=0.01",
-    "trainer.batch_size=8",
-    "trainer.epochs=4",
-    "trainer.ema_decay=0.9",
-    "trainer.average_last=2",
-    "augment.noise.probability=0.5",
-    "augment.shift.probability=0.5",
-    "augment.spectrogram.time_masks=1",
-    "trainer.threads=1",
-]
 
-
-@pytest.fixture(scope="module")
-def tones(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A corpus of three kinds of short tones, one folder each."""
-    root = tmp_path_factory.mktemp("tones")
-    rng = np.random.default_rng(0)
-    for label, hertz in (("low", 300), ("middle", 900), ("high", 2500)):
-        (root / label).mkdir()
-        for number in range(20):
-            samples = int(rng.integers(1600, 3200))
-            pitch = hertz * (1 + 0.05 * rng.standard_normal())
-            wave = 0.3 * np.sin(2 * math.pi * pitch * np.arange(samples) / 8000) + 0.05 * rng.standard_normal(samples)
-            soundfile.write(root / label / f"{number}.wav", wave, 8000)
-    return root
-
-
-def run(tones: Path, folder: Path, *overrides: str):
-    """Trains in this process; returns the progress."""
-    config = compose("train", ["data=folder", f"data.root={tones}", *SMALL, *overrides])
-    return train(config, folder, plain(config))
-
-
-def command(tones: Path, folder: Path, *overrides: str) -> list[str]:
-    """The same training as a command of its own."""
-    words = ["train", "data=folder", f"data.root={tones}", *SMALL, f"run_dir={folder}", *overrides]
-    return ["-m", "speechgru.cli", *words]
-
-
-ALONE = {name: value for name, value in os.environ.items() if name not in ("RANK", "WORLD_SIZE")} | {
-    "OMP_NUM_THREADS": "1"
-}
-
-
-def tensors(folder: Path) -> dict[str, torch.Tensor]:
-    """Everything in a run's checkpoint: weights, averages, optimizer."""
-    return load_file(folder / "checkpoint.safetensors")
-
-
-def rows(folder: Path) -> list[dict]:
-    """metrics.jsonl without the clock."""
-    found = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return [{name: value for name, value in row.items() if name != "seconds"} for row in found]
-
-
-def same(first: Path, second: Path) -> None:
-    """Bit-equal checkpoints, kept models and logs."""
-    a, b = tensors(first), tensors(second)
-    assert a.keys() == b.keys()
-    for name in a:
-        assert torch.equal(a[name], b[name]), name
-    for name, tensor in load_file(first / "model" / "model.safetensors").items():
-        assert torch.equal(tensor, load_file(second / "model" / "model.safetensors")[name]), name
-    assert rows(first) == rows(second)
-
-
-def test_learns_and_leaves_its_folder(tones: Path, tmp_path: Path) -> None:
+def test_learns_and_leaves_its_folder(three_tones: Path, tmp_path: Path) -> None:
     """Three tones are told apart after a few epochs; model, log, picture, card and summary are there."""
-    progress = run(tones, tmp_path / "run", "trainer.epochs=8")
+    progress = run(three_tones, tmp_path / "run", "trainer.epochs=8")
     assert progress.finished
     assert progress.best is not None
     assert progress.best >= 0.9
     for name in ("model/config.yaml", "model/model.safetensors", "model/card.md", "curves.png", "run.json"):
         assert (tmp_path / "run" / name).is_file(), name
     assert [row["epoch"] for row in rows(tmp_path / "run")] == list(range(1, 9))
-    again = run(tones, tmp_path / "run")
-    assert again.step == progress.step  # a finished run is not run again
+    checkpoint = (tmp_path / "run" / "checkpoint.safetensors").read_bytes()
+    again = run(three_tones, tmp_path / "run", "trainer.epochs=8")
+    assert again == progress  # a finished run is not run again
+    assert (tmp_path / "run" / "checkpoint.safetensors").read_bytes() == checkpoint
 
 
 def test_subnormal_numbers_are_zeros_in_every_step(
-    tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    three_tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By hand: the mode in the steps of the trainer, and after."""
     modes, update = [], Trainer._update
@@ -124,16 +50,16 @@ def test_subnormal_numbers_are_zeros_in_every_step(
     supported = torch.set_flush_denormal(True)
     torch.set_flush_denormal(False)
     monkeypatch.setattr(Trainer, "_update", watched)
-    run(tones, tmp_path / "run", "trainer.epochs=1")
+    run(three_tones, tmp_path / "run", "trainer.epochs=1")
     assert modes
     assert set(modes) == {supported}
     assert not subnormals_are_flushed()
 
 
-def test_two_runs_are_bit_equal_and_seeds_are_not(tones: Path, tmp_path: Path) -> None:
+def test_two_runs_are_bit_equal_and_seeds_are_not(three_tones: Path, tmp_path: Path) -> None:
     """The same seed gives the same bits, another seed others."""
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
-        run(tones, tmp_path / name, "trainer.epochs=2", f"seed={seed}")
+        run(three_tones, tmp_path / name, "trainer.epochs=2", f"seed={seed}")
     same(tmp_path / "a", tmp_path / "b")
     a, c = tensors(tmp_path / "a"), tensors(tmp_path / "c")
     assert not torch.equal(a["model/head.output.weight"], c["model/head.output.weight"])
@@ -143,16 +69,16 @@ OFTEN = "trainer.checkpoint_s=0.001"  # after every step
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def uninterrupted(three_tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run that nothing cut."""
     folder = tmp_path_factory.mktemp("whole")
-    run(tones, folder, OFTEN)
+    run(three_tones, folder, OFTEN)
     return folder
 
 
 @pytest.mark.parametrize("place", [(MetricsLog, "write"), (MetricsLog, "draw"), (Selection, "validate")])
 def test_killed_between_two_files(
-    tones: Path, tmp_path: Path, uninterrupted: Path, place: tuple[type, str], monkeypatch: pytest.MonkeyPatch
+    three_tones: Path, tmp_path: Path, uninterrupted: Path, place: tuple[type, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Cut in the second epoch right after its row, picture or model was written, before the checkpoint knows it."""
     kind, name = place
@@ -167,19 +93,19 @@ def test_killed_between_two_files(
 
     monkeypatch.setattr(kind, name, cut)
     with pytest.raises(MemoryError):
-        run(tones, tmp_path / "cut", OFTEN)
+        run(three_tones, tmp_path / "cut", OFTEN)
     monkeypatch.undo()
-    run(tones, tmp_path / "cut", OFTEN, "resume=true")
+    run(three_tones, tmp_path / "cut", OFTEN, "resume=true")
     same(uninterrupted, tmp_path / "cut")
 
 
 @pytest.mark.parametrize("after_s", [0.0, pytest.param(0.5, marks=pytest.mark.slow)])
 def test_kill_9_then_resume_gives_the_same_bits(
-    tones: Path, tmp_path: Path, uninterrupted: Path, after_s: float
+    three_tones: Path, tmp_path: Path, uninterrupted: Path, after_s: float
 ) -> None:
     """Killed at some moment (each step saves) and resumed = never killed. Oracle: the uninterrupted run."""
     process = subprocess.Popen(
-        [sys.executable, *command(tones, tmp_path / "cut", OFTEN)],
+        [sys.executable, *command(three_tones, tmp_path / "cut", OFTEN)],
         env=ALONE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -191,15 +117,15 @@ def test_kill_9_then_resume_gives_the_same_bits(
     time.sleep(after_s)
     process.kill()
     process.wait()
-    run(tones, tmp_path / "cut", OFTEN, "resume=true")
+    run(three_tones, tmp_path / "cut", OFTEN, "resume=true")
     same(uninterrupted, tmp_path / "cut")
 
 
-def test_ctrl_c_saves_and_says_how_to_go_on(tones: Path, tmp_path: Path) -> None:
+def test_ctrl_c_saves_and_says_how_to_go_on(three_tones: Path, tmp_path: Path) -> None:
     """SIGINT ends the run after the step with one line; resumed it ends as the uninterrupted run."""
     many = "trainer.epochs=12"
     process = subprocess.Popen(
-        [sys.executable, *command(tones, tmp_path / "cut", many)],
+        [sys.executable, *command(three_tones, tmp_path / "cut", many)],
         env=ALONE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -210,20 +136,20 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tones: Path, tmp_path: Path) -> None
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=600)
-    assert process.returncode == 1
-    assert "resume=true" in errors
+    assert process.returncode == 130
+    assert f"go on with speechgru train run_dir={tmp_path / 'cut'} resume=true" in errors
     assert "Traceback" not in errors
-    run(tones, tmp_path / "cut", many, "resume=true")
-    run(tones, tmp_path / "whole", many)
+    run(three_tones, tmp_path / "cut", many, "resume=true")
+    run(three_tones, tmp_path / "whole", many)
     same(tmp_path / "whole", tmp_path / "cut")
 
 
-def test_labels_of_the_second_corpus_are_not_in_the_model(tones: Path, tmp_path: Path) -> None:
+def test_labels_of_the_second_corpus_are_not_in_the_model(three_tones: Path, tmp_path: Path) -> None:
     """They are learned (the checkpoint scores three labels) and dropped from what is kept. Oracle: the folders."""
     import shutil
 
     for corpus, label in (("own", "low"), ("own", "high"), ("extra", "middle")):
-        shutil.copytree(tones / label, tmp_path / corpus / label)
+        shutil.copytree(three_tones / label, tmp_path / corpus / label)
     overrides = [*SMALL, "data=folder", f"data.root={tmp_path / 'own'}", "data@extra_data=folder"]
     config = compose("train", [*overrides, f"extra_data.root={tmp_path / 'extra'}", "trainer.epochs=2"])
     train(config, tmp_path / "run", plain(config))
@@ -233,7 +159,7 @@ def test_labels_of_the_second_corpus_are_not_in_the_model(tones: Path, tmp_path:
     assert len(load_file(model / "model.safetensors")["head.output.weight"]) == 2
 
 
-def test_torchrun_with_two_processes(tones: Path, tmp_path: Path) -> None:
+def test_torchrun_with_two_processes(three_tones: Path, tmp_path: Path) -> None:
     """Two processes see every utterance once an epoch and end with equal weights."""
     script = tmp_path / "weights.py"
     script.write_text(
@@ -250,7 +176,7 @@ def test_torchrun_with_two_processes(tones: Path, tmp_path: Path) -> None:
         "trainer.Trainer.fit = spied\n"
         "sys.exit(main(sys.argv[1:]))\n"
     )
-    words = command(tones, tmp_path / "run", "trainer.epochs=2", "front_end=convolution")[2:]
+    words = command(three_tones, tmp_path / "run", "trainer.epochs=2", "front_end=convolution")[2:]
     launcher = [
         sys.executable,
         "-m",
@@ -267,11 +193,11 @@ def test_torchrun_with_two_processes(tones: Path, tmp_path: Path) -> None:
     assert done.stderr.count("learning curves") == 1
     first, second = (tmp_path / "rank0").read_text().split(), (tmp_path / "rank1").read_text().split()
     assert first == second
-    config = compose("train", ["data=folder", f"data.root={tones}"])
+    config = compose("train", ["data=folder", f"data.root={three_tones}"])
     assert int(first[1]) == 2 * len(build("data", config.data).utterances("train"))
 
 
-def test_accumulation_equals_the_larger_batch(tones: Path, tmp_path: Path) -> None:
+def test_accumulation_equals_the_larger_batch(three_tones: Path, tmp_path: Path) -> None:
     """Two batches summed into one update = one batch of both, where nothing is drawn per batch. Oracle: the latter."""
     still = [
         "~augment",
@@ -283,7 +209,7 @@ def test_accumulation_equals_the_larger_batch(tones: Path, tmp_path: Path) -> No
     ]
     overrides = [one for one in SMALL if not one.startswith("augment")] + still
     for name, batch, accumulate in (("one", 200, 1), ("two", 24, 2)):
-        config = compose("train", ["data=folder", f"data.root={tones}", *overrides])
+        config = compose("train", ["data=folder", f"data.root={three_tones}", *overrides])
         config.trainer.batch_size, config.trainer.accumulate = batch, accumulate
         train(config, tmp_path / name, plain(config))
     a, b = rows(tmp_path / "one")[0], rows(tmp_path / "two")[0]
@@ -292,16 +218,16 @@ def test_accumulation_equals_the_larger_batch(tones: Path, tmp_path: Path) -> No
     assert a["gradient_norm"] == pytest.approx(b["gradient_norm"], rel=1e-4)
 
 
-def test_non_finite_gradients_are_skipped_and_stop_the_run(tones: Path, tmp_path: Path) -> None:
+def test_non_finite_gradients_are_skipped_and_stop_the_run(three_tones: Path, tmp_path: Path) -> None:
     """A huge learning rate breaks the weights; after max_nonfinite steps the run stops and says what to do."""
     with pytest.raises(TrainingStopped, match=r"3 steps in a row .*learning_rate"):
-        run(tones, tmp_path / "run", "optimizer.learning_rate=1e30", "trainer.max_nonfinite=3")
+        run(three_tones, tmp_path / "run", "optimizer.learning_rate=1e30", "trainer.max_nonfinite=3")
 
 
-def test_early_stopping(tones: Path, tmp_path: Path) -> None:
+def test_early_stopping(three_tones: Path, tmp_path: Path) -> None:
     """With a vanishing learning rate nothing gets better, and the run ends `patience` epochs after its best."""
     progress = run(
-        tones,
+        three_tones,
         tmp_path / "run",
         "trainer.monitor=loss",
         "optimizer.learning_rate=0.1",
@@ -312,51 +238,58 @@ def test_early_stopping(tones: Path, tmp_path: Path) -> None:
     assert progress.epoch < 60
 
 
-def test_bf16_learns(tones: Path, tmp_path: Path) -> None:
+def test_bf16_learns(three_tones: Path, tmp_path: Path) -> None:
     """bf16 autocast reaches what fp32 reaches on this easy task."""
-    progress = run(tones, tmp_path / "run", "trainer.precision=bf16", "trainer.epochs=8", "front_end=convolution")
+    progress = run(three_tones, tmp_path / "run", "trainer.precision=bf16", "trainer.epochs=8", "front_end=convolution")
     assert progress.best is not None
     assert progress.best >= 0.9
 
 
-def test_mixup_and_global_statistics(tones: Path, tmp_path: Path) -> None:
+def test_mixup_and_global_statistics(three_tones: Path, tmp_path: Path) -> None:
     """Global normalisation is fitted on the training set once and kept in the model; mixup trains."""
-    progress = run(tones, tmp_path / "run", "features.normalization=global", "trainer.mixup=0.2", "trainer.epochs=8")
+    progress = run(
+        three_tones, tmp_path / "run", "features.normalization=global", "trainer.mixup=0.2", "trainer.epochs=8"
+    )
     assert progress.best is not None
     assert progress.best >= 0.8
     with pytest.raises(ConfigError, match=r"trainer\.consistency=0\.2: compares frames; 0 without head=ctc"):
-        run(tones, tmp_path / "none", "trainer.consistency=0.2")
+        run(three_tones, tmp_path / "none", "trainer.consistency=0.2")
 
 
-def test_a_run_is_not_overwritten_by_accident(tones: Path, tmp_path: Path) -> None:
+def test_a_run_is_not_overwritten_by_accident(three_tones: Path, tmp_path: Path) -> None:
     """An unfinished run in the folder is an error that names both mends; resume=true in an empty folder begins."""
     with pytest.raises(TrainingStopped):
-        run(tones, tmp_path / "run", "optimizer.learning_rate=1e30")
-    with pytest.raises(ConfigError, match=r"resume=true.*overwrite=true"):
-        run(tones, tmp_path / "run")
-    assert run(tones, tmp_path / "run", "overwrite=true").finished
-    assert run(tones, tmp_path / "other", "resume=true").finished  # nothing to go on from: it begins
+        run(three_tones, tmp_path / "run", "optimizer.learning_rate=1e30")
+    with pytest.raises(ConfigError, match=r"stopped after 0 epochs;.*resume=true.*overwrite=true"):
+        run(three_tones, tmp_path / "run", "optimizer.learning_rate=1e30")
+    with pytest.raises(ConfigError, match=r"optimizer\.learning_rate=1e\+30 there, 0\.01 here;.*overwrite=true"):
+        run(three_tones, tmp_path / "run")
+    assert run(three_tones, tmp_path / "run", "overwrite=true").finished
+    assert run(three_tones, tmp_path / "other", "resume=true").finished  # nothing to go on from: it begins
 
 
-def test_resume_with_another_model_is_refused(tones: Path, tmp_path: Path) -> None:
+def test_resume_with_another_model_is_refused(three_tones: Path, tmp_path: Path) -> None:
     """A checkpoint of other sizes, another seed and a damaged file: one clear line each."""
+    broken = "optimizer.learning_rate=1e30"
     with pytest.raises(TrainingStopped):
-        run(tones, tmp_path / "run", "optimizer.learning_rate=1e30")
-    with pytest.raises(ConfigError, match="another model"):
-        run(tones, tmp_path / "run", "resume=true", "encoder.hidden_size=8", "head.attention_heads=4")
-    with pytest.raises(ConfigError, match="seed=0"):
-        run(tones, tmp_path / "run", "resume=true", "seed=7")
+        run(three_tones, tmp_path / "run", broken)
+    changed = "encoder.hidden_size=12 there, 8 here; head.attention_heads=2 there, 4 here; go on with"
+    with pytest.raises(ConfigError, match=changed):
+        run(three_tones, tmp_path / "run", broken, "resume=true", "encoder.hidden_size=8", "head.attention_heads=4")
+    with pytest.raises(ConfigError, match="seed=0 there, 7 here"):
+        run(three_tones, tmp_path / "run", broken, "resume=true", "seed=7")
     path = tmp_path / "run" / "checkpoint.safetensors"
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(ModelError, match="damaged"):
-        run(tones, tmp_path / "run", "resume=true")
+        run(three_tones, tmp_path / "run", broken, "resume=true")
+    assert run(three_tones, tmp_path / "run", "overwrite=true").finished
 
 
-def test_init_from_starts_where_the_other_model_ended(tones: Path, tmp_path: Path) -> None:
+def test_init_from_starts_where_the_other_model_ended(three_tones: Path, tmp_path: Path) -> None:
     """With a learning rate of almost nothing the weights stay those of the given model."""
-    run(tones, tmp_path / "a", "trainer.epochs=6", "trainer.ema_decay=0", "trainer.average_last=0")
+    run(three_tones, tmp_path / "a", "trainer.epochs=6", "trainer.ema_decay=0", "trainer.average_last=0")
     run(
-        tones,
+        three_tones,
         tmp_path / "b",
         f"init_from={tmp_path / 'a' / 'model'}",
         "optimizer.learning_rate=1e-9",
@@ -369,12 +302,12 @@ def test_init_from_starts_where_the_other_model_ended(tones: Path, tmp_path: Pat
         torch.testing.assert_close(tensor, a[name], atol=1e-6, rtol=0)
 
 
-def test_unreadable_files_are_counted(tones: Path, tmp_path: Path) -> None:
+def test_unreadable_files_are_counted(three_tones: Path, tmp_path: Path) -> None:
     """A broken recording among good ones is left out and counted in metrics.jsonl; it never stops the run."""
     import shutil
 
     root = tmp_path / "corpus"
-    shutil.copytree(tones, root)
+    shutil.copytree(three_tones, root)
     for number in range(20, 30):
         (root / "low" / f"{number}.wav").write_bytes(b"RIFF broken")
     run(root, tmp_path / "run", "trainer.epochs=1")

@@ -13,7 +13,7 @@ from speechgru.evaluation.evaluate import EvaluateConfig, Result, evaluate
 def run_hydra(words: list[str]) -> int:
     """Runs the evaluation that the overrides ``words`` describe, or what Hydra's own flags ask for."""
 
-    def run(config: EvaluateConfig, folder: Path) -> None:
+    def run(config: EvaluateConfig, folder: Path, words: list[str]) -> None:
         for result, record, output in evaluate(config, ["speechgru", "evaluate", *words]):
             print(f"{record['model']} on {record['dataset']} {record['split']}: {_headline(result)}")
             for error in result.errors:

@@ -11,15 +11,17 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from speechgru.config import compose_untyped, explain, refuse_null_groups, store_components, to_dataclass
-from speechgru.errors import ConfigError, SpeechGRUError
+from speechgru.errors import ConfigError, Interrupted, SpeechGRUError
 from speechgru.shipped import conf_dir
-from speechgru.training.trainer import TrainingInterrupted
+
+MULTIRUN = ("-m", "--multirun")
 
 
-def hydra_main(root: str, words: list[str], task: Callable[[Any, Path], None]) -> int:
-    """Runs ``task`` on the typed config of ``root`` and the run's folder, through Hydra, once per job of a multirun.
+def hydra_main(root: str, words: list[str], task: Callable[[Any, Path, list[str]], None]) -> int:
+    """Runs ``task`` on the config of ``root``, the run's folder and the words of a command that does this job alone.
 
-    A job of a multirun that fails is told at once, and the others go on; only an interrupted one ends them all.
+    Hydra calls it once per job of a multirun. Each job is told with its overrides; one that fails is told at once, and
+    the others go on; only an interrupted one ends them all.
 
     Args:
         root: ``train`` or ``evaluate``.
@@ -49,30 +51,50 @@ def hydra_main(root: str, words: list[str], task: Callable[[Any, Path], None]) -
     failed: list[SpeechGRUError] = []
 
     def job(config: Any) -> None:
+        own, folder = list(HydraConfig.get().overrides.task), Path(HydraConfig.get().runtime.output_dir)
+        if not Path(config.get("run_dir", folder)).is_absolute():
+            folder = Path(os.path.relpath(folder))  # as it was given
+        if chosen.multirun:
+            print(f"{folder}: {' '.join(_swept(own, chosen.overrides))}", file=sys.stderr, flush=True)
         try:
-            task(to_dataclass(root, config), Path(HydraConfig.get().runtime.output_dir))
-        except SpeechGRUError as error:
+            task(to_dataclass(root, config), folder, [*(flag for flag in flags if flag not in MULTIRUN), *own])
+        except BrokenPipeError:
+            raise
+        except (SpeechGRUError, OSError) as error:
             # Hydra would print a traceback of its own; the command line prints one line.
-            failed.append(error)
+            failed.append(error if isinstance(error, SpeechGRUError) else _of_the_system(error))
             if chosen.multirun:
-                print(f"{' '.join(HydraConfig.get().overrides.task)}: {error}", file=sys.stderr, flush=True)
-            if chosen.multirun and isinstance(error, TrainingInterrupted):
-                raise KeyboardInterrupt from error  # Hydra would begin the next job
+                print(f"{folder}: {failed[-1]}", file=sys.stderr, flush=True)
+            if chosen.multirun and isinstance(error, Interrupted):
+                raise KeyboardInterrupt from error  # of other errors Hydra goes on with the next job
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # what is no SpeechGRUError is a bug: show where
     before = sys.argv
     sys.argv = [f"speechgru {root}", *flags, *chosen.overrides]
     try:
         hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=root)(job)()
+    except KeyboardInterrupt:
+        if not failed:
+            raise
     except (HydraException, OmegaConfBaseException) as error:  # of a multirun, or while a config is shown
         raise ConfigError(explain(error, root, chosen.overrides, chosen.config_dir)) from error
     finally:
         sys.argv = before
-    if failed and chosen.multirun:
+    if failed and chosen.multirun and not isinstance(failed[-1], Interrupted):
         raise SpeechGRUError(f"{len(failed)} of the multirun's jobs failed; what each said stands above")
     if failed:
-        raise failed[0]
+        raise failed[-1]
     return 0
+
+
+def _of_the_system(error: OSError) -> SpeechGRUError:
+    """A full or read-only disk, or a file that may not be read, in one line."""
+    return SpeechGRUError(f"{error.filename or 'a file'}: {error.strerror or error}; mend that and try again")
+
+
+def _swept(own: list[str], given: list[str]) -> list[str]:
+    """Those of a job's own overrides that the command line gave in another way: several values, a range ..."""
+    return [one for one in own if any(two.split("=")[0] == one.split("=")[0] and two != one for two in given)]
 
 
 def _parse(words: list[str]) -> argparse.Namespace:

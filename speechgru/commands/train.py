@@ -1,21 +1,77 @@
-"""``speechgru train``: composes a run with Hydra and trains it."""
+"""``speechgru train``: composes a run with Hydra and trains it, or goes on with one by its folder alone."""
 
 from __future__ import annotations
 
 import os
 import sys
+import typing
 from pathlib import Path
+from typing import Any
 
 from speechgru.commands.hydra_job import hydra_main
-from speechgru.config import plain
+from speechgru.config import plain, read_plain
+from speechgru.errors import ConfigError
 from speechgru.registry import name_of
 from speechgru.training.run import TrainConfig, train
+from speechgru.training.run_settings import differences, other_settings, read_settings
+from speechgru.training.run_table import read_runs, run_table
 from speechgru.training.selection import monitor_for
 
 
 def run_hydra(words: list[str]) -> int:
-    """Runs the training that the overrides ``words`` describe, or what Hydra's own flags ask for."""
-    return hydra_main("train", words, lambda config, folder: _run(config, folder, words))
+    """Runs the training that the overrides ``words`` describe, or what Hydra's own flags ask for.
+
+    ``run_dir=X resume=true`` alone, without a recipe or a corpus, goes on with the settings of the run in X. Beside it
+    only settings may stand that change where and how it is computed: ``FREE_ON_RESUME`` in ``run_settings.py``.
+    """
+    folder = _folder_alone(words)
+    stored = read_settings(folder) if folder is not None else None
+    if folder is not None and stored is not None:
+        _run(read_plain(_resumed(folder, stored["settings"], words)), folder, words)
+        return 0
+    folders: list[Path] = []
+
+    def run(config: TrainConfig, folder: Path, words: list[str]) -> None:
+        folders.append(folder)
+        if many:  # each has a folder of its own
+            words = [*(word for word in words if not word.startswith("run_dir=")), f"run_dir={folder}"]
+        _run(config, folder, words)
+
+    many = not {"-m", "--multirun"}.isdisjoint(words)
+    try:
+        return hydra_main("train", words, run)
+    finally:
+        if folders and many:
+            print(run_table(read_runs(folders)), file=sys.stderr)
+
+
+def _folder_alone(words: list[str]) -> Path | None:
+    """The folder of ``run_dir=X resume=true`` without a recipe or a corpus; None where the words say more or less."""
+    given = dict(word.partition("=")[::2] for word in words)
+    if given.get("resume") != "true" or any(word.startswith("-") for word in words) or {"recipe", "data"} & set(given):
+        return None
+    if "run_dir" in given:
+        return Path(given["run_dir"])
+    return Path("runs", given["name"]) if "name" in given else None
+
+
+def _resumed(folder: Path, stored: dict[str, Any], words: list[str]) -> dict[str, Any]:
+    """The stored settings with the few that may change.
+
+    Raises:
+        ConfigError: another setting, or one that is none.
+    """
+    from omegaconf import OmegaConf
+
+    try:
+        given = OmegaConf.merge(OmegaConf.create(stored), OmegaConf.from_dotlist(words))
+        settings = typing.cast(dict[str, Any], OmegaConf.to_container(given))
+    except Exception as error:  # of omegaconf or its YAML
+        raise ConfigError(f"{' '.join(words)}: {' '.join(str(error).split())}") from error
+    swapped = [key for key, value in settings.items() if isinstance(stored.get(key), dict) and isinstance(value, str)]
+    if swapped:  # another component
+        raise other_settings(folder, differences(stored, settings, set(stored) - set(swapped)))
+    return settings | {"run_dir": str(folder)}
 
 
 def _run(config: TrainConfig, folder: Path, words: list[str]) -> None:

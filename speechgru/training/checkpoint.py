@@ -36,6 +36,21 @@ def save_checkpoint(folder: Path, tensors: dict[str, dict[str, Tensor]], state: 
     write_atomically(folder / NAME, save(flat, {"state": json.dumps(state)}))
 
 
+def read_state(path: Path) -> dict[str, Any]:
+    """The plain values of a checkpoint; its tensors are not read.
+
+    Raises:
+        ModelError: the file is damaged.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt") as file:
+            return json.loads(file.metadata()["state"])
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        raise _damaged(path, error) from error
+
+
 def load_checkpoint(path: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
     """Reads what :func:`save_checkpoint` wrote: the groups of tensors and the plain values.
 
@@ -45,7 +60,7 @@ def load_checkpoint(path: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str,
     from safetensors import SafetensorError, safe_open
 
     if not path.is_file():
-        raise ModelError(f"{path} is not there; nothing to resume from (start without resume=)")
+        raise ModelError(f"{path} is not there; nothing to resume from; leave resume= out")
     groups: dict[str, dict[str, Tensor]] = {}
     try:
         with safe_open(path, "pt") as file:
@@ -54,8 +69,12 @@ def load_checkpoint(path: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str,
                 group, name = key.split("/", 1)
                 groups.setdefault(group, {})[name] = file.get_tensor(key)
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-        raise ModelError(f"{path} is damaged ({error}); delete it and start without resume=") from error
+        raise _damaged(path, error) from error
     return groups, state
+
+
+def _damaged(path: Path, error: Exception) -> ModelError:
+    return ModelError(f"{path} is damaged ({error}); begin again with overwrite=true")
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

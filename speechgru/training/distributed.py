@@ -34,9 +34,13 @@ class World:
         """Whether this process writes files and prints."""
         return self.rank == 0
 
-    def any(self, flag: bool) -> bool:
-        """Whether ``flag`` is set in any process."""
-        return self.sum(float(flag)) > 0
+    def largest(self, value: int) -> int:
+        """The largest ``value`` of all processes."""
+        if self.size == 1:
+            return value
+        most = torch.tensor(value, device=self.device)
+        dist.all_reduce(most, dist.ReduceOp.MAX)
+        return int(most)
 
     def sum(self, value: float) -> float:
         """The sum of ``value`` over all processes."""

@@ -9,10 +9,14 @@ from typing import Any
 
 
 class Interruption:
-    """While entered, the first Ctrl-C or SIGTERM only sets :attr:`asked`; a second one is not held back."""
+    """While entered, the first Ctrl-C or SIGTERM only sets :attr:`signal`; a second one is not held back.
+
+    Attributes:
+        signal: which one came; 0 while none has.
+    """
 
     def __init__(self) -> None:
-        self.asked = False
+        self.signal = 0
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Interruption:
@@ -27,5 +31,5 @@ class Interruption:
         self._before = {}
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
-        self.asked = True
+        self.signal = number
         signal.signal(number, self._before[number])

@@ -7,6 +7,7 @@ written as null, for JSON has no word for it.
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -49,7 +50,10 @@ class MetricsLog:
     def write(self, step: int, **values: Any) -> None:
         """Append one row: ``step`` (optimizer steps done) and numbers, strings, None or one-element tensors."""
         row = {"step": int(step)} | {name: _plain(value) for name, value in values.items()}
-        self._file.write(json.dumps(row, allow_nan=False).encode() + b"\n")
+        line = json.dumps(row, allow_nan=False).encode() + b"\n"
+        if self._file.write(line) < len(line):  # the beginning of a row fitted; a resumed run drops it
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
+        os.fsync(self._file.fileno())  # before the checkpoint that knows of the row
         if self._writer_class:
             if self._writer is None:
                 self._writer = self._writer_class(str(self.path.parent / "tensorboard"), purge_step=self._purge_step)

@@ -1,15 +1,9 @@
-"""How far a run has come, as plain numbers, and the files it leaves behind."""
+"""How far a run has come, as plain numbers."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
-import shutil
-from pathlib import Path
 from typing import Any
-
-from speechgru.files import write_atomically
-from speechgru.training.checkpoint import NAME, load_checkpoint
 
 
 @dataclasses.dataclass
@@ -24,7 +18,8 @@ class Progress:
         seconds: wall clock spent, over all its resumptions.
         best: the best validation figure so far; None before the first.
         best_epoch: the epoch it belongs to.
-        finished: whether the run is over.
+        trained: whether the last epoch is over.
+        finished: whether everything the run writes is written; the mark is the last thing it writes.
         nonfinite: steps skipped because their gradient was not finite.
         nonfinite_run: how many of those came in a row.
         clipped: steps whose gradient was clipped, this epoch.
@@ -43,6 +38,7 @@ class Progress:
     seconds: float = 0.0
     best: float | None = None
     best_epoch: int = 0
+    trained: bool = False
     finished: bool = False
     nonfinite: int = 0
     nonfinite_run: int = 0
@@ -70,22 +66,3 @@ class Progress:
             "examples": self.examples,
             "seconds": round(self.seconds, 2),
         }
-
-
-def finished_run(folder: Path) -> Progress | None:
-    """The progress kept in a run's folder, or None where no run was begun."""
-    path = folder / NAME
-    return Progress(**load_checkpoint(path)[1]["progress"]) if path.is_file() else None
-
-
-def clear_run(folder: Path) -> None:
-    """Removes what an earlier run left in ``folder``, and nothing else."""
-    for name in (NAME, "metrics.jsonl", "curves.png", "run.json", "left_out.tsv"):
-        (folder / name).unlink(missing_ok=True)
-    if (folder / "model" / "config.yaml").is_file():
-        shutil.rmtree(folder / "model")
-
-
-def write_run(folder: Path, summary: dict[str, Any]) -> None:
-    """Writes ``run.json``: what the run was and how it ended."""
-    write_atomically(folder / "run.json", (json.dumps(summary, indent=2) + "\n").encode())

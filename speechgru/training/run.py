@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
+import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +19,29 @@ from speechgru.data.batching import BatchLoader
 from speechgru.data.splits import SPLITS
 from speechgru.data.utterance import Utterance
 from speechgru.decoding.calibration import Calibration
-from speechgru.errors import ConfigError, ModelError
+from speechgru.errors import ConfigError, Interrupted, ModelError
 from speechgru.evaluation.error_rate import correct_words
 from speechgru.evaluation.machine import describe_machine
 from speechgru.evaluation.prediction import predict_transcripts
-from speechgru.evaluation.results import plain_command
 from speechgru.recognizer import Recognizer, RecognizerConfig
 from speechgru.registry import MISSING, build, to_plain
 from speechgru.tokens import Tokens
 from speechgru.training.budget import within_budget
 from speechgru.training.checkpoint import NAME
 from speechgru.training.distributed import World, join_world
-from speechgru.training.progress import Progress, clear_run, finished_run, write_run
-from speechgru.training.targets import describe, usable, write_left_out
-from speechgru.training.trainer import Trainer, TrainerConfig
+from speechgru.training.lock import only_run
+from speechgru.training.progress import Progress
+from speechgru.training.run_settings import (
+    begin,
+    clear_run,
+    earlier_run,
+    go_on,
+    progress_of,
+    read_settings,
+    write_run,
+)
+from speechgru.training.targets import LeftOut, describe, usable, write_left_out
+from speechgru.training.trainer import Trainer, TrainerConfig, TrainingStopped
 
 
 @dataclasses.dataclass
@@ -98,22 +109,45 @@ def train(config: TrainConfig, folder: Path, settings: dict[str, Any], words: Se
     Raises:
         ConfigError: the folder holds another run, or a setting does not fit the data.
         DataError: the corpus is not there or lacks a split.
-        TrainingStopped: interrupted, or the gradient stayed non-finite.
+        Interrupted: by Ctrl-C or SIGTERM.
+        TrainingStopped: the gradient stayed non-finite, or a file cannot be written.
     """
-    before = finished_run(folder)
-    if before is not None and before.finished and not config.overwrite:
-        return before
-    if before is not None and not config.resume and not config.overwrite:
-        raise ConfigError(
-            f"run_dir={folder} holds a run stopped after {before.epoch} epochs; "
-            "add resume=true to go on, overwrite=true to discard it, or choose another run_dir"
-        )
-    if config.resume and before is None:
-        print(f"{folder} holds no checkpoint yet; the run begins", file=sys.stderr)
-    with join_world(config.trainer.device) as world:
-        if world.leads and config.overwrite and not config.resume:
-            clear_run(folder)
-        return _train(config, folder, settings, words, world)
+    if config.resume and config.overwrite:
+        raise ConfigError("resume=true and overwrite=true: go on with the run or discard it; leave one of them out")
+    leads = os.environ.get("RANK", "0") == "0"  # of the processes of torchrun one writes
+    with _told(folder), only_run(folder) if leads else contextlib.nullcontext():
+        before = None if config.overwrite else earlier_run(folder, settings, config.resume)
+        if before is not None and before.finished:
+            if leads:
+                print(f"{folder}: already finished with these settings, nothing trained", file=sys.stderr)
+            return before
+        if before is None and config.resume and leads:
+            print(f"{folder} holds no checkpoint yet; the run begins", file=sys.stderr)
+        try:
+            with join_world(config.trainer.device) as world:
+                return _train(config, folder, settings, words, world)
+        except BaseException:
+            if leads and progress_of(folder) is None:
+                clear_run(folder)  # a start that failed leaves nothing
+            raise
+
+
+@contextlib.contextmanager
+def _told(folder: Path) -> Iterator[None]:
+    """Says how to go on after Ctrl-C or a disk that is full."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        raise Interrupted(f"interrupted; {_again(folder)}", signal.SIGINT) from error
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        reason = f"{error.filename or folder}: {error.strerror or error}"
+        raise TrainingStopped(f"{reason}; once that is mended {_again(folder)}") from error
+
+
+def _again(folder: Path) -> str:
+    return go_on(folder) if (folder / NAME).is_file() else "begin again, nothing was trained yet"
 
 
 def _train(config: TrainConfig, folder: Path, settings: dict[str, Any], words: Sequence[str], world: World) -> Progress:
@@ -132,12 +166,14 @@ def _train(config: TrainConfig, folder: Path, settings: dict[str, Any], words: S
     tokens = _learned_labels(labels, extra) if units is None else units.tokens(one.text for one in learn)
     if config.parameters:
         parts.encoder = within_budget(parts, tokens, config.parameters)
-        settings = settings | {"encoder": to_plain(parts.encoder, "encoder")}
+    left: list[LeftOut] = []
     torch.manual_seed(config.seed)
     recognizer = Recognizer(parts, tokens)
     if units is not None:
         recognizer.units = units  # knows the sub-words it learned
-        learn, choose = _usable(recognizer, learn, choose, folder if world.leads else None)
+        learn, not_learned = usable(recognizer, learn, "train")
+        choose, not_chosen = usable(recognizer, choose, "valid")
+        left = not_learned + not_chosen
     if config.init_from:
         _start_from(recognizer, Path(config.init_from))
     trainer = Trainer(
@@ -156,8 +192,14 @@ def _train(config: TrainConfig, folder: Path, settings: dict[str, Any], words: S
     if config.resume and (folder / NAME).is_file():
         trainer.resume(folder / NAME)
     if world.leads:
+        if not trainer.resumed:
+            begin(folder, settings, words)
+        write_left_out(folder, left)
+        if left:
+            print(describe(left, folder), file=sys.stderr)
         _announce(trainer, corpus)
     progress = trainer.fit()
+    begun = read_settings(folder) or {"command": "", "overrides": [], "settings": settings}
     if world.leads:
         summary = {
             "name": config.name,
@@ -174,14 +216,16 @@ def _train(config: TrainConfig, folder: Path, settings: dict[str, Any], words: S
             "date": time.strftime("%Y-%m-%d"),
             "processes": world.size,
             "machine": describe_machine(str(world.device)),
-            "command": plain_command(["speechgru", "train", *words]),
+            "command": begun["command"],
+            "overrides": begun["overrides"],
             "training_data": [_facts(one) for one in [corpus, *extra]],
-            "settings": settings,
+            "settings": begun["settings"] | {"encoder": to_plain(parts.encoder, "encoder")},
         }
         if recognizer.task == "ctc":
             _calibrate(folder / "model", trainer.valid_loader)
-        write_run(folder, summary)
         write_card(folder / "model", card_of_run(summary, labels, recognizer.sample_rate, []))
+        write_run(folder, summary)
+    trainer.mark_finished()
     return progress
 
 
@@ -198,20 +242,6 @@ def _labels(corpus: Any) -> list[str]:
 def _learned_labels(labels: list[str], extra: list[Any]) -> Tokens:
     """The labels of the corpus, then those that only the others have."""
     return Tokens(list(dict.fromkeys([*labels, *(label for one in extra for label in one.labels() or [])])))
-
-
-def _usable(
-    recognizer: Recognizer, learn: list[Utterance], choose: list[Utterance], folder: Path | None
-) -> tuple[list[Utterance], list[Utterance]]:
-    """The utterances whose transcripts can be learned; the others are listed on stderr and in ``folder``, if given."""
-    learn, not_learned = usable(recognizer, learn, "train")
-    choose, not_chosen = usable(recognizer, choose, "valid")
-    left = not_learned + not_chosen
-    if folder is not None:
-        write_left_out(folder, left)
-        if left:
-            print(describe(left, folder), file=sys.stderr)
-    return learn, choose
 
 
 def _calibrate(folder: Path, loader: BatchLoader) -> None:

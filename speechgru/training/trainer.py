@@ -23,8 +23,8 @@ from tqdm import tqdm
 
 from speechgru.cells.subnormals import flushed_subnormals
 from speechgru.data.batching import Batch, BatchLoader
-from speechgru.data.utterance import Utterance
-from speechgru.errors import ConfigError, DataError, SpeechGRUError
+from speechgru.data.utterance import Utterance, checksum
+from speechgru.errors import ConfigError, DataError, Interrupted, SpeechGRUError
 from speechgru.evaluation.prediction import Transcripts
 from speechgru.recognizer import Recognizer
 from speechgru.tokens import Tokens
@@ -41,6 +41,7 @@ from speechgru.training.interruption import Interruption
 from speechgru.training.logging import MetricsLog
 from speechgru.training.objective import Objective, Precision
 from speechgru.training.progress import Progress
+from speechgru.training.run_settings import go_on
 from speechgru.training.selection import Monitor, Selection, monitor_for
 
 
@@ -107,10 +108,6 @@ class TrainerConfig:
 
 class TrainingStopped(SpeechGRUError):
     """Training ended before its time; the message says why and how to go on."""
-
-
-class TrainingInterrupted(TrainingStopped):
-    """Somebody asked the run to stop, with Ctrl-C or SIGTERM."""
 
 
 class Trainer:
@@ -186,6 +183,7 @@ class Trainer:
         self.average = ExponentialAverage(recognizer, config.ema_decay) if config.ema_decay else None
         self.progress = Progress()
         self.interruption = Interruption()
+        self.resumed = False
 
     def resume(self, path: Path) -> None:
         """Goes on from the checkpoint at ``path``."""
@@ -194,6 +192,13 @@ class Trainer:
             raise ConfigError(
                 f"seed={self.seed}: the checkpoint {path} was written with seed={state['seed']}; use that"
             )
+        then, now = state.get("data"), self._data()
+        if then not in (None, now):
+            counts = " and ".join(f"{then[split]} {split} utterances (now {now[split]})" for split in SPLITS)
+            raise DataError(
+                f"{path}: the run began with other recordings: {counts}; put them back, or begin again with "
+                "overwrite=true"
+            )
         try:
             self.recognizer.load_state_dict(tensors["model"])
             restore_optimizer(self.optimizer, tensors.get("optimizer", {}))
@@ -201,7 +206,7 @@ class Trainer:
             raise ConfigError(
                 f"{path} belongs to another model or optimizer; resume with the settings it began with"
             ) from error
-        self.progress = Progress(**state["progress"])
+        self.progress, self.resumed = Progress(**state["progress"]), True
         if self.average is not None:
             self.average.updates = state["average_updates"]
             self.average.tensors = {name: tensor.to(self.world.device) for name, tensor in tensors["average"].items()}
@@ -211,7 +216,7 @@ class Trainer:
         """Trains until the last epoch, early stopping, an interruption or too many non-finite steps.
 
         Raises:
-            TrainingInterrupted: Ctrl-C or SIGTERM; a checkpoint is written.
+            Interrupted: Ctrl-C or SIGTERM; a checkpoint is written.
             TrainingStopped: the gradient stays non-finite.
         """
         torch.set_num_threads(self.config.threads or torch.get_num_threads())
@@ -224,15 +229,15 @@ class Trainer:
         closing = contextlib.closing(log) if log is not None else contextlib.nullcontext()
         with self.interruption, flushed_subnormals(), closing:
             self._checkpoint()
-            while not progress.finished:
+            while not progress.trained:
                 self._epoch()
                 row = self._validate()
                 progress.epoch += 1
                 progress.batch = 0
                 stale = progress.epoch - progress.best_epoch
                 stopped = bool(self.config.patience) and stale >= self.config.patience
-                progress.finished = progress.epoch >= self.config.epochs or stopped
-                if progress.finished:
+                progress.trained = progress.epoch >= self.config.epochs or stopped
+                if progress.trained:
                     row |= self.selection.try_mean_of_last(progress)
                 if log is not None:
                     log.write(progress.step, epoch=progress.epoch, **row)
@@ -241,6 +246,11 @@ class Trainer:
                 self.world.same(self.recognizer)
                 self._checkpoint()
         return progress
+
+    def mark_finished(self) -> None:
+        """Writes into the checkpoint that everything else is written."""
+        self.progress.finished = True
+        self._checkpoint()
 
     def _epoch(self) -> None:
         progress, config = self.progress, self.config
@@ -270,16 +280,15 @@ class Trainer:
             if progress.steps_in_epoch % 5 == 0:
                 bar.set_postfix_str(f"loss {progress.loss_sum / max(1, progress.loss_count):.3f}")
             now = time.monotonic()
-            stop = self.world.any(self.interruption.asked)
+            signal = self.world.largest(self.interruption.signal)
+            stop = signal > 0
             if stop or now - saved > config.checkpoint_s:
                 progress.seconds += now - began
                 saved = began = now
                 self._checkpoint()
             if stop:
                 bar.close()
-                raise TrainingInterrupted(
-                    f"interrupted after step {progress.step}; go on with resume=true run_dir={self.folder}"
-                )
+                raise Interrupted(f"interrupted after step {progress.step}; {go_on(self.folder)}", signal)
             if progress.batch // config.accumulate >= updates:
                 break
         bar.close()
@@ -394,6 +403,11 @@ class Trainer:
         if self.average is not None:
             self.average = ExponentialAverage(self.recognizer, self.config.ema_decay)
 
+    def _data(self) -> dict[str, Any]:
+        """What the run learns from and is judged by, wherever the files are: how many utterances, and a checksum."""
+        train, valid = self.loader.utterances, self.valid_loader.utterances
+        return {"training": len(train), "validation": len(valid), "checksum": checksum([*train, *valid])}
+
     def _checkpoint(self) -> None:
         if not self.world.leads:
             return
@@ -403,11 +417,16 @@ class Trainer:
         groups |= {f"last{number}": tensors for number, tensors in enumerate(self.selection.last)}
         state = {
             "seed": self.seed,
+            "data": self._data(),
+            "monitor": self.selection.monitor.name,
             "progress": dataclasses.asdict(self.progress),
             "average_updates": self.average.updates if self.average is not None else 0,
             "snapshots": len(self.selection.last),
         }
         save_checkpoint(self.folder, groups, state)
+
+
+SPLITS = ("training", "validation")
 
 
 def _seed(*parts: int) -> int:

@@ -1,0 +1,147 @@
+"""Several runs side by side: what differs among their settings, how far each came, and how good it is."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from speechgru.errors import SpeechGRUError
+from speechgru.evaluation.results import JUDGED_BY, read_results
+from speechgru.evaluation.run_folder import METRICS
+from speechgru.training.checkpoint import NAME, read_state
+from speechgru.training.lock import is_held
+from speechgru.training.progress import Progress
+from speechgru.training.run_settings import SETTINGS, SUMMARY, flat, read_settings
+from speechgru.wording import duration, table
+
+
+@dataclasses.dataclass
+class Run:
+    """What the folder of a run says.
+
+    Attributes:
+        folder: where it is.
+        state: finished, running, stopped (resume=true goes on), not begun, failed at its start, or why the folder
+            cannot be read.
+        overrides: the settings of its command line; empty where they are not known.
+        settings: all of them by dotted key.
+        epochs: completed.
+        planned: epochs it was to have.
+        metric: what chose the best epoch: accuracy, wer, cer or loss; empty before the first checkpoint.
+        best: its value on the validation set; None before the first epoch.
+        seconds: of training.
+        test: what evaluations of the test split found, by name; never computed here.
+    """
+
+    folder: Path
+    state: str
+    overrides: list[str] = dataclasses.field(default_factory=list)
+    settings: dict[str, Any] = dataclasses.field(default_factory=dict)
+    epochs: int = 0
+    planned: int | None = None
+    metric: str = ""
+    best: float | None = None
+    seconds: float = 0.0
+    test: dict[str, float] = dataclasses.field(default_factory=dict)
+
+
+def find_runs(folder: Path) -> list[Path]:
+    """The folders of runs in ``folder`` and below."""
+    marks = (SETTINGS, NAME, SUMMARY, METRICS)
+    return sorted({path.parent for mark in marks for path in folder.rglob(mark)})
+
+
+def read_runs(folders: Iterable[Path]) -> list[Run]:
+    """The runs in ``folders``, best first; those without a figure stand last."""
+    runs = [_read(folder) for folder in folders]
+    return sorted(runs, key=lambda run: (run.metric, run.best is None, _rank(run)))
+
+
+def _rank(run: Run) -> float:
+    best = run.best or 0.0
+    return -best if run.metric == "accuracy" else best
+
+
+def _read(folder: Path) -> Run:
+    if not folder.is_dir():
+        return Run(folder, "failed at its start")
+    try:
+        stored = read_settings(folder)
+        settings = stored["settings"] if stored is not None else _summary(folder).get("settings", {})
+        run = Run(folder, "not begun", settings=flat(settings), planned=settings.get("trainer", {}).get("epochs"))
+        run.overrides = stored["overrides"] if stored is not None else []
+        if (folder / NAME).is_file():
+            state = read_state(folder / NAME)
+            progress = Progress(**state["progress"])
+            run.state = "finished" if progress.finished else "stopped"
+            run.epochs, run.seconds, run.metric = progress.epoch, progress.seconds, state.get("monitor", "")
+            run.best = None if progress.best is None else abs(progress.best)
+        if run.state != "finished" and is_held(folder):
+            run.state = "running"
+        run.test = _tested(folder)
+    except SpeechGRUError as error:
+        return Run(folder, str(error))
+    return run
+
+
+def _summary(folder: Path) -> dict[str, Any]:
+    try:
+        return json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+
+
+def _tested(folder: Path) -> dict[str, float]:
+    """What evaluations of the model that is there found on the test split: ``accuracy``, ``wer``, ``wer, beam`` ..."""
+    found = {}
+    for path in sorted(folder.glob("evaluation/*/results.json")):
+        model = folder / "model" / "model.safetensors"
+        if not model.is_file() or path.stat().st_mtime < model.stat().st_mtime:
+            continue  # of an earlier model
+        for record in read_results(path):
+            if record.get("split") == "test":
+                measure = JUDGED_BY[record["task"]][0]
+                decoder = record.get("decoder") or "greedy"
+                found[measure if decoder == "greedy" else f"{measure}, {decoder}"] = record[measure]
+    return found
+
+
+COLUMNS = ("run", "changed", "epochs", "validation", "test", "time", "state")
+
+
+def run_rows(runs: Sequence[Run]) -> list[dict[str, str]]:
+    """The runs as text by the names of :data:`COLUMNS`; settings are told that not all of them were given."""
+    known = [set(run.overrides) for run in runs if run.overrides]
+    shared = set.intersection(*known) if known else set()
+    rows = []
+    for run in runs:
+        values = " ".join(one for one in run.overrides if one not in shared and not one.startswith("name="))
+        best = "" if run.best is None else f"{run.metric or 'best'} {run.best:.4f}"
+        test = "; ".join(f"{name} {value:.4f}" for name, value in run.test.items())
+        epochs = str(run.epochs) if run.planned is None else f"{run.epochs}/{run.planned}"
+        took = duration(run.seconds) if run.seconds else ""
+        rows.append(dict(zip(COLUMNS, (str(run.folder), values, epochs, best, test, took, run.state), strict=True)))
+    return rows
+
+
+def changed_settings(runs: Sequence[Run]) -> list[str]:
+    """The settings that differ among the runs, but for where they are kept."""
+    readable = [run.settings for run in runs if run.settings]
+    keys = dict.fromkeys(key for settings in readable for key in settings)
+    absent = object()
+    return [
+        key
+        for key in keys
+        if key not in ("name", "run_dir", "resume", "overwrite")
+        and any(settings.get(key, absent) != readable[0].get(key, absent) for settings in readable)
+    ]
+
+
+def run_table(runs: Sequence[Run]) -> str:
+    """The rows as a table for a terminal; columns that would be empty are left out."""
+    rows = run_rows(runs)
+    columns = [column for column in COLUMNS if any(row[column] for row in rows)]
+    return table(columns, [[row[column] for column in columns] for row in rows], left=len(columns))
