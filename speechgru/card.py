@@ -196,8 +196,9 @@ def _body(card: Card) -> str:
 # The folder is named as the reader has it; a card goes with its folder.
 USAGE = """## Use
 
+With speechgru installed:
+
 ```sh
-pip install speechgru
 speechgru {verb} -m path/to/this/folder clip.wav
 ```
 

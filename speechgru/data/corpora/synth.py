@@ -1,8 +1,8 @@
 """Spoken words in synthetic voices: a corpus that is made in seconds, where nothing can be downloaded.
 
-- Licence: free; the recordings are made on this machine by espeak-ng (extra ``synth``).
+- Licence: free; the recordings are made on this machine by espeak-ng (extra synth).
 - Size: 4,500 clips of about a second (ten digits, 150 voices, 3 takes), 16 kHz, 75 minutes, about 90 MB.
-- URL: none, nothing is downloaded; https://github.com/espeak-ng/espeak-ng makes the speech.
+- URL: https://github.com/espeak-ng/espeak-ng makes the speech; nothing is downloaded.
 - Layout: ``<split>/<word>/<voice>-<take>.flac``, a manifest ``<split>.jsonl`` per split, ``settings.json``.
 
 A voice is an accent of English spoken by one of espeak-ng's variants (a vocal tract: "en-gb-scotland+f3"), with a pitch

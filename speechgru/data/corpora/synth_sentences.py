@@ -1,8 +1,8 @@
 """Spoken commands, numbers, times and spelled words in synthetic voices, with the time of every word.
 
-- Licence: free; the recordings are made on this machine by espeak-ng (extra ``synth``).
+- Licence: free; the recordings are made on this machine by espeak-ng (extra synth).
 - Size: 3,000 sentences of about three seconds in 150 voices, 16 kHz, two and a half hours, about 200 MB.
-- URL: none, nothing is downloaded; https://github.com/espeak-ng/espeak-ng makes the speech.
+- URL: https://github.com/espeak-ng/espeak-ng makes the speech; nothing is downloaded.
 - Layout: ``<split>/<voice>-<number>.flac``; a manifest ``<split>.jsonl`` and the times of the words ``<split>.ctm`` per
   split, ``settings.json``.
 
