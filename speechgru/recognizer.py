@@ -7,6 +7,7 @@ import copy
 import dataclasses
 import os
 import threading
+import typing
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,13 @@ from torch import Tensor, nn
 import speechgru.encoders
 import speechgru.features  # noqa: F401  the imports register the components a model folder can name
 from speechgru.audio import read_audio
+from speechgru.contracts import Decoder, Encoder, Features, Head
 from speechgru.decoding import GreedyConfig, Hypothesis
 from speechgru.decoding.silence import without_silence
 from speechgru.decoding.transcription import Transcription, transcription
 from speechgru.devices import find_device
 from speechgru.errors import AudioError, ConfigError, DataError, ModelError
+from speechgru.features import LogMel
 from speechgru.features.fingerprint import fingerprint
 from speechgru.heads import CTCHead, EndsPooling
 from speechgru.model_folder import (
@@ -36,7 +39,7 @@ from speechgru.model_folder import (
 )
 from speechgru.registry import build, name_of, names
 from speechgru.shipped import default_model, model_path
-from speechgru.text import BLANK
+from speechgru.text import BLANK, Units
 from speechgru.tokens import Tokens
 
 # Held while a model changes between training and eval mode, not while it computes.
@@ -75,11 +78,11 @@ class Recognizer(nn.Module):
         super().__init__()
         self.config = config
         self.tokens = tokens
-        self.features = build("features", config.features)
-        self.encoder = build("encoder", config.encoder, self.features.output_size)
-        self.head = build("head", config.head, self.encoder.output_size, tokens)
-        self.units = build("units", config.units) if config.units is not None else None
-        self._own_decoder: tuple[Any, Any] | None = None  # and its settings
+        self.features: Features = build("features", config.features)
+        self.encoder: Encoder = build("encoder", config.encoder, self.features.output_size)
+        self.head: Head = build("head", config.head, self.encoder.output_size, tokens)
+        self.units: Units | None = build("units", config.units) if config.units is not None else None
+        self._own_decoder: tuple[Any, Decoder] | None = None  # and its settings
         self._answering = 0  # threads at it
         self._in_training: list[nn.Module] = []  # what they found in training mode
         _check_units(self.task, self.units, tokens, isinstance(self.head, CTCHead))
@@ -164,9 +167,7 @@ class Recognizer(nn.Module):
             ConfigError: ``top_k`` is below 1.
             ModelError: the model has no classification head.
         """
-        if self.task != "classification":
-            mend = "; transcribe is for this one" if self.task == "ctc" else ""
-            raise ModelError(f"this model has a {self.task} head; classify needs one with a classification head{mend}")
+        self._require("classify", "classification")
         if top_k < 1:
             raise ConfigError(f"top_k={top_k}: at least 1")
         if not waveforms:
@@ -206,7 +207,7 @@ class Recognizer(nn.Module):
             vectors = self.head.embed(*hidden).float().cpu()
         return vectors if many else vectors[0]
 
-    def decoder(self, config: Any = None) -> Any:
+    def decoder(self, config: Any = None) -> Decoder:
         """The decoder that ``config`` configures, for the tokens of this model.
 
         Args:
@@ -216,7 +217,7 @@ class Recognizer(nn.Module):
             DataError: a file of the decoder cannot be read or does not fit.
             ModelError: the model has no CTC head.
         """
-        self._require_ctc()
+        self._require("transcribe", "ctc")
         if config is not None:
             return build("decoder", config, self.tokens, self.units)
         own = GreedyConfig() if self.config.decoder is None else self.config.decoder
@@ -292,7 +293,7 @@ class Recognizer(nn.Module):
             AudioError: a waveform has no samples.
             ModelError: the model has no CTC head.
         """
-        self._require_ctc()
+        self._require("transcribe", "ctc")
         if not waveforms:
             return []
         with self._in_eval_mode():
@@ -300,10 +301,12 @@ class Recognizer(nn.Module):
         rows = zip(scores.float().cpu().numpy(), lengths.tolist(), strict=True)
         return [row[:length] for row, length in rows]
 
-    def _require_ctc(self) -> None:
-        if self.units is None:
-            mend = "; classify is for this one" if self.task == "classification" else ""
-            raise ModelError(f"this model has a {self.task} head; transcribe needs one with a ctc head{mend}")
+    def _require(self, verb: str, head: str) -> None:
+        if self.head.verb != verb:
+            raise ModelError(
+                f"this model has a {self.task} head; {verb} needs one with a {head} head; "
+                f"{self.head.verb} is for this one"
+            )
 
     def _padded(self, waveforms: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """Waveforms side by side on this device, and their lengths."""
@@ -365,7 +368,15 @@ class Recognizer(nn.Module):
         config = self.config
         if self.units is not None:
             config = dataclasses.replace(config, units=self.units.portable_config())
-        write_folder(Path(folder), config, self.task, tensors, self.tokens, fingerprint(self.features), files)
+        write_folder(
+            Path(folder),
+            config,
+            self.task,
+            tensors,
+            self.tokens,
+            fingerprint(typing.cast(LogMel, self.features)),
+            files,
+        )
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str], device: str | torch.device = "cpu") -> Recognizer:
@@ -397,7 +408,7 @@ class Recognizer(nn.Module):
                 f"{folder / 'model.safetensors'} does not fit config.yaml and tokens.txt: {one_line(error)}"
             ) from error
         model.eval()
-        check_fingerprint(folder, fingerprint(model.features))
+        check_fingerprint(folder, fingerprint(typing.cast(LogMel, model.features)))
         return model.to(device)
 
 

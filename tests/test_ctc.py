@@ -21,6 +21,7 @@ from speechgru.decoding.transcription import transcription
 from speechgru.encoders.convolution import ConvolutionConfig
 from speechgru.encoders.gru import GRUEncoderConfig
 from speechgru.errors import AudioError, ConfigError, DataError, ModelError
+from speechgru.evaluation.task import task_of
 from speechgru.features import LogMelConfig
 from speechgru.heads import ClassificationConfig, CTCConfig, CTCHead
 from speechgru.recognizer import Recognizer, RecognizerConfig
@@ -28,7 +29,6 @@ from speechgru.text import Characters, CharactersConfig, PhonesConfig
 from speechgru.tokens import Tokens
 from speechgru.training.diagnosis import explain_blanks
 from speechgru.training.run import train
-from speechgru.training.selection import Monitor, monitor_for
 
 TOKENS = Tokens(["<blank>", "|", "A", "B"])
 
@@ -211,13 +211,15 @@ def test_the_wrong_head_and_bad_input_are_told_in_a_line(tmp_path: Path):
 
 def test_monitors_of_each_task():
     """Oracle: the figures each validation gives."""
-    assert monitor_for("classification", None) is Monitor.accuracy
-    assert monitor_for("ctc", None) is Monitor.wer
-    assert monitor_for("ctc", Monitor.loss) is Monitor.loss
-    with pytest.raises(ConfigError, match=r"trainer\.monitor=accuracy: with head=ctc it is one of wer, cer, loss"):
-        monitor_for("ctc", Monitor.accuracy)
+    assert task_of("classification").monitor(None) == "accuracy"
+    assert task_of("ctc").monitor(None) == "wer"
+    assert task_of("ctc").monitor("loss") == "loss"
+    with pytest.raises(ConfigError, match=r"trainer\.monitor=accuracy: with this head it is one of wer, cer, loss"):
+        task_of("ctc").monitor("accuracy")
     with pytest.raises(ConfigError, match="one of accuracy, loss"):
-        monitor_for("classification", Monitor.wer)
+        task_of("classification").monitor("wer")
+    with pytest.raises(ModelError, match=r"head=oracle: nothing tells .* \(known: classification, ctc\)"):
+        task_of("oracle")
 
 
 def test_silence_is_explained():

@@ -33,6 +33,7 @@ LAYERS = [
     {"devices", "registry", "shipped", "audio", "tokens", "text", "synthesis"},
     {"features", "augment", "cells"},
     {"encoders", "heads", "decoding"},
+    {"contracts"},
     {"model_folder"},
     {"recognizer"},
     {"card"},

@@ -11,11 +11,11 @@ from typing import Any
 from speechgru.commands.hydra_job import hydra_main
 from speechgru.config import plain, read_plain
 from speechgru.errors import ConfigError
+from speechgru.evaluation.task import task_of
 from speechgru.registry import name_of
 from speechgru.training.run import TrainConfig, train
 from speechgru.training.run_settings import differences, other_settings, read_settings
 from speechgru.training.run_table import read_runs, run_table
-from speechgru.training.selection import monitor_for
 
 
 def run_hydra(words: list[str]) -> int:
@@ -78,7 +78,7 @@ def _run(config: TrainConfig, folder: Path, words: list[str]) -> None:
     progress = train(config, folder, plain(config), words)
     if os.environ.get("RANK", "0") != "0":
         return  # of the processes of torchrun one speaks
-    monitor = monitor_for(name_of("head", config.head), config.trainer.monitor).name
+    monitor = task_of(name_of("head", config.head)).monitor(config.trainer.monitor)
     figure = "" if progress.best is None else f", best validation {monitor} {abs(progress.best):.4f}"
     print(
         f"{progress.epoch} epochs in {progress.seconds:.0f} s{figure} (epoch {progress.best_epoch})\n"

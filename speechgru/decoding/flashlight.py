@@ -64,6 +64,8 @@ class FlashlightDecoder:
         DataError: the language model cannot be read.
     """
 
+    gives_words = False
+
     def __init__(self, tokens: Tokens, units: Any = None, config: FlashlightConfig | None = None) -> None:
         self.tokens, self.units, self.config = tokens, units, config or FlashlightConfig()
         config = self.config

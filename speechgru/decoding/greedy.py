@@ -28,6 +28,8 @@ class GreedyDecoder:
         units: how tokens spell words; not needed here, part of every decoder's contract.
     """
 
+    gives_words = False
+
     def __init__(self, tokens: Tokens, units: Any = None, config: GreedyConfig | None = None) -> None:
         self.tokens, self.units, self.config = tokens, units, config or GreedyConfig()
 

@@ -7,6 +7,7 @@ import functools
 import math
 import statistics
 from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 
@@ -120,6 +121,7 @@ class ClassificationResult:
             that are probabilities.
     """
 
+    task: ClassVar = "classification"
     references: list[str]
     predictions: list[str]
     scores: np.ndarray
@@ -258,6 +260,14 @@ class ClassificationResult:
             if count and reference != prediction
         ]
         return sorted(pairs, key=lambda pair: (-pair.count, -pair.share))[:most]
+
+    def headline(self) -> str:
+        """The result in a line."""
+        low, high = self.interval
+        return (
+            f"accuracy {100 * self.accuracy:.2f} % ({100 * low:.2f} to {100 * high:.2f}), "
+            f"{self.correct} of {self.clips} right, {len(self.errors)} unreadable"
+        )
 
     def worst_clips(self, most: int = 20) -> list[Mistake]:
         """The errors the model was surest of: look here for wrong labels and broken recordings."""

@@ -12,11 +12,7 @@ from speechgru.card import card_of_run, write_card
 from speechgru.data.batching import BatchLoader
 from speechgru.data.utterance import Utterance
 from speechgru.devices import find_device
-from speechgru.errors import ConfigError, DataError, ModelError
-from speechgru.evaluation.classification import ClassificationResult
-from speechgru.evaluation.pictures import confusion_picture, recall_picture
-from speechgru.evaluation.prediction import predict, predict_transcripts
-from speechgru.evaluation.report import write_report
+from speechgru.errors import ConfigError, DataError
 from speechgru.evaluation.results import (
     markdown_table,
     read_results,
@@ -26,12 +22,9 @@ from speechgru.evaluation.results import (
     write_summary,
 )
 from speechgru.evaluation.run_folder import METRICS, own_data, read_metrics, run_of
-from speechgru.evaluation.transcript_report import write_transcript_report
-from speechgru.evaluation.transcription import TranscriptionResult
+from speechgru.evaluation.task import Result, task_of
 from speechgru.recognizer import Recognizer
 from speechgru.registry import MISSING, build, name_of, to_plain
-
-Result = ClassificationResult | TranscriptionResult
 
 
 @dataclasses.dataclass
@@ -108,9 +101,8 @@ def _of_other_decoders(path: Path, records: list[dict[str, Any]]) -> list[dict[s
 
 def _evaluate_one(folder: Path, config: EvaluateConfig, words: Sequence[str]) -> tuple[Result, dict[str, Any], Path]:
     recognizer = Recognizer.load(folder, find_device(config.device))
-    if recognizer.task not in ("classification", "ctc"):
-        raise ModelError(f"{folder} has a {recognizer.task} head; evaluate measures classification and ctc")
-    if config.decoder is not None and recognizer.task != "ctc":
+    task = task_of(recognizer.task)
+    if config.decoder is not None and not task.decodes:
         raise ConfigError(f"decoder={name_of('decoder', config.decoder)}: {folder} has no ctc head; leave it out")
     settings = config.data if config.data is not None else own_data(recognizer, folder, config.root)
     corpus = build("data", settings)
@@ -127,7 +119,7 @@ def _evaluate_one(folder: Path, config: EvaluateConfig, words: Sequence[str]) ->
         dataset=name_of("data", settings),
         split=config.split,
         model=run.get("name", folder.name),
-        decoder=decoder_name(decoder),
+        decoder=decoder_name(decoder) if task.decodes else None,
         seed=run.get("seed"),
         fold=corpus.fold,
         parameters=recognizer.parameter_count(),
@@ -140,40 +132,21 @@ def _evaluate_one(folder: Path, config: EvaluateConfig, words: Sequence[str]) ->
     output = Path(config.output_dir) if config.output_dir else folder.parent / "evaluation" / place
     output.mkdir(parents=True, exist_ok=True)
     write_results(output / "results.json", record)
-    if isinstance(result, ClassificationResult):
-        confusion_picture(result, output / "confusion.png")
-        recall_picture(result, output / "recall.png")
-    labels = recognizer.tokens.names if recognizer.task == "classification" else []
+    labels = [] if recognizer.head.scores_frames else recognizer.tokens.names
     if run and config.split == "test":
         write_card(folder, card_of_run(run, labels, recognizer.sample_rate, [record]))
-    about: dict[str, Any] = {"curves": _curves_of(folder), "settings": _settings_of(folder)}
-    if isinstance(result, ClassificationResult):
-        write_report(output / "report.html", result, record, **about)
-    else:
-        write_transcript_report(output / "report.html", result, record, **about)
+    task.write(result, output, record, _curves_of(folder), _settings_of(folder))
     return result, record, output
 
 
 def measure(recognizer: Recognizer, utterances: list[Utterance], config: EvaluateConfig) -> Result:
-    """What a model makes of utterances; ``batch_size`` and ``decoder`` of ``config`` (an EvaluateConfig) say how."""
-    return (_transcribed if recognizer.task == "ctc" else _classified)(recognizer, utterances, config)
-
-
-def _classified(recognizer: Recognizer, utterances: list[Utterance], config: EvaluateConfig) -> ClassificationResult:
-    loader = BatchLoader(
-        utterances, recognizer.tokens, recognizer.sample_rate, batch_size=config.batch_size, cache_mb=0
-    )
-    found = predict(recognizer, loader)
-    return ClassificationResult(
-        found.references, found.predictions, found.scores, recognizer.tokens.names, found.utterances, found.errors
-    )
-
-
-def _transcribed(recognizer: Recognizer, utterances: list[Utterance], config: EvaluateConfig) -> TranscriptionResult:
-    # Without tokens: no loss is wanted, and a reference may hold letters the model has not got.
-    loader = BatchLoader(utterances, None, recognizer.sample_rate, batch_size=config.batch_size, cache_mb=0)
-    found = predict_transcripts(recognizer, loader, recognizer.decoder(config.decoder))
-    return TranscriptionResult(found.references, found.hypotheses, found.utterances, found.confidences, found.errors)
+    """What a model makes of utterances; ``batch_size`` and ``decoder`` of ``config`` say how."""
+    task = task_of(recognizer.task)
+    # A transcript may hold letters the model has not got: it is compared as text, and no loss is wanted.
+    tokens = None if recognizer.head.scores_frames else recognizer.tokens
+    loader = BatchLoader(utterances, tokens, recognizer.sample_rate, batch_size=config.batch_size, cache_mb=0)
+    decoder = recognizer.decoder(config.decoder) if task.decodes else None
+    return task.result(recognizer, task.answers(recognizer, loader, decoder))
 
 
 def decoder_name(decoder: Any) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from speechgru.contracts import Decoder
 from speechgru.data.batching import Batch
 from speechgru.data.utterance import Utterance
 from speechgru.decoding.transcription import Transcription
@@ -138,7 +139,9 @@ class Transcripts:
 
 
 @torch.no_grad()
-def predict_transcripts(recognizer: Recognizer, batches: Iterable[Batch], decoder: Any = None) -> Transcripts:
+def predict_transcripts(
+    recognizer: Recognizer, batches: Iterable[Batch], decoder: Decoder | None = None
+) -> Transcripts:
     """Transcribes every utterance of ``batches`` on the recognizer's device; its mode is put back after.
 
     Args:
@@ -148,7 +151,7 @@ def predict_transcripts(recognizer: Recognizer, batches: Iterable[Batch], decode
     """
     decoder = decoder or recognizer.decoder()
     found = Transcripts([], [], [], [], [])
-    in_words = bool(getattr(decoder, "gives_words", False))
+    in_words = decoder.gives_words
     training, device = recognizer.training, recognizer.device
     recognizer.eval()
     for batch in batches:

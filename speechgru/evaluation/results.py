@@ -17,10 +17,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from speechgru.errors import DataError
-from speechgru.evaluation.classification import ClassificationResult
 from speechgru.evaluation.machine import describe_machine
 from speechgru.evaluation.measures import measures, rounded
-from speechgru.evaluation.transcription import TranscriptionResult
+from speechgru.evaluation.task import Result
 from speechgru.files import write_atomically
 from speechgru.wording import duration, markdown_cell, markdown_grid
 
@@ -31,12 +30,12 @@ JUDGED_BY = {"classification": ("accuracy",), "transcription": ("wer", "cer")}
 
 
 def result_record(
-    result: ClassificationResult | TranscriptionResult,
+    result: Result,
     *,
     dataset: str,
     split: str,
     model: str,
-    decoder: str = "",
+    decoder: str | None = None,
     seed: int | None = None,
     fold: str = "",
     parameters: int | None = None,
@@ -53,7 +52,7 @@ def result_record(
         dataset: name of the corpus.
         split: train, valid or test.
         model: what was evaluated, such as the recipe's name; runs of one model are averaged over their seeds.
-        decoder: of transcripts: how they were decoded, such as ``greedy``; another decoder is another row.
+        decoder: how transcripts were decoded, such as ``greedy``; another decoder is another row. None without one.
         seed: the seed of the training.
         fold: which part of a cross-validation was held out, such as the speaker; empty without one.
         parameters: how many the model has.
@@ -63,14 +62,13 @@ def result_record(
         machine: :func:`describe_machine`, asked now if not given.
         date: ISO 8601; now (UTC) if not given.
     """
-    task = "transcription" if isinstance(result, TranscriptionResult) else "classification"
     return {
         "format": 1,
-        "task": task,
+        "task": result.task,
         "dataset": dataset,
         "split": split,
         "model": model,
-        **({"decoder": decoder} if task == "transcription" else {}),
+        **({} if decoder is None else {"decoder": decoder}),
         "parameters": parameters,
         "seed": seed,
         "fold": fold,

@@ -6,6 +6,7 @@ import collections
 import dataclasses
 import functools
 from collections.abc import Iterable, Sequence
+from typing import ClassVar
 
 import numpy as np
 
@@ -119,6 +120,7 @@ class TranscriptionResult:
             the words.
     """
 
+    task: ClassVar = "transcription"
     references: list[str]
     hypotheses: list[str]
     utterances: list[Utterance]
@@ -203,6 +205,16 @@ class TranscriptionResult:
             if one.utterance.speaker:
                 found[one.utterance.speaker] = found.get(one.utterance.speaker, ErrorCounts()) + one.counts
         return sorted(found.items(), key=lambda pair: (-(pair[1].wer or 0), -pair[1].errors, pair[0]))
+
+    def headline(self) -> str:
+        """The result in a line."""
+        counts = self.counts
+        interval = "({:.2f} to {:.2f}), ".format(*(100 * end for end in self.interval)) if self.interval else ""
+        return (
+            f"word error rate {100 * self.wer:.2f} % {interval}{counts.substitutions} substituted, "
+            f"{counts.insertions} inserted and {counts.deletions} deleted of {counts.words} words; "
+            f"character error rate {100 * self.cer:.2f} %; {len(self.errors)} unreadable"
+        )
 
     def worst(self, most: int | None = None) -> list[Transcript]:
         """The utterances with errors, those with most errors first, among them the higher error rate first."""

@@ -95,6 +95,8 @@ class ClassificationHead(nn.Module):
         tokens: the labels.
     """
 
+    scores_frames = False
+    verb = "classify"
     class_weights: Tensor
 
     def __init__(self, input_size: int, tokens: Tokens, config: ClassificationConfig | None = None) -> None:
@@ -143,6 +145,11 @@ class ClassificationHead(nn.Module):
 
     def _scored(self, vectors: Tensor) -> Tensor:
         return self.output(F.dropout(vectors, self.config.dropout, self.training))
+
+    @staticmethod
+    def feasible(lengths: Tensor, targets: Tensor, target_lengths: Tensor | None) -> Tensor:
+        """One label needs no more than what there is: all True, (batch,)."""
+        return torch.ones_like(lengths, dtype=torch.bool)
 
     def narrow(self, tokens: Tokens) -> None:
         """Forgets all labels but ``tokens``, the first ones; in its settings too, so that a saved model is built again.

@@ -37,6 +37,9 @@ class CTCHead(nn.Module):
         tokens: the blank, then the units of transcripts.
     """
 
+    scores_frames = True
+    verb = "transcribe"
+
     def __init__(self, input_size: int, tokens: Tokens, config: CTCConfig | None = None) -> None:
         super().__init__()
         self.config = config or CTCConfig()
@@ -47,7 +50,7 @@ class CTCHead(nn.Module):
         return self.output(F.dropout(hidden, self.config.dropout, self.training)).float().log_softmax(2)
 
     @staticmethod
-    def feasible(lengths: Tensor, targets: Tensor, target_lengths: Tensor) -> Tensor:
+    def feasible(lengths: Tensor, targets: Tensor, target_lengths: Tensor | None) -> Tensor:
         """Whether the frames suffice for the transcript, bool (batch,).
 
         Every token needs a frame, and two equal neighbours a blank between them: T >= L + equal neighbours.
@@ -57,11 +60,12 @@ class CTCHead(nn.Module):
             targets: token indices (batch, longest).
             target_lengths: tokens of each row (batch,).
         """
+        assert target_lengths is not None, "CTC needs the lengths of its targets"
         places = torch.arange(1, max(targets.shape[1], 1), device=targets.device)
         equal = (targets[:, 1:] == targets[:, :-1]) & (places < target_lengths[:, None])
         return lengths >= target_lengths + equal.sum(1)
 
-    def loss(self, scores: Tensor, lengths: Tensor, targets: Tensor, target_lengths: Tensor) -> Tensor:
+    def loss(self, scores: Tensor, lengths: Tensor, targets: Tensor, target_lengths: Tensor | None = None) -> Tensor:
         """-log p(transcript) of each utterance in nats, divided by nothing; infinite where it is not feasible.
 
         Source: A. Graves et al., "Connectionist temporal classification", ICML 2006, eq. 8 and section 4.1. An
@@ -76,6 +80,7 @@ class CTCHead(nn.Module):
         Returns:
             (batch,)
         """
+        assert target_lengths is not None, "CTC needs the lengths of its targets"
         if not len(scores):
             return scores.sum((1, 2))
         # zero_infinity keeps NaN out of the gradient of infeasible rows; their loss is then not 0 but what it is.
@@ -83,3 +88,11 @@ class CTCHead(nn.Module):
             scores.transpose(0, 1), targets, lengths, target_lengths, blank=0, reduction="none", zero_infinity=True
         )
         return losses.where(self.feasible(lengths, targets, target_lengths), torch.inf)
+
+    def narrow(self, tokens: Tokens) -> None:
+        """A transcript needs all tokens.
+
+        Raises:
+            ConfigError: always.
+        """
+        raise ConfigError("head=ctc: labels that only help are for head=classification; leave extra_data's out")

@@ -221,7 +221,7 @@ def _train(config: TrainConfig, folder: Path, settings: dict[str, Any], words: S
             "training_data": [_facts(one) for one in [corpus, *extra]],
             "settings": begun["settings"] | {"encoder": to_plain(parts.encoder, "encoder")},
         }
-        if recognizer.task == "ctc":
+        if recognizer.head.scores_frames:
             _calibrate(folder / "model", trainer.valid_loader)
         write_card(folder / "model", card_of_run(summary, labels, recognizer.sample_rate, []))
         write_run(folder, summary)
@@ -288,7 +288,7 @@ def _start_from(recognizer: Recognizer, folder: Path) -> None:
 def _announce(trainer: Trainer, corpus: Any) -> None:
     recognizer, world = trainer.recognizer, trainer.world
     where = str(world.device) if world.size == 1 else f"{world.size} x {world.device.type}"
-    names = "tokens" if recognizer.task == "ctc" else "labels"
+    names = "tokens" if recognizer.head.scores_frames else "labels"
     train, valid = len(trainer.loader.utterances), len(trainer.valid_loader.utterances)
     print(
         f"{type(corpus).__name__}: {train} training and {valid} validation utterances, "

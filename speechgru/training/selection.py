@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import enum
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,42 +10,11 @@ from typing import Any
 from torch import Tensor
 
 from speechgru.data.batching import BatchLoader
-from speechgru.errors import ConfigError
-from speechgru.evaluation.prediction import Predictions, Transcripts, predict, predict_transcripts
+from speechgru.evaluation.task import task_of
 from speechgru.recognizer import Recognizer
 from speechgru.tokens import Tokens
 from speechgru.training.average import mean_of, snapshot
 from speechgru.training.progress import Progress
-
-
-class Monitor(enum.Enum):
-    """The validation figure that chooses the best epoch: of labels accuracy, of transcripts wer or cer; or the loss."""
-
-    accuracy = "accuracy"
-    wer = "wer"
-    cer = "cer"
-    loss = "loss"
-
-
-# What may decide for each kind of head, the default first.
-MONITORS = {
-    "classification": (Monitor.accuracy, Monitor.loss),
-    "ctc": (Monitor.wer, Monitor.cer, Monitor.loss),
-}
-
-
-def monitor_for(task: str, chosen: Monitor | None) -> Monitor:
-    """The figure that decides: the chosen one, or the default of the task.
-
-    Raises:
-        ConfigError: the task has no such figure.
-    """
-    legal = MONITORS["ctc" if task == "ctc" else "classification"]
-    if chosen is not None and chosen not in legal:
-        raise ConfigError(
-            f"trainer.monitor={chosen.name}: with head={task} it is one of {', '.join(one.name for one in legal)}"
-        )
-    return chosen or legal[0]
 
 
 class Selection:
@@ -55,7 +23,7 @@ class Selection:
     Args:
         recognizer: whose weights they are.
         loader: the validation set.
-        monitor: the figure that decides.
+        monitor: the figure that decides, one of the task's.
         average_last: how many epochs' weights to remember for :meth:`try_mean_of_last`; 0 means none.
         folder: of the run; None where another process writes.
         kept: the labels of the finished model, the first of the recognizer's; None means all of them.
@@ -68,7 +36,7 @@ class Selection:
         self,
         recognizer: Recognizer,
         loader: BatchLoader,
-        monitor: Monitor,
+        monitor: str,
         average_last: int,
         folder: Path | None,
         kept: Tokens | None,
@@ -76,7 +44,8 @@ class Selection:
         self.recognizer, self.loader, self.monitor = recognizer, loader, monitor
         self.average_last, self.folder, self.kept = average_last, folder, kept
         self.last: list[dict[str, Tensor]] = []
-        self.found: Predictions | Transcripts | None = None
+        self.task = task_of(recognizer.task)
+        self.found: Any = None
 
     def validate(self, progress: Progress, average: dict[str, Tensor] | None) -> dict[str, Any]:
         """Measures the weights of now, or their ``average``, and returns the columns of the epoch's row in the log."""
@@ -85,8 +54,8 @@ class Selection:
             kept = average if average is not None else self.recognizer.state_dict()
             self.last.append({name: tensor.detach().clone() for name, tensor in kept.items()})
             self.last = self.last[-self.average_last :]
-        blanks = {"blank_share": self.found.blank_share} if isinstance(self.found, Transcripts) else {}
-        return {f"valid_{name}": figure for name, figure in figures.items()} | blanks | {"best": improved}
+        columns = {f"valid_{name}": figure for name, figure in figures.items()}
+        return columns | self.task.columns(self.found) | {"best": improved}
 
     def try_mean_of_last(self, progress: Progress) -> dict[str, Any]:
         """Measures the mean of the remembered weights and keeps it if it is the best; its columns in the log."""
@@ -101,10 +70,9 @@ class Selection:
         with self._weights(weights):
             # As it is kept: without the labels that were learned only to help.
             finished = self.recognizer if self.kept is None else self.recognizer.narrowed(self.kept)
-            figures = self._figures(finished)
-            figure = figures[self.monitor.name]
-            if self.monitor is not Monitor.accuracy:
-                figure = -figure
+            self.found = self.task.answers(finished, self.loader.epoch(0))
+            figures = self.task.figures(self.found)
+            figure = figures[self.monitor] if self.task.monitors[self.monitor] else -figures[self.monitor]
             # Among equals the later epoch is kept: it has seen more, at a lower learning rate.
             improved = progress.best is None or figure >= progress.best
             if improved:
@@ -112,16 +80,6 @@ class Selection:
                 if self.folder is not None:
                     finished.save(self.folder / "model")
         return figures, improved
-
-    def _figures(self, finished: Recognizer) -> dict[str, float]:
-        batches: Any = self.loader.epoch(0)
-        if finished.task == "ctc":
-            heard = predict_transcripts(finished, batches)
-            self.found = heard
-            return {"loss": heard.loss, "wer": heard.wer, "cer": heard.cer}
-        found = predict(finished, batches)
-        self.found = found
-        return {"loss": found.loss, "accuracy": found.accuracy}
 
     @contextlib.contextmanager
     def _weights(self, tensors: dict[str, Tensor] | None) -> Iterator[None]:

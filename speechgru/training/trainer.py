@@ -26,6 +26,7 @@ from speechgru.data.batching import Batch, BatchLoader
 from speechgru.data.utterance import Utterance, checksum
 from speechgru.errors import ConfigError, DataError, Interrupted, SpeechGRUError
 from speechgru.evaluation.prediction import Transcripts
+from speechgru.evaluation.task import task_of
 from speechgru.recognizer import Recognizer
 from speechgru.tokens import Tokens
 from speechgru.training.average import ExponentialAverage
@@ -42,7 +43,7 @@ from speechgru.training.logging import MetricsLog
 from speechgru.training.objective import Objective, Precision
 from speechgru.training.progress import Progress
 from speechgru.training.run_settings import go_on
-from speechgru.training.selection import Monitor, Selection, monitor_for
+from speechgru.training.selection import Selection
 
 
 @dataclasses.dataclass
@@ -81,7 +82,7 @@ class TrainerConfig:
     average_last: int = 0
     mixup: float = 0.0
     consistency: float = 0.0
-    monitor: Monitor | None = None
+    monitor: str | None = None
     patience: int = 0
     max_nonfinite: int = 5
     checkpoint_s: float = 120.0
@@ -147,7 +148,7 @@ class Trainer:
             raise DataError(
                 "the validation split has no utterances, so no epoch could be chosen; check data= and its root"
             )
-        if config.consistency and recognizer.task != "ctc":
+        if config.consistency and not recognizer.head.scores_frames:
             raise ConfigError(f"trainer.consistency={config.consistency:g}: compares frames; 0 without head=ctc")
         self.recognizer = recognizer.to(world.device)
         self.config, self.seed, self.folder, self.world = config, seed, folder, world
@@ -163,7 +164,7 @@ class Trainer:
             train, augment=augment, shuffle=True, rank=world.rank, world_size=world.size, **shared
         )
         self.valid_loader = BatchLoader(valid, **shared)
-        monitor = monitor_for(recognizer.task, config.monitor)
+        monitor = task_of(recognizer.task).monitor(config.monitor)
         self.selection = Selection(
             recognizer, self.valid_loader, monitor, config.average_last, folder if world.leads else None, kept
         )
@@ -339,7 +340,7 @@ class Trainer:
 
     def _feasible(self, batch: Batch) -> Batch:
         """The batch without the transcripts that its frames cannot hold: faster speech has fewer frames."""
-        if self.recognizer.task != "ctc" or not batch.utterances:
+        if not batch.utterances:
             return batch
         frames = self.recognizer.output_lengths(batch.lengths)
         keep = self.recognizer.head.feasible(frames, batch.targets, batch.target_lengths)
@@ -362,7 +363,7 @@ class Trainer:
         began = time.monotonic()
         found = self.selection.validate(self.progress, self.average.tensors if self.average is not None else None)
         self.progress.seconds += time.monotonic() - began
-        if self.recognizer.task == "ctc":
+        if self.recognizer.head.scores_frames:
             found |= {"infeasible": self.progress.infeasible}
             self._report_blanks()
         # Of the last step; the optimizer of a run resumed after it does not know.
@@ -418,7 +419,7 @@ class Trainer:
         state = {
             "seed": self.seed,
             "data": self._data(),
-            "monitor": self.selection.monitor.name,
+            "monitor": self.selection.monitor,
             "progress": dataclasses.asdict(self.progress),
             "average_updates": self.average.updates if self.average is not None else 0,
             "snapshots": len(self.selection.last),

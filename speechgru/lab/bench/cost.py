@@ -13,6 +13,8 @@ from typing import Any
 import torch
 
 from speechgru.cells import Cell
+from speechgru.encoders import GRUEncoder
+from speechgru.encoders.gru import RecurrentLayer
 from speechgru.errors import SpeechGRUError
 from speechgru.lab.bench.timing import interleaved_ms
 from speechgru.recognizer import Recognizer
@@ -59,7 +61,9 @@ def macs_per_s(model: Recognizer) -> int:
     """Multiply-accumulates of the recurrent layers for one second of audio, by the formulas of their cells."""
     rate = 1 / model.frame_s  # of the last layer; below each layer that joins frames there are as many times more
     total = 0.0
-    for layer in reversed(list(model.encoder.layers)):
+    assert isinstance(model.encoder, GRUEncoder)
+    for layer in reversed(model.encoder.layers):
+        assert isinstance(layer, RecurrentLayer)
         for cell in (layer.forward_cell, layer.backward_cell):
             if cell is not None:
                 total += rate * _macs(cell, layer.config.cell)
@@ -78,7 +82,7 @@ def training_step(model: Recognizer, batch: int = BATCH) -> Callable[[], None]:
     samples = round(DURATION_S * model.sample_rate)
     waveforms = 0.1 * torch.randn(batch, samples, generator=generator)
     lengths = torch.full((batch,), samples)
-    if model.task == "ctc":
+    if model.head.scores_frames:
         targets = torch.randint(1, len(model.tokens), (batch, 5), generator=generator)
     else:
         targets = torch.randint(len(model.tokens), (batch,), generator=generator)

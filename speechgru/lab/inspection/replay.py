@@ -111,7 +111,7 @@ def trace(model: Recognizer, audio: Any, source_rate: int | None = None) -> Trac
         AudioError: the recording cannot be read, or gives no frame.
         ModelError: the model has no recurrent cells, runs them in pieces, or the replay differs from the model.
     """
-    if not any(isinstance(module, Cell) for module in model.encoder.modules()):
+    if not any(isinstance(module, Cell) for module in model.modules()):
         raise ModelError("this model has no recurrent cells, so there are no gates to look into")
     waveform, _ = read_audio(audio, model.sample_rate, source_rate=source_rate)
     waveform = waveform.to(model.device)
@@ -133,8 +133,8 @@ def trace(model: Recognizer, audio: Any, source_rate: int | None = None) -> Trac
         if scores.dim() == 3:  # a score for every frame; log-probabilities come out of the softmax unchanged
             answer["posteriors"] = _array(scores.softmax(2)[0])
         if isinstance(model.head, ClassificationHead):
-            answer |= _classification(model, hidden, hidden_frames, scores)
-        if model.task == "ctc":
+            answer |= _classification(model, model.head, hidden, hidden_frames, scores)
+        if model.head.scores_frames:
             answer["words"] = model.transcribe_waveforms([waveform])[0].words
     return Trace(
         waveform=_array(waveform),
@@ -164,7 +164,8 @@ class _Call:
 def _replay(model: Recognizer) -> Iterator[list[_Call]]:
     """Until the block ends every cell of the encoder answers with the states its gates give; the calls are listed."""
     calls: list[_Call] = []
-    places = {module: name for name, module in model.encoder.named_modules() if isinstance(module, Cell)}
+    modules = model.get_submodule("encoder").named_modules()
+    places = {module: name for name, module in modules if isinstance(module, Cell)}
 
     def answer(cell: Any, args: Any, keywords: Any, output: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         given = inspect.signature(cell.forward).bind(*args, **keywords)
@@ -209,8 +210,9 @@ def _layers(calls: list[_Call], model: Recognizer, frames: int) -> list[LayerTra
     return layers
 
 
-def _classification(model: Recognizer, hidden: Tensor, lengths: Tensor, scores: Tensor) -> dict[str, Any]:
-    head = model.head
+def _classification(
+    model: Recognizer, head: ClassificationHead, hidden: Tensor, lengths: Tensor, scores: Tensor
+) -> dict[str, Any]:
     parts = evidence(head, hidden, lengths)
     _check_equal("the sum of what the frames add to the scores", parts.added.sum(1) + parts.bias, scores, 1e-4)
     ranked = scores[0].softmax(0).sort(descending=True)

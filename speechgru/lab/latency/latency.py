@@ -15,7 +15,7 @@ from speechgru.encoders import GRUEncoder, LatencyControlledEncoder, LookAheadEn
 from speechgru.encoders.look_ahead import reach
 from speechgru.errors import ModelError
 from speechgru.evaluation.results import aggregate, spread
-from speechgru.features import Normalization
+from speechgru.features import LogMel, Normalization
 from speechgru.heads.classification import Pooling
 from speechgru.lab.comparison.comparison import judged_by
 from speechgru.recognizer import Recognizer
@@ -59,8 +59,11 @@ def waits_ms(recognizer: Recognizer, samples: int) -> np.ndarray:
     Raises:
         ModelError: the features need the whole utterance, or the encoder is not known here.
     """
-    encoder, config = recognizer.encoder, recognizer.features.config
-    if config.normalization is Normalization.utterance or recognizer.features.top_db < np.inf:
+    encoder, features = recognizer.encoder, recognizer.features
+    if not isinstance(encoder, GRUEncoder) or not isinstance(features, LogMel):
+        raise ModelError("the frames that its encoder or its features wait for are not known here; leave the model out")
+    config = features.config
+    if config.normalization is Normalization.utterance or features.top_db < np.inf:
         raise ModelError(
             "its features are normalised with the whole utterance, so that nothing is known before the end; "
             "train with features.normalization=global and, where there is one, features.top_db=.inf"
@@ -71,7 +74,7 @@ def waits_ms(recognizer: Recognizer, samples: int) -> np.ndarray:
     first = np.arange(frames) * encoder.subsampling
     last = _last_known(encoder, frames) * encoder.subsampling + reach(encoder)
     if config.normalization is Normalization.sliding:
-        _, ahead, minimum = recognizer.features.sliding_frames()
+        _, ahead, minimum = features.sliding_frames()
         last = np.maximum(last + ahead, minimum - 1)
     last = np.minimum(last + config.deltas * (config.delta_window // 2), given - 1)
     return (last - first) * config.hop_ms + config.window_ms / 2

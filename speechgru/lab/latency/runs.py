@@ -18,6 +18,7 @@ from speechgru.errors import AudioError, DataError
 from speechgru.evaluation.evaluate import EvaluateConfig, decoder_name, measure
 from speechgru.evaluation.results import read_results, result_record, write_results
 from speechgru.evaluation.run_folder import own_data, run_of
+from speechgru.evaluation.task import task_of
 from speechgru.lab.bench.timing import interleaved_ms
 from speechgru.lab.comparison.runs import KEPT
 from speechgru.lab.latency.latency import encoder_and_context, waits_ms
@@ -65,7 +66,7 @@ def measured_records(run: Path, contexts: list[tuple[int, int]]) -> list[dict[st
                 dataset=name_of("data", settings),
                 split=split,
                 model=name,
-                decoder=decoder_name(recognizer.config.decoder),
+                decoder=decoder_name(recognizer.config.decoder) if task_of(recognizer.task).decodes else None,
                 seed=said.get("seed"),
                 fold=corpus.fold,
                 parameters=recognizer.parameter_count(),
