@@ -29,6 +29,7 @@ from speechgru.commands.recipes import recipe_names
 from speechgru.config import compose
 from speechgru.data.corpora import speech_commands
 from speechgru.evaluation.results import END, START, aggregate, markdown_table, read_results
+from speechgru.lab.bench.selection import CHOSEN, HEADING, chosen_rows
 from speechgru.recognizer import Recognizer, RecognizerConfig, load
 from speechgru.registry import build, entry, from_plain
 from speechgru.shipped import conf_dir, model_names, recipes_dir
@@ -39,6 +40,13 @@ TRAINS = [path for path in recipes_dir().glob("*/run.sh") if "speechgru train" i
 COMPARISONS = ["cells", "latency"]  # many runs of a recipe each; test_comparison.py and test_latency.py test them
 FOLDERS = sorted(path.parent.name for path in TRAINS if path.parent.name not in COMPARISONS)
 NOT_RUN = ["librispeech_100", "librispeech_960", "speech_commands_12", "speech_commands_35", "timit"]
+SHOWN = ["commands", "an4", "speech_commands_8", "fsdd", "fsdd_unseen"]  # in README
+SHOWN_RECORDINGS = {
+    "right.wav": "speech_commands/right/0d53e045_nohash_0.flac",
+    "seven.wav": "speech_commands/seven/97f4c236_nohash_2.flac",
+    "stop.wav": "speech_commands/stop/aef8dcf5_nohash_0.flac",
+    "memo.wav": "an4/an4test_clstk/marh/cen8-marh-b.flac",
+}
 ONE_SEED = ["librispeech_960"]
 SPEAKERS = ["george", "jackson", "lucas", "nicolas", "theo", "yweweler"]
 
@@ -84,7 +92,7 @@ def commands_in(text: str) -> Iterator[list[str]]:
     text = re.sub(r"\\\n\s*", "", text)
     for line in text.splitlines():
         found = re.match(r"[#\s$]*(?:torchrun .*-m speechgru\.cli|speechgru) ([a-z]+ .*|[a-z]+)$", line)
-        if found and line[0] in "# \ts":
+        if found and line[0] in "$# \ts":
             yield shlex.split(found[1], comments=True)
 
 
@@ -332,7 +340,7 @@ def test_python_of_the_pages_runs(page: str, number: int, tmp_path: Path, monkey
 
 def test_commands_of_the_pages_compose() -> None:
     """Oracle: the parsers and Hydra. The recipe that is not there yet is left out."""
-    everything = [block for page in PAGES for block in blocks("sh", page)]
+    everything = [block for page in PAGES for kind in ("sh", "console") for block in blocks(kind, page)]
     found = [words for block in everything for words in commands_in(block)]
     assert {"train", "evaluate", "classify", "prepare", "recipes", "models"} <= {words[0] for words in found}
     for words in found:
@@ -342,15 +350,56 @@ def test_commands_of_the_pages_compose() -> None:
         assert os.access(ROOT / program, os.X_OK)
 
 
-def test_pages_have_true_links_tables_and_map() -> None:
-    """Links lead to files; each row of the table stands in a recipe's; every folder and file of the map is there."""
+def table_rows(page: str, mark: str) -> list[list[str]]:
+    """The cells of the table between two marks of a page, heading and rule included."""
+    text = (ROOT / page).read_text(encoding="utf-8").partition(f"<!-- {mark} -->")[2].partition(f"<!-- /{mark} -->")[0]
+    return [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("|")]
+
+
+@pytest.mark.parametrize(("page", "names"), [("README.md", SHOWN), ("docs/models-and-recipes.md", [])])
+def test_tables_of_results_are_those_the_command_writes(page: str, names: list[str], tmp_path: Path) -> None:
+    """Oracle: the command, run on a page beside this one."""
+    (tmp_path / page).parent.mkdir(exist_ok=True)
+    (tmp_path / page).write_text("<!-- results -->\n<!-- /results -->\n")
+    (tmp_path / "recipes").symlink_to(ROOT / "recipes")
+    assert main(["recipes", "results", *names, "--readme", str(tmp_path / page)]) == 0
+    written = between_marks(tmp_path / page)
+    links = re.compile(r"\]\([^)]*recipes/")
+    assert links.sub("](recipes/", written) == links.sub("](recipes/", between_marks(ROOT / page))
+
+
+def test_readme_is_short_and_its_speed_is_that_of_the_page_on_speed() -> None:
+    """Oracle: the rows of docs/speed.md, of which the bench chooses some; both name the machine."""
+    readme, page = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/speed.md"))
+    assert len(readme.splitlines()) < 220
+    heading, _, *rows = table_rows("README.md", "speed")
+    assert heading == HEADING
+    assert rows == chosen_rows(table_rows("docs/speed.md", "bench"))
+    assert len(rows) == len(CHOSEN)
+    (machine,) = re.findall(r"<!-- bench -->\n(.*:)\n", page)
+    assert f"<!-- speed -->\n{machine}\n" in readme
+
+
+def test_what_the_readme_shows_is_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recordings: Path, capsys
+) -> None:
+    """Oracle: the program, on the recordings of the pack that the README took."""
+    monkeypatch.chdir(tmp_path)
+    for name, recording in SHOWN_RECORDINGS.items():
+        waveform, rate = soundfile.read(recordings / recording)
+        soundfile.write(name, waveform, rate)
+    (block,) = blocks("console")
+    for shown in re.split(r"^\$ speechgru ", block, flags=re.MULTILINE)[1:]:
+        command, _, printed = shown.partition("\n")
+        assert main(shlex.split(command)) == 0
+        assert capsys.readouterr().out == printed
+
+
+def test_pages_have_true_links_and_map() -> None:
+    """Links lead to files; every folder and file of the map is there."""
     for page in PAGES:
         for link in re.findall(r"\]\((?!http|#)([^)#]+)[^)]*\)", (ROOT / page).read_text(encoding="utf-8")):
             assert (ROOT / page).parent.joinpath(link).exists(), f"{page}: {link}"
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    rows = {line for folder in FOLDERS for line in between_marks(recipes_dir() / folder / "README.md").splitlines()}
-    assert set(filter(None, between_marks(ROOT / "README.md").splitlines())) <= rows
-    assert text.count("<!-- bench -->") == text.count("<!-- /bench -->") == 1
     (code_map,) = [block for block in blocks("text", "docs/architecture.md") if "speechgru/" in block]
     package = code_map.partition("\nspeechgru/\n")[2]
     named = {word.rstrip("/") for line in package.splitlines() for word in re.findall(r"^  (\S+)", line)}

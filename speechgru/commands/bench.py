@@ -46,6 +46,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--readme", metavar="FILE", help="write the table between <!-- bench --> and <!-- /bench --> of FILE"
     )
+    parser.add_argument(
+        "--short", metavar="FILE", help="write a few of its rows between <!-- speed --> and <!-- /speed --> of FILE"
+    )
     parser.add_argument("--json", metavar="FILE", help="write the rows and the machine to FILE as well")
 
 
@@ -65,6 +68,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json and not Path(arguments.json).absolute().parent.is_dir():
         raise ConfigError(f"--json {arguments.json}: its folder is not there")
     from speechgru.evaluation.machine import describe_machine
+    from speechgru.evaluation.results import update_readme
+    from speechgru.lab.bench.selection import HEADING, chosen_rows
     from speechgru.wording import markdown_grid, table
 
     rows = []
@@ -80,12 +85,11 @@ def run(arguments: argparse.Namespace) -> int:
     versions = {row["peer"]: _version(row["peer"]) for row in rows if row["peer"]}
     heading, cells = ["bench", "", "peer", "ours", "peer's", "ratio"], [_cells(row, versions) for row in rows]
     print(table(heading, cells, left=3))
-    if arguments.readme:
-        from speechgru.evaluation.results import update_readme
-
-        lines = [heading, ["---"] * 3 + ["---:"] * 3, *cells]
-        markdown = markdown_grid(lines)
-        update_readme(arguments.readme, f"{about}, {time.strftime('%Y-%m-%d')}:\n\n{markdown}", "bench")
+    whole = heading, ["---"] * 3 + ["---:"] * 3, *cells
+    short = HEADING, ["---"] * 2 + ["---:"] * 3, *chosen_rows(cells)
+    for file, lines, mark in ((arguments.readme, whole, "bench"), (arguments.short, short, "speed")):
+        if file:
+            update_readme(file, f"{about}, {time.strftime('%Y-%m-%d')}:\n\n{markdown_grid(lines)}", mark)
     if arguments.json:
         result = {"date": time.strftime("%Y-%m-%d"), "machine": machine, "repeats": arguments.repeats}
         rows = [{**row, "peer_version": versions.get(row["peer"], "")} for row in rows]

@@ -1,10 +1,11 @@
-"""``speechgru recipes``: the complete runs that ship inside, and copies of them to edit."""
+"""``speechgru recipes``: the complete runs that ship inside, their results, and copies of them to edit."""
 
 from __future__ import annotations
 
 import argparse
 import difflib
 import json
+import os
 import re
 import shlex
 import shutil
@@ -20,6 +21,7 @@ it is printed; every setting of it can be changed there or on the command line.
 examples:
   speechgru recipes                        name, results, description
   speechgru recipes show fsdd              its settings and how its results were obtained
+  speechgru recipes results                how good each is; with names only these
   speechgru recipes copy fsdd my_digits    a copy in the folder my_digits
 """
 
@@ -28,9 +30,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments of ``speechgru recipes``."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = _EPILOG
-    parser.add_argument("action", nargs="?", choices=("list", "show", "copy"), default="list", help="default: list")
-    parser.add_argument("name", nargs="?", metavar="NAME", help="the recipe, for show and copy")
-    parser.add_argument("destination", nargs="?", metavar="DEST", help="the new folder of copy (default: my_NAME)")
+    actions = ("list", "show", "copy", "results")
+    parser.add_argument("action", nargs="?", choices=actions, default="list", help="default: list")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="the recipe; copy takes the new folder too (my_NAME)")
+    parser.add_argument(
+        "--readme",
+        metavar="FILE",
+        help="results: write the table between <!-- results --> and <!-- /results --> of FILE as well",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -39,21 +46,27 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         ConfigError: no such recipe, none named, or the destination of a copy is taken.
     """
-    if arguments.destination is not None and arguments.action != "copy":
-        raise ConfigError(f"{arguments.destination}: only recipes copy takes a destination")
-    if arguments.action == "list":
-        if arguments.name is not None:
-            raise ConfigError(f"recipes list takes no name; did you mean recipes show {arguments.name}?")
+    action, names = arguments.action, arguments.names
+    if arguments.readme and action != "results":
+        raise ConfigError("--readme: only recipes results writes a table")
+    if action == "results":
+        return _print_results([_known(action, name) for name in names] or recipe_names(), arguments.readme)
+    if action == "list":
+        if names:
+            raise ConfigError(f"recipes list takes no name; did you mean recipes show {names[0]}?")
         _list()
         return 0
-    name = _known(arguments.action, arguments.name)
-    if arguments.action == "show":
+    most = 2 if action == "copy" else 1
+    if len(names) > most:
+        raise ConfigError(f"{names[most]}: recipes {action} takes {'a name and a folder' if most == 2 else 'one name'}")
+    name = _known(action, names[0] if names else None)
+    if action == "show":
         print(_yaml(name).read_text(encoding="utf-8").rstrip())
         readme = _folder(name) / "README.md"
         if readme.is_file():
             print(f"\n{readme.read_text(encoding='utf-8').rstrip()}")
         return 0
-    return _copy(name, Path(arguments.destination or f"my_{name}"))
+    return _copy(name, Path(names[1] if len(names) > 1 else f"my_{name}"))
 
 
 def recipe_names() -> list[str]:
@@ -110,6 +123,29 @@ def _results(name: str) -> str:
     except (OSError, ValueError):
         return "unreadable"
     return "yes"
+
+
+def _print_results(names: list[str], readme: str | None) -> int:
+    """The models of that name that ``evaluate`` measured in the folders of the recipes."""
+    from speechgru.evaluation.overview import HEADING, overview
+    from speechgru.evaluation.results import aggregate, read_results, update_readme
+    from speechgru.wording import markdown_cell, markdown_grid, table
+
+    rows = []
+    for name in names:
+        if _results(name) == "yes":
+            found = read_results(_folder(name) / "results.json")
+            rows += overview(aggregate([run for run in found if run["model"] == name]))
+    if not rows:
+        raise ConfigError(f"{', '.join(names)}: no results yet")
+    print(table(HEADING, rows, left=4))
+    if readme:
+        lines = [HEADING, ["---"] * 4 + ["---:", "---"]]
+        for name, *cells in rows:
+            there = Path(os.path.relpath(_folder(name) / "README.md", Path(readme).parent)).as_posix()
+            lines.append([f"[{markdown_cell(name)}]({there})", *map(markdown_cell, cells)])
+        update_readme(readme, markdown_grid(lines))
+    return 0
 
 
 def _copy(name: str, destination: Path) -> int:

@@ -184,6 +184,7 @@ class Trainer:
         self.average = ExponentialAverage(recognizer, config.ema_decay) if config.ema_decay else None
         self.progress = Progress()
         self.interruption = Interruption()
+        self.resumed = False
 
     def resume(self, path: Path) -> None:
         """Goes on from the checkpoint at ``path``."""
@@ -206,7 +207,7 @@ class Trainer:
             raise ConfigError(
                 f"{path} belongs to another model or optimizer; resume with the settings it began with"
             ) from error
-        self.progress = Progress(**state["progress"])
+        self.progress, self.resumed = Progress(**state["progress"]), True
         if self.average is not None:
             self.average.updates = state["average_updates"]
             self.average.tensors = {name: tensor.to(self.world.device) for name, tensor in tensors["average"].items()}
