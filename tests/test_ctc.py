@@ -21,7 +21,7 @@ from speechgru.decoding.transcription import transcription
 from speechgru.encoders.convolution import ConvolutionConfig
 from speechgru.encoders.gru import GRUEncoderConfig
 from speechgru.errors import AudioError, ConfigError, DataError, ModelError
-from speechgru.evaluation.task import task_of
+from speechgru.evaluation.tasks import task_of
 from speechgru.features import LogMelConfig
 from speechgru.heads import ClassificationConfig, CTCConfig, CTCHead
 from speechgru.recognizer import Recognizer, RecognizerConfig

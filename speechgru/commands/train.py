@@ -11,7 +11,7 @@ from typing import Any
 from speechgru.commands.hydra_job import hydra_main
 from speechgru.config import plain, read_plain
 from speechgru.errors import ConfigError
-from speechgru.evaluation.task import task_of
+from speechgru.evaluation.tasks import task_of
 from speechgru.registry import name_of
 from speechgru.training.run import TrainConfig, train
 from speechgru.training.run_settings import differences, other_settings, read_settings

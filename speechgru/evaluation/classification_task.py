@@ -12,7 +12,7 @@ from speechgru.evaluation.classification import ClassificationResult
 from speechgru.evaluation.pictures import confusion_picture, recall_picture
 from speechgru.evaluation.prediction import Predictions, predict
 from speechgru.evaluation.report import write_report
-from speechgru.evaluation.task import TASKS, Task
+from speechgru.evaluation.task import Task
 from speechgru.recognizer import Recognizer
 
 
@@ -53,6 +53,3 @@ class ClassificationTask(Task[Predictions, ClassificationResult]):
         confusion_picture(result, folder / "confusion.png")
         recall_picture(result, folder / "recall.png")
         write_report(folder / "report.html", result, record, curves=curves, settings=settings)
-
-
-TASKS["classification"] = ClassificationTask()

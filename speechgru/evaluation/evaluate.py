@@ -22,7 +22,8 @@ from speechgru.evaluation.results import (
     write_summary,
 )
 from speechgru.evaluation.run_folder import METRICS, own_data, read_metrics, run_of
-from speechgru.evaluation.task import Result, task_of
+from speechgru.evaluation.task import Result
+from speechgru.evaluation.tasks import task_of
 from speechgru.recognizer import Recognizer
 from speechgru.registry import MISSING, build, name_of, to_plain
 

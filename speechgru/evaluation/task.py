@@ -1,6 +1,6 @@
 """What is asked of a model by its head: answers to a corpus, the figures that choose an epoch, a result, a report.
 
-A new head brings a class of these, under its own name in :data:`TASKS`; training, ``speechgru evaluate`` and the lab
+A new head brings a class of these, under its own name in ``tasks.py``; training, ``speechgru evaluate`` and the lab
 ask no further.
 """
 
@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from speechgru.contracts import Decoder
 from speechgru.data.batching import Batch
-from speechgru.errors import ConfigError, ModelError
+from speechgru.errors import ConfigError
 from speechgru.recognizer import Recognizer
 
 
@@ -96,20 +96,3 @@ class Task(abc.ABC, Generic[Answers, Found]):
         if chosen is not None and chosen not in self.monitors:
             raise ConfigError(f"trainer.monitor={chosen}: with this head it is one of {', '.join(self.monitors)}")
         return chosen or next(iter(self.monitors))
-
-
-TASKS: dict[str, Task[Any, Any]] = {}
-
-
-def task_of(head: str) -> Task[Any, Any]:
-    """The task of the head of this registered name.
-
-    Raises:
-        ModelError: the head has none.
-    """
-    import speechgru.evaluation.classification_task
-    import speechgru.evaluation.transcription_task  # noqa: F401  the imports fill the table
-
-    if head not in TASKS:
-        raise ModelError(f"head={head}: nothing tells how its answers are measured (known: {', '.join(TASKS)})")
-    return TASKS[head]

@@ -9,7 +9,7 @@ from typing import Any
 from speechgru.contracts import Decoder
 from speechgru.data.batching import Batch
 from speechgru.evaluation.prediction import Transcripts, predict_transcripts
-from speechgru.evaluation.task import TASKS, Task
+from speechgru.evaluation.task import Task
 from speechgru.evaluation.transcript_report import write_transcript_report
 from speechgru.evaluation.transcription import TranscriptionResult
 from speechgru.recognizer import Recognizer
@@ -49,6 +49,3 @@ class TranscriptionTask(Task[Transcripts, TranscriptionResult]):
     ) -> None:
         """The report."""
         write_transcript_report(folder / "report.html", result, record, curves=curves, settings=settings)
-
-
-TASKS["ctc"] = TranscriptionTask()

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from speechgru.errors import ConfigError
-from speechgru.features.convention import RULES, Convention
+from speechgru.features.convention import Convention
 from speechgru.features.log_mel import LogMel, LogMelConfig
 from speechgru.registry import register
 
@@ -71,7 +71,7 @@ class MFCC(LogMel):
         config = config or MFCCConfig()
         self._coefficients = config.coefficients
         super().__init__(config)
-        lifter = RULES[config.convention].lifter if config.lifter is None else config.lifter
+        lifter = config.resolved().lifter
         first = 1 if config.convention is Convention.librosa else 0
         transform = cosine_transform(config.mels, config.coefficients)
         transform = transform * lifter_weights(config.coefficients, lifter, first) * self._log_unit

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from speechgru import compiled
-from speechgru.features.convention import RULES, Convention, LogScale
+from speechgru.features.convention import Convention, LogScale
 from speechgru.features.frames import Framing, window_weights
+from speechgru.features.log_mel_config import LogMelConfig
 from speechgru.features.mel import empty_filters, mel_filters, most_mels
 
 if TYPE_CHECKING:
     from speechgru.features.fused_spectrum import FusedSpectrum
-    from speechgru.features.log_mel import LogMelConfig
 
 
 class MelSpectrum(nn.Module):
@@ -37,27 +37,23 @@ class MelSpectrum(nn.Module):
 
     def __init__(self, config: LogMelConfig) -> None:
         super().__init__()
-        rules = RULES[config.convention]
+        rules = config.resolved()
         self._fft_size = config.resolved_fft_size()
         self.framing = Framing.of(
             config.samples(config.window_ms),
             config.samples(config.hop_ms),
             self._fft_size,
-            rules.padding if config.padding is None else config.padding,
+            rules.padding,
             window_is_centred_in_fft=config.convention is not Convention.kaldi,
         )
-        log = rules.log if config.log is None else config.log
-        self.log_unit = 10 / math.log(10) if log is LogScale.db else 1.0
-        self.top_db = rules.top_db if config.top_db is None else config.top_db
-        if log is not LogScale.db:
-            self.top_db = math.inf
-        self._log_floor = rules.log_floor if config.log_floor is None else config.log_floor
-        self._take_log = log is not LogScale.none
-        self._preemphasis = rules.preemphasis if config.preemphasis is None else config.preemphasis
+        self.log_unit = 10 / math.log(10) if rules.log is LogScale.db else 1.0
+        self.top_db = rules.top_db if rules.log is LogScale.db else math.inf
+        self._log_floor = rules.log_floor
+        self._take_log = rules.log is not LogScale.none
+        self._preemphasis = rules.preemphasis
         self._remove_dc = rules.remove_dc
 
-        shape = rules.window if config.window is None else config.window
-        weights = window_weights(shape, self.framing.window, rules.periodic_window) * config.scale
+        weights = window_weights(rules.window, self.framing.window, rules.periodic_window) * config.scale
         self._first_weight = float(weights[0])
         weights = nn.functional.pad(weights, (0, self._fft_size - self.framing.window))
         self.register_buffer("weights", weights.float(), persistent=False)

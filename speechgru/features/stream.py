@@ -3,17 +3,36 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from speechgru.errors import ConfigError
 from speechgru.features.deltas import with_deltas
+from speechgru.features.frames import Framing
+from speechgru.features.log_mel_config import LogMelConfig
 from speechgru.features.normalization import Normalization, normalize_by_sums, window_bounds
+from speechgru.features.spectrum import MelSpectrum
 
-if TYPE_CHECKING:
-    from speechgru.features.log_mel import LogMel
+
+class Streamable(Protocol):
+    """What a stream needs of features: :class:`~speechgru.features.log_mel.LogMel` and what is made of it."""
+
+    config: LogMelConfig
+    spectrum: MelSpectrum
+    framing: Framing
+    training: bool
+
+    @property
+    def top_db(self) -> float: ...
+    @property
+    def static_size(self) -> int: ...
+    @property
+    def output_size(self) -> int: ...
+    def static(self, pieces: list[Tensor]) -> Tensor: ...
+    def sliding_frames(self) -> tuple[int, int, int]: ...
+    def normalize_globally(self, features: Tensor) -> Tensor: ...
 
 
 class FeatureStream:
@@ -33,7 +52,7 @@ class FeatureStream:
         ConfigError: a setting of ``features`` needs the whole utterance, or noise (dither) is added in training mode.
     """
 
-    def __init__(self, features: LogMel) -> None:
+    def __init__(self, features: Streamable) -> None:
         config = features.config
         if config.normalization is Normalization.utterance:
             raise ConfigError(
@@ -76,7 +95,7 @@ class FeatureStream:
 class _Samples:
     """Samples -> static frames. Keeps the samples that a coming window, or the reflection at the end, still needs."""
 
-    def __init__(self, features: LogMel) -> None:
+    def __init__(self, features: Streamable) -> None:
         self._features = features
         self._kept = features.spectrum.weights.new_zeros(0)
         self._origin = 0  # index of the first kept sample
@@ -101,7 +120,7 @@ class _Samples:
 class _Deltas:
     """Static frames -> with deltas. A frame is final once ``reach`` later ones are known."""
 
-    def __init__(self, features: LogMel) -> None:
+    def __init__(self, features: Streamable) -> None:
         config = features.config
         self._order, self._window = config.deltas, config.delta_window
         self._reach = self._order * (self._window // 2)
@@ -123,7 +142,7 @@ class _Deltas:
 class _Sliding:
     """Frames -> normalised by a sliding window. Keeps the running sums over the window and the frames not yet final."""
 
-    def __init__(self, features: LogMel) -> None:
+    def __init__(self, features: Streamable) -> None:
         self._bounds = features.sliding_frames()
         self._variance = features.config.normalize_variance
         self._waiting = features.spectrum.weights.new_zeros(0, features.output_size)

@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from speechgru.data.batching import BatchLoader
-from speechgru.evaluation.task import task_of
+from speechgru.evaluation.tasks import task_of
 from speechgru.recognizer import Recognizer
 from speechgru.tokens import Tokens
 from speechgru.training.average import mean_of, snapshot

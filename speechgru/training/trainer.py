@@ -26,7 +26,7 @@ from speechgru.data.batching import Batch, BatchLoader
 from speechgru.data.utterance import Utterance, checksum
 from speechgru.errors import ConfigError, DataError, Interrupted, SpeechGRUError
 from speechgru.evaluation.prediction import Transcripts
-from speechgru.evaluation.task import task_of
+from speechgru.evaluation.tasks import task_of
 from speechgru.recognizer import Recognizer
 from speechgru.tokens import Tokens
 from speechgru.training.average import ExponentialAverage

@@ -18,7 +18,7 @@ from speechgru.errors import AudioError, DataError
 from speechgru.evaluation.evaluate import EvaluateConfig, decoder_name, measure
 from speechgru.evaluation.results import read_results, result_record, write_results
 from speechgru.evaluation.run_folder import own_data, run_of
-from speechgru.evaluation.task import task_of
+from speechgru.evaluation.tasks import task_of
 from speechgru.lab.bench.timing import interleaved_ms
 from speechgru.lab.comparison.runs import KEPT
 from speechgru.lab.latency.latency import encoder_and_context, waits_ms
