@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import difflib
-import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from speechgru.errors import ConfigError
 from speechgru.evaluation.evaluate import EvaluateConfig
+from speechgru.overrides import apply, is_choice, parse
 from speechgru.registry import disable, families
 from speechgru.shipped import conf_dir
 from speechgru.training.run import TrainConfig
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 SCHEMAS = {"train": TrainConfig, "evaluate": EvaluateConfig}
 
@@ -68,43 +71,45 @@ def compose(root: str, overrides: list[str], config_dir: str | None = None) -> A
     return to_dataclass(root, compose_untyped(root, overrides, config_dir))
 
 
-def compose_untyped(root: str, overrides: list[str], config_dir: str | None = None) -> Any:
-    """The same as Hydra's DictConfig, whose values may still be missing or out of range.
+def compose_untyped(root: str, words: list[str], config_dir: str | None = None) -> DictConfig:
+    """The same as Hydra's DictConfig, Hydra's own settings as ``hydra``; values may be missing or out of range.
 
     Raises:
         ConfigError: an unknown key or option (the nearest one is named), or a wrong type.
     """
     import hydra
-    from hydra.core.global_hydra import GlobalHydra
 
-    store_components()
-    GlobalHydra.instance().clear()
-    if config_dir is not None:
-        if not Path(config_dir).is_dir():
-            raise ConfigError(f"--config-dir {config_dir}: no such folder")
-        overrides = [*overrides, f"hydra.searchpath=['file://{Path(config_dir).resolve()}']"]
-    with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
+    with hydra_of(root, config_dir) as more:
+        overrides = [parse(word) for word in words]
+        choices = [override for override in overrides if is_choice(override, config_dir)]
         try:
-            config = hydra.compose(root, overrides=overrides)
+            config = hydra.compose(
+                root, overrides=[*more, *(str(one.input_line) for one in choices)], return_hydra_config=True
+            )
         except Exception as error:
-            raise ConfigError(explain(error, root, overrides, config_dir)) from error
-    # Hydra lets +key=value into typed configs, where it would then be ignored.
-    strange = _strange_keys(config)
-    if strange:
-        raise ConfigError(_not_a_setting(strange[0], [key for key in _keys(config) if key not in strange], root))
+            raise ConfigError(explain(error)) from error
+        for override in overrides:
+            if override not in choices:
+                apply(config, override)
     return config
 
 
-def refuse_null_groups(overrides: list[str]) -> None:
-    """``augment=null`` is no option of a group but the way to empty a value; Hydra's own answer is a traceback.
+@contextlib.contextmanager
+def hydra_of(root: str, config_dir: str | None = None) -> Iterator[list[str]]:
+    """Hydra, ready to compose; gives the overrides that add the user's own YAML files.
 
     Raises:
-        ConfigError: with the override that leaves the group out.
+        ConfigError: there is no folder ``config_dir``.
     """
-    for override in overrides:
-        group, _, options = override.lstrip("+").partition("=")
-        if "null" in options.split(",") and _options(group, None):
-            raise ConfigError(f"{group}=null: a group has no option null; ~{group} leaves it out")
+    import hydra
+    from hydra.core.global_hydra import GlobalHydra
+
+    if config_dir is not None and not Path(config_dir).is_dir():
+        raise ConfigError(f"--config-dir {config_dir}: no such folder")
+    store_components()
+    GlobalHydra.instance().clear()
+    with hydra.initialize_config_dir(str(conf_dir()), job_name=root, version_base="1.3"):
+        yield [] if config_dir is None else [f"hydra.searchpath=['file://{Path(config_dir).resolve()}']"]
 
 
 def to_dataclass(root: str, config: Any) -> Any:
@@ -114,23 +119,21 @@ def to_dataclass(root: str, config: Any) -> Any:
         ConfigError: a value is missing, unresolvable or out of range.
     """
     from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
+    from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
     schema = SCHEMAS[root]
     names = [field.name for field in dataclasses.fields(schema)]
-    missing = sorted(key for key in OmegaConf.missing_keys(config) if key.split(".")[0] in names)
-    if missing:
-        mend = (
-            "choose a recipe (recipe=...) or a corpus (data=...)" if missing[0] == "data" else f"add {missing[0]}=..."
-        )
-        raise ConfigError(f"{missing[0]} has no value; {mend}")
+    if OmegaConf.is_missing(config, "data") and "data" in names:
+        raise ConfigError("data has no value; choose a recipe (recipe=...) or a corpus (data=...)")
     values = {}
     for name in names:
         try:
             value = config[name]
             values[name] = OmegaConf.to_object(value) if OmegaConf.is_config(value) else value
+        except MissingMandatoryValue as error:
+            raise ConfigError(f"{error.full_key} has no value; add {error.full_key}=...") from error
         except OmegaConfBaseException as error:
-            raise ConfigError(_first_line(error)) from error
+            raise ConfigError(explain(error)) from error
         except ConfigError as error:
             raise ConfigError(str(error) if str(error).startswith(name) else f"{name}.{error}") from error
     return schema(**values)
@@ -164,88 +167,13 @@ def read_plain(values: dict[str, Any]) -> TrainConfig:
     return read_dataclass(TrainConfig, values, "settings")
 
 
-def explain(error: Exception, root: str, overrides: list[str], config_dir: str | None) -> str:
-    """One line for Hydra's and OmegaConf's errors, with the nearest key or option."""
-    text = str(error) + " " + str(error.__cause__ or "")
-    option = re.search(r"Could not find '([^']+)/([^'/]+)'", text)
-    if option:
-        group, name = option.groups()
-        known = _options(group, config_dir)
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        return f"{group}={name} is not known{hint} (known: {', '.join(known)})"
-    unknown = re.search(r"(?:Could not override|Key|Could not delete from config\.) '([^']+)'", text)
-    if unknown:
-        key = unknown[1].split("@")[0]
-        full = next((one.split("=")[0].lstrip("+~") for one in overrides if key in one.split("=")[0]), key)
-        good = [one for one in overrides if one.split("=")[0].lstrip("+~") != full]
-        keys: list[str] = []
-        if good != overrides:
-            with contextlib.suppress(ConfigError):  # a second mistake: the first one is told without a hint
-                keys = _keys(compose_untyped(root, good, config_dir))
-        return _not_a_setting(full, keys, root)
-    return _first_line(error)
-
-
-def _not_a_setting(key: str, keys: list[str], root: str) -> str:
-    group = key.split(".")[0]
-    if group != key and group in keys and not any(one.startswith(f"{group}.") for one in keys):
-        return f"{key}: {group} has no value yet, so it has no settings; add {group}=... as well"
-    near = _nearest(key, keys)
-    hint = f"; did you mean {near}?" if near else ""
-    return f"{key} is not a setting{hint} (speechgru {root} --cfg job lists them all)"
-
-
-def _nearest(key: str, keys: list[str]) -> str | None:
-    """The setting most likely meant: a neighbour by its initials or letters, the same name elsewhere, a like path."""
-    parent, _, name = key.rpartition(".")
-    keys = [one for one in keys if not f"{key}.".startswith(f"{one}.")]
-    neighbours = {one.rpartition(".")[2]: one for one in keys if one.rpartition(".")[0] == parent}
-    elsewhere = {one.rpartition(".")[2]: one for one in keys if not one.startswith("hydra.")}
-    for leaves in (neighbours, elsewhere):
-        for leaf, one in leaves.items():
-            if name in (leaf, "".join(word[:1] for word in leaf.split("_"))):
-                return one
-        close = difflib.get_close_matches(name, leaves, n=1, cutoff=0.5 if leaves is neighbours else 0.8)
-        if close:
-            return leaves[close[0]]
-    return next(iter(difflib.get_close_matches(key, keys, n=1)), None)
-
-
-def _options(group: str, config_dir: str | None) -> list[str]:
-    from hydra.core.config_store import ConfigStore
-
-    folders = [conf_dir(), *([Path(config_dir)] if config_dir is not None else [])]
-    options = {path.stem for folder in folders for path in (folder / group).glob("*.yaml")}
-    with contextlib.suppress(OSError):  # a group of YAML files alone
-        options |= {name.removesuffix(".yaml") for name in ConfigStore.instance().list(group)}
-    return sorted(options)
-
-
-def _strange_keys(config: Any, prefix: str = "") -> list[str]:
-    """The keys below ``config`` that the dataclasses do not have."""
-    from omegaconf import DictConfig, OmegaConf
-
-    if not isinstance(config, DictConfig) or config._is_none() or config._is_missing() or config._is_interpolation():
-        return []
-    kind = OmegaConf.get_type(config)
-    known = {field.name for field in dataclasses.fields(kind)} if dataclasses.is_dataclass(kind) else set(config)
-    strange = []
-    for key in config:
-        strange += _strange_keys(config._get_node(key), f"{prefix}{key!s}.") if key in known else [prefix + str(key)]
-    return strange
-
-
-def _keys(config: Any, prefix: str = "") -> list[str]:
-    from omegaconf import DictConfig
-
-    keys = []
-    for key in config:
-        node = config._get_node(key)
-        keys.append(prefix + str(key))
-        if isinstance(node, DictConfig) and not node._is_none() and not node._is_missing():
-            keys += _keys(node, f"{prefix}{key!s}.")
-    return keys
+def explain(error: Exception) -> str:
+    """One line for an error of Hydra or OmegaConf in a YAML file, which no override of a user caused."""
+    cause = error.__cause__
+    key = getattr(cause, "full_key", None)
+    known = getattr(error, "options", None)
+    hint = f" (known: {', '.join(known)})" if known else ""
+    return f"{f'{key}: ' if key else ''}{_first_line(error)}{hint}"
 
 
 def _first_line(error: BaseException) -> str:

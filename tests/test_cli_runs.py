@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 import soundfile
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from speechgru.cli import main
 from speechgru.commands import recipes
-from speechgru.config import compose
+from speechgru.config import compose, hydra_of
+from speechgru.overrides import parse, quote
 
 SMALL = [
     "features.sample_rate=8000",
@@ -85,6 +88,34 @@ def test_train_evaluate_classify(tones: Path, tmp_path: Path, capsys: pytest.Cap
         (["augment=null"], "augment=null: a group has no option null; ~augment leaves it out"),
         (["--multirun", "augment=null,standard"], "augment=null: a group has no option null; ~augment leaves it out"),
         (["data=null"], "choose a recipe (recipe=...) or a corpus (data=...)"),
+        (["--epochs", "3"], "--epochs is not an option: settings have no dashes; write trainer.epochs=3"),
+        (["--trainer.epochs=3"], "settings have no dashes; write trainer.epochs=3"),
+        (["--lr", "1e-2"], "settings have no dashes; write optimizer.learning_rate=1e-2"),
+        (["--resume"], "settings have no dashes; write resume=true"),
+        (["--overwrite"], "settings have no dashes; write overwrite=true"),
+        (["fsd"], "fsd is no recipe; did you mean fsdd?"),
+        (["encoder.hidden_size", "64"], "encoder.hidden_size has no value; write encoder.hidden_size=..."),
+        (["trainer.epochs", "=", "3"], "settings are written key=value, without spaces"),
+        (["trainer.epochs=", "3"], "settings are written key=value, without spaces"),
+        (
+            ["data.root=It's (2)"],
+            """the value needs quotes, and the shell a pair of its own: "data.root='It\\'s (2)'\"""",
+        ),
+        (["seed=0,1"], "seed=0,1: several values are several runs, with --multirun; a list is seed=[0,1]"),
+        (["seed="], "seed=: a whole number is expected"),
+        (["trainer.tensorboard=maybe"], "trainer.tensorboard=maybe: true or false is expected"),
+        (["trainer=5"], "trainer=5: it holds settings of its own, such as trainer.epochs"),
+        (["trainer.epochs=${sed}"], "Interpolation key 'sed' not found"),
+        (["hydra/sweeper=optuna"], "hydra/sweeper=optuna is not known; pip install hydra-optuna-sweeper may add it"),
+        (["hydra/nothing=optuna"], "there is no group hydra/nothing"),
+        (["encoder=[gru]"], "encoder=[gru]: one option of"),
+        (["encoder.cell=lstm"], "encoder.cell=lstm: a component is chosen as cell=lstm"),
+        (["encoder.cell.layer_norm=true"], "encoder.cell follows cell; write cell.layer_norm=..."),
+        (["extra_data=synth"], "extra_data=synth: a component is chosen as data@extra_data=synth"),
+        (["~data.root"], "~data.root: ~ leaves out a group, and data.root is a setting"),
+        (["--cfg", "job", "--package", "trainr"], "--package trainr: trainr is not a setting; did you mean trainer?"),
+        (["--multirun", "seed=0,-1"], "seed=-1: at least 0"),
+        (["--multirun", "cell=gru,gruu"], "cell=gruu is not known; did you mean 'gru'?"),
     ],
 )
 def test_mistyped_overrides(
@@ -98,7 +129,8 @@ def test_mistyped_overrides(
     captured = capsys.readouterr()
     assert message in captured.err
     assert len(captured.err.splitlines()) == 1
-    assert "Traceback" not in captured.err
+    assert not {"Traceback", "hydra.cc", "EOF"} & set(captured.err.split())
+    assert "://" not in captured.err
     assert not captured.out
     assert not (tmp_path / "run").exists()
 
@@ -113,6 +145,45 @@ def test_cfg_job_prints_the_config(
     assert config["data"]["root"] == str(tones)
     assert config["encoder"]["hidden_size"] == 7
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("words", "same"),
+    [
+        (["train", "fsdd", "seed=3"], ["recipe=fsdd", "seed=3"]),
+        (["train", "data=folder", "name=a", "data.root='b c(d'"], ["data=folder", "name=a", "data.root='b c(d'"]),
+        (["evaluate", "runs/it's a/model", "split=valid"], ["model='runs/it\\'s a/model'", "split=valid"]),
+        (["evaluate", "a, b", "c"], ["model=['a, b',c]"]),
+    ],
+)
+def test_a_word_alone_is_the_recipe_or_the_model(
+    words: list[str], same: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Oracle: the same in Hydra's own words."""
+    assert main([*words, "--cfg", "job"]) == 0
+    shown = yaml.safe_load(capsys.readouterr().out)
+    assert main([words[0], *same, "--cfg", "job"]) == 0
+    assert shown == yaml.safe_load(capsys.readouterr().out)
+    if words[0] == "evaluate":
+        assert shown["model"] == (words[1] if len(words) == 3 and "=" in words[2] else words[1:])
+
+
+def test_parts_of_the_config_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    """--package shows a part, --resolve what the others follow, --cfg hydra where a run would write."""
+    assert main(["train", "fsdd", "--cfg", "job", "--package", "trainer"]) == 0
+    assert yaml.safe_load(capsys.readouterr().out)["epochs"] == compose("train", ["recipe=fsdd"]).trainer.epochs
+    assert main(["train", "fsdd", "--cfg", "job", "-p", "run_dir", "--resolve"]) == 0
+    assert capsys.readouterr().out == "runs/fsdd\n"
+    assert main(["train", "fsdd", "--cfg", "hydra", "-p", "hydra.run.dir"]) == 0
+    assert capsys.readouterr().out == "runs/fsdd\n"
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.text(st.characters(exclude_categories=("Cs", "Cc")), max_size=8))
+def test_a_quoted_text_is_read_as_it_is(text: str) -> None:
+    """Oracle: the text itself, through the parser of Hydra."""
+    with hydra_of("train"):
+        assert parse(quote("name", text)).value() == text
 
 
 def test_mistyped_sweep(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

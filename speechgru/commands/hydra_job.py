@@ -6,85 +6,94 @@ import argparse
 import difflib
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from speechgru.config import compose_untyped, explain, refuse_null_groups, store_components, to_dataclass
+from speechgru.config import compose_untyped, explain, hydra_of, to_dataclass
 from speechgru.errors import ConfigError, Interrupted, SpeechGRUError
-from speechgru.shipped import conf_dir
+from speechgru.overrides import keys, nearest, not_a_setting, options, parse, quote
 
-MULTIRUN = ("-m", "--multirun")
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+Task = Callable[[Any, Path, list[str]], None]
 
 
-def hydra_main(root: str, words: list[str], task: Callable[[Any, Path, list[str]], None]) -> int:
+def hydra_main(root: str, words: list[str], task: Task) -> int:
     """Runs ``task`` on the config of ``root``, the run's folder and the words of a command that does this job alone.
 
-    Hydra calls it once per job of a multirun. Each job is told with its overrides; one that fails is told at once, and
+    It is called once per job of a multirun. Each job is told with its overrides; one that fails is told at once, and
     the others go on; only an interrupted one ends them all.
 
     Args:
         root: ``train`` or ``evaluate``.
-        words: the command line: overrides and Hydra's own flags (--cfg job, --multirun, --help, --resolve ...).
+        words: the command line: settings and flags (--cfg job, --multirun, --resolve ...).
         task: what to do.
 
     Raises:
-        ConfigError: the flags or overrides are wrong; raised before anything runs.
+        ConfigError: the flags or settings are wrong; raised before anything runs.
         SpeechGRUError: what the task raised; of a multirun, how many of its jobs failed, after the last one.
     """
-    import hydra
+    chosen = _parse(root, words)
+    settings = _settings(root, chosen)
+    if chosen.cfg:  # a config is shown before it is complete, too
+        print(_yaml(compose_untyped(root, settings, chosen.config_dir), chosen), end="")
+    elif chosen.multirun:
+        _run_many(root, settings, chosen.config_dir, task)
+    else:
+        config = compose_untyped(root, settings, chosen.config_dir)
+        try:
+            task(to_dataclass(root, config), Path(config.hydra.run.dir), words)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise _of_the_system(error) from error
+    return 0
+
+
+def _run_many(root: str, settings: list[str], config_dir: str | None, task: Task) -> None:
+    """Every job of a multirun, by the sweeper and the launcher that the settings choose (Hydra's own: one by one)."""
+    from hydra.core.global_hydra import GlobalHydra
     from hydra.core.hydra_config import HydraConfig
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
-    chosen = _parse(words)
-    # Hydra's own parser refuses flags between overrides, so they go first.
-    flags = list(words)
-    for override in chosen.overrides:
-        flags.remove(override)
-    store_components()
-    refuse_null_groups(chosen.overrides)
-    if not (chosen.multirun or chosen.help or chosen.hydra_help or chosen.info or chosen.shell_completion):
-        config = compose_untyped(root, chosen.overrides, chosen.config_dir)
-        if not chosen.cfg:  # a config is shown before it is complete, too
-            to_dataclass(root, config)
+    for one in _each_value_once(root, settings, config_dir):
+        to_dataclass(root, compose_untyped(root, one, config_dir))
+    flags = [] if config_dir is None else ["--config-dir", config_dir]
     failed: list[SpeechGRUError] = []
 
-    def job(config: Any) -> None:
+    def job(config: DictConfig) -> None:
         own, folder = list(HydraConfig.get().overrides.task), Path(HydraConfig.get().runtime.output_dir)
         if not Path(config.get("run_dir", folder)).is_absolute():
             folder = Path(os.path.relpath(folder))  # as it was given
-        if chosen.multirun:
-            print(f"{folder}: {' '.join(_swept(own, chosen.overrides))}", file=sys.stderr, flush=True)
+        print(f"{folder}: {' '.join(_swept(own, settings))}", file=sys.stderr, flush=True)
         try:
-            task(to_dataclass(root, config), folder, [*(flag for flag in flags if flag not in MULTIRUN), *own])
+            task(to_dataclass(root, config), folder, [*flags, *own])
         except BrokenPipeError:
             raise
         except (SpeechGRUError, OSError) as error:
             # Hydra would print a traceback of its own; the command line prints one line.
             failed.append(error if isinstance(error, SpeechGRUError) else _of_the_system(error))
-            if chosen.multirun:
-                print(f"{folder}: {failed[-1]}", file=sys.stderr, flush=True)
-            if chosen.multirun and isinstance(error, Interrupted):
+            print(f"{folder}: {failed[-1]}", file=sys.stderr, flush=True)
+            if isinstance(error, Interrupted):
                 raise KeyboardInterrupt from error  # of other errors Hydra goes on with the next job
 
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # what is no SpeechGRUError is a bug: show where
-    before = sys.argv
-    sys.argv = [f"speechgru {root}", *flags, *chosen.overrides]
-    try:
-        hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=root)(job)()
-    except KeyboardInterrupt:
-        if not failed:
-            raise
-    except (HydraException, OmegaConfBaseException) as error:  # of a multirun, or while a config is shown
-        raise ConfigError(explain(error, root, chosen.overrides, chosen.config_dir)) from error
-    finally:
-        sys.argv = before
-    if failed and chosen.multirun and not isinstance(failed[-1], Interrupted):
-        raise SpeechGRUError(f"{len(failed)} of the multirun's jobs failed; what each said stands above")
-    if failed:
+    with hydra_of(root, config_dir) as more:
+        hydra = GlobalHydra.instance().hydra
+        assert hydra is not None
+        try:
+            hydra.multirun(config_name=root, task_function=job, overrides=[*more, *settings])
+        except KeyboardInterrupt:
+            if not failed:
+                raise
+        except (HydraException, OmegaConfBaseException) as error:
+            raise ConfigError(explain(error)) from error
+    if failed and isinstance(failed[-1], Interrupted):
         raise failed[-1]
-    return 0
+    if failed:
+        raise SpeechGRUError(f"{len(failed)} of the multirun's jobs failed; what each said stands above")
 
 
 def _of_the_system(error: OSError) -> SpeechGRUError:
@@ -97,26 +106,115 @@ def _swept(own: list[str], given: list[str]) -> list[str]:
     return [one for one in own if any(two.split("=")[0] == one.split("=")[0] and two != one for two in given)]
 
 
-def _parse(words: list[str]) -> argparse.Namespace:
-    """The flags and overrides as Hydra's own parser reads them, with what makes no sense here refused."""
-    from hydra._internal.utils import get_args_parser
+def _each_value_once(root: str, settings: list[str], config_dir: str | None) -> Iterator[list[str]]:
+    """Settings of single runs that together hold every value of a multirun: those to check before the first begins."""
+    with hydra_of(root, config_dir):
+        parsed = [parse(word) for word in settings]
+        lists = [
+            [f"{one.get_key_element()}={value}" for value in one.sweep_string_iterator()]
+            if one.is_sweep_override() and one.is_discrete_sweep()
+            else [str(one.input_line)]
+            for one in parsed
+            if not one.is_sweep_override() or one.is_discrete_sweep()
+        ]
+    firsts = [values[0] for values in lists if values]
+    yield firsts
+    for place, values in enumerate(values for values in lists if values):
+        for value in values[1:]:
+            yield [*firsts[:place], value, *firsts[place + 1 :]]
 
-    parser = get_args_parser()
-    known = [name for action in parser._actions for name in action.option_strings]
 
-    def refuse(message: str) -> NoReturn:
+def _yaml(config: DictConfig, chosen: argparse.Namespace) -> str:
+    """What ``--cfg`` shows of a config: the job, Hydra's own settings or all; ``--package`` a part of it."""
+    from omegaconf import OmegaConf, open_dict, read_write
+
+    if chosen.package:
+        part = OmegaConf.select(config, chosen.package)
+        if part is None:
+            known = list(keys(config))
+            raise ConfigError(f"--package {chosen.package}: {not_a_setting(chosen.package, known)}")
+        return OmegaConf.to_yaml(part, resolve=chosen.resolve) if OmegaConf.is_config(part) else f"{part}\n"
+    with read_write(config), open_dict(config):
+        for name in list(config):
+            if (name == "hydra" and chosen.cfg == "job") or (name != "hydra" and chosen.cfg == "hydra"):
+                del config[name]
+    return OmegaConf.to_yaml(config, resolve=chosen.resolve)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
         raise ConfigError(message)
 
-    parser.error = refuse  # type: ignore[method-assign]
-    for word in words:
-        name = word.split("=")[0]
-        if name.startswith("--") and name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            raise ConfigError(f"{name} is not an option{hint}")
-    chosen = parser.parse_intermixed_args(words)
-    for name in ("config_name", "config_path", "experimental_rerun"):
-        if getattr(chosen, name) is not None:
-            flag = f"--{name.replace('_', '-')}"
-            raise ConfigError(f"{flag} is not supported; --config-dir FOLDER adds YAML files, recipe=NAME chooses one")
-    return chosen
+
+def _parse(root: str, words: list[str]) -> argparse.Namespace:
+    """The flags, and the other words as ``words``."""
+    parser = _Parser(add_help=False, allow_abbrev=False)
+    parser.add_argument("words", nargs="*")
+    parser.add_argument("-m", "--multirun", action="store_true")
+    parser.add_argument("-c", "--cfg", choices=("job", "hydra", "all"))
+    parser.add_argument("-p", "--package")
+    parser.add_argument("--resolve", action="store_true")
+    parser.add_argument("-cd", "--config-dir")
+    flags = {name for action in parser._actions for name in action.option_strings}
+    for place, word in enumerate(words):
+        if word.startswith("--") and word.split("=")[0] not in flags:
+            raise ConfigError(_mend_flag(root, word, words[place + 1 : place + 2], sorted(flags)))
+    return parser.parse_intermixed_args(words)
+
+
+def _mend_flag(root: str, word: str, following: list[str], flags: list[str]) -> str:
+    """What to write instead of a flag that is none, most often a setting with dashes before it."""
+    from omegaconf import OmegaConf
+
+    flag, equals, value = word.partition("=")
+    if flag in ("--config-name", "--config-path"):
+        return f"{flag} is not supported; --config-dir FOLDER adds YAML files, recipe=NAME chooses one"
+    config = compose_untyped(root, [])
+    known = list(keys(config))
+    name = flag.strip("-").replace("-", "_")
+    near_flags = difflib.get_close_matches(flag, flags, n=1, cutoff=0.7)
+    near = name if name in known else nearest(name, known)
+    if near is None or (near.rpartition(".")[2] != name and near_flags):
+        hint = f"; did you mean {near_flags[0]}?" if near_flags else ""
+        return f"{flag} is not an option{hint} (settings have no dashes: key=value)"
+    if not equals:
+        switch = isinstance(OmegaConf.select(config, near), bool)
+        value = "true" if switch else "..."
+        if not switch and following and "=" not in following[0] and following[0][:1] != "-":
+            value = following[0]
+    return f"{flag} is not an option: settings have no dashes; write {near}={value}"
+
+
+def _settings(root: str, chosen: argparse.Namespace) -> list[str]:
+    """The words as settings: a word alone is the recipe to train or the model to evaluate.
+
+    Raises:
+        ConfigError: there is no such recipe, or the word is something else.
+    """
+    alone = [word for word in chosen.words if "=" not in word and not word.startswith("~")]
+    settings = [word for word in chosen.words if word not in alone]
+    if any(word.startswith("=") for word in settings) or (any(word.endswith("=") for word in settings) and alone):
+        raise ConfigError(f"{' '.join(chosen.words)}: settings are written key=value, without spaces")
+    if not alone:
+        return settings
+    if root == "evaluate":
+        return [quote("model", alone[0]) if len(alone) == 1 else _list_of(alone), *settings]
+    recipes = options("recipe", chosen.config_dir)
+    for word in alone:
+        if word not in recipes:
+            raise ConfigError(_mend_word(root, word, recipes))
+    return [f"recipe={','.join(alone)}", *settings]
+
+
+def _list_of(models: list[str]) -> str:
+    return "model=[" + ",".join(quote("", model).removeprefix("=") for model in models) + "]"
+
+
+def _mend_word(root: str, word: str, recipes: list[str]) -> str:
+    if Path(word).is_dir():
+        return f"{word} is a folder; to train on the recordings in it, write data=folder {quote('data.root', word)}"
+    if word in keys(compose_untyped(root, [])):
+        return f"{word} has no value; write {word}=..."
+    near = difflib.get_close_matches(word, recipes, n=1)
+    hint = f"; did you mean {near[0]}?" if near else " (speechgru recipes lists them)"
+    return f"{word} is no recipe{hint}; settings are written key=value"

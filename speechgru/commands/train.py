@@ -48,7 +48,8 @@ def run_hydra(words: list[str]) -> int:
 def _folder_alone(words: list[str]) -> Path | None:
     """The folder of ``run_dir=X resume=true`` without a recipe or a corpus; None where the words say more or less."""
     given = dict(word.partition("=")[::2] for word in words)
-    if given.get("resume") != "true" or any(word.startswith("-") for word in words) or {"recipe", "data"} & set(given):
+    more = any(word.startswith("-") or "=" not in word for word in words)
+    if given.get("resume") != "true" or more or {"recipe", "data"} & set(given):
         return None
     if "run_dir" in given:
         return Path(given["run_dir"])
