@@ -4,12 +4,15 @@ import json
 import os
 from pathlib import Path
 
+import pytest
 import torch
 from safetensors.torch import load_file
 
 from speechgru.config import compose, plain
+from speechgru.errors import Interrupted
 from speechgru.training.progress import Progress
 from speechgru.training.run import train
+from speechgru.training.trainer import Trainer
 
 SMALL = [
     "features.sample_rate=8000",
@@ -34,6 +37,22 @@ def run(corpus: Path, folder: Path, *overrides: str) -> Progress:
     """Trains in this process; returns the progress."""
     config = compose("train", ["data=folder", f"data.root={corpus}", *SMALL, *overrides])
     return train(config, folder, plain(config))
+
+
+def cut(monkeypatch: pytest.MonkeyPatch, corpus: Path, folder: Path, updates: int, *overrides: str) -> None:
+    """Trains until Ctrl-C comes after so many updates."""
+    update = Trainer._update
+
+    def watched(self: Trainer, batches: list) -> None:
+        update(self, batches)
+        if self.progress.step == updates:
+            self.interruption.signal = 2
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Trainer, "_update", watched)
+        with pytest.raises(Interrupted, match=f"after step {updates}; go on with speechgru train run_dir=") as stop:
+            run(corpus, folder, *overrides)
+    assert stop.value.signal == 2
 
 
 def command(corpus: Path, folder: Path, *overrides: str) -> list[str]:

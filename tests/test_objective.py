@@ -82,6 +82,7 @@ def test_disagreement():
     """Oracle: torch's kl_div, row by row over each row's own frames; the side compared with has no gradient."""
     left, right = torch.randn(2, 3, 6, 5, dtype=torch.float64).log_softmax(3)
     left.requires_grad_()
+    right.requires_grad_()  # in training both are computed from the same weights
     lengths = torch.tensor([6, 4, 0])
     found = disagreement(left, right, lengths)
     for row, length in enumerate(lengths.tolist()):
@@ -90,6 +91,8 @@ def test_disagreement():
         torch.testing.assert_close(found[row], kl / 2)
     found.sum().backward()
     assert left.grad is not None
-    # Of KL(right || left) alone: -p_right / 2 at every valid log-probability.
-    valid = torch.arange(6) < lengths[:, None]
-    torch.testing.assert_close(left.grad, -right.exp() / 2 * valid[..., None])
+    assert right.grad is not None
+    # Of KL(right || left) alone: -p_right / 2 at every valid log-probability; and the other way round.
+    valid = (torch.arange(6) < lengths[:, None])[..., None]
+    torch.testing.assert_close(left.grad, (-right.exp() / 2 * valid).detach())
+    torch.testing.assert_close(right.grad, (-left.exp() / 2 * valid).detach())

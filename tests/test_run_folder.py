@@ -7,12 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from small_run import ALONE, command, rows, run, same
+from small_run import ALONE, command, cut, rows, run, same
 
 from speechgru.cli import main
-from speechgru.errors import ConfigError, DataError, Interrupted
+from speechgru.errors import ConfigError, DataError
 from speechgru.training.run_settings import differences, flat
-from speechgru.training.trainer import Trainer
 
 
 @pytest.fixture(scope="module")
@@ -21,22 +20,6 @@ def whole(three_tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("whole")
     run(three_tones, folder)
     return folder
-
-
-def cut(monkeypatch: pytest.MonkeyPatch, corpus: Path, folder: Path, updates: int, *overrides: str) -> None:
-    """Trains until Ctrl-C comes after so many updates."""
-    update = Trainer._update
-
-    def watched(self: Trainer, batches: list) -> None:
-        update(self, batches)
-        if self.progress.step == updates:
-            self.interruption.signal = 2
-
-    with monkeypatch.context() as patched:
-        patched.setattr(Trainer, "_update", watched)
-        with pytest.raises(Interrupted, match=f"after step {updates}; go on with speechgru train run_dir=") as stop:
-            run(corpus, folder, *overrides)
-    assert stop.value.signal == 2
 
 
 def test_differences() -> None:

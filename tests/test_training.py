@@ -5,11 +5,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
-from small_run import ALONE, SMALL, command, rows, run, same, tensors
+from small_run import ALONE, SMALL, command, cut, rows, run, same, tensors
 
 from speechgru.cells.subnormals import subnormals_are_flushed
 from speechgru.config import compose, plain
@@ -17,6 +18,7 @@ from speechgru.errors import ConfigError, ModelError
 from speechgru.registry import build, names
 from speechgru.training.average import ExponentialAverage, mean_of
 from speechgru.training.logging import MetricsLog
+from speechgru.training.objective import Objective
 from speechgru.training.run import train
 from speechgru.training.selection import Selection
 from speechgru.training.trainer import Trainer, TrainingStopped
@@ -97,6 +99,55 @@ def test_killed_between_two_files(
     monkeypatch.undo()
     run(three_tones, tmp_path / "cut", OFTEN, "resume=true")
     same(uninterrupted, tmp_path / "cut")
+
+
+def test_cut_in_its_last_epoch(
+    three_tones: Path, tmp_path: Path, uninterrupted: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What only the end needs, the weights of earlier epochs for their mean, is remembered too."""
+    updates = rows(uninterrupted)[-1]["step"]
+    assert "averaged_valid_accuracy" in rows(uninterrupted)[-1]
+    cut(monkeypatch, three_tones, tmp_path / "cut", updates - 1, OFTEN)
+    assert [row["epoch"] for row in rows(tmp_path / "cut")] == [1, 2, 3]
+    run(three_tones, tmp_path / "cut", OFTEN, "resume=true")
+    same(uninterrupted, tmp_path / "cut")
+
+
+def test_no_two_steps_draw_the_same_masks(three_tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The seeds of dropout and of the masks, at each step of three epochs. Oracle: as many as there are steps."""
+    masks, dropout, forward = [], [], Objective.forward
+
+    def watched(self: Objective, *given: Any) -> torch.Tensor:
+        masks.append(given[-1])
+        dropout.append(torch.initial_seed())
+        return forward(self, *given)
+
+    monkeypatch.setattr(Objective, "forward", watched)
+    progress = run(three_tones, tmp_path / "run", "trainer.epochs=3")
+    assert len(masks) == progress.step
+    assert len(set(masks)) == len(set(dropout)) == progress.step
+
+
+@pytest.mark.parametrize("clip", [0.0, 1e-3])
+def test_a_gradient_is_clipped(clip: float, three_tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plain SGD moves the weights by learning rate x norm, and by no more than learning rate x clip."""
+    moved, update = [], Trainer._update
+
+    def watched(self: Trainer, batches: list) -> None:
+        before = torch.nn.utils.parameters_to_vector(self.recognizer.parameters()).detach().clone()
+        norms = self.progress.norm_sum
+        update(self, batches)
+        after = torch.nn.utils.parameters_to_vector(self.recognizer.parameters()).detach()
+        moved.append((float((after - before).norm()), self.progress.norm_sum - norms))
+
+    monkeypatch.setattr(Trainer, "_update", watched)
+    plain_sgd = ["optimizer=sgd", "optimizer.momentum=0", "optimizer.weight_decay=0", "optimizer.learning_rate=0.5"]
+    constant = ["schedule=constant", "schedule.warmup=0", "trainer.epochs=1", f"trainer.gradient_clip={clip}"]
+    run(three_tones, tmp_path / "run", *plain_sgd, *constant)
+    assert len(moved) >= 5
+    for distance, norm in moved:
+        assert norm > 1e-2
+        assert distance == pytest.approx(0.5 * (clip or norm), rel=1e-3)
 
 
 @pytest.mark.parametrize("after_s", [0.0, pytest.param(0.5, marks=pytest.mark.slow)])

@@ -121,11 +121,11 @@ def train(config: TrainConfig, folder: Path, settings: dict[str, Any], words: Se
             if leads:
                 print(f"{folder}: already finished with these settings, nothing trained", file=sys.stderr)
             return before
-        if before is None and config.resume and leads:
+        if config.resume and leads and not (folder / NAME).is_file():
             print(f"{folder} holds no checkpoint yet; the run begins", file=sys.stderr)
         try:
             with join_world(config.trainer.device) as world:
-                return _train(config, folder, settings, words, world)
+                return _train(config, folder, None if before else settings, words, world)
         except BaseException:
             if leads and progress_of(folder) is None:
                 clear_run(folder)  # a start that failed leaves nothing
@@ -150,7 +150,9 @@ def _again(folder: Path) -> str:
     return go_on(folder) if (folder / NAME).is_file() else "begin again, nothing was trained yet"
 
 
-def _train(config: TrainConfig, folder: Path, settings: dict[str, Any], words: Sequence[str], world: World) -> Progress:
+def _train(
+    config: TrainConfig, folder: Path, settings: dict[str, Any] | None, words: Sequence[str], world: World
+) -> Progress:
     corpus = build("data", config.data)
     extra = [build("data", config.extra_data)] if config.extra_data is not None else []
     units = build("units", config.units) if config.units is not None else None
@@ -192,15 +194,15 @@ def _train(config: TrainConfig, folder: Path, settings: dict[str, Any], words: S
     if config.resume and (folder / NAME).is_file():
         trainer.resume(folder / NAME)
     if world.leads:
-        if not trainer.resumed:
+        if settings is not None:
             begin(folder, settings, words)
         write_left_out(folder, left)
         if left:
             print(describe(left, folder), file=sys.stderr)
         _announce(trainer, corpus)
     progress = trainer.fit()
-    begun = read_settings(folder) or {"command": "", "overrides": [], "settings": settings}
     if world.leads:
+        begun = read_settings(folder) or {"command": "", "overrides": [], "settings": settings}
         summary = {
             "name": config.name,
             "task": recognizer.task,

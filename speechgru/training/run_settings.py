@@ -60,6 +60,7 @@ def begin(folder: Path, settings: dict[str, Any], words: Sequence[str]) -> None:
         words: the command line that begins this run alone.
     """
     clear_run(folder)
+    settings = settings | {"resume": False, "overwrite": False}
     overrides = [word for word in words if "=" in word and not word.startswith(("-", *(f"{key}=" for key in NOT_TOLD)))]
     command = plain_command(["speechgru", "train", *words])
     content = {"command": command, "overrides": overrides, "settings": settings}
@@ -86,7 +87,7 @@ def read_settings(folder: Path) -> dict[str, Any] | None:
 
 
 def earlier_run(folder: Path, settings: dict[str, Any], resume: bool) -> Progress | None:
-    """How far the run in ``folder`` came, where it is finished or may go on; None where one is to begin.
+    """How far the run in ``folder`` came, where it is finished or goes on; None where one is to begin.
 
     Args:
         folder: of the run.
@@ -97,11 +98,11 @@ def earlier_run(folder: Path, settings: dict[str, Any], resume: bool) -> Progres
         ConfigError: it is a run of other settings, or nobody said to go on with it.
         ModelError: its checkpoint or settings are damaged.
     """
-    before = progress_of(folder)
-    if before is None:
+    before, stored = progress_of(folder), read_settings(folder)
+    if before is None and not (resume and stored):
         return None
+    before = before or Progress()
     goes_on = resume and not before.finished
-    stored = read_settings(folder)
     free = FREE_ON_RESUME if goes_on else FREE
     other = differences(stored["settings"], settings, free) if stored is not None else []
     if other and goes_on:

@@ -184,7 +184,6 @@ class Trainer:
         self.average = ExponentialAverage(recognizer, config.ema_decay) if config.ema_decay else None
         self.progress = Progress()
         self.interruption = Interruption()
-        self.resumed = False
 
     def resume(self, path: Path) -> None:
         """Goes on from the checkpoint at ``path``."""
@@ -207,7 +206,7 @@ class Trainer:
             raise ConfigError(
                 f"{path} belongs to another model or optimizer; resume with the settings it began with"
             ) from error
-        self.progress, self.resumed = Progress(**state["progress"]), True
+        self.progress = Progress(**state["progress"])
         if self.average is not None:
             self.average.updates = state["average_updates"]
             self.average.tensors = {name: tensor.to(self.world.device) for name, tensor in tensors["average"].items()}
