@@ -5,11 +5,12 @@ import re
 
 import pytest
 
+from speechgru.data.corpora.folder import Folder, FolderConfig
 from speechgru.data.kaldi import read_kaldi
 from speechgru.data.label_folders import read_label_folders
 from speechgru.data.manifest import read_manifest, write_manifest
 from speechgru.data.recordings import read_recordings
-from speechgru.data.splits import complete_splits, hash_percent
+from speechgru.data.splits import divide, hash_percent
 from speechgru.data.table import read_table
 from speechgru.data.utterance import Utterance
 from speechgru.errors import DataError
@@ -230,7 +231,7 @@ def test_hash_split_is_stable_and_keeps_speakers_together():
     """Oracle: membership before and after recordings are added; shares within 4 sigma of the percentages."""
     few = [Utterance(f"{take}.wav", speaker=f"s{speaker}") for speaker in range(200) for take in range(3)]
     more = few + [Utterance("x.wav", speaker=f"t{speaker}") for speaker in range(200)]
-    before, after = complete_splits({"": few}, 10, 20), complete_splits({"": more}, 10, 20)
+    before, after = (divide({"": rows}, 10, 20).splits for rows in (few, more))
     assert sum(map(len, before.values())) == len(few)
     for split, rows in before.items():
         assert set(rows) == set(after[split]) & set(few)
@@ -245,7 +246,7 @@ def test_named_splits_are_kept_and_few_speakers_are_no_reason_to_lose_them():
     """Oracle: the rule: what is named stays; with one speaker the file name decides."""
     rows = [Utterance(f"{number}.wav", speaker="me") for number in range(300)]
     test = [Utterance("t.wav", speaker="me")]
-    splits = complete_splits({"train": rows, "test": test}, 10, 10)
+    splits = divide({"train": rows, "test": test}, 10, 10).splits
     assert splits["test"] == test
     assert 15 < len(splits["valid"]) < 50
     assert len(splits["train"]) + len(splits["valid"]) == 300
@@ -274,3 +275,45 @@ def test_recordings_in_any_format(tmp_path):
         read_recordings(touch(tmp_path / "a.txt"))
     with pytest.raises(DataError, match="is not there"):
         read_recordings(tmp_path / "missing")
+
+
+@pytest.mark.parametrize("name", ["{0}/s{2:02}_nohash_{1}.wav", "{0}/s{2:02}/{1}.wav", "{0}/{1}-{2}.wav"])
+def test_the_same_recordings_are_divided_alike_whatever_lists_them(tmp_path, name: str):
+    """Oracle: the folder's own division, by hand: of 240 clips by 60 speakers none is in two splits where names tell
+    them, by both ways of naming; where none does, the file name decides. Table and manifest say the same."""
+    audio = [name.format(label, take, speaker) for label in ("no", "yes") for take in range(2) for speaker in range(60)]
+    for path in audio:
+        touch(tmp_path / "folder" / path)
+    rows = [(f"folder/{path}", path.split("/")[0]) for path in reversed(audio)]
+    (tmp_path / "table.csv").write_text("file_name,label\n" + "".join(f"{path},{label}\n" for path, label in rows))
+    lines = [json.dumps({"audio_filepath": path, "label": label}) for path, label in rows]
+    (tmp_path / "list.jsonl").write_text("\n".join(lines))
+    found = []
+    for source in ("folder", "table.csv", "list.jsonl"):
+        corpus = Folder(FolderConfig(root=str(tmp_path / source)))
+        found.append({split: set(corpus.utterances(split)) for split in ("train", "valid", "test")})
+    assert sum(map(len, found[0].values())) == 240
+    assert found[0] == found[1] == found[2]
+    speakers = {split: {one.speaker for one in rows} for split, rows in found[0].items()}
+    if name.endswith("-{2}.wav"):
+        assert corpus.split_rule == "valid and test drawn by file name, no speakers found: each may be in all of them"
+        assert set().union(*speakers.values()) == {""}
+    else:
+        assert corpus.split_rule == "valid and test drawn by speaker, 60 found, none in two of them"
+        assert len(set().union(*speakers.values())) == sum(map(len, speakers.values())) == 60
+
+
+def test_lists_of_hugging_face(tmp_path):
+    """Oracle: its documentation of AudioFolder: metadata.csv or .jsonl beside the files, also by split."""
+    (tmp_path / "metadata.csv").write_text("file_name,transcription\na.wav,hello\n")
+    expected = Utterance(str(tmp_path / "a.wav"), text="hello")
+    assert read_recordings(tmp_path) == {"": [expected]}
+    for name, suffix, text in (
+        ("train", "csv", "file_name,label\nb.wav,yes\n"),
+        ("test", "jsonl", '{"file_name": "b.wav", "label": "yes"}\n'),
+    ):
+        (tmp_path / "splits" / name).mkdir(parents=True)
+        (tmp_path / "splits" / name / f"metadata.{suffix}").write_text(text)
+    assert read_recordings(tmp_path / "splits") == {
+        name: [Utterance(str(tmp_path / "splits" / name / "b.wav"), label="yes")] for name in ("train", "test")
+    }

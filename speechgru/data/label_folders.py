@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from speechgru.audio import SUFFIXES
-from speechgru.data.splits import split_of
+from speechgru.data.splits import speaker_of, split_of
 from speechgru.data.utterance import Utterance
 from speechgru.errors import DataError
 
@@ -64,10 +64,9 @@ def _classes(root: Path, names: list[str]) -> list[Utterance]:
         before = len(found)
         for folder, folders, _ in os.walk(root / name):
             folders[:] = sorted(one for one in folders if not one.startswith("."))
-            below = Path(folder).relative_to(root / name).parts
-            for stem, path in recordings_in(folder).items():
-                speaker = below[0] if below else stem.partition("_nohash_")[0] if "_nohash_" in stem else ""
-                found.append(Utterance(path, text="", label=name, speaker=speaker))
+            # Of the path from the class on: a folder above may be called as the class is.
+            paths = [(path, os.path.relpath(path, root)) for path in recordings_in(folder).values()]
+            found += [Utterance(path, label=name, speaker=speaker_of(below, name)) for path, below in paths]
         if len(found) == before:
             raise DataError(f"{root / name}: no recordings in this class folder; add some or remove the folder")
     return found

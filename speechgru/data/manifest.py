@@ -2,7 +2,9 @@
 
 ``{"audio_filepath": "a/b.flac", "offset": 0.5, "duration": 1.25, "text": "yes", "label": "yes", "speaker": "ann"}``
 
-Only ``audio_filepath`` is required. Relative paths are relative to the folder of the manifest. ``gain_db`` is ours.
+Only ``audio_filepath`` (or ``file_name``, as Hugging Face has it) is required; the speaker may be in it
+(:func:`speechgru.data.splits.speaker_of`). Relative paths are relative to the folder of the manifest. ``gain_db`` is
+ours.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from speechgru.data.splits import speaker_of
 from speechgru.data.utterance import Utterance
 from speechgru.errors import DataError
 from speechgru.files import replacing
@@ -93,6 +96,8 @@ def _utterance(row: dict[str, Any], folder: Path, where: str) -> Utterance:
     texts = {}
     for key in ("audio_filepath", "text", "label", "speaker"):
         value = row.get(key)
+        if key == "audio_filepath" and value is None:
+            value = row.get("file_name")
         if value is not None and not isinstance(value, str):
             raise DataError(f"{where}: {key}={value!r} is not a text; write it in quotes")
         texts[key] = value
@@ -108,7 +113,7 @@ def _utterance(row: dict[str, Any], folder: Path, where: str) -> Utterance:
         audio=resolve_audio(texts["audio_filepath"], folder),
         text=texts["text"] or "",
         label=texts["label"],
-        speaker=texts["speaker"] or "",
+        speaker=texts["speaker"] or speaker_of(texts["audio_filepath"], texts["label"] or texts["text"]),
         start_s=0.0 if offset is None else read_seconds(offset, "offset", where, positive=False),
         duration_s=None if duration is None else read_seconds(duration, "duration", where, positive=True),
         gain_db=float(gain_db),

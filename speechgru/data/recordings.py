@@ -22,7 +22,7 @@ def read_recordings(path: str | os.PathLike[str]) -> dict[str, list[Utterance]]:
 
     A file is a JSON-lines manifest (.jsonl, .json) or a table (.csv, .tsv). In a folder is looked for, in this order:
 
-    1. ``wav.scp``, here or in folders named by split: Kaldi.
+    1. ``wav.scp``, here or in folders named by split: Kaldi; a ``metadata`` list in those folders: Hugging Face.
     2. lists named by split: ``train.jsonl``, ``dev.tsv`` ... (manifests or tables).
     3. one list: the one called manifest or metadata, else the only one there is.
     4. folders named by class.
@@ -41,6 +41,13 @@ def read_recordings(path: str | os.PathLike[str]) -> dict[str, list[Utterance]]:
     directories = [name for name in names if split_of(name) and (path / name / "wav.scp").exists()]
     if directories:
         return {split_of(name) or "": read_kaldi(path / name) for name in directories}
+    described = {name: _metadata(path / name) for name in names if split_of(name)}
+    if any(described.values()):
+        return {
+            split_of(name) or "": [one for rows in _list(list_).values() for one in rows]
+            for name, list_ in described.items()
+            if list_ is not None
+        }
     lists = [name for name in names if Path(name).suffix.lower() in MANIFESTS + TABLES and (path / name).is_file()]
     named = [name for name in lists if split_of(Path(name).stem)]
     if named:
@@ -56,6 +63,11 @@ def read_recordings(path: str | os.PathLike[str]) -> dict[str, list[Utterance]]:
     if len(lists) > 1:
         raise DataError(f"{path}: several lists ({', '.join(lists[:5])}); name the one that is meant")
     return _list(path / lists[0]) if lists else read_label_folders(path)
+
+
+def _metadata(folder: Path) -> Path | None:
+    """The list that describes the recordings of a folder, if there is one."""
+    return next((one for suffix in TABLES + MANIFESTS if (one := folder / f"metadata{suffix}").is_file()), None)
 
 
 def _list(path: Path) -> dict[str, list[Utterance]]:

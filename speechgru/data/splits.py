@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Callable, Iterable
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from speechgru.data.utterance import Utterance
 
@@ -50,9 +51,29 @@ def held_out_speakers(
     return held
 
 
-def complete_splits(
-    found: dict[str, list[Utterance]], valid_percent: float, test_percent: float
-) -> dict[str, list[Utterance]]:
+def speaker_of(path: str, label: str | None) -> str:
+    """The speaker that a recording's path tells: ``SPEAKER_nohash_0.wav`` or ``LABEL/SPEAKER/a.wav``; else empty."""
+    folders, stem = PurePath(path).parts[:-1], PurePath(path).stem
+    below = folders[len(folders) - folders[::-1].index(label) :] if label in folders else ()
+    if below:
+        return below[0]
+    return stem.partition("_nohash_")[0] if "_nohash_" in stem else ""
+
+
+@dataclasses.dataclass
+class Division:
+    """Recordings in train, valid and test.
+
+    Attributes:
+        splits: the utterances of each.
+        rule: how they were divided, in words.
+    """
+
+    splits: dict[str, list[Utterance]]
+    rule: str
+
+
+def divide(found: dict[str, list[Utterance]], valid_percent: float, test_percent: float) -> Division:
     """Train, valid and test from what is known of the splits.
 
     Splits that came named are kept whole. A valid or test split that did not is drawn from the rest by a hash of the
@@ -81,4 +102,18 @@ def complete_splits(
             splits["test"].append(utterance)
         else:
             splits["train"].append(utterance)
-    return splits
+    drawn = [split for split, percent in edges.items() if percent]
+    return Division(splits, _rule(drawn, speakers, by_speaker))
+
+
+def _rule(drawn: list[str], speakers: set[str], by_speaker: bool) -> str:
+    if not drawn:
+        return "split as named"
+    what = " and ".join(drawn)
+    if by_speaker:
+        return f"{what} drawn by speaker, {len(speakers)} found, none in two of them"
+    known = len(speakers - {""})
+    if not known:
+        return f"{what} drawn by file name, no speakers found: each may be in all of them"
+    missing = "; some recordings name none" if "" in speakers else f", under {FEWEST_SPEAKERS}"
+    return f"{what} drawn by file name, {known} speakers found{missing}: each may be in all of them"

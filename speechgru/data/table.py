@@ -9,12 +9,12 @@ import os
 from pathlib import Path
 
 from speechgru.data.manifest import read_lines, read_seconds, resolve_audio
-from speechgru.data.splits import SPLITS, split_of
+from speechgru.data.splits import SPLITS, speaker_of, split_of
 from speechgru.data.utterance import Utterance
 from speechgru.errors import DataError
 
 COLUMNS = {
-    "audio": ("audio", "path", "audio_filepath", "file", "filename"),
+    "audio": ("audio", "path", "audio_filepath", "file", "filename", "file_name"),
     "text": ("text", "sentence", "transcript", "transcription"),
     "label": ("label", "class", "category"),
     "speaker": ("speaker", "speaker_id", "client_id"),
@@ -31,7 +31,8 @@ def read_table(
 
     The header names the columns, in any order and case (:data:`COLUMNS` lists the names understood); others are
     passed over. A .tsv file is separated by tabs and knows no quoting; any other by what its header uses (comma,
-    semicolon or tab), with the usual quotes. Empty cells mean unknown; a speaker "-" too.
+    semicolon or tab), with the usual quotes. Empty cells mean unknown; a speaker "-" too. A speaker whom no cell names
+    may be in the path (:func:`speechgru.data.splits.speaker_of`).
 
     Args:
         path: the table.
@@ -96,12 +97,13 @@ def _columns(path: Path, header: list[str]) -> dict[str, int]:
 
 
 def _utterance(row: dict[str, str], folder: Path, where: str) -> Utterance:
-    speaker = row.get("speaker", "")
+    label, text = row.get("label") or None, row.get("text", "")
+    speaker = row.get("speaker", "") or speaker_of(row["audio"], label or text)
     offset, duration = row.get("offset"), row.get("duration")
     return Utterance(
         audio=resolve_audio(row["audio"], folder),
-        text=row.get("text", ""),
-        label=row.get("label") or None,
+        text=text,
+        label=label,
         speaker="" if speaker == "-" else speaker,
         start_s=read_seconds(offset, "offset", where, positive=False) if offset else 0.0,
         duration_s=read_seconds(duration, "duration", where, positive=True) if duration else None,

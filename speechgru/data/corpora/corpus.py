@@ -20,10 +20,12 @@ class Corpus(abc.ABC):
         config: the settings; ``config.root`` is the folder of the corpus, relative to the working directory.
         sample_rate: the rate models of this corpus work at, in Hz.
         fold: what this split holds out of a cross-validation, such as a speaker; empty without one.
+        split_rule: how the recordings came into their splits, in words, where that is worth telling.
     """
 
     sample_rate: int = 16000
     fold: str = ""
+    split_rule: str = ""
 
     def __init__(self, config: Any):
         self.config = config

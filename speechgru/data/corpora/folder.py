@@ -12,7 +12,7 @@ import dataclasses
 
 from speechgru.data.corpora.corpus import Corpus, check_split
 from speechgru.data.recordings import read_recordings
-from speechgru.data.splits import complete_splits
+from speechgru.data.splits import divide
 from speechgru.data.utterance import Utterance
 from speechgru.errors import ConfigError, DataError
 from speechgru.registry import register
@@ -70,8 +70,6 @@ class Folder(Corpus):
         """The utterances of a split, in the order they are listed (label folders: sorted by path)."""
         check_split(split)
         found = self._read()[split]
-        if self.config.labels:
-            found = [one for one in found if one.label in set(self.config.labels)]
         if not found:
             raise DataError(
                 f"{self.config.root}: no recordings in the {split} split; add some, raise data.{split}_percent, "
@@ -84,7 +82,12 @@ class Folder(Corpus):
             found = read_recordings(self.config.root)
             if self.config.label_is_text:
                 found = {split: [label_by_text(one) for one in rows] for split, rows in found.items()}
-            self._splits = complete_splits(found, self.config.valid_percent, self.config.test_percent)
+            if self.config.labels:
+                found = {
+                    split: [one for one in rows if one.label in self.config.labels] for split, rows in found.items()
+                }
+            division = divide(found, self.config.valid_percent, self.config.test_percent)
+            self._splits, self.split_rule = division.splits, division.rule
         return self._splits
 
 
