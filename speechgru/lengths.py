@@ -50,10 +50,12 @@ def check_lengths(lengths: Tensor, sequence: Tensor) -> None:
     """Lengths that (batch, time, feature) does not have are an error, their values where a look at them is free.
 
     Raises:
-        ConfigError: not one whole number for each row, or, on a CPU and outside of tracing, one below 0 or above time.
+        ConfigError: not whole numbers, one for each row; or, on a CPU and outside of tracing, below 0 or above time.
     """
     batch, time = sequence.shape[:2]
-    legal = lengths.shape == (batch,) and not lengths.is_floating_point()
+    if lengths.is_floating_point():
+        raise ConfigError(f"lengths={lengths.tolist()}: whole numbers of frames are expected, no shares of the longest")
+    legal = lengths.shape == (batch,)
     tracing = torch.jit.is_tracing() or torch.compiler.is_exporting()
     # On another device a look at the values would wait for it.
     if legal and batch and lengths.device.type == "cpu" and not tracing:

@@ -18,8 +18,8 @@ from speechgru.config import compose, plain
 from speechgru.decoding import GreedyDecoder, Hypothesis
 from speechgru.decoding.calibration import Calibration
 from speechgru.decoding.transcription import transcription
+from speechgru.encoders import GRUEncoderConfig
 from speechgru.encoders.convolution import ConvolutionConfig
-from speechgru.encoders.gru import GRUEncoderConfig
 from speechgru.errors import AudioError, ConfigError, DataError, ModelError
 from speechgru.evaluation.tasks import task_of
 from speechgru.features import LogMelConfig

@@ -11,12 +11,13 @@ from torch import nn
 import speechgru.cells.cell
 import speechgru.encoders.batch_norm
 import speechgru.encoders.convolution
-import speechgru.encoders.gru
+import speechgru.encoders.recurrent
+import speechgru.encoders.torch_weights
 from speechgru.cells import GRUConfig, LSTMConfig, MGUConfig, RNNConfig, valid_frames
 from speechgru.encoders import Convolution, ConvolutionConfig, GRUEncoder, GRUEncoderConfig, Merge
 from speechgru.encoders.batch_norm import MaskedBatchNorm
 from speechgru.encoders.convolution import convolution_same
-from speechgru.encoders.gru import join_frames
+from speechgru.encoders.recurrent import join_frames
 from speechgru.errors import ConfigError
 from speechgru.registry import entry, names
 
@@ -296,8 +297,8 @@ def check_equal_to_packed(encoder, module):
     (hidden * weighting).sum().backward()
     (wanted * weighting).sum().backward()
     torch.testing.assert_close(first.grad, second.grad, atol=1e-11, rtol=0)
-    for name, (cell, kind) in speechgru.encoders.gru._torch_names(encoder):
-        torch.testing.assert_close(getattr(cell, kind).grad, getattr(module, name).grad, atol=1e-10, rtol=0)
+    for name, parameter in speechgru.encoders.torch_weights.torch_names(encoder):
+        torch.testing.assert_close(parameter.grad, getattr(module, name).grad, atol=1e-10, rtol=0)
 
 
 @pytest.mark.parametrize("layers", [1, 3])
@@ -547,7 +548,7 @@ PLANTED_CONFIG = GRUEncoderConfig(
     [
         (speechgru.cells.cell, PLAIN_CONFIG),
         (speechgru.encoders.batch_norm, PLANTED_CONFIG),
-        (speechgru.encoders.gru, PLANTED_CONFIG),
+        (speechgru.encoders.recurrent, PLANTED_CONFIG),
     ],
 )
 def test_planted_missing_masks_are_seen(monkeypatch, module, config):
@@ -577,14 +578,14 @@ def test_planted_shifted_frame_is_seen(monkeypatch):
 
 
 def test_planted_swapped_directions_are_seen(monkeypatch):
-    names = speechgru.encoders.gru._torch_names
+    torch_names = speechgru.encoders.torch_weights.torch_names
 
     def swapped(encoder):
-        pairs = names(encoder)
+        pairs = list(torch_names(encoder))
         return [(name, pairs[(index + 4) % len(pairs)][1]) for index, (name, _) in enumerate(pairs)]
 
     module = torch_module(1, True)
-    monkeypatch.setattr(speechgru.encoders.gru, "_torch_names", swapped)
+    monkeypatch.setattr(speechgru.encoders.torch_weights, "torch_names", swapped)
     encoder = GRUEncoder.from_torch(module)
     monkeypatch.undo()
     with pytest.raises(AssertionError):

@@ -243,7 +243,4 @@ def test_wrong_use():
     ):
         with pytest.raises(ConfigError, match=message):
             LatencyControlledConfig(**settings)
-    with pytest.raises(ConfigError, match="chunks"):
-        make(CONFIGS[0]).to_torch()
-    with pytest.raises(ConfigError, match="chunks"):
-        LatencyControlledEncoder.from_torch(torch.nn.GRU(3, 4, bidirectional=True))
+    assert not hasattr(LatencyControlledEncoder, "from_torch"), "torch's modules know no chunks"

@@ -95,7 +95,4 @@ def test_wrong_use():
         LookAheadConfig(bidirectional=True)
     with pytest.raises(ConfigError, match="context=-1"):
         LookAheadConfig(context=-1)
-    with pytest.raises(ConfigError, match="look-ahead"):
-        make(CONFIGS[0]).to_torch()
-    with pytest.raises(ConfigError, match="look-ahead"):
-        LookAheadEncoder.from_torch(torch.nn.GRU(3, 4))
+    assert not hasattr(LookAheadEncoder, "from_torch"), "torch's modules look at nothing ahead"

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from speechgru.encoders.gru import GRUEncoderConfig
+from speechgru.encoders import GRUEncoderConfig
 from speechgru.features import LogMelConfig
 from speechgru.heads import CTCConfig
 from speechgru.recognizer import Recognizer, RecognizerConfig

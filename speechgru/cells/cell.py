@@ -12,7 +12,7 @@ import abc
 import math
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -43,6 +43,12 @@ class Cell(nn.Module, abc.ABC):
     Raises:
         ConfigError: a size below 1.
     """
+
+    if TYPE_CHECKING:  # torch's own says that a call may take and return anything
+
+        def __call__(
+            self, sequence: Tensor, lengths: Tensor | None = None, state: Tensor | None = None, reverse: bool = False
+        ) -> tuple[Tensor, Tensor]: ...
 
     def __init__(self, input_size: int, hidden_size: int) -> None:
         super().__init__()
@@ -188,6 +194,10 @@ class Cell(nn.Module, abc.ABC):
         if self.training:
             return torch.where(torch.rand_like(new) < self.zoneout, old, new)
         return new + self.zoneout * (old - new)
+
+    def extra_repr(self) -> str:
+        zoneout = f", zoneout={self.zoneout}" if self.zoneout else ""
+        return f"{self.input_size}, {self.hidden_size}{zoneout}"
 
     def _advance(self, frame: Tensor, state: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         new, gates = self.advance(frame, state)

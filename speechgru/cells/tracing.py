@@ -35,4 +35,5 @@ def scanned(cell: Cell, projected: Tensor, state: Tensor) -> Tensor:
     inputs = [projected, *(parameter for parameter in cell.parameters() if parameter.requires_grad)]
     source = torch.stack([one.sum() for one in inputs]).sum().expand_as(state)
     state = torch.where(torch.zeros_like(state, dtype=torch.bool), source, state)
-    return scan(combine, state, projected, dim=1)[1].transpose(0, 1)
+    # Time first: along which other dimension the results are stacked has changed between versions of torch.
+    return scan(combine, state, projected.transpose(0, 1), dim=0)[1].transpose(0, 1)

@@ -1,9 +1,10 @@
 """Encoders: (batch, time, feature) and lengths in, (batch, time, hidden) and lengths out."""
 
 from speechgru.encoders.convolution import Convolution, ConvolutionConfig
-from speechgru.encoders.gru import GRUEncoder, GRUEncoderConfig, Merge
+from speechgru.encoders.gru import GRUEncoder
 from speechgru.encoders.latency_controlled import LatencyControlledConfig, LatencyControlledEncoder
 from speechgru.encoders.look_ahead import LookAheadConfig, LookAheadEncoder
+from speechgru.encoders.recurrent import GRUEncoderConfig, Merge, RecurrentEncoder
 
 __all__ = [
     "Convolution",
@@ -15,4 +16,5 @@ __all__ = [
     "LookAheadConfig",
     "LookAheadEncoder",
     "Merge",
+    "RecurrentEncoder",
 ]

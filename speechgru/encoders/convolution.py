@@ -79,6 +79,15 @@ class Convolution(nn.Module):
         for stride in config.stride_time:
             self.subsampling *= stride
 
+    @property
+    def reach(self) -> int:
+        """Input frames after ``t * subsampling`` that output frame t is made of."""
+        frames, stride = 0, 1
+        for step in self.config.stride_time:
+            frames += self.config.kernel_time // 2 * stride
+            stride *= step
+        return frames
+
     def output_lengths(self, lengths: Tensor) -> Tensor:
         """Frames that come out for ``lengths`` that go in: divided by each stride, rounded up."""
         for stride in self.config.stride_time:

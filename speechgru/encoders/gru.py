@@ -1,89 +1,20 @@
-"""The stacked, one- or bidirectional recurrent encoder."""
+"""The recurrent encoder, which exchanges its weights with torch's own modules."""
 
 from __future__ import annotations
 
-import dataclasses
-import enum
-from typing import Any
+from typing import Never, Unpack
 
-import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import nn
 
-from speechgru.cells import GRUConfig, LSTMConfig, RNNConfig
-from speechgru.errors import ConfigError
-from speechgru.lengths import check_lengths, divided, full_lengths, valid_frames
-from speechgru.registry import build, component, register
+from speechgru.encoders.arguments import read_arguments, shows_settings
+from speechgru.encoders.recurrent import GRUEncoderConfig, GRUEncoderSettings, RecurrentEncoder
+from speechgru.encoders.torch_weights import from_torch, to_torch
+from speechgru.registry import register
 
 
-class Merge(enum.Enum):
-    """How the two directions of a layer become one sequence."""
-
-    concat = "concat"
-    sum = "sum"
-
-
-@dataclasses.dataclass
-class GRUEncoderConfig:
-    """Settings of the recurrent encoder.
-
-    Attributes:
-        hidden_size: state of each cell, at least 1.
-        num_layers: recurrent layers, at least 1.
-        bidirectional: run every layer in both directions.
-        merge: join the directions by concatenation (2 hidden_size) or by their sum (hidden_size).
-        dropout: share of hidden values dropped after every layer while training, the last one included (torch.nn.GRU
-            leaves that out), 0 to below 1.
-        variational: drop the same values in every frame of an utterance (Gal & Ghahramani, 1512.05287).
-        zoneout: share of a cell's state values that keep what they were, drawn anew in every frame while training
-            (Krueger et al., 1606.01305), 0 to below 1; above 0 the cells run in a loop over frames, which is slow.
-        layer_norm: normalise the output of every layer (1607.06450).
-        residual: add a layer's input to its output where the sizes agree.
-        projection_size: a linear layer of this size behind every recurrent layer; 0 means none.
-        pyramid: frames joined into one before each layer, one factor a layer (Chan et al., 1508.01211, eq. 5), such as
-            [1, 2, 2]; empty means none.
-        cell: the recurrent cell.
-        front_end: layers before the first cell; None means none.
-    """
-
-    hidden_size: int = 128
-    num_layers: int = 2
-    bidirectional: bool = True
-    merge: Merge = Merge.concat
-    dropout: float = 0.1
-    variational: bool = False
-    zoneout: float = 0.0
-    layer_norm: bool = False
-    residual: bool = False
-    projection_size: int = 0
-    pyramid: list[int] = dataclasses.field(default_factory=list)
-    cell: Any = component("cell", GRUConfig)
-    front_end: Any = component("front_end", lambda: None)
-
-    def __post_init__(self) -> None:
-        if self.hidden_size < 1 or self.num_layers < 1:
-            raise ConfigError(f"hidden_size={self.hidden_size} num_layers={self.num_layers}: both are at least 1")
-        for name in ("dropout", "zoneout"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ConfigError(f"{name}={getattr(self, name)}: from 0 to below 1")
-        if self.projection_size < 0:
-            raise ConfigError(f"projection_size={self.projection_size}: at least 0 (0 means none)")
-        if self.pyramid and (len(self.pyramid) != self.num_layers or min(self.pyramid) < 1):
-            raise ConfigError(
-                f"pyramid={self.pyramid}: empty, or one factor of at least 1 for each of {self.num_layers} layers"
-            )
-
-
-# The torch module that computes what an encoder of this cell computes.
-TORCH_MODULES: dict[type, type[nn.GRU] | type[nn.LSTM] | type[nn.RNN]] = {
-    GRUConfig: nn.GRU,
-    LSTMConfig: nn.LSTM,
-    RNNConfig: nn.RNN,
-}
-
-
+@shows_settings(GRUEncoderConfig)
 @register("encoder", "gru", GRUEncoderConfig)
-class GRUEncoder(nn.Module):
+class GRUEncoder(RecurrentEncoder):
     """A stack of gated recurrent layers over frames of any kind.
 
     A row of the batch gives the same result alone, beside any other row and under any padding: the backward direction
@@ -92,226 +23,29 @@ class GRUEncoder(nn.Module):
     Args:
         input_size: features of a frame, at least 1.
         config: the settings; single ones can be given by name instead, ``GRUEncoder(40, hidden_size=128)``.
+        settings: those of :class:`GRUEncoderConfig`; ``cell`` also by its name, ``cell="lstm"``.
 
-    Attributes:
-        output_size: features of an output frame.
-        subsampling: input frames per output frame.
-        directions: 2 where an output frame is a forward half beside a backward half, 1 where it knows the past alone, 0
-            where both directions are mixed in every value (merge=sum or a projection).
+    Raises:
+        ConfigError: a line that says what to write.
     """
 
-    def __init__(self, input_size: int, config: GRUEncoderConfig | None = None, **settings: Any) -> None:
-        super().__init__()
-        if config is not None and settings:
-            raise ConfigError(f"{', '.join(settings)}: give a config or single settings, not both")
-        self.config = config = config or GRUEncoderConfig(**settings)
-        if input_size < 1:
-            raise ConfigError(f"input_size={input_size}: at least 1")
-        self.input_size = input_size
-        self.front_end = build("front_end", config.front_end, input_size) if config.front_end is not None else None
-        size = self.front_end.output_size if self.front_end is not None else input_size
-        self.subsampling = self.front_end.subsampling if self.front_end is not None else 1
-        self.factors = list(config.pyramid) or [1] * config.num_layers
-        self.layers = nn.ModuleList()
-        for factor in self.factors:
-            layer = RecurrentLayer(size * factor, factor, config)
-            self.layers.append(layer)
-            self.subsampling *= factor
-            size = layer.output_size
-        self.output_size = size
-        mixed = config.merge is not Merge.concat or config.projection_size > 0
-        self.directions = (0 if mixed else 2) if config.bidirectional else 1
-
-    def output_lengths(self, lengths: Tensor) -> Tensor:
-        """Frames that come out for ``lengths`` that go in, (batch,)."""
-        if self.front_end is not None:
-            lengths = self.front_end.output_lengths(lengths)
-        for factor in self.factors:
-            lengths = divided(lengths, factor)
-        return lengths
-
-    def forward(self, features: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Encodes frames.
-
-        Args:
-            features: (batch, time, input_size).
-            lengths: valid frames of each row, int64 (batch,), on any device; None means all.
-
-        Returns:
-            hidden (batch, shorter time, output_size) with zeros beyond each row's length, and the lengths (batch,) on
-            the device of the features.
-
-        Raises:
-            ConfigError: features of another size, or lengths (looked at on a CPU only) that the features do not have.
-        """
-        if features.dim() != 3 or features.shape[2] != self.input_size:
-            raise ConfigError(
-                f"features of shape {tuple(features.shape)}: the encoder takes (batch, time, {self.input_size})"
-            )
-        full = lengths is None
-        if lengths is not None:
-            check_lengths(lengths, features)
-            lengths = lengths.to(features.device)
-            # Zeros instead of whatever a caller padded with: a NaN there would reach the gradients of the weights.
-            features = features.masked_fill(~valid_frames(lengths, features.shape[1])[..., None], 0.0)
-        else:
-            lengths = full_lengths(features)
-        if self.front_end is not None:
-            features, _ = self.front_end(features, None if full else lengths)
-            lengths = self.front_end.output_lengths(lengths)
-        hidden = self.run_layers(features, None if full else lengths)
-        for factor in self.factors:
-            lengths = divided(lengths, factor)
-        return hidden, lengths
-
-    def run_layers(self, features: Tensor, lengths: Tensor | None) -> Tensor:
-        """The recurrent layers over what the front end gave; zeros beyond the lengths, None if all rows are full."""
-        for layer, factor in zip(self.layers, self.factors, strict=True):
-            features = layer(features, lengths)
-            lengths = None if lengths is None else divided(lengths, factor)
-        return features
+    def __init__(
+        self,
+        input_size: int,
+        config: GRUEncoderConfig | None = None,
+        *positional: Never,
+        **settings: Unpack[GRUEncoderSettings],
+    ) -> None:
+        """Settings by name are those of :class:`GRUEncoderConfig`."""
+        super().__init__(
+            input_size, read_arguments(type(self).__name__, GRUEncoderConfig, input_size, config, positional, settings)
+        )
 
     @classmethod
     def from_torch(cls, module: nn.GRU | nn.LSTM | nn.RNN) -> GRUEncoder:
-        """The encoder that computes what a ``torch.nn.GRU``, ``LSTM`` or ``RNN`` computes, with a copy of its weights.
-
-        They agree in eval mode, and in training without dropout: torch drops nothing after its last layer.
-
-        Raises:
-            ConfigError: the module has a projection, a ReLU or no biases, which this encoder cannot express.
-        """
-        cell = next((cell for cell, kind in TORCH_MODULES.items() if isinstance(module, kind)), None)
-        if cell is None or not module.bias or module.proj_size or getattr(module, "nonlinearity", "tanh") != "tanh":
-            raise ConfigError(
-                f"{module}: only a torch.nn.GRU, LSTM or tanh RNN with biases and without projection can be converted"
-            )
-        encoder = cls(
-            module.input_size,
-            hidden_size=module.hidden_size,
-            num_layers=module.num_layers,
-            bidirectional=module.bidirectional,
-            dropout=module.dropout,
-            cell=cell(),
-        )
-        first = next(module.parameters())
-        encoder.to(first.device, first.dtype)
-        for name, parameter in _torch_names(encoder):
-            getattr(parameter[0], parameter[1]).data.copy_(getattr(module, name))
-        return encoder.train(module.training)
+        """See :func:`speechgru.encoders.torch_weights.from_torch`."""
+        return from_torch(module, cls)
 
     def to_torch(self) -> nn.GRU | nn.LSTM | nn.RNN:
-        """The ``torch.nn.GRU``, ``LSTM`` or ``RNN`` that computes what this encoder does, with a copy of its weights.
-
-        They agree in eval mode, and in training without dropout: torch drops nothing after its last layer.
-
-        Raises:
-            ConfigError: the encoder has something torch's modules lack (the message names it).
-        """
-        config = self.config
-        kind = TORCH_MODULES.get(type(config.cell))
-        lacking = {
-            "front_end": config.front_end is not None,
-            "merge": config.bidirectional and config.merge is not Merge.concat,
-            "zoneout": config.zoneout > 0,
-            "layer_norm": config.layer_norm,
-            "residual": config.residual,
-            "projection_size": config.projection_size > 0,
-            "pyramid": any(factor > 1 for factor in config.pyramid),
-            "cell": kind is None,
-            "cell.layer_norm": kind is not None and config.cell.layer_norm,
-        }
-        if kind is None or any(lacking.values()):
-            name = (kind or nn.GRU).__name__
-            raise ConfigError(f"torch.nn.{name} has no {', '.join(name for name, is_set in lacking.items() if is_set)}")
-        # torch drops between layers only, so with one layer its dropout would do nothing but warn.
-        dropout = config.dropout if config.num_layers > 1 else 0.0
-        module = kind(
-            self.input_size,
-            config.hidden_size,
-            config.num_layers,
-            batch_first=True,
-            dropout=dropout,
-            bidirectional=config.bidirectional,
-        )
-        first = next(self.parameters())
-        module.to(first.device, first.dtype)
-        for name, parameter in _torch_names(self):
-            getattr(module, name).data.copy_(getattr(parameter[0], parameter[1]))
-        return module.train(self.training)
-
-
-class RecurrentLayer(nn.Module):
-    """One layer of the stack: join frames, run the cell in one or both directions, project, add, normalise, drop."""
-
-    def __init__(self, input_size: int, factor: int, config: GRUEncoderConfig) -> None:
-        super().__init__()
-        self.config = config
-        self.factor = factor
-        self.forward_cell = build("cell", config.cell, input_size, config.hidden_size)
-        self.backward_cell = (
-            build("cell", config.cell, input_size, config.hidden_size) if config.bidirectional else None
-        )
-        for cell in (self.forward_cell, self.backward_cell):
-            if cell is not None:
-                cell.zoneout = config.zoneout
-        size = config.hidden_size * (2 if config.bidirectional and config.merge is Merge.concat else 1)
-        self.projection = nn.Linear(size, config.projection_size) if config.projection_size else None
-        self.output_size = config.projection_size or size
-        self.normalization = nn.LayerNorm(self.output_size) if config.layer_norm else None
-
-    def forward(self, features: Tensor, lengths: Tensor | None) -> Tensor:
-        """(batch, time, feature), lengths before the reduction or None -> (batch, shorter time, output_size)."""
-        if self.factor > 1:
-            features = join_frames(features, lengths, self.factor)
-            lengths = None if lengths is None else divided(lengths, self.factor)
-        hidden, _ = self.forward_cell(features, lengths)
-        backward = None
-        if self.backward_cell is not None:
-            backward, _ = self.backward_cell(features, lengths, reverse=True)
-        valid = None if lengths is None else valid_frames(lengths, hidden.shape[1])
-        return self.finish(features, hidden, backward, valid)
-
-    def finish(self, features: Tensor, hidden: Tensor, backward: Tensor | None, valid: Tensor | None) -> Tensor:
-        """All that follows the cells: what they read and gave, and where frames are valid (batch, time) or None."""
-        config = self.config
-        if backward is not None:
-            hidden = torch.cat((hidden, backward), 2) if config.merge is Merge.concat else hidden + backward
-        if self.projection is not None:
-            hidden = self.projection(hidden)
-        if config.residual and hidden.shape == features.shape:
-            hidden = hidden + features
-        if self.normalization is not None:
-            hidden = self.normalization(hidden)
-        if self.training and config.dropout:
-            if config.variational:
-                hidden = hidden * F.dropout(hidden.new_ones(hidden.shape[0], 1, hidden.shape[2]), config.dropout)
-            else:
-                hidden = F.dropout(hidden, config.dropout)
-        if valid is not None and (self.projection is not None or self.normalization is not None or config.residual):
-            # The biases of the projection and the norm write into the padding.
-            hidden = hidden.masked_fill(~valid[..., None], 0.0)
-        return hidden
-
-
-def join_frames(features: Tensor, lengths: Tensor | None, factor: int) -> Tensor:
-    """``factor`` neighbouring frames side by side in one; a last incomplete group is filled with zeros.
-
-    (batch, time, feature) -> (batch, ceil(time / factor), factor * feature)
-    """
-    if lengths is not None:
-        features = features.masked_fill(~valid_frames(lengths, features.shape[1])[..., None], 0.0)
-    batch, time, size = features.shape
-    count = -(-time // factor)
-    # By count, so that torch.export sees for any time that the frames are as many as the result holds.
-    return F.pad(features, (0, 0, 0, count * factor - time)).reshape(batch, count, factor * size)
-
-
-def _torch_names(encoder: GRUEncoder) -> list[tuple[str, tuple[nn.Module, str]]]:
-    pairs: list[tuple[str, tuple[nn.Module, str]]] = []
-    for index, layer in enumerate(encoder.layers):
-        assert isinstance(layer, RecurrentLayer)
-        for suffix, cell in (("", layer.forward_cell), ("_reverse", layer.backward_cell)):
-            if cell is not None:
-                for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
-                    pairs.append((f"{kind}_l{index}{suffix}", (cell, kind)))
-    return pairs
+        """See :func:`speechgru.encoders.torch_weights.to_torch`."""
+        return to_torch(self)

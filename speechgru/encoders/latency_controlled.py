@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any
+from typing import Never, Unpack
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from speechgru.cells import Cell
-from speechgru.encoders.gru import GRUEncoder, GRUEncoderConfig, RecurrentLayer, join_frames
-from speechgru.encoders.look_ahead import reach
+from speechgru.encoders.arguments import read_arguments, shows_settings
+from speechgru.encoders.recurrent import (
+    GRUEncoderConfig,
+    GRUEncoderSettings,
+    RecurrentEncoder,
+    RecurrentLayer,
+    join_frames,
+)
 from speechgru.errors import ConfigError
 from speechgru.lengths import divided, full_lengths, valid_frames
 from speechgru.registry import register
@@ -49,8 +55,18 @@ class LatencyControlledConfig(GRUEncoderConfig):
                 raise ConfigError(f"training_{name}s={drawn}: each at least {least}, or empty")
 
 
+class LatencyControlledSettings(GRUEncoderSettings, total=False):
+    """The fields of :class:`LatencyControlledConfig` as keywords."""
+
+    chunk: int
+    right: int
+    training_chunks: list[int]
+    training_rights: list[int]
+
+
+@shows_settings(LatencyControlledConfig)
 @register("encoder", "latency_controlled", LatencyControlledConfig)
-class LatencyControlledEncoder(GRUEncoder):
+class LatencyControlledEncoder(RecurrentEncoder):
     """Recurrent layers whose backward direction starts anew for every chunk (the LC-BLSTM of 1510.08983).
 
     The utterance is cut into chunks. Forwards every layer runs on over all of them; backwards it begins with zeros
@@ -68,10 +84,16 @@ class LatencyControlledEncoder(GRUEncoder):
 
     config: LatencyControlledConfig
 
-    def __init__(self, input_size: int, config: LatencyControlledConfig | None = None, **settings: Any) -> None:
-        if config is None:
-            config, settings = LatencyControlledConfig(**settings), {}
-        super().__init__(input_size, config, **settings)
+    def __init__(
+        self,
+        input_size: int,
+        config: LatencyControlledConfig | None = None,
+        *positional: Never,
+        **settings: Unpack[LatencyControlledSettings],
+    ) -> None:
+        """Settings by name are those of :class:`LatencyControlledConfig`."""
+        config = read_arguments(type(self).__name__, LatencyControlledConfig, input_size, config, positional, settings)
+        super().__init__(input_size, config)
 
     @property
     def look_ahead(self) -> int:
@@ -79,7 +101,7 @@ class LatencyControlledEncoder(GRUEncoder):
 
         It is ``chunk - 1 + right``, which the first frame of a chunk comes to, and what a front end or a pyramid adds.
         """
-        return reach(self) + (self.config.chunk - 1 + self.config.right) * self.subsampling
+        return self.reach + (self.config.chunk - 1 + self.config.right) * self.subsampling
 
     def run_layers(self, features: Tensor, lengths: Tensor | None) -> Tensor:
         """The recurrent layers over what the front end gave, all chunks beside each other."""
@@ -110,15 +132,6 @@ class LatencyControlledEncoder(GRUEncoder):
         if not self.training:
             return config.chunk, config.right
         return _drawn(config.training_chunks or [config.chunk]), _drawn(config.training_rights or [config.right])
-
-    @classmethod
-    def from_torch(cls, module: nn.GRU | nn.LSTM | nn.RNN) -> GRUEncoder:
-        """Refused with ConfigError: modules of torch know no chunks."""
-        raise ConfigError(f"{type(module).__name__} knows no chunks; GRUEncoder.from_torch takes it")
-
-    def to_torch(self) -> nn.GRU:
-        """Refused with ConfigError: ``torch.nn.GRU`` knows no chunks."""
-        raise ConfigError("torch.nn.GRU knows no chunks; a GRUEncoder loads this state_dict and has to_torch")
 
 
 def _drawn(choices: list[int]) -> int:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Never, Unpack
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from speechgru.encoders.gru import GRUEncoder, GRUEncoderConfig
+from speechgru.encoders.arguments import read_arguments, shows_settings
+from speechgru.encoders.recurrent import GRUEncoderConfig, GRUEncoderSettings, Lengths, RecurrentEncoder
 from speechgru.errors import ConfigError
 from speechgru.registry import register
 
@@ -33,8 +34,15 @@ class LookAheadConfig(GRUEncoderConfig):
             raise ConfigError(f"context={self.context}: at least 0 frames")
 
 
+class LookAheadSettings(GRUEncoderSettings, total=False):
+    """The fields of :class:`LookAheadConfig` as keywords."""
+
+    context: int
+
+
+@shows_settings(LookAheadConfig)
 @register("encoder", "look_ahead", LookAheadConfig)
-class LookAheadEncoder(GRUEncoder):
+class LookAheadEncoder(RecurrentEncoder):
     """Recurrent layers that know the past, then a convolution over the future (Wang et al. 2016; 1512.02595, 3.7)::
 
         r_{t,i} = W_{i,0} h_{t,i} + 1 / context * sum over j = 1 ... context of W_{i,j} h_{t+j,i}
@@ -52,43 +60,27 @@ class LookAheadEncoder(GRUEncoder):
 
     config: LookAheadConfig
 
-    def __init__(self, input_size: int, config: LookAheadConfig | None = None, **settings: Any) -> None:
-        if config is None:
-            config, settings = LookAheadConfig(**settings), {}
-        super().__init__(input_size, config, **settings)
+    def __init__(
+        self,
+        input_size: int,
+        config: LookAheadConfig | None = None,
+        *positional: Never,
+        **settings: Unpack[LookAheadSettings],
+    ) -> None:
+        """Settings by name are those of :class:`LookAheadConfig`."""
+        config = read_arguments(type(self).__name__, LookAheadConfig, input_size, config, positional, settings)
+        super().__init__(input_size, config)
         self.row_weight = nn.Parameter(torch.zeros(self.output_size, config.context + 1))
         with torch.no_grad():
             self.row_weight[:, 0] = 1
-        self.look_ahead = reach(self) + config.context * self.subsampling
+        self.look_ahead = self.reach + config.context * self.subsampling
 
-    def forward(self, features: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """As :meth:`GRUEncoder.forward`."""
-        hidden, lengths = super().forward(features, lengths)
+    def forward(self, features: Tensor, lengths: Lengths | None = None) -> tuple[Tensor, Tensor]:
+        """As :meth:`RecurrentEncoder.forward`."""
+        hidden, left = super().forward(features, lengths)
         if not hidden.shape[1]:
-            return hidden, lengths
+            return hidden, left
         ahead = F.pad(hidden.transpose(1, 2), (0, self.row_weight.shape[1] - 1))
         present, future = self.row_weight[:, :1], self.row_weight[:, 1:]
         weight = torch.cat((present, future / max(self.config.context, 1)), 1)
-        return F.conv1d(ahead, weight[:, None], groups=self.output_size).transpose(1, 2), lengths
-
-    @classmethod
-    def from_torch(cls, module: nn.GRU | nn.LSTM | nn.RNN) -> GRUEncoder:
-        """Refused with ConfigError: modules of torch do not look ahead."""
-        raise ConfigError(f"{type(module).__name__} has no look-ahead convolution; GRUEncoder.from_torch takes it")
-
-    def to_torch(self) -> nn.GRU:
-        """Refused with ConfigError: ``torch.nn.GRU`` does not look ahead."""
-        raise ConfigError("torch.nn.GRU has no look-ahead convolution")
-
-
-def reach(encoder: GRUEncoder) -> int:
-    """Input frames after ``t * subsampling`` that the first frame of a recurrent layer's input at t is made of."""
-    frames, stride = 0, 1
-    if encoder.front_end is not None:
-        for step in encoder.front_end.config.stride_time:
-            frames += encoder.front_end.config.kernel_time // 2 * stride
-            stride *= step
-    for factor in encoder.factors:
-        frames += (factor - 1) * stride
-        stride *= factor
-    return frames
+        return F.conv1d(ahead, weight[:, None], groups=self.output_size).transpose(1, 2), left

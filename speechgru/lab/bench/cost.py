@@ -14,7 +14,7 @@ import torch
 
 from speechgru.cells import Cell
 from speechgru.encoders import GRUEncoder
-from speechgru.encoders.gru import RecurrentLayer
+from speechgru.encoders.recurrent import RecurrentLayer
 from speechgru.errors import SpeechGRUError
 from speechgru.lab.bench.timing import interleaved_ms
 from speechgru.recognizer import Recognizer

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 
 from speechgru.encoders import GRUEncoder, LatencyControlledEncoder, LookAheadEncoder
-from speechgru.encoders.look_ahead import reach
 from speechgru.errors import ModelError
 from speechgru.evaluation.results import aggregate, spread
 from speechgru.features import LogMel, Normalization
@@ -72,7 +71,7 @@ def waits_ms(recognizer: Recognizer, samples: int) -> np.ndarray:
     given = int(inputs)
     frames = int(encoder.output_lengths(inputs))
     first = np.arange(frames) * encoder.subsampling
-    last = _last_known(encoder, frames) * encoder.subsampling + reach(encoder)
+    last = _last_known(encoder, frames) * encoder.subsampling + encoder.reach
     if config.normalization is Normalization.sliding:
         _, ahead, minimum = features.sliding_frames()
         last = np.maximum(last + ahead, minimum - 1)

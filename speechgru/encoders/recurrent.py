@@ -1,0 +1,286 @@
+"""A stack of recurrent layers, one- or bidirectional: what every encoder is made of."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils.rnn import PackedSequence
+
+from speechgru.cells import Cell, GRUConfig
+from speechgru.errors import ConfigError
+from speechgru.lengths import check_lengths, divided, full_lengths, valid_frames
+from speechgru.registry import build, component
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+
+class Merge(enum.Enum):
+    """How the two directions of a layer become one sequence."""
+
+    concat = "concat"
+    sum = "sum"
+
+
+@dataclasses.dataclass
+class GRUEncoderConfig:
+    """Settings of the recurrent encoder.
+
+    Attributes:
+        hidden_size: state of each cell, at least 1.
+        num_layers: recurrent layers, at least 1.
+        bidirectional: run every layer in both directions.
+        merge: join the directions by concatenation (2 hidden_size) or by their sum (hidden_size).
+        dropout: share of hidden values dropped after every layer while training, the last one included (torch.nn.GRU
+            leaves that out), 0 to below 1.
+        variational: drop the same values in every frame of an utterance (Gal & Ghahramani, 1512.05287).
+        zoneout: share of a cell's state values that keep what they were, drawn anew in every frame while training
+            (Krueger et al., 1606.01305), 0 to below 1; above 0 the cells run in a loop over frames, which is slow.
+        layer_norm: normalise the output of every layer (1607.06450).
+        residual: add a layer's input to its output where the sizes agree.
+        projection_size: a linear layer of this size behind every recurrent layer; 0 means none.
+        pyramid: frames joined into one before each layer, one factor a layer (Chan et al., 1508.01211, eq. 5), such as
+            [1, 2, 2]; empty means none.
+        cell: the recurrent cell.
+        front_end: layers before the first cell; None means none.
+    """
+
+    hidden_size: int = 128
+    num_layers: int = 2
+    bidirectional: bool = True
+    merge: Merge = Merge.concat
+    dropout: float = 0.1
+    variational: bool = False
+    zoneout: float = 0.0
+    layer_norm: bool = False
+    residual: bool = False
+    projection_size: int = 0
+    pyramid: list[int] = dataclasses.field(default_factory=list)
+    cell: Any = component("cell", GRUConfig)
+    front_end: Any = component("front_end", lambda: None)
+
+    def __post_init__(self) -> None:
+        if self.hidden_size < 1 or self.num_layers < 1:
+            raise ConfigError(f"hidden_size={self.hidden_size} num_layers={self.num_layers}: both are at least 1")
+        for name in ("dropout", "zoneout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ConfigError(f"{name}={getattr(self, name)}: from 0 to below 1")
+        if self.projection_size < 0:
+            raise ConfigError(f"projection_size={self.projection_size}: at least 0 (0 means none)")
+        if self.pyramid and (len(self.pyramid) != self.num_layers or min(self.pyramid) < 1):
+            raise ConfigError(
+                f"pyramid={self.pyramid}: empty, or one factor of at least 1 for each of {self.num_layers} layers"
+            )
+
+
+# Lengths as a caller may have them.
+Lengths = Tensor | Sequence[int]
+
+
+class GRUEncoderSettings(TypedDict, total=False):
+    """The fields of :class:`GRUEncoderConfig` as keywords; ``merge``, ``cell`` and ``front_end`` also by name."""
+
+    hidden_size: int
+    num_layers: int
+    bidirectional: bool
+    merge: Merge | Literal["concat", "sum"]
+    dropout: float
+    variational: bool
+    zoneout: float
+    layer_norm: bool
+    residual: bool
+    projection_size: int
+    pyramid: list[int]
+    cell: DataclassInstance | str
+    front_end: DataclassInstance | str | None
+
+
+class RecurrentEncoder(nn.Module):
+    """A stack of gated recurrent layers, on which every encoder stands.
+
+    Args:
+        input_size: features of a frame, at least 1.
+        config: the settings.
+
+    Attributes:
+        output_size: features of an output frame.
+        subsampling: input frames per output frame.
+        directions: 2 where an output frame is a forward half beside a backward half, 1 where it knows the past alone, 0
+            where both directions are mixed in every value (merge=sum or a projection).
+    """
+
+    if TYPE_CHECKING:  # torch's own says that a call may take and return anything
+
+        def __call__(self, features: Tensor, lengths: Lengths | None = None) -> tuple[Tensor, Tensor]: ...
+
+    def __init__(self, input_size: int, config: GRUEncoderConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.input_size = input_size
+        self.front_end = build("front_end", config.front_end, input_size) if config.front_end is not None else None
+        size = self.front_end.output_size if self.front_end is not None else input_size
+        self.subsampling = self.front_end.subsampling if self.front_end is not None else 1
+        self.factors = list(config.pyramid) or [1] * config.num_layers
+        self.layers = nn.ModuleList()
+        for factor in self.factors:
+            layer = RecurrentLayer(size * factor, factor, config)
+            self.layers.append(layer)
+            self.subsampling *= factor
+            size = layer.output_size
+        self.output_size = size
+        mixed = config.merge is not Merge.concat or config.projection_size > 0
+        self.directions = (0 if mixed else 2) if config.bidirectional else 1
+        self.register_load_state_dict_pre_hook(_refuse_torch_names)
+
+    @property
+    def reach(self) -> int:
+        """Input frames after ``t * subsampling`` that the last layer's input at t is made of, recurrences apart."""
+        frames, stride = (self.front_end.reach, self.front_end.subsampling) if self.front_end is not None else (0, 1)
+        for factor in self.factors:
+            frames += (factor - 1) * stride
+            stride *= factor
+        return frames
+
+    def output_lengths(self, lengths: Tensor) -> Tensor:
+        """Frames that come out for ``lengths`` that go in, (batch,)."""
+        if self.front_end is not None:
+            lengths = self.front_end.output_lengths(lengths)
+        for factor in self.factors:
+            lengths = divided(lengths, factor)
+        return lengths
+
+    def forward(self, features: Tensor, lengths: Lengths | None = None) -> tuple[Tensor, Tensor]:
+        """Encodes frames.
+
+        Args:
+            features: (batch, time, input_size).
+            lengths: valid frames of each row, (batch,), on any device, or a list of them; None means all.
+
+        Returns:
+            hidden (batch, shorter time, output_size) with zeros beyond each row's length, and the lengths (batch,) on
+            the device of the features.
+
+        Raises:
+            ConfigError: features of another size or packed, or lengths (looked at on a CPU only) of other rows.
+        """
+        if isinstance(features, PackedSequence):
+            raise ConfigError(
+                "the encoder takes no PackedSequence; write encoder(*pad_packed_sequence(packed, batch_first=True))"
+            )
+        if features.dim() != 3 or features.shape[2] != self.input_size:
+            raise ConfigError(
+                f"features of shape {tuple(features.shape)}: the encoder takes (batch, time, {self.input_size})"
+            )
+        padded = lengths is not None
+        left = full_lengths(features)
+        if lengths is not None:
+            lengths = lengths if isinstance(lengths, Tensor) else torch.as_tensor(lengths)
+            check_lengths(lengths, features)
+            # One type of integer, or the kernels would be compiled once more.
+            left = lengths.to(features.device, torch.int64)
+            # Zeros instead of whatever a caller padded with: a NaN there would reach the gradients of the weights.
+            features = features.masked_fill(~valid_frames(left, features.shape[1])[..., None], 0.0)
+        if self.front_end is not None:
+            features, _ = self.front_end(features, left if padded else None)
+            left = self.front_end.output_lengths(left)
+        hidden = self.run_layers(features, left if padded else None)
+        for factor in self.factors:
+            left = divided(left, factor)
+        return hidden, left
+
+    def run_layers(self, features: Tensor, lengths: Tensor | None) -> Tensor:
+        """The recurrent layers over what the front end gave; zeros beyond the lengths, None if all rows are full."""
+        for layer, factor in zip(self.layers, self.factors, strict=True):
+            features = layer(features, lengths)
+            lengths = None if lengths is None else divided(lengths, factor)
+        return features
+
+    def extra_repr(self) -> str:
+        config, default = self.config, type(self.config)()
+        told = {name: getattr(config, name) for name in ("hidden_size", "num_layers", "bidirectional")}
+        for field in dataclasses.fields(config):
+            value = getattr(config, field.name)
+            if "family" not in field.metadata and value != getattr(default, field.name):
+                told[field.name] = value.name if isinstance(value, enum.Enum) else value
+        sizes = ", ".join(f"{name}={value}" for name, value in told.items())
+        return f"{self.input_size}, {sizes}, output_size={self.output_size}"
+
+
+class RecurrentLayer(nn.Module):
+    """One layer of the stack: join frames, run the cell in one or both directions, project, add, normalise, drop."""
+
+    def __init__(self, input_size: int, factor: int, config: GRUEncoderConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.factor = factor
+        self.forward_cell: Cell = build("cell", config.cell, input_size, config.hidden_size)
+        self.backward_cell: Cell | None = (
+            build("cell", config.cell, input_size, config.hidden_size) if config.bidirectional else None
+        )
+        for cell in (self.forward_cell, self.backward_cell):
+            if cell is not None:
+                cell.zoneout = config.zoneout
+        size = config.hidden_size * (2 if config.bidirectional and config.merge is Merge.concat else 1)
+        self.projection = nn.Linear(size, config.projection_size) if config.projection_size else None
+        self.output_size = config.projection_size or size
+        self.normalization = nn.LayerNorm(self.output_size) if config.layer_norm else None
+
+    def forward(self, features: Tensor, lengths: Tensor | None) -> Tensor:
+        """(batch, time, feature), lengths before the reduction or None -> (batch, shorter time, output_size)."""
+        if self.factor > 1:
+            features = join_frames(features, lengths, self.factor)
+            lengths = None if lengths is None else divided(lengths, self.factor)
+        hidden, _ = self.forward_cell(features, lengths)
+        backward = None
+        if self.backward_cell is not None:
+            backward, _ = self.backward_cell(features, lengths, reverse=True)
+        valid = None if lengths is None else valid_frames(lengths, hidden.shape[1])
+        return self.finish(features, hidden, backward, valid)
+
+    def finish(self, features: Tensor, hidden: Tensor, backward: Tensor | None, valid: Tensor | None) -> Tensor:
+        """All that follows the cells: what they read and gave, and where frames are valid (batch, time) or None."""
+        config = self.config
+        if backward is not None:
+            hidden = torch.cat((hidden, backward), 2) if config.merge is Merge.concat else hidden + backward
+        if self.projection is not None:
+            hidden = self.projection(hidden)
+        if config.residual and hidden.shape == features.shape:
+            hidden = hidden + features
+        if self.normalization is not None:
+            hidden = self.normalization(hidden)
+        if self.training and config.dropout:
+            if config.variational:
+                hidden = hidden * F.dropout(hidden.new_ones(hidden.shape[0], 1, hidden.shape[2]), config.dropout)
+            else:
+                hidden = F.dropout(hidden, config.dropout)
+        if valid is not None and (self.projection is not None or self.normalization is not None or config.residual):
+            # The biases of the projection and the norm write into the padding.
+            hidden = hidden.masked_fill(~valid[..., None], 0.0)
+        return hidden
+
+
+def join_frames(features: Tensor, lengths: Tensor | None, factor: int) -> Tensor:
+    """``factor`` neighbouring frames side by side in one; a last incomplete group is filled with zeros.
+
+    (batch, time, feature) -> (batch, ceil(time / factor), factor * feature)
+    """
+    if lengths is not None:
+        features = features.masked_fill(~valid_frames(lengths, features.shape[1])[..., None], 0.0)
+    batch, time, size = features.shape
+    count = -(-time // factor)
+    # By count, so that torch.export sees for any time that the frames are as many as the result holds.
+    return F.pad(features, (0, 0, 0, count * factor - time)).reshape(batch, count, factor * size)
+
+
+def _refuse_torch_names(module: nn.Module, state: Mapping[str, Tensor], prefix: str, *rest: object) -> None:
+    if f"{prefix}weight_ih_l0" in state:
+        raise ConfigError(
+            f"{prefix}weight_ih_l0 is a name of torch.nn.GRU, LSTM or RNN; "
+            f"GRUEncoder.from_torch(module) makes an encoder of such a module"
+        )
