@@ -7,10 +7,14 @@ imported only when it is called, so that ``speechgru --help`` answers at once.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import difflib
 import importlib
 import os
+import signal
 import sys
+from collections.abc import Iterator
+from types import FrameType
 from typing import NoReturn
 
 from speechgru.errors import ConfigError, Interrupted, SpeechGRUError
@@ -39,7 +43,8 @@ USAGE_ERROR, FAILED_ITEMS = 2, 1
 def main(arguments: list[str] | None = None) -> int:
     """Runs one subcommand; returns the exit code.
 
-    0; 1 for failed items; 2 for a usage error; 130 after Ctrl-C, 143 after SIGTERM.
+    0; 1 for failed items; 2 for a usage error; 130 after Ctrl-C, 141 when the reader of its output is gone, 143 after
+    SIGTERM, as a shell tells of a command that a signal ended.
     """
     # Read when torch loads its OpenMP. Threads that wait by spinning keep each other from the cores as soon as anything
     # else runs: on two busy cores an epoch then took 500 s instead of 12.
@@ -47,9 +52,31 @@ def main(arguments: list[str] | None = None) -> int:
     # Read at the first allocation: large pages spare a tenth of the time of training on Linux, where tensors of
     # megabytes come and go at each step.
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+    is_program = arguments is None
+    if is_program:
+        _fill_closed_descriptors()
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
+    with _terminable() as terminated:
+        try:
+            try:
+                return _answer(words)
+            finally:  # a full disk or a closed pipe is found here, and not when Python has ended
+                if sys.stdout is not None:
+                    sys.stdout.flush()
+        except (SpeechGRUError, KeyboardInterrupt, OSError) as error:
+            if is_program and isinstance(error, KeyboardInterrupt | Interrupted):
+                # More of them change nothing while Python ends.
+                signal.signal(signal.SIGINT, signal.SIG_IGN)
+                signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            if debug and not isinstance(error, BrokenPipeError):
+                raise
+            code = _tell(" ".join(["speechgru", *words[:1]]), error)
+            return 128 + signal.SIGTERM if terminated else code
+
+
+def _answer(words: list[str]) -> int:
     if not words or words[0] in ("-h", "--help", "help"):
         print(_help())
         return 0
@@ -58,23 +85,68 @@ def main(arguments: list[str] | None = None) -> int:
 
         print(f"speechgru {__version__}")
         return 0
+    return _run(words[0], words[1:])
+
+
+def _tell(command: str, error: SpeechGRUError | KeyboardInterrupt | OSError) -> int:
+    """One line on standard error for what ended a command; its exit code."""
+    code, message = FAILED_ITEMS, str(error)
+    if isinstance(error, Interrupted):
+        code = 128 + error.signal
+    elif isinstance(error, ConfigError):
+        code = USAGE_ERROR
+    elif isinstance(error, KeyboardInterrupt):
+        code, message = 128 + signal.SIGINT, "interrupted"
+    elif isinstance(error, OSError):
+        _drop_output()
+        if isinstance(error, BrokenPipeError):  # the reader went away, as in `speechgru classify ... | head`
+            return 141
+        where = error.filename or "the output cannot be written"
+        message = f"{where}: {error.strerror or error}; mend that and try again"
+    with contextlib.suppress(OSError):
+        if sys.stderr is not None:
+            print(f"{command}: {message}", file=sys.stderr, flush=True)
+    return code
+
+
+def _drop_output() -> None:
+    """Where standard output takes nothing any more, what it still holds goes nowhere when Python ends."""
     try:
-        return _run(words[0], words[1:])
-    except SpeechGRUError as error:
-        if debug:
-            raise
-        print(f"speechgru {words[0]}: {error}", file=sys.stderr)
-        if isinstance(error, Interrupted):
-            return 128 + error.signal
-        return USAGE_ERROR if isinstance(error, ConfigError) else FAILED_ITEMS
-    except KeyboardInterrupt:
-        if debug:
-            raise
-        print(f"speechgru {words[0]}: interrupted", file=sys.stderr)
-        return 130
-    except BrokenPipeError:  # the reader of our output went away, as in `speechgru classify ... | head`
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+
+
+def _fill_closed_descriptors() -> None:
+    """After ``>&-`` the next file that is opened would be standard output to every library below Python."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[list[int]]:
+    """SIGTERM ends a command as Ctrl-C does, with what is open closed; the list holds it when it came."""
+    came: list[int] = []
+
+    def end(number: int, frame: FrameType | None) -> None:
+        came.append(number)
+        raise KeyboardInterrupt
+
+    try:
+        free = signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+        if free:
+            signal.signal(signal.SIGTERM, end)
+    except ValueError:  # not the main thread: whoever runs us handles signals
+        free = False
+    try:
+        yield came
+    finally:
+        if free and signal.getsignal(signal.SIGTERM) is end:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _run(name: str, words: list[str]) -> int:

@@ -165,7 +165,7 @@ class Recognizer(nn.Module):
         Raises:
             AudioError: a waveform has no samples.
             ConfigError: ``top_k`` is below 1.
-            ModelError: the model has no classification head.
+            ModelError: the model has no classification head, or scores that are no numbers.
         """
         self._require("classify", "classification")
         if top_k < 1:
@@ -174,6 +174,8 @@ class Recognizer(nn.Module):
             return []
         with self._in_eval_mode():
             scores, _ = self(*self._padded(waveforms))
+        if not scores.isfinite().all():
+            raise ModelError("the model's scores are no numbers: its weights are damaged, or its training diverged")
         values, indices = scores.float().softmax(1).cpu().topk(min(top_k, len(self.tokens)))
         results = []
         for row, index, waveform in zip(values.tolist(), indices.tolist(), waveforms, strict=True):

@@ -6,8 +6,11 @@ import csv
 import io
 import json
 import os
+import shlex
+import signal
 import subprocess
 import sys
+import time
 import types
 from pathlib import Path
 
@@ -18,12 +21,16 @@ import torch
 import yaml
 
 from speechgru import shipped as shipped_models
+from speechgru.audio import read_audio
 from speechgru.cli import COMMANDS, main
-from speechgru.commands import classify, corpus_settings, models, recipes
+from speechgru.commands import corpus_settings, models, recipes
 from speechgru.encoders import GRUEncoderConfig
 from speechgru.features import LogMelConfig
 from speechgru.heads import ClassificationConfig
-from speechgru.recognizer import Recognizer, RecognizerConfig
+from speechgru.recognizer import Classification, Recognizer, RecognizerConfig
+from speechgru.recordings import classification, parts
+from speechgru.recordings.classification import ClassifiedRecording, classify_recordings, windows
+from speechgru.recordings.classification_formats import FORMATS, JSONWriter
 from speechgru.tokens import Tokens
 
 LABELS = ["yes", "no, thanks", "ünknown"]
@@ -164,7 +171,7 @@ def test_text_keeps_a_record_on_its_line(model: Path, tmp_path: Path, capsys: py
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has names that are not text")
-@pytest.mark.parametrize("output_format", classify.FORMATS)
+@pytest.mark.parametrize("output_format", FORMATS)
 def test_names_that_are_not_utf8(output_format: str, model: Path, tmp_path: Path) -> None:
     """Oracle: the bytes of the name come back from the file that is written (JSON: through Python's own escapes)."""
     name = os.fsencode(tmp_path) + b"/\xff.wav"
@@ -253,26 +260,26 @@ def test_a_folder_without_a_model(tmp_path: Path, capsys: pytest.CaptureFixture[
 
 
 def test_at_most_a_batch_is_read_ahead(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Oracle: a count of the waveforms read before each record comes out."""
+    """Oracle: a count of the recordings opened before each record comes out."""
     read = []
     path = str(write_noise(tmp_path / "a.wav"))
-    original = classify.read_audio
-    monkeypatch.setattr(classify, "read_audio", lambda *arguments: read.append(arguments) or original(*arguments))
+    original = parts.read_blocks
+    monkeypatch.setattr(parts, "read_blocks", lambda *given, **more: read.append(given) or original(*given, **more))
     recognizer = Recognizer.load(model)
-    for count, _ in enumerate(classify._records(recognizer, [(path, "")] * 20, 1, 4)):
+    for count, _ in enumerate(classify_recordings(recognizer, [(path, "")] * 20, batch_size=4)):
         assert len(read) <= 4 * (count // 4 + 1)
     assert len(read) == 20
 
 
 def test_long_recordings_end_a_batch(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Oracle: the seconds in the largest call of the model, with the limit set to two."""
-    monkeypatch.setattr(classify, "_BATCH_S", 2.0)
+    monkeypatch.setattr(parts, "MOST_S", 2.0)
     path = str(write_noise(tmp_path / "a.wav", 0.9))
     recognizer = Recognizer.load(model)
     sizes = []
     original = recognizer.classify_waveforms
     monkeypatch.setattr(recognizer, "classify_waveforms", lambda w, k: sizes.append(len(w)) or original(w, k))
-    assert len(list(classify._records(recognizer, [(path, "")] * 5, 1, 32))) == 5
+    assert len(list(classify_recordings(recognizer, [(path, "")] * 5))) == 5
     assert sizes == [2, 2, 1]
 
 
@@ -288,31 +295,171 @@ def test_a_clip_the_model_cannot_take_fails_alone(model: Path, tmp_path: Path, m
         return original(waveforms, top_k)
 
     monkeypatch.setattr(recognizer, "classify_waveforms", refuse)
-    records = list(classify._records(recognizer, [(path, "") for path in paths], 1, 32))
+    records = list(classify_recordings(recognizer, [(path, "") for path in paths]))
     assert [record.error for record in records] == ["", "out of memory", ""]
 
 
-def test_closed_pipe_is_no_error(model: Path, tmp_path: Path) -> None:
-    """``speechgru classify ... | head -1``: exit 0 and silence."""
-    path = write_noise(tmp_path / "a.wav", 0.1)
-    words = [
-        sys.executable,
-        "-m",
-        "speechgru.cli",
-        "classify",
-        *[str(path)] * 50,
-        "-m",
-        str(model),
-        "--batch_size",
-        "1",
-    ]
+@pytest.mark.parametrize("lengths", [[700], [0.5, 1300, 0.5], [600.9], [601.1]])
+def test_a_long_recording_is_the_mean_of_its_windows(lengths: list[float], model: Path, tmp_path: Path) -> None:
+    """Oracle: Recognizer.classify of each ten minutes, weighted by length; of the whole where there are no more."""
+    noise = np.random.default_rng(0).standard_normal(1_300 * 1000).astype(np.float32)
+    loudness = np.repeat(np.linspace(1e-4, 0.2, 130), 10_000).astype(np.float32)  # no two windows alike
+    waveforms = [(noise * loudness)[: round(1000 * length_s)] for length_s in lengths]
+    paths = [str(tmp_path / f"{i}.wav") for i in range(len(lengths))]
+    for path, waveform in zip(paths, waveforms, strict=True):
+        soundfile.write(path, waveform, 1000, subtype="FLOAT")
+    recognizer = Recognizer.load(model)
+    records = list(classify_recordings(recognizer, [(path, "") for path in paths], top_k=3))
+    for path, record in zip(paths, records, strict=True):
+        whole, rate = read_audio(path, recognizer.sample_rate)
+        window = 600 * rate if len(whole) >= 601 * rate else len(whole)
+        each = [whole[start : start + window] for start in range(0, len(whole), window)]
+        alone = recognizer.classify(each, top_k=3, source_rate=rate)
+        assert record.windows == len(each)
+        assert record.result is not None
+        assert record.result.duration_s == pytest.approx(len(whole) / rate)
+        for label, score in record.result.scores.items():
+            expected = sum(one.scores[label] * len(part) for one, part in zip(alone, each, strict=True)) / len(whole)
+            assert score == pytest.approx(expected, abs=1e-5)
+        assert list(record.result.scores.values()) == sorted(record.result.scores.values(), reverse=True)
+
+
+def test_windows_hold_every_sample_once() -> None:
+    """Oracle: the samples themselves, whatever the blocks; a tail of less than a second is no window of its own."""
+    rate = 100
+    for seconds, expected in ((3.0, [3.0]), (20.0, [10.0, 10.0]), (20.9, [10.0, 10.9]), (21.0, [10.0, 10.0, 1.0])):
+        waveform = np.arange(round(seconds * rate), dtype=np.float32)
+        for size in (7, 250, 5000):
+            blocks = [waveform[start : start + size] for start in range(0, len(waveform), size)]
+            found = list(windows(blocks, rate, longest_s=10.0))
+            assert np.array_equal(np.concatenate([one.waveform for one in found]), waveform)
+            assert [len(one.waveform) / rate for one in found] == expected
+            assert [one.start_s for one in found] == [10.0 * i for i in range(len(found))]
+    assert list(windows([], rate)) == []
+
+
+def test_a_long_recording_is_noted(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_noise(tmp_path / "a.wav", 5.0)
+    monkeypatch.setattr(classification, "windows", lambda blocks, rate: windows(blocks, rate, 2.0))
+    assert main(["classify", str(path), "-m", str(model), "-f", "json"]) == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)[0]["windows"] == 3
+    assert captured.err == f"{path}\tnote: 0 min, the mean of 3 windows\n"
+
+
+def test_scores_that_are_no_numbers_are_an_error(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A damaged weight: no label with a NaN beside it, and no exit code 0."""
+    recognizer = Recognizer.load(model)
+    with torch.no_grad():
+        recognizer.head.output.weight[0, 0] = float("nan")
+    recognizer.save(tmp_path / "damaged")
+    path = write_noise(tmp_path / "a.wav")
+    assert main(["classify", str(path), "-m", str(tmp_path / "damaged"), "-f", "json"]) == 1
+    (record,) = json.loads(capsys.readouterr().out)
+    assert record["error"].startswith("the model's scores are no numbers")
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        JSONWriter(io.StringIO(), lines=True).write(
+            ClassifiedRecording("a.wav", Classification("yes", float("nan"), {"yes": float("nan")}, 1.0))
+        )
+
+
+@pytest.mark.parametrize("command", ["classify", "transcribe"])
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_json_is_json_in_every_encoding(command: str, encoding: str, model: Path, tmp_path: Path) -> None:
+    """Oracle: the bytes are UTF-8 that parses, and the name of the file comes back."""
+    path = write_noise(tmp_path / "ünï😀\n.wav")
+    words = [sys.executable, "-m", "speechgru.cli", command, str(path), "-f", "json"]
+    words += ["-m", str(model)] if command == "classify" else []
+    done = subprocess.run(words, capture_output=True, env={**os.environ, "PYTHONIOENCODING": encoding}, check=True)
+    found = json.loads(done.stdout.decode("utf-8"))
+    assert (found[0] if isinstance(found, list) else found)["audio"] == str(path)
+
+
+# How a command ends
+
+
+def command(*words: object) -> list[str]:
+    return [sys.executable, "-m", "speechgru.cli", *map(str, words)]
+
+
+@pytest.fixture(scope="module")
+def noise(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_noise(tmp_path_factory.mktemp("noise") / "a.wav", 0.1)
+
+
+def test_a_closed_pipe_ends_in_silence(model: Path, noise: Path) -> None:
+    """``speechgru classify ... | head -1``: the exit code of SIGPIPE, as a shell tells it."""
+    words = command("classify", *[noise] * 50, "-m", model, "--batch_size", 1)
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         process.stdout.readline()
         process.stdout.close()
         assert process.stderr.read() == b""
-    assert process.returncode == 0
+    assert process.returncode == 141
+    help_read_by_nobody = f"{shlex.join(command('classify', '--help'))} | true; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", help_read_by_nobody], capture_output=True, text=True, check=True)
+    assert done.stdout in ("141\n", "0\n")  # 0: it had written all before its reader was gone
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("times", [1, 3])
+def test_signals(number: int, code: int, times: int, model: Path, noise: Path) -> None:
+    """Exit code 128 + signal, one line at most, JSON that is closed; three in a row change nothing."""
+    words = command("classify", *[noise] * 3000, "-m", model, "--batch_size", 1, "-f", "json")
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        head = [process.stdout.readline() for _ in range(3)]
+        for _ in range(times):
+            process.send_signal(number)
+            time.sleep(0.05)
+        rest = process.stdout.read()
+        error = process.stderr.read()
+    assert process.returncode == code
+    assert error == "speechgru classify: interrupted\n"
+    found = json.loads("".join(head) + rest)
+    assert 1 < len(found) < 3000
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize("name", ["models", "classify", "transcribe"])
+def test_a_full_disk_is_one_line(name: str, model: Path, noise: Path, tmp_path: Path) -> None:
+    """Standard output on a device that is always full; and a file that may not grow."""
+    words = {"models": [], "classify": [noise, "-m", model], "transcribe": [noise]}[name]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command(name, *words), stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 1
+    full_disk = "the output cannot be written: No space left on device; mend that and try again"
+    assert done.stderr == f"speechgru {name}: {full_disk}\n"
+    if words:
+        small = ["bash", "-c", 'ulimit -f 0; exec "$@"', "bash"]
+        more = ["-o", str(tmp_path), "-f", "json"]
+        done = subprocess.run([*small, *command(name, *words, *more)], capture_output=True, text=True)
+        path = tmp_path / ("classify.json" if name == "classify" else "a.json")
+        assert done.returncode == 1
+        assert done.stderr == f"speechgru {name}: {path}: File too large; mend that and try again\n"
+
+
+def test_closed_standard_streams(model: Path, noise: Path, tmp_path: Path) -> None:
+    """``>&-`` and ``<&-``: one line, or nothing where the stream is not needed."""
+
+    def closed(streams: str, *words: object) -> tuple[int, str]:
+        line = f"{shlex.join(command('classify', *words, '-m', model))} {streams}"
+        done = subprocess.run(["bash", "-c", line], capture_output=True, text=True)
+        return done.returncode, done.stderr
+
+    assert closed(">&-", noise) == (2, "speechgru classify: standard output is closed; name a folder with -o\n")
+    assert closed(">&-", noise, "-o", tmp_path) == (0, "")
+    assert (tmp_path / "classify.txt").read_text().startswith(f"{noise}\t")
+    code, error = closed("<&-", "-")
+    assert code == 1
+    assert error.splitlines()[0] == "-\terror: standard input: is closed; give a file"
 
 
 # prepare

@@ -36,6 +36,7 @@ LAYERS = [
     {"contracts"},
     {"model_folder"},
     {"recognizer"},
+    {"recordings"},
     {"card"},
     {"evaluation", "transcripts"},
     {"training"},

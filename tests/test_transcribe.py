@@ -5,21 +5,26 @@ from __future__ import annotations
 import difflib
 import itertools
 import json
+import os
 import re
+import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
+from hypothesis import given
+from hypothesis import strategies as st
 
 from speechgru.cli import main
-from speechgru.commands.transcribe import file_names
 from speechgru.decoding.transcription import Word
 from speechgru.errors import ConfigError, ModelError
 from speechgru.evaluation.error_rate import edit_counts
+from speechgru.recordings import parts as parts_module
+from speechgru.recordings.names import file_names
 from speechgru.transcripts import PiecesConfig, Transcript, segments, transcribe_recordings
-from speechgru.transcripts import recordings as recordings_module
 from speechgru.transcripts.cues import CuesConfig, cues
 from speechgru.transcripts.formats import record, srt, timestamp, to_json, tsv, txt, vtt
 
@@ -68,9 +73,9 @@ def test_the_number_of_samples_held_does_not_grow(tones: Any, tmp_path: Path, mo
     rng = np.random.default_rng(0)
     parts = [tones.say(tones.words(6, rng), rng, (0.12, 0.6))[0] for _ in range(80)]
     soundfile.write(tmp_path / "long.wav", np.concatenate(parts), rate)
-    monkeypatch.setattr(recordings_module, "_BLOCK_S", 1.0)
+    monkeypatch.setattr(parts_module, "_BLOCK_S", 1.0)
     read, done, most = 0, 0, 0
-    original_blocks, original_transcribe = recordings_module.read_blocks, tones.recognizer.transcribe
+    original_blocks, original_transcribe = parts_module.read_blocks, tones.recognizer.transcribe
 
     def blocks(*arguments: Any, **settings: Any) -> Any:
         nonlocal read, most
@@ -85,7 +90,7 @@ def test_the_number_of_samples_held_does_not_grow(tones: Any, tmp_path: Path, mo
         done += sum(map(len, waveforms))
         return original_transcribe(waveforms, **settings)
 
-    monkeypatch.setattr(recordings_module, "read_blocks", blocks)
+    monkeypatch.setattr(parts_module, "read_blocks", blocks)
     monkeypatch.setattr(tones.recognizer, "transcribe", transcribe)
     (found,) = transcribe_recordings(
         tones.recognizer, [(str(tmp_path / "long.wav"), "")], batch_size=batch_size, config=config
@@ -339,6 +344,7 @@ def test_file_names() -> None:
     assert file_names(["x/a.wav", "x/b.wav", "-"]) == ["a", "b", "stdin"]
     assert file_names(["x/a.wav", "y/z/a.wav", "b.wav"]) == ["x/a", "y/z/a", "b"]
     assert file_names(["x/a.wav", "x/a.flac"]) == ["a.wav", "a.flac"]
+    assert file_names(["x/a.wav", "x/a.flac", "x/a.wav.mp3"]) == ["a.wav", "a.flac", "a.wav.mp3"]
     assert file_names(["x/a.wav", "x/a.wav"]) == ["a", "a"]
     assert file_names(["../a.wav", "a.wav"])[0] != file_names(["../a.wav", "a.wav"])[1]
     assert not any(".." in name for name in file_names(["../a.wav", "a.wav", "../../q/a.wav"]))
@@ -424,3 +430,74 @@ def test_nothing_to_transcribe(said, tmp_path: Path, capsys: pytest.CaptureFixtu
         captured = capsys.readouterr()
         assert message in captured.err
         assert len(captured.err.splitlines()) == 1
+
+
+@given(
+    st.lists(
+        st.builds(
+            lambda folders, stem, suffix: "/".join([*folders, stem + suffix]),
+            st.lists(st.sampled_from(["x", "y", "a.wav", "..", "A"]), max_size=3),
+            st.sampled_from(["a", "A", "b", "a.wav", "a.wav.mp3", "stdin", ".a", "x"]),
+            st.sampled_from(["", ".wav", ".flac", ".mp3", ".WAV"]),
+        )
+        | st.just("-"),
+        max_size=12,
+    )
+)
+def test_two_recordings_never_share_a_name(paths: list[str]) -> None:
+    """Oracle: the absolute paths; no name leaves the folder of the output."""
+    names = file_names(paths)
+    owners: dict[str, set[str]] = {}
+    for name, path in zip(names, paths, strict=True):
+        owners.setdefault(name, set()).add(os.path.abspath(path))
+        assert not os.path.isabs(name)
+        assert ".." not in name.split("/")
+    assert all(len(same) == 1 for same in owners.values())
+
+
+def test_no_transcript_is_written_over_another(said, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Oracle: the recording named in each file. The stem of the third is what the first is called with its suffix."""
+    folder, model = said
+    names = ("a.flac", "a.wav", "a.wav.mp3")
+    (tmp_path / "same").mkdir()
+    for name in names:
+        shutil.copy(folder / "a.wav", tmp_path / "same" / name)
+    assert main(["transcribe", str(tmp_path / "same"), "-m", model, "-f", "json", "-o", str(tmp_path / "out")]) == 0
+    written = capsys.readouterr().out.splitlines()
+    audio = [json.loads(Path(path).read_text())["audio"] for path in written]
+    assert audio == [str(tmp_path / "same" / name) for name in names]
+    assert len(set(written)) == 3
+
+
+def test_a_name_that_is_too_long_stops_nothing(said, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A name of 255 bytes has no room for .json in place of .wav; a line break in a name stays on its line."""
+    folder, model = said
+    odd, out = tmp_path / "odd", tmp_path / "out"
+    odd.mkdir()
+    long = odd / ("a" * 251 + ".wav")
+    for path in (long, odd / "b\nc.wav", odd / "d.wav"):
+        shutil.copy(folder / "a.wav", path)
+    assert main(["transcribe", str(odd), "-m", model, "-f", "json", "-o", str(out)]) == 1
+    captured = capsys.readouterr()
+    assert captured.out.splitlines() == [f"{out}/b\\nc.json", f"{out}/d.json"]
+    assert json.loads((out / "b\nc.json").read_text())["text"] == "AB C"
+    failure, count = captured.err.splitlines()
+    assert failure.startswith(f"{long}\terror: ")
+    assert "File name too long" in failure
+    assert count == "speechgru transcribe: 1 of 3 failed"
+
+
+@pytest.mark.parametrize("output", [[], ["-o", "out"]])
+def test_a_terminal_has_lines_or_a_bar(
+    said, output: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bar on the terminal that takes the lines would tear them; where they go to a file, it is there."""
+    folder, model = said
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    for lines_on_terminal in (True, False):
+        monkeypatch.setattr(sys.stdout, "isatty", lambda shown=lines_on_terminal: shown)
+        assert main(["transcribe", str(folder / "a.wav"), "-m", model, *output]) == 0
+        captured = capsys.readouterr()
+        assert captured.out == ("out/a.txt\n" if output else "AB C\n")
+        assert ("1/1" in captured.err) is not lines_on_terminal

@@ -9,9 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from speechgru.commands.recordings import brief, find_recordings, load_recognizer, one_field, printable, progress
+from speechgru.commands.recordings import find_recordings, load_recognizer, progress
 from speechgru.compiled import disabled
 from speechgru.errors import AudioError, ConfigError, SpeechGRUError
+from speechgru.recordings.lines import brief, one_field, printable
 
 if TYPE_CHECKING:  # imported when they are needed: a mistyped option is answered without waiting for torch
     from speechgru.lab.inspection import Trace
@@ -108,11 +109,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _gates(recognizer: Recognizer, items: list[tuple[str, str]], folder: Path, arguments: argparse.Namespace) -> int:
-    from speechgru.commands.transcribe import file_names
     from speechgru.lab.inspection.curves import half_life_picture
     from speechgru.lab.inspection.memory import layer_half_lives_s
     from speechgru.lab.inspection.page import write_xray_page
     from speechgru.lab.inspection.pictures import xray_picture
+    from speechgru.recordings.names import file_names
 
     names, traces, failed = file_names([path for path, _ in items]), [], 0
     stems = dict(zip([path for path, _ in items], names, strict=True))

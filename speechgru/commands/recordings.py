@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, TextIO, TypeVar
 from speechgru.audio import list_audio
 from speechgru.devices import find_device
 from speechgru.errors import AudioError, ConfigError
+from speechgru.recordings.lines import JSON_ESCAPES
 from speechgru.shipped import default_model, model_path
 
 if TYPE_CHECKING:  # imported when it is needed: a mistyped option is answered without waiting for torch
@@ -84,28 +86,34 @@ def progress(items: Iterable[Item], total: int, description: str, hidden: bool =
     """The items behind a bar on standard error; no bar where that is no terminal, or where it would be ``hidden``."""
     from tqdm import tqdm
 
-    return iter(tqdm(items, total=total, unit="file", desc=description, disable=hidden or not sys.stderr.isatty()))
+    hidden = hidden or sys.stderr is None or not sys.stderr.isatty()
+    return iter(tqdm(items, total=total, unit="file", desc=description, disable=hidden))
 
 
-def standard_output() -> TextIO:
-    """Standard output, ready for names of files, which need not be valid UTF-8 nor fit the terminal's encoding."""
+def standard_output(json: bool = False, needed: bool = True) -> TextIO:
+    """Standard output, ready for names of files, which need not be valid UTF-8 nor fit the terminal's encoding.
+
+    Args:
+        json: JSON is written, which stays JSON in every encoding.
+        needed: without it a closed one (``>&-``) takes what it is given and loses it.
+
+    Raises:
+        ConfigError: it is closed, and needed.
+    """
+    if sys.stdout is None:
+        if needed:
+            raise ConfigError("standard output is closed; name a folder with -o")
+        return io.StringIO()
     reconfigure = getattr(sys.stdout, "reconfigure", None)
     if reconfigure:
         utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
-        reconfigure(errors="surrogateescape" if utf8 else "backslashreplace")
+        if json:
+            reconfigure(encoding=None if utf8 else "ascii", errors=JSON_ESCAPES)
+        else:
+            reconfigure(errors="surrogateescape" if utf8 else "backslashreplace")
     return sys.stdout
 
 
-def brief(path: str, error: str) -> str:
-    """The message without the name of the file, which the record has already, on one line."""
-    return " ".join(error.removeprefix(f"{path}: ").splitlines())
-
-
-def one_field(path: str) -> str:
-    """A path as one field of a tab-separated line: a tab or line break in it is written \\\\t, \\\\n or \\\\r."""
-    return path.replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
-
-
-def printable(text: str) -> str:
-    """A name of a file that is not UTF-8, for a stream that is."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+def on_terminal() -> bool:
+    """Whether a person reads standard output as it comes."""
+    return sys.stdout is not None and sys.stdout.isatty()

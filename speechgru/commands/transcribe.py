@@ -4,28 +4,17 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import os
 import sys
-from collections.abc import Callable
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TextIO
+from typing import Any
 
-from speechgru.commands.recordings import (
-    find_recordings,
-    load_recognizer,
-    one_field,
-    printable,
-    progress,
-    standard_output,
-)
+from speechgru.commands.recordings import find_recordings, load_recognizer, on_terminal, progress, standard_output
 from speechgru.compiled import disabled
 from speechgru.errors import ConfigError
+from speechgru.recordings.names import file_names
 from speechgru.transcripts.cues import CuesConfig
-from speechgru.transcripts.formats import record, to_json, writer
+from speechgru.transcripts.formats import writer
+from speechgru.transcripts.outputs import ArrayOutput, FilesOutput, LinesOutput, OneOutput, Output
 from speechgru.transcripts.pieces import PiecesConfig
-
-if TYPE_CHECKING:
-    from speechgru.transcripts.transcript import Transcript
 
 FORMATS = ("txt", "vtt", "srt", "tsv", "json")
 
@@ -121,10 +110,9 @@ def run(arguments: argparse.Namespace) -> int:
         recognizer, items, decoder=decoder, batch_size=arguments.batch_size, config=pieces
     )
     try:
-        hidden = arguments.output_dir is None and sys.stdout.isatty()
-        for transcript in progress(transcripts, len(items), "transcribe", hidden=hidden):
-            failed += bool(transcript.error)
-            output.write(transcript)
+        # A bar between the lines of results on the same terminal would tear both.
+        for transcript in progress(transcripts, len(items), "transcribe", hidden=on_terminal()):
+            failed += not output.write(transcript)
     finally:  # what was written before Ctrl-C can be read
         output.close()
     if failed:
@@ -176,144 +164,21 @@ def _decoder_config(name: str | None, options: dict[str, Any], own: Any) -> Any:
     return config
 
 
-class Output(Protocol):
-    """Takes transcripts one by one and writes each at once."""
-
-    def write(self, transcript: Transcript) -> None:
-        """Writes one transcript, or what went wrong."""
-
-    def close(self) -> None:
-        """Writes what comes after the last one."""
-
-
 def _output(arguments: argparse.Namespace, paths: list[str], layout: CuesConfig) -> Output:
-    wanted = FORMATS if arguments.output_format == "all" else (arguments.output_format,)
+    """Where the transcripts go and in which formats; complains of formats that do not go there."""
+    kind, folder = arguments.output_format, arguments.output_dir
+    wanted = FORMATS if kind == "all" else (kind,)
     writers = {name: writer(name, layout, arguments.word_timestamps) for name in wanted}
-    if arguments.output_dir is not None:
-        return FilesOutput(arguments.output_dir, dict(zip(paths, file_names(paths), strict=True)), writers)
-    if len(wanted) > 1:
+    if folder is not None:
+        names = dict(zip(paths, file_names(paths), strict=True))
+        return FilesOutput(folder, names, writers, standard_output(needed=False))
+    if kind == "all":
         raise ConfigError("-f all writes files; name a folder for them with -o")
     # By what is written and not by what is found: the output of a folder does not change its form with one file in it.
-    one = len(arguments.audio) == 1 and paths == arguments.audio
-    if one:
-        return OneOutput(writers[wanted[0]], is_json=wanted[0] == "json")
-    if wanted[0] == "json":
-        return ArrayOutput(arguments.word_timestamps)
-    if wanted[0] != "txt":
-        raise ConfigError(f"-f {wanted[0]} is a file for each recording; name a folder for them with -o")
-    return LinesOutput()
-
-
-def file_names(paths: list[str]) -> list[str]:
-    """The name of each recording's output without the format: its own, with as much of its folders as it needs.
-
-    What would still be the same, a.wav beside a.flac, keeps its suffix.
-    """
-    stems = ["stdin" if path == "-" else Path(path).stem or "recording" for path in paths]
-    names = list(stems)
-    for stem in {name for name, count in _counts(stems, paths).items() if count > 1}:
-        same = [i for i, name in enumerate(stems) if name == stem]
-        folders = [os.path.dirname(os.path.abspath(paths[i])) for i in same]
-        shared = os.path.commonpath(folders)
-        full = [os.path.join(os.path.relpath(folder, shared), stem) for folder in folders]
-        again = _counts(full, [paths[i] for i in same])
-        for i, name in zip(same, full, strict=True):
-            kept = name + os.path.splitext(paths[i])[1] if again[name] > 1 else name
-            names[i] = os.path.normpath(kept)
-    return names
-
-
-def _counts(names: list[str], paths: list[str]) -> dict[str, int]:
-    """How many recordings have each name; the same path twice is one recording."""
-    owners: dict[str, set[str]] = {}
-    for name, path in zip(names, paths, strict=True):
-        owners.setdefault(name, set()).add(os.path.abspath(path))
-    return {name: len(these) for name, these in owners.items()}
-
-
-def _complain(transcript: Transcript) -> None:
-    name = printable(one_field(transcript.audio))
-    print(f"{name}\terror: {printable(transcript.error)}", file=sys.stderr, flush=True)
-
-
-class FilesOutput:
-    """A file for each recording and format; the JSON of one that failed holds its error."""
-
-    def __init__(self, folder: str, names: dict[str, str], writers: dict[str, Callable[[Transcript], str]]) -> None:
-        self.folder, self.names, self.writers = folder, names, writers
-        try:
-            os.makedirs(folder, exist_ok=True)
-        except OSError as error:
-            raise ConfigError(f"-o {folder}: cannot be made ({error.strerror}); choose another folder") from error
-
-    def write(self, transcript: Transcript) -> None:
-        """Writes the files and prints their paths."""
-        if transcript.error:
-            _complain(transcript)
-        for name, write in self.writers.items():
-            if transcript.error and name != "json":
-                continue
-            path = os.path.join(self.folder, f"{self.names[transcript.audio]}.{name}")
-            try:
-                os.makedirs(os.path.dirname(path), exist_ok=True)
-                with open(path, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-                    file.write(write(transcript))
-            except OSError as error:
-                raise ConfigError(f"-o {self.folder}: {path} cannot be written ({error.strerror})") from error
-            standard_output().write(path + "\n")
-
-    def close(self) -> None:
-        """Nothing follows."""
-
-
-class OneOutput:
-    """The only recording, in its format, on standard output."""
-
-    def __init__(self, write: Callable[[Transcript], str], is_json: bool) -> None:
-        self.written, self.is_json = write, is_json
-
-    def write(self, transcript: Transcript) -> None:
-        """Writes it, or its error."""
-        if transcript.error and not self.is_json:
-            _complain(transcript)
-            return
-        _flush(self.written(transcript))
-
-    def close(self) -> None:
-        """Nothing follows."""
-
-
-class ArrayOutput:
-    """One JSON array with a recording a line."""
-
-    def __init__(self, word_timestamps: bool) -> None:
-        self.word_timestamps, self.written = word_timestamps, 0
-
-    def write(self, transcript: Transcript) -> None:
-        """Writes one object."""
-        _flush(("[\n" if not self.written else ",\n") + to_json(record(transcript, self.word_timestamps)).rstrip("\n"))
-        self.written += 1
-
-    def close(self) -> None:
-        """Closes the array."""
-        _flush("\n]\n" if self.written else "[]\n")
-
-
-class LinesOutput:
-    """PATH <tab> TEXT, a recording a line; failures go to standard error."""
-
-    def write(self, transcript: Transcript) -> None:
-        """Writes one line."""
-        if transcript.error:
-            _complain(transcript)
-        else:
-            _flush(f"{one_field(transcript.audio)}\t{transcript.text}\n")
-
-    def close(self) -> None:
-        """Nothing follows the last line."""
-
-
-def _flush(text: str) -> None:
-    stream: TextIO = standard_output()
-    stream.write(text)
-    stream.flush()
+    if len(arguments.audio) == 1 and paths == arguments.audio:
+        return OneOutput(standard_output(json=kind == "json"), writers[kind], is_json=kind == "json")
+    if kind == "json":
+        return ArrayOutput(standard_output(json=True), arguments.word_timestamps)
+    if kind != "txt":
+        raise ConfigError(f"-f {kind} is a file for each recording; name a folder for them with -o")
+    return LinesOutput(standard_output())

@@ -10,6 +10,7 @@ import numpy as np
 
 from speechgru.decoding.silence import FRAME_S
 from speechgru.errors import ConfigError
+from speechgru.recordings.parts import Piece
 from speechgru.transcripts.pauses import pauses
 
 # Less sound is a breath or a click: a piece of nothing else would be heard as a word.
@@ -48,21 +49,6 @@ class PiecesConfig:
             value = getattr(self, key)
             if not (math.isfinite(value) and low <= value <= high):
                 raise ConfigError(f"{key}={value}: from {low:g} to {high:g} seconds")
-
-
-@dataclasses.dataclass(frozen=True)
-class Piece:
-    """A part of a recording.
-
-    Attributes:
-        waveform: float32 samples (samples,).
-        start_s: where it begins in the recording, in seconds.
-        overlap_s: how much of its beginning the piece before it has too; 0 where it begins in a pause.
-    """
-
-    waveform: np.ndarray
-    start_s: float
-    overlap_s: float
 
 
 def pieces(blocks: Iterable[np.ndarray], sample_rate: int, config: PiecesConfig) -> Iterator[Piece]:

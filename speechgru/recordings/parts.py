@@ -1,0 +1,129 @@
+"""Recordings in parts, computed in batches: what fails, fails alone, and memory does not grow with what there is."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Generic, TypeVar
+
+import numpy as np
+
+from speechgru.audio import read_blocks
+from speechgru.errors import SpeechGRUError
+from speechgru.recordings.lines import brief
+
+Result = TypeVar("Result")
+
+# A batch also ends at this much audio, so that 32 long recordings do not fill the memory.
+MOST_S = 600.0
+# What is computed together is padded to at most this multiple of the shortest one's length.
+_MOST_PADDING = 1.5
+_BLOCK_S = 10.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Piece:
+    """A part of a recording.
+
+    Attributes:
+        waveform: float32 samples (samples,).
+        start_s: where it begins in the recording, in seconds.
+        overlap_s: how much of its beginning the piece before it has too; 0 where it begins in a pause.
+    """
+
+    waveform: np.ndarray
+    start_s: float = 0.0
+    overlap_s: float = 0.0
+
+
+@dataclasses.dataclass
+class Part(Generic[Result]):
+    """What comes next of a recording: a piece and, once computed, its result; or an error. The last is marked."""
+
+    path: str
+    piece: Piece | None = None
+    result: Result | None = None
+    error: str = ""
+    last: bool = False
+
+    @property
+    def samples(self) -> int:
+        """Samples of its piece."""
+        return len(self.piece.waveform) if self.piece else 0
+
+
+def compute_parts(
+    items: Iterable[tuple[str, str]],
+    sample_rate: int,
+    cut: Callable[[Iterator[np.ndarray]], Iterable[Piece]],
+    compute: Callable[[list[np.ndarray]], Sequence[Result]],
+    batch_size: int,
+) -> Iterator[Part[Result]]:
+    """The parts of recordings, in their order, each piece with its result or its error; a recording has one at least.
+
+    A batch is ``batch_size`` pieces or ten minutes of sound, whichever is less, and one piece at least.
+
+    Args:
+        items: (path, error) of files, or ``-`` for standard input; one that has an error already keeps it.
+        sample_rate: the rate at which they are read, in Hz.
+        cut: the pieces of a recording that comes in blocks.
+        compute: the results of waveforms, in their order; they are of similar length.
+        batch_size: pieces read ahead, at least 1.
+    """
+    batch: list[Part[Result]] = []
+    part: Part[Result]
+    pieces, samples = 0, 0
+    for part in _read(items, sample_rate, cut):
+        if pieces and samples + part.samples > MOST_S * sample_rate:
+            yield from _computed(batch, compute)
+            batch, pieces, samples = [], 0, 0
+        batch.append(part)
+        pieces, samples = pieces + (part.piece is not None), samples + part.samples
+        if pieces == batch_size or len(batch) > 4 * batch_size:  # many files without a piece come together
+            yield from _computed(batch, compute)
+            batch, pieces, samples = [], 0, 0
+    yield from _computed(batch, compute)
+
+
+def _read(
+    items: Iterable[tuple[str, str]], sample_rate: int, cut: Callable[[Iterator[np.ndarray]], Iterable[Piece]]
+) -> Iterator[Part[Result]]:
+    for path, error in items:
+        waiting: Piece | None = None  # told only when the next is there: the last one is known as such
+        try:
+            if not error:
+                blocks = (block for block, _ in read_blocks(path, sample_rate, block_s=_BLOCK_S))
+                for piece in cut(blocks):
+                    if waiting:
+                        yield Part(path, waiting)
+                    waiting = piece
+        except (SpeechGRUError, MemoryError) as failure:
+            error = str(failure) or "no memory left"
+        yield Part(path, None if error else waiting, error=brief(path, error), last=True)
+
+
+def _computed(batch: list[Part[Result]], compute: Callable[[list[np.ndarray]], Sequence[Result]]) -> list[Part[Result]]:
+    """Gives each piece its result, or its error; those of similar length are computed together."""
+    group: list[Part[Result]] = []
+    for part in sorted((part for part in batch if part.piece), key=lambda part: part.samples):
+        if group and part.samples > _MOST_PADDING * group[0].samples:
+            _compute_group(group, compute)
+            group = []
+        group.append(part)
+    if group:
+        _compute_group(group, compute)
+    return batch
+
+
+def _compute_group(group: list[Part[Result]], compute: Callable[[list[np.ndarray]], Sequence[Result]]) -> None:
+    try:
+        results = compute([part.piece.waveform for part in group if part.piece])
+    except (SpeechGRUError, RuntimeError, MemoryError) as error:  # RuntimeError: torch is out of memory, for one
+        if len(group) == 1:
+            group[0].error = brief(group[0].path, str(error)) or type(error).__name__
+        else:  # one by one: the piece at fault fails alone
+            for part in group:
+                _compute_group([part], compute)
+        return
+    for part, result in zip(group, results, strict=True):
+        part.result = result
