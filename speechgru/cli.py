@@ -20,8 +20,8 @@ from typing import NoReturn
 from speechgru.errors import ConfigError, Interrupted, SpeechGRUError
 
 COMMANDS = {
-    "train": "train a model (Hydra: recipe=..., any key=value, --cfg job, --multirun)",
-    "evaluate": "measure a trained model on a split and write results.json and a report (Hydra)",
+    "train": "train a model: a recipe, or settings key=value",
+    "evaluate": "measure a trained model on a split and write results.json and a report",
     "runs": "list training runs side by side, best first, with what differs among their settings",
     "compare": "set runs of several recurrent cells side by side: accuracy, size, speed, memory",
     "latency": "set how accurate models are against how long they wait for what follows",
@@ -31,6 +31,7 @@ COMMANDS = {
     "lm": "train an n-gram language model from text or a corpus",
     "tune": "choose a language model's weight on validation data, and put it into the model",
     "prepare": "fetch or build a corpus",
+    "settings": "explain the settings of train and evaluate: units, ranges, defaults",
     "recipes": "list, show or copy the training recipes",
     "models": "list the models that ship inside, or show one's card",
     "inspect": "look at a model's gates over a recording, its memory and its gradients",
@@ -154,6 +155,11 @@ def _run(name: str, words: list[str]) -> int:
         near = difflib.get_close_matches(name, COMMANDS, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
         raise ConfigError(f"no such command{hint} (known: {', '.join(COMMANDS)})")
+    if name in ("train", "evaluate") and {"-h", "--help"} & set(words):
+        from speechgru.commands.hydra_help import help_of
+
+        print(help_of(name))
+        return 0
     command = importlib.import_module(f"speechgru.commands.{name}")
     if hasattr(command, "run_hydra"):
         return command.run_hydra(words)

@@ -17,6 +17,7 @@ from speechgru.errors import ConfigError
 from speechgru.evaluation.evaluate import EvaluateConfig
 from speechgru.overrides import apply, is_choice, parse
 from speechgru.registry import disable, families
+from speechgru.settings import Setting, describe
 from speechgru.shipped import conf_dir
 from speechgru.training.run import TrainConfig
 
@@ -137,6 +138,21 @@ def to_dataclass(root: str, config: Any) -> Any:
         except ConfigError as error:
             raise ConfigError(str(error) if str(error).startswith(name) else f"{name}.{error}") from error
     return schema(**values)
+
+
+def described() -> list[Setting]:
+    """Every setting in words, of the components of other packages too."""
+    import yaml
+
+    store_components()
+    chosen: dict[str, dict[str, str]] = {}
+    for root in SCHEMAS:
+        file = yaml.safe_load((conf_dir() / f"{root}.yaml").read_text(encoding="utf-8"))
+        chosen[root] = {key: value for key, value in file.items() if isinstance(value, str)}
+        for choice in file["defaults"]:
+            if isinstance(choice, dict):  # group: option, or data@extra_data: option
+                chosen[root] |= {key.partition("@")[2] or key: value or "null" for key, value in choice.items()}
+    return describe(SCHEMAS, families(), chosen)
 
 
 def plain(config: Any) -> dict[str, Any]:

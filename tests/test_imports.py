@@ -41,7 +41,7 @@ LAYERS = [
     {"evaluation", "transcripts"},
     {"training"},
     {"lab"},
-    {"overrides"},
+    {"overrides", "settings"},
     {"commands", "config"},
     {"cli"},
 ]

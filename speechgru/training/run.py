@@ -56,8 +56,16 @@ class TrainConfig:
         overwrite: discard the run that is in run_dir.
         parameters: the encoder takes the largest hidden_size with which the whole model has at most so many
             parameters; 0 leaves encoder.hidden_size as it is.
-        features, augment, cell, front_end, encoder, head, data, optimizer, schedule: the chosen components.
+        features: what is computed of a recording, frame by frame.
+        augment: how training recordings are changed, anew in each epoch.
+        cell: the recurrent cell of the encoder.
+        front_end: what stands before the encoder and makes frames fewer; null means nothing.
+        encoder: the recurrent network over the frames.
+        head: what is learned: classification of whole recordings, or ctc for transcripts.
         units: what transcripts are written in, for head=ctc.
+        data: the corpus; recordings of one's own are data=folder.
+        optimizer: how weights follow gradients.
+        schedule: how the learning rate changes over a run.
         trainer: the loop.
         extra_data: a second corpus whose training split is learned from as well (recordings that are in data too are
             left out). Labels that data lacks are learned beside the others and dropped from the finished model.
