@@ -14,7 +14,7 @@ from small_run import ALONE, SMALL, command, cut, rows, run, same, tensors
 
 from speechgru.cells.subnormals import subnormals_are_flushed
 from speechgru.config import compose, plain
-from speechgru.errors import ConfigError, ModelError
+from speechgru.errors import ConfigError, DataError, ModelError
 from speechgru.registry import build, names
 from speechgru.training.average import ExponentialAverage, mean_of
 from speechgru.training.logging import MetricsLog
@@ -353,8 +353,8 @@ def test_init_from_starts_where_the_other_model_ended(three_tones: Path, tmp_pat
         torch.testing.assert_close(tensor, a[name], atol=1e-6, rtol=0)
 
 
-def test_unreadable_files_are_counted(three_tones: Path, tmp_path: Path) -> None:
-    """A broken recording among good ones is left out and counted in metrics.jsonl; it never stops the run."""
+def test_unreadable_files_are_counted(three_tones: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A broken recording among good ones is left out, told at the start and the end, and counted; it stops no run."""
     import shutil
 
     root = tmp_path / "corpus"
@@ -362,7 +362,44 @@ def test_unreadable_files_are_counted(three_tones: Path, tmp_path: Path) -> None
     for number in range(20, 30):
         (root / "low" / f"{number}.wav").write_bytes(b"RIFF broken")
     run(root, tmp_path / "run", "trainer.epochs=1")
-    assert rows(tmp_path / "run")[0]["unreadable"] >= 1
+    unreadable = rows(tmp_path / "run")[0]["unreadable"]
+    assert unreadable >= 6
+    said = capsys.readouterr().err.splitlines()
+    train, valid = (f" {split} recordings cannot be used and are left out:" for split in ("training", "validation"))
+    starts = [number for number, line in enumerate(said) if line.endswith(train)]
+    assert len(starts) == 2
+    for start in starts:
+        assert said[start].startswith(f"{unreadable} of ")
+        assert all("/low/2" in line for line in said[start + 1 : start + 6])
+        assert said[start + 6] == "  ..."
+    (epoch,) = (number for number, line in enumerate(said) if line.startswith("epoch 1/1: "))
+    assert starts[0] < epoch < starts[1]
+    assert sum(line.endswith(valid) for line in said) == 1
+    for path in (root / "middle").glob("*.wav"):
+        path.write_bytes(b"")
+    for label in ("low", "high"):
+        shutil.rmtree(root / label)
+    with pytest.raises(DataError, match=r"none of the \d+ training recordings can be used; the first: .*middle/"):
+        run(root, tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+
+
+def test_each_epoch_leaves_a_line(three_tones: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Off a terminal, with the figures of metrics.jsonl. Oracle: that file."""
+    run(three_tones, tmp_path / "run")
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith(("epoch ", "mean "))]
+    found, best, best_epoch = rows(tmp_path / "run"), 0.0, 0
+    assert len(lines) == len(found) + 1
+    for line, row in zip(lines, found, strict=False):
+        if row["valid_accuracy"] >= best:
+            best, best_epoch = row["valid_accuracy"], row["epoch"]
+        told = "best so far" if best_epoch == row["epoch"] else f"best {best:.4f} in epoch {best_epoch}"
+        losses = f"train loss {row['train_loss']:.4f}, validation loss {row['valid_loss']:.4f}"
+        assert line.startswith(f"epoch {row['epoch']}/4: {losses}, accuracy {row['valid_accuracy']:.4f} ({told}), ")
+    last = found[-1]
+    kept = "kept" if last["averaged_kept"] else "not kept"
+    averaged = f"loss {last['averaged_valid_loss']:.4f}, accuracy {last['averaged_valid_accuracy']:.4f}"
+    assert lines[-1] == f"mean of the last epochs: {averaged} ({kept})"
 
 
 @pytest.mark.parametrize("name", names("schedule"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -113,7 +114,7 @@ class BatchLoader:
         self.batch_size, self.batch_s, self.seed = batch_size, batch_s, seed
         self.shuffle, self.pool_batches = shuffle, pool_batches
         self.rank, self.world_size = rank, world_size
-        self._durations_s: list[float] | None = None
+        self._headers: list[tuple[float, str]] | None = None
         self._sampler = _Batches()
         cache = WaveformCache(len(utterances), cache_mb)
         self._loader: DataLoader[Any] = DataLoader(
@@ -159,9 +160,19 @@ class BatchLoader:
     def _measured(self) -> list[float] | None:
         """Durations of all utterances in seconds, or None where the order does not need them."""
         sorts = self.shuffle and self.pool_batches > 1 and len(self.utterances) > self.batch_size * self.world_size
-        if self._durations_s is None and (self.batch_s is not None or sorts):
-            self._durations_s = [_duration_s(utterance) for utterance in self.utterances]
-        return self._durations_s
+        if self.batch_s is None and not sorts:
+            return None
+        return [duration_s for duration_s, _ in self._read_headers()]
+
+    def unreadable(self) -> list[str]:
+        """One line for every utterance whose recording is not there or has no header; nothing is decoded."""
+        return [error for _, error in self._read_headers() if error]
+
+    def _read_headers(self) -> list[tuple[float, str]]:
+        """The duration of each utterance in seconds, and why it cannot be read, or nothing."""
+        if self._headers is None:
+            self._headers = [_header(utterance) for utterance in self.utterances]
+        return self._headers
 
 
 class _Batches(Sampler[list[tuple[int, int]]]):
@@ -276,11 +287,13 @@ def target_of(utterance: Utterance, tokens: Tokens, units: Any = None) -> int | 
         raise DataError(f"{utterance.audio}: its label {error}") from None
 
 
-def _duration_s(utterance: Utterance) -> float:
+def _header(utterance: Utterance) -> tuple[float, str]:
+    """How long an utterance lasts in seconds, and an empty text; 0 and the error where the recording is not there."""
     try:
-        return measure_s(utterance)
-    except AudioError:
-        return 0.0  # reported when the utterance is read
+        duration_s = measure_s(utterance)
+    except AudioError as error:
+        return 0.0, str(error)
+    return duration_s, "" if os.path.exists(utterance.audio) else f"{utterance.audio}: no such file"
 
 
 def _check(key: str, value: Any, legal: bool, text: str) -> None:

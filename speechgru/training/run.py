@@ -19,7 +19,7 @@ from speechgru.data.batching import BatchLoader
 from speechgru.data.splits import SPLITS
 from speechgru.data.utterance import Utterance
 from speechgru.decoding.calibration import Calibration
-from speechgru.errors import ConfigError, Interrupted, ModelError
+from speechgru.errors import ConfigError, DataError, Interrupted, ModelError
 from speechgru.evaluation.error_rate import correct_words
 from speechgru.evaluation.machine import describe_machine
 from speechgru.evaluation.prediction import predict_transcripts
@@ -30,6 +30,7 @@ from speechgru.training.budget import within_budget
 from speechgru.training.checkpoint import NAME
 from speechgru.training.distributed import World, join_world
 from speechgru.training.lock import only_run
+from speechgru.training.messages import left_out
 from speechgru.training.progress import Progress
 from speechgru.training.run_settings import (
     begin,
@@ -158,6 +159,18 @@ def _again(folder: Path) -> str:
     return go_on(folder) if (folder / NAME).is_file() else "begin again, nothing was trained yet"
 
 
+def report_unreadable(lines: list[str], of: int, split: str) -> None:
+    """Says which recordings cannot be used.
+
+    Raises:
+        DataError: none of them can.
+    """
+    if len(lines) == of:
+        raise DataError(f"none of the {of} {split} recordings can be used; the first: {lines[0]}")
+    if lines:
+        print(left_out(lines, of, split), file=sys.stderr)
+
+
 def _train(
     config: TrainConfig, folder: Path, settings: dict[str, Any] | None, words: Sequence[str], world: World
 ) -> Progress:
@@ -208,8 +221,11 @@ def _train(
         if left:
             print(describe(left, folder), file=sys.stderr)
         _announce(trainer, corpus)
+        for split, loader in (("training", trainer.loader), ("validation", trainer.valid_loader)):
+            report_unreadable(loader.unreadable(), len(loader.utterances), split)
     progress = trainer.fit()
     if world.leads:
+        report_unreadable(list(trainer.unreadable), len(trainer.loader.utterances), "training")
         begun = read_settings(folder) or {"command": "", "overrides": [], "settings": settings}
         summary = {
             "name": config.name,

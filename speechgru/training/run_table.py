@@ -57,7 +57,7 @@ def find_runs(folder: Path) -> list[Path]:
 def read_runs(folders: Iterable[Path]) -> list[Run]:
     """The runs in ``folders``, best first; those without a figure stand last."""
     runs = [_read(folder) for folder in folders]
-    return sorted(runs, key=lambda run: (run.metric, run.best is None, _rank(run)))
+    return sorted(runs, key=lambda run: (run.best is None, run.metric, _rank(run)))
 
 
 def _rank(run: Run) -> float:

@@ -40,6 +40,7 @@ from speechgru.training.diagnosis import explain_blanks
 from speechgru.training.distributed import World
 from speechgru.training.interruption import Interruption
 from speechgru.training.logging import MetricsLog
+from speechgru.training.messages import epoch_line
 from speechgru.training.objective import Objective, Precision
 from speechgru.training.progress import Progress
 from speechgru.training.run_settings import go_on
@@ -184,6 +185,7 @@ class Trainer:
         self.average = ExponentialAverage(recognizer, config.ema_decay) if config.ema_decay else None
         self.progress = Progress()
         self.interruption = Interruption()
+        self.unreadable: dict[str, None] = {}
 
     def resume(self, path: Path) -> None:
         """Goes on from the checkpoint at ``path``."""
@@ -230,6 +232,7 @@ class Trainer:
         with self.interruption, flushed_subnormals(), closing:
             self._checkpoint()
             while not progress.trained:
+                before_s = progress.seconds
                 self._epoch()
                 row = self._validate()
                 progress.epoch += 1
@@ -242,6 +245,8 @@ class Trainer:
                 if log is not None:
                     log.write(progress.step, epoch=progress.epoch, **row)
                     log.draw()
+                    line = epoch_line(progress, self.config.epochs, row, progress.seconds - before_s)
+                    print(line, file=sys.stderr, flush=True)
                 progress.begin_epoch()
                 self.world.same(self.recognizer)
                 self._checkpoint()
@@ -306,6 +311,7 @@ class Trainer:
         total = max(1.0, self.world.sum(count))
         for number, batch in enumerate(batches):
             progress.unreadable += len(batch.errors)
+            self.unreadable |= dict.fromkeys(batch.errors)
             if not batch.utterances and self.world.size == 1:
                 continue
             seed = _seed(self.seed, progress.step + progress.nonfinite, number, self.world.rank)

@@ -1,0 +1,51 @@
+"""What a run says on stderr while it trains: a line an epoch, and the recordings that it could not use."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from speechgru.training.progress import Progress
+from speechgru.wording import duration
+
+SHOWN = 5
+
+
+def epoch_line(progress: Progress, epochs: int, row: Mapping[str, Any], seconds: float) -> str:
+    """What became of an epoch: its losses, the validation figures, whether it is the best so far, and its duration.
+
+    Args:
+        progress: after the epoch.
+        epochs: how many there will be.
+        row: of ``metrics.jsonl``.
+        seconds: that the epoch took, its validation included.
+    """
+    figures = [f"train loss {row['train_loss']:.4f}", f"validation loss {row['valid_loss']:.4f}"]
+    figures += [
+        f"{name.removeprefix('valid_')} {value:.4f}"
+        for name, value in row.items()
+        if name.startswith("valid_") and name != "valid_loss"
+    ]
+    best = "best so far" if row["best"] else f"best {abs(progress.best or 0.0):.4f} in epoch {progress.best_epoch}"
+    line = f"epoch {progress.epoch}/{epochs}: {', '.join(figures)} ({best}), {duration(seconds)}"
+    averaged = [
+        f"{name.removeprefix('averaged_valid_')} {value:.4f}"
+        for name, value in row.items()
+        if name.startswith("averaged_valid_")
+    ]
+    if averaged:
+        kept = "kept" if row["averaged_kept"] else "not kept"
+        line += f"\nmean of the last epochs: {', '.join(averaged)} ({kept})"
+    return line
+
+
+def left_out(lines: Sequence[str], of: int, split: str) -> str:
+    """Which recordings cannot be used: how many, and the first few with the reason.
+
+    Args:
+        lines: one for each, the recording and the reason.
+        of: how many recordings there are.
+        split: ``training`` or ``validation``.
+    """
+    head = f"{len(lines)} of {of} {split} recordings cannot be used and are left out:"
+    return "\n".join([head, *(f"  {line}" for line in lines[:SHOWN]), *(["  ..."] if len(lines) > SHOWN else [])])
