@@ -132,7 +132,9 @@ def test_a_multirun_trains_each_cell_within_the_budget(runs: Path) -> None:
 def test_a_multirun_goes_on_where_it_stopped(
     runs: Path, tones: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Oracle: the files. Finished runs stay as they are; a failing one is told and does not stop the one behind it."""
+    """Oracle: the files. Finished runs stay as they are, and those of other settings are refused; a failing one is told
+    and does not stop the one behind it.
+    """
     folder = tmp_path / "tones"
     shutil.copytree(runs, folder)
     shutil.rmtree(folder / "rnn-1")
@@ -144,7 +146,13 @@ def test_a_multirun_goes_on_where_it_stopped(
     told = capsys.readouterr().err
     (line,) = [line for line in told.splitlines() if "already; allow more" in line]
     assert line.startswith(f"{folder / 'gru-0'}: ")
-    assert told.splitlines()[-1] == ("speechgru train: 1 of the multirun's jobs failed; what each said stands above")
+    for name in ("gru-1", "rnn-0"):
+        refused = f"{folder / name} holds a finished run of other settings: parameters=3000 there, 80 here; "
+        assert any(line.startswith(f"{folder / name}: ") and refused in line for line in told.splitlines())
+    assert told.splitlines()[-1] == ("speechgru train: 3 of the multirun's jobs failed; what each said stands above")
+    capsys.readouterr()
+    assert main(["train", "--multirun", "parameters=3000", "seed=1", "cell=gru", *words[2:]]) == 0
+    assert "already finished with these settings, nothing trained" in capsys.readouterr().err
     assert not (folder / "gru-0" / "run.json").exists()
     assert (folder / "rnn-1" / "model").is_dir()
     assert all(path.stat().st_mtime_ns == time for path, time in before.items())
@@ -286,6 +294,21 @@ def test_pictures_of_a_comparison(tmp_path: Path) -> None:
         assert drawn.startswith(b"\x89PNG")
         assert drawn == (tmp_path / "picture.png").read_bytes() == picture(compare(RECORDS, COSTS))
         assert picture(compare(RECORDS, {}), dark=True) != drawn
+
+
+def test_two_settings_of_one_cell_are_refused_before_anything_is_measured(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The line names both runs and what tells them apart. Oracle: no results are written."""
+    shutil.copytree(runs / "gru-0", tmp_path / "a" / "gru-0")
+    shutil.copytree(runs / "gru-0", tmp_path / "b" / "gru-0")
+    for one in tmp_path.rglob("evaluation"):
+        shutil.rmtree(one)
+    assert main(["compare", str(tmp_path)]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"{tmp_path / 'a' / 'gru-0'} and {tmp_path / 'b' / 'gru-0'} are both cell=gru with seed 0; " in line
+    assert f"(speechgru runs {tmp_path} tells what differs)" in line
+    assert not list(tmp_path.rglob("evaluation"))
 
 
 def test_compare_measures_what_is_there(

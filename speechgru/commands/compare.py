@@ -58,14 +58,16 @@ def run(arguments: argparse.Namespace) -> int:
     from speechgru.evaluation.results import update_readme
     from speechgru.evaluation.run_folder import finished_runs
     from speechgru.lab.comparison.comparison import compare, comparison_markdown
-    from speechgru.lab.comparison.runs import measured_costs, measured_records
+    from speechgru.lab.comparison.runs import measured_costs, measured_records, refuse_doubles
     from speechgru.registry import names
 
     before = torch.get_num_threads()
     torch.set_num_threads(arguments.threads)
     try:
         finished = {Path(one): finished_runs(Path(one)) for one in arguments.runs}
-        records, failed = measured_records([run for runs in finished.values() for run in runs])
+        runs = [run for folder in finished.values() for run in folder]
+        refuse_doubles(runs)
+        records, failed = measured_records(runs)
         if not records:
             raise ConfigError(
                 f"{' '.join(arguments.runs)}: no run to compare; train some first (speechgru train --multirun cell=...)"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,28 @@ KEPT = [
     "correct",
 ]
 KEPT += ["accuracy", "words", "wer", "cer", "interval", "train_wall_clock_s", "machine", "date", "command"]
+
+
+def refuse_doubles(runs: list[Path]) -> None:
+    """A cell has one run a seed in a comparison; two settings of one cell are no two seeds of it.
+
+    Raises:
+        DataError: two runs learned the same data with the same cell and seed.
+    """
+    seen: dict[tuple[str, str, int], Path] = {}
+    for run in runs:
+        try:
+            said = json.loads((run / "run.json").read_text(encoding="utf-8"))
+            cell, data = said["settings"]["encoder"]["cell"]["name"], said["settings"]["data"]
+            other = seen.setdefault((json.dumps(data, sort_keys=True), cell, said["seed"]), run)
+        except (OSError, KeyError, TypeError, ValueError):
+            continue  # told where it is measured
+        if other != run:
+            common = os.path.commonpath([other.parent, run.parent]) or "."
+            raise DataError(
+                f"{other} and {run} are both cell={cell} with seed {said['seed']}; leave one of them out "
+                f"(speechgru runs {shlex.quote(common)} tells what differs)"
+            )
 
 
 def measured_records(runs: list[Path]) -> tuple[list[tuple[Path, dict[str, Any]]], int]:
