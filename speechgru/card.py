@@ -12,9 +12,9 @@ import pathlib
 import re
 from typing import Any
 
-from speechgru.errors import ModelError
+from speechgru.errors import ConfigError, ModelError
 from speechgru.files import write_atomically
-from speechgru.registry import to_yaml
+from speechgru.plain_yaml import from_yaml, to_yaml
 from speechgru.wording import duration, markdown_cell
 
 FILE = "card.md"
@@ -122,8 +122,6 @@ def read_card(folder: str | os.PathLike[str]) -> tuple[dict[str, Any], str]:
     Raises:
         ModelError: the card is missing or its front matter cannot be read.
     """
-    import yaml
-
     path = pathlib.Path(folder) / FILE
     try:
         with open(path, encoding="utf-8", newline="") as file:
@@ -134,9 +132,9 @@ def read_card(folder: str | os.PathLike[str]) -> tuple[dict[str, Any], str]:
     if not found:
         raise ModelError(f"{path}: no front matter; it stands between two lines '---' at the very top")
     try:
-        front = yaml.safe_load(found[1])
-    except yaml.YAMLError as error:
-        raise ModelError(f"{path}: the front matter is not YAML ({' '.join(str(error).split())})") from None
+        front = from_yaml(found[1])
+    except ConfigError as error:
+        raise ModelError(f"{path}: the front matter cannot be read ({error})") from None
     if not isinstance(front, dict):
         raise ModelError(f"{path}: the front matter is not a list of keys and values")
     return front, text[found.end() :].lstrip("\r\n")

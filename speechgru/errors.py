@@ -32,3 +32,9 @@ class DataError(SpeechGRUError):
 
 class ModelError(SpeechGRUError):
     """A model folder or checkpoint cannot be loaded; the message names the folder and the file in it."""
+
+
+def one_line(error: object) -> str:
+    """What an error says, or another text, in one line that is not long."""
+    text = " ".join(str(error).split())
+    return text if len(text) <= 300 else text[:296] + " ..."

@@ -4,8 +4,12 @@
 - ``model.safetensors``: parameters and statistics;
 - ``tokens.txt``: what the outputs stand for;
 - ``fingerprint.json``: the features of a fixed chirp, to tell when they are computed differently;
-- what units and decoder need: ``pronunciations.txt``, ``subwords.model``, ``language_model.arpa.gz``, ``lexicon.txt``.
+- what units and decoder need: ``pronunciations.txt``, ``subwords.model``, ``language_model.arpa.gz``, ``lexicon.txt``;
+- ``SHA256SUMS``: the checksums of all these but ``config.yaml``, which may be edited by hand; a folder that an older
+  version wrote has none, and loads.
 
+A folder is not to be trusted: its files are compared with their checksums, its texts are read in bounded memory, and
+what ``config.yaml`` and ``tokens.txt`` describe is compared with the header of the weights before any of it is built.
 ``card.py`` adds ``card.md``.
 """
 
@@ -14,22 +18,29 @@ from __future__ import annotations
 import dataclasses
 import gzip
 import json
-import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
+from speechgru.checksums import check_checksums, remove_checksums, write_checksums
 from speechgru.decoding.calibration import Calibration
-from speechgru.errors import ConfigError, DataError, ModelError
+from speechgru.errors import ConfigError, DataError, ModelError, one_line
 from speechgru.features.fingerprint import fingerprint_difference
 from speechgru.files import write_atomically
-from speechgru.registry import component, from_plain, to_plain, to_yaml
+from speechgru.plain_yaml import from_yaml, to_yaml
+from speechgru.registry import build, component, from_plain, to_plain
+from speechgru.text_files import read_text
 from speechgru.tokens import Tokens
+from speechgru.weights import check_outlines, read_outlines, read_tensors
 
 FORMAT = 1
+_MOST_TEXT_BYTES = 4 << 20
+# What it takes to make and initialise one; the cells of this package need up to 21.
+_CALLS_PER_TENSOR = 50
 
 
 @dataclasses.dataclass
@@ -87,12 +98,14 @@ def write_folder(
     if config.decoder is None:
         del plain["decoder"]
     folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(folder / "model.safetensors", save(dict(tensors)))
+    remove_checksums(folder)
+    contents = {"model.safetensors": save(dict(tensors)), **files, **decoder_files}
+    contents["fingerprint.json"] = json.dumps({"features": fingerprint}).encode()
     write_atomically(folder / "config.yaml", to_yaml(plain))
-    for name, content in {**files, **decoder_files}.items():
+    for name, content in contents.items():
         write_atomically(folder / name, content)
     tokens.save(folder / "tokens.txt")
-    write_atomically(folder / "fingerprint.json", json.dumps({"features": fingerprint}).encode())
+    write_checksums(folder, ["tokens.txt", *contents])
 
 
 def read_config(folder: Path) -> RecognizerConfig:
@@ -101,11 +114,10 @@ def read_config(folder: Path) -> RecognizerConfig:
     Raises:
         ModelError: it is missing, or says nothing that this version understands.
     """
-    import yaml
-
     path = _file(folder, "config.yaml")
+    text = read_text(path, _MOST_TEXT_BYTES, ModelError, "copy it again")
     try:
-        plain = yaml.safe_load(path.read_text(encoding="utf-8"))
+        plain = from_yaml(text)
         for key in ("format", "features", "encoder", "head"):
             if not isinstance(plain, dict) or key not in plain:
                 raise ModelError(f"{path} has no key {key}, so it is not the config.yaml of a model folder")
@@ -119,7 +131,7 @@ def read_config(folder: Path) -> RecognizerConfig:
                 parts[family] = from_plain(plain[family], family)
         calibration = Calibration.from_plain(plain["calibration"]) if plain.get("calibration") else Calibration()
         config = RecognizerConfig(**parts, calibration=calibration, data=plain.get("data") or {})
-    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, AttributeError, ConfigError) as error:
+    except (KeyError, TypeError, AttributeError, OverflowError, ConfigError) as error:
         raise ModelError(f"{path} cannot be read: {one_line(error)}") from error
     config.decoder = _found_in(folder, config.decoder)
     return config
@@ -137,21 +149,44 @@ def read_tokens(folder: Path) -> Tokens:
         raise ModelError(str(error)) from error
 
 
-def read_tensors(folder: Path) -> dict[str, Tensor]:
-    """Parameters and statistics, floats of any width as float32.
+def read_weights(folder: Path, config: RecognizerConfig, tokens: Tokens) -> dict[str, Tensor]:
+    """Parameters and statistics of the model that ``config`` and ``tokens`` describe, after all that can be compared.
+
+    The model is first described on torch's meta device, where a tensor is its shape and takes no memory, and no more of
+    it than the header of the weights could hold; so no settings, however large, cost more than the file is long.
 
     Raises:
-        ModelError: model.safetensors is missing or damaged.
+        ConfigError: the settings describe no model.
+        ModelError: a file is missing, damaged or not what its checksum says; the weights are those of another model, or
+            not finite.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load
-
+    check_checksums(folder)
     path = _file(folder, "model.safetensors")
-    try:
-        tensors = load(path.read_bytes())
-    except SafetensorError as error:
-        raise ModelError(f"{path} is damaged: {one_line(error)}; copy it again") from error
-    return {name: one.float() if one.dtype == torch.float16 else one for name, one in tensors.items()}
+    outlines = read_outlines(path)
+    features = build("features", config.features)
+    with torch.device("meta"), _Countdown(_CALLS_PER_TENSOR * (len(outlines) + 20), path):
+        encoder = build("encoder", config.encoder, features.output_size)
+        head = build("head", config.head, encoder.output_size, tokens)
+    parts = {"features": features, "encoder": encoder, "head": head}
+    described = {f"{part}.{name}": one for part in parts for name, one in parts[part].state_dict().items()}
+    check_outlines(path, outlines, described)
+    return read_tensors(path)
+
+
+class _Countdown(TorchFunctionMode):
+    """Ends the building of a model that calls torch too often for the tensors that its weights file has."""
+
+    def __init__(self, calls: int, path: Path) -> None:
+        super().__init__()
+        self.calls, self.path = calls, path
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.calls -= 1
+        if self.calls < 0:
+            raise ModelError(
+                f"{self.path} does not fit config.yaml: it holds far fewer layers than are described there"
+            )
+        return func(*args, **(kwargs or {}))
 
 
 def check_fingerprint(folder: Path, computed: Any) -> None:
@@ -162,9 +197,10 @@ def check_fingerprint(folder: Path, computed: Any) -> None:
     """
     path = _file(folder, "fingerprint.json")
     try:
-        furthest = fingerprint_difference(json.loads(path.read_text())["features"], computed)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ModelError(f"{path} is not a fingerprint: {error}; save the model again") from error
+        plain = json.loads(read_text(path, _MOST_TEXT_BYTES, ModelError, "copy it again"))
+        furthest = fingerprint_difference(plain["features"], computed)
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RuntimeError) as error:
+        raise ModelError(f"{path} is not a fingerprint: {one_line(error)}; save the model again") from error
     if not furthest <= 1e-2:
         raise ModelError(
             f"{path}: features computed here differ from those of training by {furthest:.3g}; "
@@ -214,8 +250,3 @@ def _file(folder: Path, name: str) -> Path:
         mend = "; the model of a run is in its folder model" if (folder / "model").is_dir() else ""
         raise ModelError(f"{folder} holds no {name}, so it is not a model folder{mend}")
     return path
-
-
-def one_line(error: Exception) -> str:
-    """What an error says, in one line that is not long."""
-    return textwrap.shorten(str(error), 300, placeholder=" ...")

@@ -24,17 +24,16 @@ from speechgru.decoding import GreedyConfig, Hypothesis
 from speechgru.decoding.silence import without_silence
 from speechgru.decoding.transcription import Transcription, transcription
 from speechgru.devices import find_device
-from speechgru.errors import AudioError, ConfigError, DataError, ModelError
+from speechgru.errors import AudioError, ConfigError, DataError, ModelError, one_line
 from speechgru.features import LogMel
 from speechgru.features.fingerprint import fingerprint
 from speechgru.heads import CTCHead, EndsPooling
 from speechgru.model_folder import (
     RecognizerConfig,
     check_fingerprint,
-    one_line,
     read_config,
-    read_tensors,
     read_tokens,
+    read_weights,
     write_folder,
 )
 from speechgru.registry import build, name_of, names
@@ -395,8 +394,9 @@ class Recognizer(nn.Module):
         folder, device = Path(folder), find_device(device)
         config, tokens = read_config(folder), read_tokens(folder)
         try:
+            tensors = read_weights(folder, config, tokens)
             model = cls(config, tokens)
-        except (ConfigError, TypeError, RuntimeError) as error:
+        except (ConfigError, TypeError, RuntimeError, OverflowError) as error:
             raise ModelError(f"{folder / 'config.yaml'} describes no model: {one_line(error)}") from error
         try:
             if model.units is not None:
@@ -404,7 +404,7 @@ class Recognizer(nn.Module):
         except (DataError, ConfigError) as error:
             raise ModelError(str(error)) from error
         try:
-            model.load_state_dict(read_tensors(folder))
+            model.load_state_dict(tensors)
         except RuntimeError as error:
             raise ModelError(
                 f"{folder / 'model.safetensors'} does not fit config.yaml and tokens.txt: {one_line(error)}"

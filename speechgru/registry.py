@@ -18,8 +18,7 @@ import difflib
 import enum
 import functools
 import importlib.metadata
-import json
-import re
+import reprlib
 import sys
 import types
 import typing
@@ -155,29 +154,22 @@ def to_plain(config: Any, family: str | None = None) -> Any:
     return config
 
 
-def to_yaml(plain: Any, width: int = 80) -> str:
-    """Plain values as YAML text that reads back the same, in the order they have."""
-    import yaml
-
-    # PyYAML reads back a space for the line breaks of Unicode unless they are escaped.
-    breaks = re.search("[\x85\u2028\u2029]", json.dumps(plain, ensure_ascii=False))
-    return yaml.safe_dump(plain, sort_keys=False, allow_unicode=breaks is None, width=width)
-
-
 def from_plain(plain: dict[str, Any], family: str, where: str = "") -> Any:
     """The settings written by :func:`to_plain`; unknown keys and names raise ConfigError that says where."""
     if not isinstance(plain, dict):
-        raise ConfigError(f"{where or family}={plain!r}: a component is written as its name and settings")
+        raise ConfigError(f"{where or family}={reprlib.repr(plain)}: a component is written as its name and settings")
     values = dict(plain)
     if "name" not in values:
         raise ConfigError(f"{where or family}: the key 'name' is missing (known: {', '.join(names(family))})")
+    if not isinstance(values["name"], str):
+        raise ConfigError(f"{where or family}.name={reprlib.repr(values['name'])} is not a name")
     return read_dataclass(entry(family, values.pop("name")).config, values, where or family)
 
 
 def read_dataclass(kind: type, values: dict[str, Any], where: str) -> Any:
     """The dataclass ``kind`` of plain values; unknown keys and wrong types raise ConfigError that says where."""
     if not isinstance(values, dict):
-        raise ConfigError(f"{where}={values!r}: the settings of a {kind.__name__} are expected")
+        raise ConfigError(f"{where}={reprlib.repr(values)}: the settings of a {kind.__name__} are expected")
     fields = {field.name: field for field in dataclasses.fields(kind)}
     hints = typing.get_type_hints(kind)
     for key in values:
@@ -203,15 +195,15 @@ def _value(hint: Any, value: Any, where: str, family: str | None = None) -> Any:
         return read_dataclass(typing.cast(type, hint), value, where)
     if isinstance(hint, type) and issubclass(hint, enum.Enum):
         if not isinstance(value, str) or value not in hint.__members__:
-            raise ConfigError(f"{where}={value} is not one of {', '.join(hint.__members__)}")
+            raise ConfigError(f"{where}={reprlib.repr(value)} is not one of {', '.join(hint.__members__)}")
         return hint[value]
     if typing.get_origin(hint) is list:
         if not isinstance(value, list):
-            raise ConfigError(f"{where}={value!r} is not a list")
+            raise ConfigError(f"{where}={reprlib.repr(value)} is not a list")
         return [_value(typing.get_args(hint)[0], one, f"{where}[{index}]") for index, one in enumerate(value)]
     if hint in (bool, int, float, str):
         legal = isinstance(value, (int, float) if hint is float else hint)
         if not legal or isinstance(value, bool) is not (hint is bool):
-            raise ConfigError(f"{where}={value!r} is not of type {hint.__name__}")
+            raise ConfigError(f"{where}={reprlib.repr(value)} is not of type {hint.__name__}")
         return hint(value)
     return value

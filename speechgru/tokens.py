@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import difflib
 import os
+import reprlib
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from speechgru.errors import DataError
 from speechgru.files import write_atomically
+from speechgru.text_files import read_text
+
+_MOST_BYTES = 16 << 20
 
 
 class Tokens:
@@ -32,9 +35,13 @@ class Tokens:
             if not name:
                 raise DataError(f"{where}: name {index + 1} is empty; remove it or name it")
             if "\n" in name or "\r" in name:
-                raise DataError(f"{where}: name {index + 1} ({name!r}) has a line break; names are one line each")
+                raise DataError(
+                    f"{where}: name {index + 1} ({reprlib.repr(name)}) has a line break; names are one line each"
+                )
             if name in self._indices:
-                raise DataError(f"{where}: {name!r} is there twice ({self._indices[name] + 1} and {index + 1})")
+                raise DataError(
+                    f"{where}: {reprlib.repr(name)} is there twice ({self._indices[name] + 1} and {index + 1})"
+                )
             self._indices[name] = index
         self.names = list(names)
 
@@ -77,12 +84,7 @@ class Tokens:
         Raises:
             DataError: the file is missing, not UTF-8, or its names are not distinct and non-empty.
         """
-        try:
-            text = Path(path).read_bytes().decode("utf-8-sig")
-        except OSError as error:
-            raise DataError(f"{path}: cannot be read ({error.strerror}); it should hold one name per line") from None
-        except UnicodeDecodeError:
-            raise DataError(f"{path}: is not UTF-8; save it as UTF-8 text") from None
+        text = read_text(path, _MOST_BYTES, mend="it should hold one name per line")
         # Only "\n" ends a line: splitlines() would also cut at characters a name may hold (U+2028, form feed).
         lines = text.removesuffix("\n").split("\n") if text else []
         return cls([line.removesuffix("\r") for line in lines], where=str(path))

@@ -226,6 +226,7 @@ def test_nothing_in_the_folder_can_run_code(folder):
         "model.safetensors",
         "tokens.txt",
         "fingerprint.json",
+        "SHA256SUMS",
     }
     with safetensors.safe_open(folder / "model.safetensors", "pt") as file:
         assert set(file.keys()) == set(make().state_dict())
@@ -313,7 +314,7 @@ DAMAGES = {
     "empty config": (write("config.yaml", b""), "config.yaml", "no key format"),
     "a list as config": (write("config.yaml", b"- 1\n- 2\n"), "config.yaml", "no key format"),
     "not YAML": (write("config.yaml", b"format: [1\n  : {"), "config.yaml", "cannot be read"),
-    "not UTF-8": (write("config.yaml", b"format: \xff\xfe"), "config.yaml", "cannot be read"),
+    "not UTF-8": (write("config.yaml", b"format: \xff\xfe"), "config.yaml", "is not UTF-8"),
     "no config": (lambda folder: (folder / "config.yaml").unlink(), "config.yaml", "holds no config.yaml"),
     "no weights": (lambda folder: (folder / "model.safetensors").unlink(), "model.safetensors", "holds no"),
     "no tokens": (lambda folder: (folder / "tokens.txt").unlink(), "tokens.txt", "holds no"),
@@ -334,7 +335,7 @@ DAMAGES = {
     "another encoder": (
         edit("config.yaml", lambda c: c["encoder"].update(num_layers=9, layer_norm=True)),
         "model.safetensors",
-        "Missing key",
+        "does not fit .* is missing .and \\d+ more",
     ),
     "missing tensor": (swap_tensors(lambda t: t.pop("head.output.bias")), "model.safetensors", "head.output.bias"),
     "one tensor too many": (swap_tensors(lambda t: t.update(extra=torch.zeros(1))), "model.safetensors", "extra"),
@@ -368,8 +369,12 @@ DAMAGES = {
 
 @pytest.mark.parametrize("name", DAMAGES)
 def test_every_damage_is_one_line_that_names_the_file(folder, name):
-    """Oracle: the damage itself; the message is one line, names the file, and says what about it."""
+    """Oracle: the damage itself; the message is one line, names the file, and says what about it.
+
+    Without the checksums, as older versions wrote folders, so that what lies behind them is reached.
+    """
     damage, file, says = DAMAGES[name]
+    (folder / "SHA256SUMS").unlink()
     damage(folder)
     with pytest.raises(ModelError, match=says) as caught:
         load(folder)
@@ -382,6 +387,7 @@ def test_every_damage_is_one_line_that_names_the_file(folder, name):
 
 def test_a_fingerprint_moved_by_a_hundredth_is_refused_and_by_less_is_not(folder):
     """The tolerance: other machines round differently, other features are further off."""
+    (folder / "SHA256SUMS").unlink()
     path = folder / "fingerprint.json"
     plain = json.loads(path.read_text())
     plain["features"]["values"][2][1] += 0.005
@@ -529,7 +535,7 @@ def test_planted_lost_statistics_are_seen(monkeypatch, tmp_path):
 
 
 def test_planted_unsafe_yaml_is_seen(monkeypatch, folder, tmp_path):
-    monkeypatch.setattr(yaml, "safe_load", yaml.unsafe_load)
+    monkeypatch.setattr(yaml, "SafeLoader", yaml.UnsafeLoader)
     with pytest.raises(AssertionError):
         test_a_hostile_config_does_nothing_and_is_refused(
             folder, "!!python/object/apply:os.system ['touch PWNED']", tmp_path, monkeypatch

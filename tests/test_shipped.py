@@ -35,7 +35,7 @@ def test_a_shipped_model_is_whole_and_small(name: str) -> None:
     assert "## Training data" in text
     assert measure_of(folder / "card.md", {"classification": "accuracy", "ctc": "wer"}[recognizer.task]) is not None
     assert sum(path.stat().st_size for path in folder.iterdir()) <= 8e6
-    known = {"config.yaml", "model.safetensors", "tokens.txt", "fingerprint.json", "card.md"}
+    known = {"config.yaml", "model.safetensors", "tokens.txt", "fingerprint.json", "card.md", "SHA256SUMS"}
     assert {path.name for path in folder.iterdir()} <= known | {"language_model.arpa.gz", "lexicon.txt"}
     for path in (folder / "config.yaml", folder / "card.md"):
         assert not {"/tmp", "/home", "/root"} & set(path.read_text().replace("=", " ").split())
@@ -60,7 +60,7 @@ def test_a_model_is_found_by_its_name(tmp_path: Path, monkeypatch: pytest.Monkey
     assert main(["classify", "quiet.wav", "-m", "./commands"]) == 1
     assert main(["classify", "quiet.wav", "-m", "quiet.wav"]) == 2
     error = capsys.readouterr().err
-    assert "commands/model.safetensors does not fit" in error
+    assert "commands/tokens.txt is not what its line in SHA256SUMS says" in error
     assert "-m quiet.wav: a file; name the model folder" in error
 
 
