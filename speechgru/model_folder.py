@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from speechgru.checksums import check_checksums, remove_checksums, write_checksums
+from speechgru.checksums import remove_checksums, write_checksums
 from speechgru.decoding.calibration import Calibration
 from speechgru.errors import ConfigError, DataError, ModelError, one_line
 from speechgru.features.fingerprint import fingerprint_difference
@@ -157,10 +157,8 @@ def read_weights(folder: Path, config: RecognizerConfig, tokens: Tokens) -> dict
 
     Raises:
         ConfigError: the settings describe no model.
-        ModelError: a file is missing, damaged or not what its checksum says; the weights are those of another model, or
-            not finite.
+        ModelError: the weights are missing, damaged, those of another model, or not finite.
     """
-    check_checksums(folder)
     path = _file(folder, "model.safetensors")
     outlines = read_outlines(path)
     features = build("features", config.features)

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 import speechgru.encoders
 import speechgru.features  # noqa: F401  the imports register the components a model folder can name
 from speechgru.audio import read_audio
+from speechgru.checksums import check_checksums
 from speechgru.contracts import Decoder, Encoder, Features, Head
 from speechgru.decoding import GreedyConfig, Hypothesis
 from speechgru.decoding.silence import without_silence
@@ -392,6 +393,7 @@ class Recognizer(nn.Module):
             ModelError: a file is missing or damaged, or features computed here differ from those of training.
         """
         folder, device = Path(folder), find_device(device)
+        check_checksums(folder)
         config, tokens = read_config(folder), read_tokens(folder)
         try:
             tensors = read_weights(folder, config, tokens)

@@ -1,8 +1,12 @@
 """What a model folder brings along: the decoder with its files, and parameters of half the width."""
 
+import contextlib
 import dataclasses
 import gzip
+import math
+import resource
 import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +14,15 @@ import pytest
 import torch
 import yaml
 
+import speechgru.checksums
+import speechgru.model_folder
+import speechgru.tokens
 from speechgru.decoding import BeamConfig, BeamDecoder, GreedyConfig
 from speechgru.decoding.arpa import write_arpa
 from speechgru.decoding.kneser_ney import train
 from speechgru.errors import DataError, ModelError
 from speechgru.features import Normalization
+from speechgru.files import write_atomically
 from speechgru.recognizer import Recognizer, load
 
 LIKELY = ["AB", "CD", "A", "B"]
@@ -122,3 +130,123 @@ def test_half_precision_halves_the_folder_and_changes_next_to_nothing(tones, own
         next(half.parameters()).view(-1)[0] = 1e6
     with pytest.raises(ModelError, match="numbers that float16 cannot hold"):
         half.save(tmp_path / "half", half=True)
+
+
+def test_one_flipped_bit_is_refused_with_the_name_of_the_file(own: Recognizer, tmp_path: Path) -> None:
+    """Every file but config.yaml, which may be edited; bits all over it. Without the checksums most would load."""
+    own.save(tmp_path / "model")
+    names = {path.name for path in (tmp_path / "model").iterdir()} - {"config.yaml", "SHA256SUMS"}
+    assert names == {
+        "model.safetensors",
+        "tokens.txt",
+        "fingerprint.json",
+        "language_model.arpa.gz",
+        "lexicon.txt",
+    }
+    rng = np.random.default_rng(0)
+    for name in sorted(names):
+        path = tmp_path / "model" / name
+        whole = path.read_bytes()
+        for place in (0, *rng.integers(len(whole), size=3), len(whole) - 1):
+            damaged = bytearray(whole)
+            damaged[place] ^= 1 << int(rng.integers(8))
+            path.write_bytes(damaged)
+            with pytest.raises(ModelError, match=f"{name} is not what its line in SHA256SUMS says"):
+                load(tmp_path / "model")
+        path.write_bytes(whole)
+    sums = tmp_path / "model" / "SHA256SUMS"
+    whole = sums.read_bytes()
+    sums.write_bytes(whole.replace(b"  ", b" !", 1))
+    with pytest.raises(ModelError, match="SHA256SUMS:1: is not a checksum"):
+        load(tmp_path / "model")
+    sums.write_bytes(whole)
+    load(tmp_path / "model")
+
+
+def test_the_program_sha256sum_reads_the_checksums(own: Recognizer, tmp_path: Path) -> None:
+    """Oracle: sha256sum of the GNU core utilities, where it is there."""
+    own.save(tmp_path / "model")
+    if not shutil.which("sha256sum"):
+        pytest.skip("there is no sha256sum here")
+    done = subprocess.run(["sha256sum", "-c", "SHA256SUMS"], cwd=tmp_path / "model", capture_output=True, text=True)
+    assert done.returncode == 0
+    assert done.stdout.count(": OK\n") == 5
+
+
+def test_settings_may_be_edited_and_old_folders_have_no_checksums(own: Recognizer, tmp_path: Path) -> None:
+    """By hand: a weight of the decoder is changed in config.yaml; the folder of an older version has no SHA256SUMS."""
+    own.save(tmp_path / "model")
+    path = tmp_path / "model" / "config.yaml"
+    path.write_text(path.read_text().replace("lm_weight: 0.9", "lm_weight: 0.25"))
+    assert load(tmp_path / "model").config.decoder.lm_weight == 0.25
+    (tmp_path / "model" / "SHA256SUMS").unlink()
+    assert load(tmp_path / "model").config.decoder.lm_weight == 0.25
+
+
+def test_a_save_cut_short_leaves_no_wrong_checksums(
+    own: Recognizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed before any of its files over an older model: the folder loads, with old or new weights, each whole."""
+    own.save(tmp_path / "model")
+    old = own.state_dict()["head.output.bias"].clone()
+    with torch.no_grad():
+        own.head.output.bias += 1
+    for files in range(8):
+        left = [files]
+
+        def write(path: Path, content: bytes | str, left: list[int] = left) -> None:
+            left[0] -= 1
+            if left[0] < 0:
+                raise KeyboardInterrupt
+            write_atomically(path, content)
+
+        for module in (speechgru.model_folder, speechgru.checksums, speechgru.tokens):
+            monkeypatch.setattr(module, "write_atomically", write)
+        with contextlib.suppress(KeyboardInterrupt):
+            own.save(tmp_path / "model")
+        found = load(tmp_path / "model").state_dict()["head.output.bias"]
+        assert found.equal(old) or found.equal(old + 1)
+    assert found.equal(old + 1)
+    assert (tmp_path / "model" / "SHA256SUMS").is_file()  # the last was not cut
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+def test_a_number_that_is_none_is_refused_with_the_name_of_its_tensor(own: Recognizer, tmp_path, number) -> None:
+    """A model that answers the same whatever it hears: one weight in the encoder would do."""
+    with torch.no_grad():
+        own.state_dict()["encoder.layers.0.forward_cell.weight_hh"][3, 1] = number
+    own.save(tmp_path / "model")
+    with pytest.raises(ModelError, match=r"safetensors: encoder\.layers\.0\.forward_cell\.weight_hh holds a number"):
+        load(tmp_path / "model")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("encoder.hidden_size", 12_000),
+        ("encoder.hidden_size", 2**62),
+        ("encoder.num_layers", 900),
+        ("encoder.num_layers", 10**9),
+        ("encoder.projection_size", 10**12),
+        ("features.window_ms", 1e7),
+        ("features.hop_ms", 1e30),
+        ("features.mels", 10**18),
+        ("features.mels", 40),
+        ("features.fft_size", 2**40),
+        ("features.sample_rate", 10**12),
+        ("features.delta_window", 10**9 + 1),
+        ("features.sliding_window_ms", 1e30),
+    ],
+)
+def test_sizes_are_not_believed(own: Recognizer, tmp_path: Path, key: str, value: float) -> None:
+    """Oracle: less than 300 MB of memory more, where 12,000 units alone would take 1.7 GB."""
+    own.save(tmp_path / "model")
+    path = tmp_path / "model" / "config.yaml"
+    plain = yaml.safe_load(path.read_text())
+    part, name = key.split(".")
+    plain[part][name] = value
+    path.write_text(yaml.safe_dump(plain, sort_keys=False))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(ModelError, match=r"does not fit config\.yaml|cannot be read: \w+=|describes no model"):
+        load(tmp_path / "model")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000

@@ -34,7 +34,7 @@ class GRUEncoderConfig:
 
     Attributes:
         hidden_size: state of each cell, at least 1.
-        num_layers: recurrent layers, at least 1.
+        num_layers: recurrent layers, 1 to 1000.
         bidirectional: run every layer in both directions.
         merge: join the directions by concatenation (2 hidden_size) or by their sum (hidden_size).
         dropout: share of hidden values dropped after every layer while training, the last one included (torch.nn.GRU
@@ -68,6 +68,8 @@ class GRUEncoderConfig:
     def __post_init__(self) -> None:
         if self.hidden_size < 1 or self.num_layers < 1:
             raise ConfigError(f"hidden_size={self.hidden_size} num_layers={self.num_layers}: both are at least 1")
+        if self.num_layers > 1000:
+            raise ConfigError(f"num_layers={self.num_layers}: at most 1000")
         for name in ("dropout", "zoneout"):
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigError(f"{name}={getattr(self, name)}: from 0 to below 1")

@@ -10,6 +10,11 @@ from speechgru.features.convention import RULES, Convention, LogScale, Padding, 
 from speechgru.features.normalization import Normalization
 
 
+# Far beyond what is of use; the filterbank of both takes 70 MB.
+MOST_MELS, MOST_FFT_SIZE = 512, 32_768
+MOST_SLIDING_MS = 3_600_000
+
+
 def _check(legal: bool, key: str, value: object, range_: str) -> None:
     if not legal:
         raise ConfigError(f"{key}={value}: must be {range_}")
@@ -20,13 +25,13 @@ class LogMelConfig:
     """Settings of :class:`LogMel`; whatever is None is decided by ``convention`` (see convention.py for the table).
 
     Attributes:
-        sample_rate: of the waveforms, in Hz, 8000 or more.
+        sample_rate: of the waveforms, in Hz, 8000 to 768000.
         convention: whose values to reproduce: mel scale and filter shape, window, ends, logarithm.
-        mels: number of mel bands.
-        window_ms: length of the analysis window.
-        hop_ms: from one frame to the next.
-        fft_size: samples of the FFT, at least the window's. None: the window's own size (librosa, torchaudio), or
-            the next power of two (kaldi).
+        mels: number of mel bands, 1 to 512.
+        window_ms: length of the analysis window, at most 1000 ms and 32768 samples.
+        hop_ms: from one frame to the next, at most 1000 ms.
+        fft_size: samples of the FFT, at least the window's, at most 32768. None: the window's own size (librosa,
+            torchaudio), or the next power of two (kaldi).
         low_hz: lower edge of the lowest band. None: 0, Kaldi 20.
         high_hz: upper edge of the highest band. None: half the sampling rate.
         window: shape of the window. None: hann (periodic), Kaldi povey.
@@ -39,11 +44,11 @@ class LogMelConfig:
         top_db: features lower than the utterance's highest by more than this are raised to it; .inf switches it off.
             Only where log is db. None: 80, which depends on the whole utterance and so cannot be streamed.
         deltas: 0, 1 (append slopes) or 2 (and slopes of slopes).
-        delta_window: frames of the regression, odd, 3 or more.
+        delta_window: frames of the regression, odd, 3 to 999.
         normalization: none, utterance (each utterance by itself), sliding (statistics of the last seconds; can be
             streamed), global (statistics of the training set, see :meth:`LogMel.fit`; can be streamed).
         normalize_variance: divide by the standard deviation, and not only subtract the mean.
-        sliding_window_ms: how far back the sliding window reaches.
+        sliding_window_ms: how far back the sliding window reaches, at most an hour, as the next two.
         sliding_lookahead_ms: how far ahead it reaches: the lag it adds to a stream.
         sliding_minimum_ms: the first so many ms are normalised together: the lag it adds to a stream's beginning.
     """
@@ -73,16 +78,18 @@ class LogMelConfig:
     sliding_minimum_ms: float = 500.0
 
     def __post_init__(self) -> None:
-        _check(self.sample_rate >= 8000, "sample_rate", self.sample_rate, "8000 Hz or more")
+        _check(8000 <= self.sample_rate <= 768_000, "sample_rate", self.sample_rate, "from 8000 to 768000 Hz")
         nyquist_hz = self.sample_rate / 2
-        _check(self.mels >= 1, "mels", self.mels, "1 or more")
-        _check(0 < self.hop_ms < math.inf, "hop_ms", self.hop_ms, "positive")
+        _check(1 <= self.mels <= MOST_MELS, "mels", self.mels, f"from 1 to {MOST_MELS}")
+        _check(0 < self.hop_ms <= 1000, "hop_ms", self.hop_ms, "positive and at most 1000")
         _check(self.samples(self.hop_ms) >= 1, "hop_ms", self.hop_ms, f"one sample at {self.sample_rate} Hz or more")
-        _check(0 < self.window_ms < math.inf, "window_ms", self.window_ms, "positive")
+        _check(0 < self.window_ms <= 1000, "window_ms", self.window_ms, "positive and at most 1000")
         size = self.samples(self.window_ms)
         _check(size >= 16, "window_ms", self.window_ms, f"16 samples at {self.sample_rate} Hz or more")
         if self.fft_size is not None:
             _check(self.fft_size >= size, "fft_size", self.fft_size, f"at least the window's {size} samples")
+            _check(self.fft_size <= MOST_FFT_SIZE, "fft_size", self.fft_size, f"at most {MOST_FFT_SIZE}")
+        _check(size <= MOST_FFT_SIZE, "window_ms", self.window_ms, f"at most {MOST_FFT_SIZE} samples")
         low_hz, high_hz = self.band_hz()
         _check(
             0 <= low_hz < nyquist_hz, "low_hz", self.low_hz, f"from 0 to below {nyquist_hz:g} (half the sampling rate)"
@@ -103,13 +110,15 @@ class LogMelConfig:
             _check(self.top_db > 0, "top_db", self.top_db, "positive, or .inf for no limit")
         _check(self.deltas in (0, 1, 2), "deltas", self.deltas, "0, 1 or 2")
         _check(
-            self.delta_window >= 3 and self.delta_window % 2 == 1, "delta_window", self.delta_window, "odd, 3 or more"
+            3 <= self.delta_window <= 999 and self.delta_window % 2 == 1,
+            "delta_window",
+            self.delta_window,
+            "odd, 3 to 999",
         )
-        _check(0 < self.sliding_window_ms < math.inf, "sliding_window_ms", self.sliding_window_ms, "positive")
-        _check(
-            0 <= self.sliding_lookahead_ms < math.inf, "sliding_lookahead_ms", self.sliding_lookahead_ms, "0 or more"
-        )
-        _check(0 <= self.sliding_minimum_ms < math.inf, "sliding_minimum_ms", self.sliding_minimum_ms, "0 or more")
+        _check(self.sliding_window_ms > 0, "sliding_window_ms", self.sliding_window_ms, "positive")
+        for name in ("sliding_window_ms", "sliding_lookahead_ms", "sliding_minimum_ms"):
+            value = getattr(self, name)
+            _check(0 <= value <= MOST_SLIDING_MS, name, value, f"at least 0 and at most {MOST_SLIDING_MS} (an hour)")
 
     def samples(self, duration_ms: float) -> int:
         """Whole samples in a duration, rounded down as Kaldi does (forgiving 1e-4 of a sample of rounding error)."""

@@ -73,7 +73,12 @@ def empty_filters(filters: Tensor) -> int:
 
 
 def most_mels(convention: Convention, sample_rate: int, fft_size: int, mels: int, low_hz: float, high_hz: float) -> int:
-    """The largest number of filters, at most ``mels``, of which none is empty."""
-    while mels > 1 and empty_filters(mel_filters(convention, sample_rate, fft_size, mels, low_hz, high_hz)):
-        mels -= 1
-    return mels
+    """A number of filters, below ``mels``, of which none is empty while of one more some are."""
+    most, least = mels, 1
+    while most - least > 1:
+        middle = (least + most) // 2
+        if empty_filters(mel_filters.__wrapped__(convention, sample_rate, fft_size, middle, low_hz, high_hz)):
+            most = middle
+        else:
+            least = middle
+    return least
