@@ -9,7 +9,6 @@ from speechgru.errors import ConfigError
 from speechgru.features.convention import RULES, Convention, LogScale, Padding, Rules, Window
 from speechgru.features.normalization import Normalization
 
-
 # Far beyond what is of use; the filterbank of both takes 70 MB.
 MOST_MELS, MOST_FFT_SIZE = 512, 32_768
 MOST_SLIDING_MS = 3_600_000
