@@ -157,7 +157,7 @@ class Cell(nn.Module, abc.ABC):
             # Imported where it is needed: it brings torch's compiler.
             from speechgru.cells.tracing import uncompiled
 
-            return uncompiled(self, sequence, lengths, state, reverse)
+            return uncompiled(self.forward, sequence, lengths, state, reverse)
         if lengths is not None:
             check_lengths(lengths, sequence)  # a kernel would read and write beyond the rows
         state = self.initial_state(sequence) if state is None else state
@@ -178,7 +178,7 @@ class Cell(nn.Module, abc.ABC):
         if torch.compiler.is_exporting():
             from speechgru.cells.tracing import scanned
 
-            states = scanned(self, projected, state)
+            states = scanned(lambda frame, state: self._advance(frame, state)[0], self.parameters(), projected, state)
         else:
             states = Cell.run(self, projected, state) if self.zoneout else self.run(projected, state)
         final = last_valid(states, lengths, state)
@@ -235,8 +235,12 @@ def other_convention(weights: Tensor, gates: int = 3, update: int = 1) -> Tensor
 
 
 def torch_recurrence(
-    kernel: Callable[..., Any], sequence: Tensor, start: Any, weights: Sequence[Tensor], train: bool
-) -> Any:
+    kernel: Callable[..., tuple[Tensor, ...]],
+    sequence: Tensor,
+    start: Tensor | tuple[Tensor, Tensor],
+    weights: Sequence[Tensor],
+    train: bool,
+) -> tuple[Tensor, ...]:
     """Runs torch.gru, torch.lstm or torch.rnn_tanh over one layer in one direction, batch first."""
     with warnings.catch_warnings():
         if sequence.device.type == "cuda":

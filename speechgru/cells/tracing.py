@@ -6,33 +6,41 @@ to eager execution, as it does with torch.nn.GRU, and torch.export writes one op
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from speechgru.cells.cell import Cell
+Result = tuple[Tensor, Tensor]
 
 
 @torch.compiler.disable(reason="a recurrence runs eagerly: its graph would be as long as the sequence")
 def uncompiled(
-    cell: Cell, sequence: Tensor, lengths: Tensor | None, state: Tensor | None, reverse: bool
-) -> tuple[Tensor, Tensor]:
-    """What ``cell(sequence, lengths, state, reverse)`` returns, with the kernels that are no part of a graph."""
-    return cell.forward(sequence, lengths, state, reverse)
+    forward: Callable[[Tensor, Tensor | None, Tensor | None, bool], Result],
+    sequence: Tensor,
+    lengths: Tensor | None,
+    state: Tensor | None,
+    reverse: bool,
+) -> Result:
+    """What a cell's ``forward`` returns, with the kernels that are no part of a graph."""
+    return forward(sequence, lengths, state, reverse)
 
 
-def scanned(cell: Cell, projected: Tensor, state: Tensor) -> Tensor:
-    """The states after every frame, as :meth:`Cell.run` gives them, by torch's operator ``scan``."""
+def scanned(
+    advance: Callable[[Tensor, Tensor], Tensor], parameters: Iterable[Tensor], projected: Tensor, state: Tensor
+) -> Tensor:
+    """The states after every frame, as ``Cell.run`` gives them, by torch's operator ``scan``.
+
+    ``advance`` takes a frame of ``projected`` and a state and gives the next state; ``parameters`` are what it reads.
+    """
     from torch._higher_order_ops.scan import scan
 
     def combine(state: Tensor, frame: Tensor) -> tuple[Tensor, Tensor]:
-        new, _ = cell._advance(frame, state)
+        new = advance(frame, state)
         return new, new.clone()  # the operator refuses two results in one place
 
     # scan loses the gradient through the states unless the first one needs it: let it hang on all that does, by zero.
-    inputs = [projected, *(parameter for parameter in cell.parameters() if parameter.requires_grad)]
+    inputs = [projected, *(parameter for parameter in parameters if parameter.requires_grad)]
     source = torch.stack([one.sum() for one in inputs]).sum().expand_as(state)
     state = torch.where(torch.zeros_like(state, dtype=torch.bool), source, state)
     # Time first: along which other dimension the results are stacked has changed between versions of torch.

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from speechgru import compiled
+from speechgru.cells.batch_norm import update_statistics, valid_moments
 from speechgru.lengths import valid_frames
 
 
@@ -24,8 +25,6 @@ class MaskedBatchNorm(nn.BatchNorm2d):
         if not self.training:
             return F.relu(super().forward(planes)).masked_fill(~mask, 0.0)
         assert self.running_mean is not None
-        assert self.running_var is not None
-        assert self.num_batches_tracked is not None
         # At the precision of the statistics: planes are bfloat16 under autocast.
         wide = planes.to(self.running_mean.dtype)
         normalize = normalize_and_rectify
@@ -35,10 +34,7 @@ class MaskedBatchNorm(nn.BatchNorm2d):
 
             normalize = FusedBatchNorm.apply
         out, mean, variance, count = normalize(wide, lengths, self.weight, self.bias, self.eps)
-        with torch.no_grad():
-            self.num_batches_tracked += 1
-            self.running_mean.lerp_(mean, self.momentum or 0.1)
-            self.running_var.lerp_(variance * count / (count - 1).clamp(min=1.0), self.momentum or 0.1)
+        update_statistics(self, mean, variance, count)
         return out.to(planes.dtype)
 
 
@@ -46,10 +42,8 @@ def normalize_and_rectify(
     planes: Tensor, lengths: Tensor, scale: Tensor, shift: Tensor, eps: float
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The definition, in torch's operators: the planes, and mean, variance and count of valid values per channel."""
-    weight = valid_frames(lengths, planes.shape[2])[:, None, :, None].to(planes.dtype)
-    count = (weight.sum() * planes.shape[3]).clamp(min=1.0)
-    mean = (planes * weight).sum((0, 2, 3)) / count
-    centred = planes - mean[:, None, None]
-    variance = (centred.square() * weight).sum((0, 2, 3)) / count
+    valid = valid_frames(lengths, planes.shape[2])[:, None, :, None]
+    mean, variance, count = valid_moments(planes, valid, (0, 2, 3), planes.shape[3])
     factor = scale * torch.rsqrt(variance + eps)
-    return F.relu(centred * factor[:, None, None] + shift[:, None, None]) * weight, mean, variance, count
+    normal = (planes - mean[:, None, None]) * factor[:, None, None] + shift[:, None, None]
+    return F.relu(normal) * valid, mean, variance, count
