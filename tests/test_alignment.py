@@ -17,8 +17,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import speechgru
 from speechgru.cli import main
 from speechgru.commands.recordings import load_recognizer
+from speechgru.data.corpora.an4 import AN4, AN4Config
 from speechgru.data.corpora.synth import record
 from speechgru.decoding import GreedyConfig
 from speechgru.decoding.alignment import align
@@ -307,6 +309,38 @@ def test_align_writes_each_format(said, tmp_path: Path, capsys: pytest.CaptureFi
     assert [(row[4], float(row[2])) for row in rows] == [(word, start) for word, start, _ in words]
     assert [(text, round(start, 3), round(stop, 3)) for start, stop, text in grid["words"] if text] == words
     assert [text for _, _, text in grid["tokens"] if text] == list("AB|C|DA")
+
+
+def test_a_text_that_is_not_said_is_warned_of(said, capsys: pytest.CaptureFixture[str]) -> None:
+    """Known answers: what was said brings no word; another text brings one line, with what was heard instead."""
+    audio, model = said
+    assert main(["align", audio, "AB C DA", "-m", model, "-f", "ctm"]) == 0
+    assert capsys.readouterr().err == ""
+    assert main(["align", audio, "BA DAD", "-m", model, "-f", "ctm"]) == 0
+    captured = capsys.readouterr()
+    assert len(captured.out.splitlines()) == 2
+    (warning,) = captured.err.splitlines()
+    assert warning.startswith(f"speechgru align: warning: {audio}: the text is hardly what is said: ")
+    assert warning.endswith("than what the model hears (AB C DA)")
+
+
+def test_right_texts_are_not_doubted_and_others_are(recordings: Path) -> None:
+    """Oracle: AN4's transcripts, of a third of its test: at most 2 % of right texts and at least 95 % of others."""
+    if not (recordings / "an4").is_dir():
+        pytest.skip("SPEECHGRU_DATA has no an4/")
+    recognizer = speechgru.load("an4")
+    utterances = AN4(AN4Config(root=str(recordings / "an4"))).utterances("test")[::3]
+    right = [align_recording(recognizer, one.audio, one.text).is_doubtful for one in utterances]
+    by_length = sorted(utterances, key=lambda one: len(one.text))
+    pairs = [(one, two) for one, two in itertools.pairwise(by_length) if one.text != two.text]
+    wrong = [align_recording(recognizer, one.audio, two.text).is_doubtful for one, two in pairs]
+    assert len(right) > 40
+    assert np.mean(right) <= 0.02
+    assert np.mean(wrong) >= 0.95
+    hello = align_recording(recognizer, utterances[0].audio, "hello world")
+    assert hello.shortfall > 5
+    greedy = recognizer.decoder(GreedyConfig())
+    assert hello.heard == recognizer.transcribe(utterances[0].audio, decoder=greedy).text
 
 
 @pytest.mark.parametrize(

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from speechgru.audio import read_audio
 from speechgru.decoding.alignment import align
+from speechgru.decoding.greedy import GreedyConfig
 from speechgru.decoding.silence import without_silence
 from speechgru.decoding.transcription import Word, transcription
 from speechgru.errors import DataError, ModelError
 
 if TYPE_CHECKING:
+    from speechgru.audio.reading import Source
     from speechgru.recognizer import Recognizer
     from speechgru.text import Units
     from speechgru.tokens import Tokens
+
+
+# Nats a token. Chosen on AN4's validation set, where no right text has more than 1.73 and no other utterance's less
+# than 3.94. On its test set all 130 right texts stay below, 384 of 387 texts of other utterances are above.
+LARGEST_SHORTFALL = 2.5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,15 +35,25 @@ class AlignedText:
         tokens: the same of the tokens it is written in (``|`` is the space between words).
         score: log-probability of the path.
         duration_s: length of the recording in seconds.
+        shortfall: how much less likely the text is than what the model hears, in nats a token; near 0 where it hears
+            just that.
+        heard: what the model hears, where that is another text (``is_doubtful``); empty otherwise.
     """
 
     words: list[Word]
     tokens: list[Word]
     score: float
     duration_s: float
+    shortfall: float
+    heard: str = ""
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether this is hardly the text of the recording."""
+        return self.shortfall > LARGEST_SHORTFALL
 
 
-def align_recording(recognizer: Recognizer, audio: Any, text: str, source_rate: int | None = None) -> AlignedText:
+def align_recording(recognizer: Recognizer, audio: Source, text: str, source_rate: int | None = None) -> AlignedText:
     """Aligns a text with the recording it is said in; the recording is computed as a whole.
 
     A word begins up to a frame before its first token and ends up to a frame after its last one, but not in silence:
@@ -76,7 +93,13 @@ def align_recording(recognizer: Recognizer, audio: Any, text: str, source_rate: 
         for token, start, end in zip(path.tokens, path.starts, path.ends, strict=True)
     ]
     words = without_silence(found.words, waveform.numpy(), rate)
-    return AlignedText(words, tokens, path.score, duration_s)
+    shortfall = (float(log_probs.max(1).sum(dtype=np.float64)) - path.score) / len(targets)
+    aligned = AlignedText(words, tokens, path.score, duration_s, shortfall)
+    if not aligned.is_doubtful:
+        return aligned
+    (heard,) = recognizer.decoder(GreedyConfig()).decode(log_probs)
+    said = transcription(heard, log_probs, names, units, frame_s, duration_s, recognizer.config.calibration)
+    return dataclasses.replace(aligned, heard=said.text)
 
 
 def _spans(units: Units, names: Tokens, text: str) -> tuple[tuple[str, int, int], ...]:
