@@ -2,6 +2,8 @@
 
 import json
 import re
+import tracemalloc
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +12,7 @@ from speechgru.data.kaldi import read_kaldi
 from speechgru.data.label_folders import read_label_folders
 from speechgru.data.manifest import read_manifest, write_manifest
 from speechgru.data.recordings import read_recordings
+from speechgru.data.sphinx import read_transcriptions
 from speechgru.data.splits import divide, hash_percent
 from speechgru.data.table import read_table
 from speechgru.data.utterance import Utterance
@@ -317,3 +320,76 @@ def test_lists_of_hugging_face(tmp_path):
     assert read_recordings(tmp_path / "splits") == {
         name: [Utterance(str(tmp_path / "splits" / name / "b.wav"), label="yes")] for name in ("train", "test")
     }
+
+
+def test_numbers_and_texts_beyond_all_bounds_are_one_line(tmp_path: Path) -> None:
+    """Oracle: the number of the line and the key; what the message quotes is short."""
+    path = tmp_path / "m.jsonl"
+    for row, message in (
+        ('"duration": 1' + "0" * 400, "m.jsonl:2: duration=1000.*0000 is not a number of seconds above 0"),
+        ('"duration": 1e300', r"m.jsonl:2: duration=1e\+300 is not a number of seconds"),
+        ('"offset": 1' + "0" * 400, "m.jsonl:2: offset=1000.*0000 is not a number of seconds of at least 0"),
+        ('"gain_db": 1' + "0" * 400, "m.jsonl:2: gain_db=1000.*0000 is not a number of decibels"),
+        ('"gain_db": 1e6', r"m.jsonl:2: gain_db=1000000\.0 is not a number of decibels"),
+        ('"duration": ' + "1" * 5000, "m.jsonl:2: is not JSON .*digits"),
+        ('"x": ' + "[" * 100_000, "m.jsonl:2: is not JSON .*recursion"),
+        ('"label": "' + "a" * 5000 + '\\ud800"', "m.jsonl:2: label='aaa.* has half a character"),
+        ('"text": ["' + "a" * 5000 + '"]', "m.jsonl:2: text=.* is not a text"),
+    ):
+        path.write_text('{"audio_filepath": "a.wav"}\n{"audio_filepath": "b.wav", ' + row + "}\n")
+        with pytest.raises(DataError, match=message) as caught:
+            read_manifest(path)
+        assert len(str(caught.value)) < 500
+        assert "\n" not in str(caught.value)
+
+
+def test_a_home_that_nobody_has_is_a_name_like_any_other(tmp_path: Path) -> None:
+    """Python's own expansion of ~nosuchuser raises RuntimeError."""
+    (tmp_path / "m.jsonl").write_text('{"audio_filepath": "~nosuchuser/x.wav"}\n')
+    (tmp_path / "t.csv").write_text("audio\n~nosuchuser/x.wav\n")
+    (tmp_path / "wav.scp").write_text("a ~nosuchuser/x.wav\n")
+    expected = str(tmp_path / "~nosuchuser" / "x.wav")
+    assert read_manifest(tmp_path / "m.jsonl")[0].audio == expected
+    assert read_table(tmp_path / "t.csv")[""][0].audio == expected
+    assert read_kaldi(tmp_path)[0].audio == expected
+    with pytest.raises(DataError, match="is not there"):
+        read_recordings("~nosuchuser")
+
+
+@pytest.mark.parametrize("name", ["m.jsonl", "t.csv", "t.tsv", "wav.scp", "a.transcription"])
+def test_a_line_without_end_is_refused_and_not_held(tmp_path: Path, name: str) -> None:
+    """Oracle: 50 MB in one line, and less than 20 MB of memory of Python's for it."""
+    path = tmp_path / name
+    path.write_bytes(b"a" * 50_000_000)
+    reader = {"m.jsonl": read_manifest, "wav.scp": lambda path: read_kaldi(path.parent)}.get(
+        name, read_transcriptions if name.startswith("a") else read_table
+    )
+    tracemalloc.start()
+    with pytest.raises(DataError, match=rf"{name}:1: is a line of more than 1,048,576 bytes"):
+        reader(path)
+    assert tracemalloc.get_traced_memory()[1] < 20e6
+    tracemalloc.stop()
+
+
+def test_a_manifest_is_read_in_the_memory_of_its_utterances(tmp_path: Path) -> None:
+    """Oracle: what is kept afterwards; the text of the file would be as much again."""
+    path = tmp_path / "m.jsonl"
+    row = '{{"audio_filepath": "{}.wav", "label": "yes", "speaker": "ann", "note": "{}"}}\n'
+    path.write_text("".join(row.format(number, "n" * 1000) for number in range(5000)))
+    tracemalloc.start()
+    rows = read_manifest(path)
+    kept, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(rows) == 5000
+    assert most < 1.2 * kept + 1e6
+    assert rows[0].label is rows[-1].label
+
+
+def test_transcriptions_of_spaces_take_no_time(tmp_path: Path) -> None:
+    """By hand; a pattern that goes back over the spaces would take hours for half a million of them."""
+    path = tmp_path / "a.transcription"
+    path.write_text("<s> GO ON </s> (an4-1)\nSTOP (x)\n<s>  </s> (y) \n" + " " * 500_000 + "( \n")
+    with pytest.raises(DataError, match=r"transcription:4: is not"):
+        read_transcriptions(path)
+    path.write_text("<s> GO ON </s> (an4-1)\nSTOP (x)\n<s>  </s> (y) \n\n")
+    assert read_transcriptions(path) == {"an4-1": "GO ON", "x": "STOP", "y": ""}

@@ -8,6 +8,8 @@ import json
 import math
 import random
 import sys
+import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -278,3 +280,33 @@ def test_the_command_tells_what_is_wrong_in_one_line(words, code, message, tmp_p
     assert message in error
     assert len(error.splitlines()) == 1
     assert not Path("x.arpa").exists()
+
+
+HEAD = b"\\data\\\nngram 1=%d\n\n\\1-grams:\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (lambda: b"\n" * 50_000_000, "more than 10000 empty lines"),
+        (lambda: b"x\n" * 50_000_000, "is not an ARPA language model"),
+        (lambda: HEAD % 10**8 + b"-1\ta\n" * 10_000_000, r"bomb\.arpa\.gz:6: 'a' is there twice"),
+        (lambda: HEAD % 2 + b"-1\ta\n-1\tb\n-1\tc\n", r"bomb\.arpa\.gz:7: more than the 2 1-grams"),
+        (lambda: HEAD.replace(b"%d", b"9" * 5000), r"bomb\.arpa\.gz:2: the language model is empty"),
+        (lambda: HEAD % 9 + b"-1\t" + b"a" * 50_000_000, r"bomb\.arpa\.gz:5: is a line of more than"),
+        (
+            lambda: HEAD % 10**8 + b"".join(b"-1\t%d%s\n" % (number, b"a" * 900) for number in range(20_000)),
+            "unpacks to more than 16,777,216 bytes",
+        ),
+    ],
+)
+def test_a_packed_bomb_is_refused_while_it_is_read(content: Callable[[], bytes], message: str, tmp_path) -> None:
+    """Oracle: Python's memory, less than 80 MB; unpacked these are up to 100 MB, and thirty times that as n-grams."""
+    path = tmp_path / "bomb.arpa.gz"
+    path.write_bytes(gzip.compress(content(), 1))
+    tracemalloc.start()
+    with pytest.raises(DataError, match=message) as caught:
+        LanguageModel.read(path)
+    assert tracemalloc.get_traced_memory()[1] < 80e6
+    tracemalloc.stop()
+    assert len(str(caught.value)) < 500

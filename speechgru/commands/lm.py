@@ -139,9 +139,10 @@ def _transcripts(corpus: str, split: str, settings: list[str]) -> Iterable[str]:
 
 
 def _texts(source: str, split: str | None) -> Iterable[str]:
-    from speechgru.data.manifest import read_lines, read_manifest
+    from speechgru.data.manifest import read_manifest
     from speechgru.data.sphinx import read_transcriptions
     from speechgru.data.table import read_table
+    from speechgru.text_files import read_lines
 
     if source == "-":
         try:

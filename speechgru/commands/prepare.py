@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
         known = ", ".join(_preparable())
         raise ConfigError(f"{name} reads recordings of your own, there is nothing to prepare (known: {known})")
     corpus = component(from_plain({"name": name, **settings_of(arguments.settings, config_type)}, "data", where=name))
-    root = Path(corpus.config.root).expanduser()
+    root = Path(os.path.expanduser(corpus.config.root))
     facts = corpus.about()
     print(f"{name}: {facts['title']}", file=sys.stderr)
     for key in ("licence", "size", "url"):

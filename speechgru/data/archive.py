@@ -2,22 +2,41 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import lzma
 import os
 import shutil
 import stat
+import struct
 import sys
 import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from reprlib import repr as shown
+from typing import IO, Any
 
-from speechgru.errors import DataError
+from speechgru.errors import DataError, one_line
 
 _BLOCK = 1 << 20
 _MOST_MEMBERS = 1_000_000
 _SMALL_BYTES = 64 << 20
+_MOST_DEPTH = 64
+# What the readers of Python raise at what they do not expect.
+_DAMAGES = (
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    gzip.BadGzipFile,
+    EOFError,
+    ValueError,
+    OverflowError,
+    RuntimeError,  # an unknown compression, an encrypted file
+    struct.error,
+)
 
 
 def extract(
@@ -63,20 +82,22 @@ def extract(
         title = f"unpacking {archive.name}"
         off = None if progress else True
         with tqdm(unit="B", unit_scale=True, desc=title, file=sys.stderr, disable=off) as bar:
-            for count, (name, size, source) in enumerate(_members(archive)):
+            for count, (name, size, source) in enumerate(_members(archive, budget)):
                 parts = _parts(name, archive)[strip:]
                 budget -= size
                 if budget < 0 or count >= _MOST_MEMBERS:
-                    raise DataError(f"{archive}: unpacks to suspiciously much (at {name!r}); nothing was unpacked")
+                    raise DataError(f"{archive}: unpacks to suspiciously much (at {shown(name)}); nothing was unpacked")
                 if not parts or (only and parts[0] not in only):
                     continue
-                _write(unpacked.joinpath(*parts), size, source, f"{archive}: {name!r}")
+                _write(unpacked.joinpath(*parts), size, source, f"{archive}: {shown(name)}")
                 bar.update(size)
         _install(unpacked, folder, archive)
-    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise DataError(f"{archive}: is damaged or no archive ({error}); remove it and fetch it again") from None
+    except _DAMAGES as error:
+        reason = one_line(error)
+        raise DataError(f"{archive}: is damaged or no archive ({reason}); remove it and fetch it again") from None
     except OSError as error:
-        raise DataError(f"{archive}: cannot be unpacked to {folder} ({error.strerror or error})") from None
+        reason = one_line(error.strerror or error)
+        raise DataError(f"{archive}: cannot be unpacked to {folder} ({reason})") from None
     finally:
         shutil.rmtree(unpacked, ignore_errors=True)
 
@@ -88,11 +109,45 @@ class _Source:
         self.file, self.refusal = file, refusal
 
 
-def _members(archive: Path) -> Iterator[tuple[str, int, _Source]]:
+class _Unpacked:
+    """A tar file as it is read through its compression; headers that ask for too much of it are refused.
+
+    tarfile believes the sizes that names and extended headers claim, and reads as many bytes at once.
+    """
+
+    def __init__(self, file: IO[bytes], most_bytes: int, archive: Path) -> None:
+        self.file, self.left, self.archive = file, most_bytes, archive
+
+    def read(self, size: int = -1) -> bytes:
+        content = self.file.read(size) if 0 <= size <= _BLOCK else None
+        self.left -= len(content or b"")
+        if content is None or self.left < 0:
+            raise DataError(f"{self.archive}: unpacks to suspiciously much; nothing was unpacked")
+        return content
+
+    def seek(self, place: int, whence: int = 0) -> int:
+        return self.file.seek(place, whence)
+
+    def tell(self) -> int:
+        return self.file.tell()
+
+
+def _members(archive: Path, budget: int) -> Iterator[tuple[str, int, _Source]]:
     if zipfile.is_zipfile(archive):
         yield from _zip_members(archive)
         return
-    with tarfile.open(archive, "r:*") as tar:
+    with archive.open("rb") as file:
+        start = file.read(6)
+    openers: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open}
+    opener = next((opener for magic, opener in openers.items() if start.startswith(magic)), open)
+    # Names, headers and padding are read besides what the budget is for.
+    with opener(archive, "rb") as file:
+        unpacked: Any = _Unpacked(file, 2 * budget + 2 * _SMALL_BYTES, archive)
+        yield from _tar_members(archive, unpacked)
+
+
+def _tar_members(archive: Path, unpacked: Any) -> Iterator[tuple[str, int, _Source]]:
+    with tarfile.open(fileobj=unpacked, mode="r:") as tar:
         while (member := tar.next()) is not None:
             tar.members.clear()  # type: ignore[attr-defined]  # else a list of all of them grows in memory
             if member.isdir():
@@ -132,7 +187,9 @@ def _parts(name: str, archive: Path) -> list[str]:
     # Backslashes and drive letters are harmless here and not on Windows.
     outside = name.startswith("/") or ".." in parts or "\\" in name or (parts and ":" in parts[0]) or "\0" in name
     if outside:
-        raise DataError(f"{archive}: the name {name!r} leads outside the folder; nothing was unpacked")
+        raise DataError(f"{archive}: the name {shown(name)} leads outside the folder; nothing was unpacked")
+    if len(parts) > _MOST_DEPTH:
+        raise DataError(f"{archive}: the name {shown(name)} is {len(parts)} folders deep; nothing was unpacked")
     return parts
 
 

@@ -125,8 +125,8 @@ def _fetch_once(url: str, part: Path, progress: bool) -> None:
     with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as response:
         if there and not (response.headers.get("Content-Range") or "").startswith(f"bytes {there}-"):
             there = 0  # the server sends it from the beginning
-        length = response.headers.get("Content-Length")
-        total = there + int(length) if length is not None else None
+        length = response.length  # None where the header is missing or no number
+        total = there + length if length is not None else None
         bar = tqdm(
             total=total,
             initial=there,

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from reprlib import repr as shown
 
-from speechgru.data.manifest import read_lines, read_seconds
+from speechgru.data.manifest import read_seconds
 from speechgru.data.utterance import Utterance
 from speechgru.errors import DataError
+from speechgru.text_files import read_lines
 
 # path of the recording, start and duration in seconds (None: to the end)
 Span = tuple[str, float, float | None]
@@ -27,13 +30,14 @@ def read_kaldi(folder: str | os.PathLike[str]) -> list[Utterance]:
     """
     folder = Path(folder)
     recordings = {}
-    for where, key, value in _table(folder / "wav.scp"):
+    for number, key, value in _table(folder / "wav.scp"):
+        where = f"{folder / 'wav.scp'}:{number}: {shown(key)}"
         if value.endswith("|") or value.startswith("|"):
             raise DataError(
-                f"{where}: {key!r} is a command ({value[:60]!r}), and commands are not run; write its output to a file"
+                f"{where} is a command ({value[:60]!r}), and commands are not run; write its output to a file"
             )
-        if re.search(r"\.ark:\d+(\[.*\])?$", value):
-            raise DataError(f"{where}: {key!r} lies inside an archive; extract it to a file")
+        if re.fullmatch(r"[^\[\]]*\.ark:\d+(\[[^\[\]]*\])?", value):
+            raise DataError(f"{where} lies inside an archive; extract it to a file")
         recordings[key] = _locate(value, folder)
     spans: dict[str, Span] = {key: (path, 0.0, None) for key, path in recordings.items()}
     if (folder / "segments").exists():
@@ -48,13 +52,14 @@ def read_kaldi(folder: str | os.PathLike[str]) -> list[Utterance]:
 
 def _segments(path: Path, recordings: dict[str, str]) -> dict[str, Span]:
     spans: dict[str, Span] = {}
-    for where, key, value in _table(path):
+    for number, key, value in _table(path):
+        where = f"{path}:{number}"
         parts = value.split()
         if len(parts) != 3:
-            raise DataError(f"{where}: {key!r} is followed by {len(parts)} fields; it needs: recording start_s end_s")
+            raise DataError(f"{where}: {shown(key)} is followed by {len(parts)} fields; it needs: recording start end")
         recording, start, end = parts
         if recording not in recordings:
-            raise DataError(f"{where}: recording {recording!r} is not in wav.scp; add it there or remove the segment")
+            raise DataError(f"{where}: recording {shown(recording)} is not in wav.scp; add it or remove the segment")
         start_s = read_seconds(start, "start", where, positive=False)
         duration_s = None  # an end of -1 means the end of the recording
         if end not in ("-1", "-1.0"):
@@ -75,26 +80,25 @@ def _optional(path: Path, spans: dict[str, Span]) -> dict[str, str]:
     return values
 
 
-def _table(path: Path, empty: bool = False) -> list[tuple[str, str, str]]:
-    rows = []
+def _table(path: Path, empty: bool = False) -> Iterator[tuple[int, str, str]]:
+    """The number, the id and what follows it, of each line that is not empty."""
     seen: dict[str, int] = {}
     for number, line in enumerate(read_lines(path), 1):
         if not line.strip():
             continue
         key, _, value = line.strip().replace("\t", " ", 1).partition(" ")
         if not value.strip() and not empty:
-            raise DataError(f"{path}:{number}: nothing follows the id {key!r}")
+            raise DataError(f"{path}:{number}: nothing follows the id {shown(key)}")
         if key in seen:
-            raise DataError(f"{path}:{number}: the id {key!r} is there already, on line {seen[key]}; remove one")
+            raise DataError(f"{path}:{number}: the id {shown(key)} is there already, on line {seen[key]}; remove one")
         seen[key] = number
-        rows.append((f"{path}:{number}", key, value.strip()))
-    if not rows:
+        yield number, key, value.strip()
+    if not seen:
         raise DataError(f"{path}: is empty; it needs one line per recording or utterance")
-    return rows
 
 
 def _locate(value: str, folder: Path) -> str:
-    path = Path(value).expanduser()
+    path = Path(os.path.expanduser(value))
     if path.is_absolute() or (folder / path).exists() or not path.exists():
         return str(folder / path)
     return str(path.absolute())

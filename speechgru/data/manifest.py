@@ -12,15 +12,20 @@ from __future__ import annotations
 import json
 import math
 import os
+import sys
 from collections.abc import Iterable
 from pathlib import Path
+from reprlib import repr as shown
 from typing import Any
 
 from speechgru.data.splits import speaker_of
 from speechgru.data.utterance import Utterance
-from speechgru.errors import DataError
+from speechgru.errors import DataError, one_line
 from speechgru.files import replacing
+from speechgru.text_files import read_lines
 
+MOST_S = 366 * 24 * 3600.0
+MOST_DB = 200.0
 _KEYS = ("audio_filepath", "offset", "duration", "text", "label", "speaker", "gain_db")
 
 
@@ -32,6 +37,7 @@ def read_manifest(path: str | os.PathLike[str]) -> list[Utterance]:
             ``file:line``, key and mend).
     """
     path = Path(path)
+    folder = str(path.parent)
     utterances = []
     for number, line in enumerate(read_lines(path), 1):
         if not line.strip():
@@ -39,11 +45,11 @@ def read_manifest(path: str | os.PathLike[str]) -> list[Utterance]:
         where = f"{path}:{number}"
         try:
             row = json.loads(line)
-        except ValueError as error:
-            raise DataError(f"{where}: is not JSON ({error}); write one object per line") from None
+        except (ValueError, RecursionError) as error:
+            raise DataError(f"{where}: is not JSON ({one_line(error)}); write one object per line") from None
         if not isinstance(row, dict):
             raise DataError(f"{where}: is {type(row).__name__}, not an object with the key 'audio_filepath'")
-        utterances.append(_utterance(row, path.parent, where))
+        utterances.append(_utterance(row, folder, where))
     if not utterances:
         raise DataError(f"{path}: holds no utterance; write one JSON object per line with the key 'audio_filepath'")
     return utterances
@@ -64,56 +70,55 @@ def write_manifest(path: str | os.PathLike[str], utterances: Iterable[Utterance]
     return count
 
 
-def read_lines(path: Path) -> list[str]:
-    """The lines of a UTF-8 text file without their ends; DataError if it cannot be read."""
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); check the path") from None
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: is not UTF-8 (byte {error.start}); save it as UTF-8 text") from None
-    return [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")]
-
-
-def resolve_audio(audio: str, folder: Path) -> str:
+def resolve_audio(audio: str, folder: str | os.PathLike[str]) -> str:
     """A path as written in a list of recordings, relative to the folder of that list unless absolute."""
-    return str(folder / Path(audio).expanduser())
+    audio = os.path.expanduser(audio)
+    if audio.startswith("./") or "/./" in audio or "//" in audio:
+        audio = str(Path(audio))
+    return os.path.join("" if os.fspath(folder) == "." else folder, audio)
 
 
-def read_seconds(value: Any, key: str, where: str, *, positive: bool) -> float:
+def read_seconds(value: object, key: str, where: str, *, positive: bool) -> float:
     """A number of seconds that stands under ``key``, checked; DataError names ``where`` and the key."""
     try:
-        seconds = float(value)
-    except (TypeError, ValueError):
+        seconds = float(value) if isinstance(value, (int, float, str)) else math.nan
+    except (ValueError, OverflowError):
         seconds = math.nan
-    if isinstance(value, bool) or not math.isfinite(seconds) or seconds < 0 or (positive and seconds == 0):
+    if isinstance(value, bool) or not 0 <= seconds <= MOST_S or (positive and seconds == 0):
         legal = "above 0" if positive else "of at least 0"
-        raise DataError(f"{where}: {key}={value!r} is not a number of seconds {legal}; mend it or leave the key out")
+        raise DataError(
+            f"{where}: {key}={shown(value)} is not a number of seconds {legal} (and no year); "
+            "mend it or leave the key out"
+        )
     return seconds
 
 
-def _utterance(row: dict[str, Any], folder: Path, where: str) -> Utterance:
+def _utterance(row: dict[str, Any], folder: str, where: str) -> Utterance:
     texts = {}
     for key in ("audio_filepath", "text", "label", "speaker"):
         value = row.get(key)
         if key == "audio_filepath" and value is None:
             value = row.get("file_name")
         if value is not None and not isinstance(value, str):
-            raise DataError(f"{where}: {key}={value!r} is not a text; write it in quotes")
+            raise DataError(f"{where}: {key}={shown(value)} is not a text; write it in quotes")
+        if value and not value.isascii() and any("\ud800" <= letter <= "\udfff" for letter in value):
+            raise DataError(f"{where}: {key}={shown(value)} has half a character in it; mend it")
         texts[key] = value
     if not texts["audio_filepath"]:
-        near = ", ".join(str(key) for key in row if key not in _KEYS)
+        near = one_line(", ".join(key for key in row if key not in _KEYS))
         found = f" (it has {near})" if near else ""
         raise DataError(f"{where}: the key 'audio_filepath' is missing or empty{found}; it names the recording")
     gain_db = row.get("gain_db", 0.0)
-    if isinstance(gain_db, bool) or not isinstance(gain_db, (int, float)) or not math.isfinite(gain_db):
-        raise DataError(f"{where}: gain_db={gain_db!r} is not a number of decibels; mend it or leave the key out")
+    if isinstance(gain_db, bool) or not isinstance(gain_db, (int, float)) or not abs(gain_db) <= MOST_DB:
+        raise DataError(
+            f"{where}: gain_db={shown(gain_db)} is not a number of decibels, -200 to 200; mend it or leave the key out"
+        )
     duration, offset = row.get("duration"), row.get("offset")
     return Utterance(
         audio=resolve_audio(texts["audio_filepath"], folder),
         text=texts["text"] or "",
-        label=texts["label"],
-        speaker=texts["speaker"] or speaker_of(texts["audio_filepath"], texts["label"] or texts["text"]),
+        label=None if texts["label"] is None else sys.intern(texts["label"]),
+        speaker=sys.intern(texts["speaker"] or speaker_of(texts["audio_filepath"], texts["label"] or texts["text"])),
         start_s=0.0 if offset is None else read_seconds(offset, "offset", where, positive=False),
         duration_s=None if duration is None else read_seconds(duration, "duration", where, positive=True),
         gain_db=float(gain_db),

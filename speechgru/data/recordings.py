@@ -30,7 +30,7 @@ def read_recordings(path: str | os.PathLike[str]) -> dict[str, list[Utterance]]:
     Raises:
         DataError: nothing there, several lists to choose from, or what is found is wrong.
     """
-    path = Path(path).expanduser()
+    path = Path(os.path.expanduser(path))
     if path.is_file():
         return _list(path)
     if not path.is_dir():

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from speechgru.data.manifest import read_lines
 from speechgru.errors import DataError
+from speechgru.text_files import read_lines
 
 
 def read_transcriptions(path: Path) -> dict[str, str]:
@@ -17,9 +17,9 @@ def read_transcriptions(path: Path) -> dict[str, str]:
     """
     texts = {}
     for number, line in enumerate(read_lines(path), 1):
-        match = re.fullmatch(r"(?:<s>)?\s*(.*?)\s*(?:</s>)?\s*\(([^()\s]+)\)\s*", line)
-        if match:
-            texts[match[2]] = match[1]
+        words, bracket, name = line.rstrip().rpartition("(")
+        if bracket and name.endswith(")") and re.fullmatch(r"[^()\s]+", name[:-1]):
+            texts[name[:-1]] = words.strip().removeprefix("<s>").removesuffix("</s>").strip()
         elif line.strip():
             raise DataError(f"{path}:{number}: is not '<s> WORDS </s> (id)'; unpack the corpus again")
     return texts

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import csv
 import difflib
-import io
+import itertools
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from reprlib import repr as shown
 
-from speechgru.data.manifest import read_lines, read_seconds, resolve_audio
+from speechgru.data.manifest import read_seconds, resolve_audio
 from speechgru.data.splits import SPLITS, speaker_of, split_of
 from speechgru.data.utterance import Utterance
-from speechgru.errors import DataError
+from speechgru.errors import DataError, one_line
+from speechgru.text_files import read_lines
 
 COLUMNS = {
     "audio": ("audio", "path", "audio_filepath", "file", "filename", "file_name"),
@@ -44,37 +47,42 @@ def read_table(
     """
     path = Path(path)
     folder = Path(audio_folder) if audio_folder is not None else path.parent
-    lines = read_lines(path)
-    if path.suffix.lower() == ".tsv":
-        rows = [(number, line.split("\t")) for number, line in enumerate(lines, 1) if line.strip()]
-    else:
-        rows = _comma_rows(path, lines)
-    if len(rows) < 2:
-        raise DataError(f"{path}: has no rows; it needs a header line and one line per recording")
-    places = _columns(path, rows[0][1])
+    rows = _tab_rows(path) if path.suffix.lower() == ".tsv" else _comma_rows(path)
+    _, header = next(rows, (0, []))
+    places = _columns(path, header) if header else {}
     found: dict[str, list[Utterance]] = {}
-    for number, cells in rows[1:]:
+    for number, cells in rows:
         where = f"{path}:{number}"
-        if len(cells) != len(rows[0][1]):
-            raise DataError(
-                f"{where}: has {len(cells)} cells, the header {len(rows[0][1])}; quote or remove separators"
-            )
+        if len(cells) != len(header):
+            raise DataError(f"{where}: has {len(cells)} cells, the header {len(header)}; quote or remove separators")
         row = {key: cells[place].strip() for key, place in places.items()}
         if not row["audio"]:
             raise DataError(f"{where}: the recording's path is empty; fill it in or remove the line")
         split = row.get("split", "")
         named = split_of(split) if split else ""
         if named is None:
-            raise DataError(f"{where}: split {split!r} is not known; write {', '.join(SPLITS)} or leave it empty")
+            raise DataError(f"{where}: split {shown(split)} is not known; write {', '.join(SPLITS)} or leave it empty")
         found.setdefault(named, []).append(_utterance(row, folder, where))
+    if not found:
+        raise DataError(f"{path}: has no rows; it needs a header line and one line per recording")
     return found
 
 
-def _comma_rows(path: Path, lines: list[str]) -> list[tuple[int, list[str]]]:
-    delimiter = max(",;\t", key=lines[0].count)
-    reader = csv.reader(io.StringIO("\n".join(lines)), delimiter=delimiter, strict=True)
+def _tab_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+    for number, line in enumerate(read_lines(path), 1):
+        if line.strip():
+            yield number, line.split("\t")
+
+
+def _comma_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+    lines = read_lines(path)
+    first = next(lines, "")
+    delimiter = max(",;\t", key=first.count)
+    reader = csv.reader((line + "\n" for line in itertools.chain([first], lines)), delimiter=delimiter, strict=True)
     try:
-        return [(reader.line_num, cells) for cells in reader if any(cells)]
+        for cells in reader:
+            if any(cells):
+                yield reader.line_num, cells
     except csv.Error as error:
         raise DataError(f"{path}:{reader.line_num}: {error}; check the quotes") from None
 
@@ -91,7 +99,7 @@ def _columns(path: Path, header: list[str]) -> dict[str, int]:
         near = difflib.get_close_matches(" ".join(names[:1]), COLUMNS["audio"], n=1)
         hint = f" (did you mean {near[0]!r}?)" if near else ""
         raise DataError(
-            f"{path}:1: none of the columns {', '.join(names)} is the recording's path{hint}; name it 'audio'"
+            f"{path}:1: none of the columns {one_line(', '.join(names))} is the recording's path{hint}; name it 'audio'"
         )
     return places
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 import math
 import os
 import re
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from reprlib import repr as shown
 
 from speechgru.errors import DataError
 from speechgru.files import write_atomically
+from speechgru.text_files import read_lines
 
+_MOST_HEAD_LINES = _MOST_EMPTY_LINES = 10_000
+_MOST_BACKOFF = 1000.0
 START, END, UNKNOWN = "<s>", "</s>", "<unk>"
 
 NGrams = list[dict[tuple[str, ...], tuple[float, float]]]
@@ -27,16 +31,17 @@ def read_arpa(path: str | os.PathLike[str]) -> NGrams:
     """
     lines = _lines(Path(path))
     where = str(path)
-    number, line = next(((n, line) for n, line in lines if line == "\\data\\"), (0, ""))
+    head = itertools.takewhile(lambda numbered: numbered[0] <= _MOST_HEAD_LINES, lines)
+    number, line = next(((n, line) for n, line in head if line == "\\data\\"), (0, ""))
     if not line:
         raise DataError(f"{where}: is not an ARPA language model (no line says \\data\\); speechgru lm writes one")
     counts: list[int] = []
     for number, line in lines:
-        found = re.fullmatch(r"ngram\s+(\d+)\s*=\s*(\d+)", line)
+        found = re.fullmatch(r"ngram\s+(\d{1,2})\s*=\s*(\d{1,12})", line)
         if not found:
             break
         if int(found[1]) != len(counts) + 1:
-            raise DataError(f"{where}:{number}: {line!r}: order {len(counts) + 1} is expected")
+            raise DataError(f"{where}:{number}: {line[:40]!r}: order {len(counts) + 1} is expected")
         counts.append(int(found[2]))
     if not counts or not counts[0]:
         raise DataError(f"{where}:{number}: the language model is empty (no unigrams)")
@@ -50,7 +55,11 @@ def read_arpa(path: str | os.PathLike[str]) -> NGrams:
                 break
             words, values = _entry(line, len(ngrams) + 1, len(counts), f"{where}:{number}")
             if ngrams and (words[-1:] not in ngrams[0] or words[:1] not in ngrams[0]):
-                raise DataError(f"{where}:{number}: {' '.join(words)!r} has a word without a unigram")
+                raise DataError(f"{where}:{number}: {shown(' '.join(words))} has a word without a unigram")
+            if words in level:
+                raise DataError(f"{where}:{number}: {shown(' '.join(words))} is there twice")
+            if len(level) == counts[len(ngrams)]:
+                raise DataError(f"{where}:{number}: more than the {len(level)} {len(ngrams) + 1}-grams announced")
             level[words] = values
         else:
             raise DataError(f"{where}:{number}: ends before \\end\\; the file is cut short")
@@ -87,20 +96,13 @@ def write_arpa(path: str | os.PathLike[str], ngrams: NGrams) -> None:
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
     """The lines that are not empty, with their numbers."""
-    try:
-        content = path.read_bytes()
-        if content[:2] == b"\x1f\x8b":
-            content = gzip.decompress(content)
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: is not UTF-8 text (byte {error.start}); KenLM's binary files are not read") from None
-    except (gzip.BadGzipFile, EOFError, zlib.error):
-        raise DataError(f"{path}: is a broken gzip file; fetch it again") from None
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); give a language model in ARPA format") from None
-    for number, line in enumerate(text.split("\n"), 1):
+    empty = 0
+    mend = "give a language model in ARPA format (KenLM's binary files are not read)"
+    for number, line in enumerate(read_lines(path, mend, unpack=True), 1):
         if line := line.strip():
             yield number, line
+        elif (empty := empty + 1) > _MOST_EMPTY_LINES:
+            raise DataError(f"{path}:{number}: more than {_MOST_EMPTY_LINES} empty lines are no language model")
 
 
 def _entry(line: str, order: int, highest: int, where: str) -> tuple[tuple[str, ...], tuple[float, float]]:
@@ -111,8 +113,8 @@ def _entry(line: str, order: int, highest: int, where: str) -> tuple[tuple[str, 
         log10, backoff = float(cells[0]), float(cells[order + 1]) if len(cells) > order + 1 else 0.0
     except ValueError:
         raise DataError(f"{where}: {line[:40]!r}: a number, {order} words and perhaps a number are expected") from None
-    if math.isnan(log10) or log10 > 1e-5 or not backoff < math.inf:
-        raise DataError(f"{where}: {cells[0]} is not the logarithm of a probability, or {backoff} of a weight")
+    if math.isnan(log10) or log10 > 1e-5 or not backoff < _MOST_BACKOFF:
+        raise DataError(f"{where}: {cells[0][:40]} is not the logarithm of a probability, or {backoff} of a weight")
     if order == highest:
         backoff = 0.0
     words = tuple(word.lower() if word in ("<S>", "</S>", "<UNK>") else word for word in cells[1 : order + 1])

@@ -6,6 +6,7 @@ import dataclasses
 import math
 import os
 from collections.abc import Iterable, Sequence
+from reprlib import repr as shown
 
 import numpy as np
 
@@ -86,7 +87,7 @@ class LanguageModel:
         for level in ngrams:
             for words, (log10, _) in level.items():
                 if words[-1] not in index:
-                    raise DataError(f"{where}: {' '.join(words)!r} ends in a word without a unigram")
+                    raise DataError(f"{where}: {shown(' '.join(words))} ends in a word without a unigram")
                 following = 0 if words[-1] == END else longest(words[1 - len(ngrams) :] if len(ngrams) > 1 else ())
                 arcs.append((state[words[:-1]], index[words[-1]], LN10 * log10, following))
         arcs += [(0, index[name], LN10 * UNKNOWN_LOG10, 0) for name in (END, UNKNOWN) if (name,) not in ngrams[0]]

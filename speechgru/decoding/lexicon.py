@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 
@@ -14,6 +13,7 @@ from speechgru.decoding.language_model import LanguageModel
 from speechgru.decoding.prefix_search import CLOSED, JOINED, OPEN, PLAIN, Words
 from speechgru.errors import ConfigError, DataError
 from speechgru.text.units import BLANK, SPACE
+from speechgru.text_files import read_lines
 from speechgru.tokens import Tokens
 
 START = "\N{LOWER ONE EIGHTH BLOCK}"  # sentencepiece's mark before the first piece of a word
@@ -29,14 +29,8 @@ def read_words(path: str | os.PathLike[str]) -> list[str]:
     Raises:
         DataError: it cannot be read, has two words in a line (the message says ``file:line``), or no words.
     """
-    try:
-        text = Path(path).read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); give a list of words, one a line") from None
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: is not UTF-8 (byte {error.start}); save it as UTF-8 text") from None
     words = []
-    for number, line in enumerate(text.split("\n"), 1):
+    for number, line in enumerate(read_lines(path, "give a list of words, one a line"), 1):
         cells = [] if line.startswith("#") else line.split()
         if len(cells) > 1:
             raise DataError(f"{path}:{number}: {line.strip()[:40]!r} is not one word; write one word a line")

@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from speechgru.errors import DataError
+from speechgru.text_files import read_lines
 
 Pronunciations = dict[str, list[tuple[str, ...]]]
 
@@ -26,19 +26,13 @@ def read_pronunciations(path: str | os.PathLike[str], *, stress: bool = True) ->
     Raises:
         DataError: the file cannot be read, a word without phones (the message says ``file:line``), or no words.
     """
-    try:
-        text = Path(path).read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); give a pronunciation dictionary") from None
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: is not UTF-8 (byte {error.start}); save it as UTF-8 text") from None
     found: Pronunciations = {}
-    for number, line in enumerate(text.split("\n"), 1):
+    for number, line in enumerate(read_lines(path, "give a pronunciation dictionary"), 1):
         cells = [] if line.startswith((";;;", "#")) else line.partition(" #")[0].split()
         if not cells:
             continue
         if len(cells) < 2:
-            raise DataError(f"{path}:{number}: {cells[0]!r} has no phones; write them behind the word")
+            raise DataError(f"{path}:{number}: {cells[0][:40]!r} has no phones; write them behind the word")
         word = re.sub(r"(?<=.)\(\d+\)$", "", cells[0])
         phones = tuple(cells[1:] if stress else (re.sub(r"(?<=\D)\d$", "", phone) for phone in cells[1:]))
         variants = found.setdefault(word, [])

@@ -14,11 +14,11 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import os
 from pathlib import Path
 
 from speechgru.data.corpora.corpus import Corpus, check_split, existing_root, refuse_occupied
 from speechgru.data.label_folders import recordings_in
-from speechgru.data.manifest import read_lines
 from speechgru.data.sphinx import read_transcriptions
 from speechgru.data.splits import held_out_speakers
 from speechgru.data.table import read_table
@@ -26,6 +26,7 @@ from speechgru.data.utterance import Utterance
 from speechgru.errors import ConfigError, DataError
 from speechgru.files import replacing
 from speechgru.registry import register
+from speechgru.text_files import read_lines
 
 URL = "http://www.speech.cs.cmu.edu/databases/an4/an4_sphere.tar.gz"
 UTTERANCES = {"train": 948, "test": 130}
@@ -85,7 +86,7 @@ class AN4(Corpus):
         """
         from speechgru.data.download import fetch_archive
 
-        root = Path(self.config.root).expanduser()
+        root = Path(os.path.expanduser(self.config.root))
         if any(root.glob("**/*.raw")):
             _convert_raw(root, progress)
         _read.cache_clear()

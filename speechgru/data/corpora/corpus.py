@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import inspect
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -72,7 +73,7 @@ def check_split(split: str) -> None:
 
 def existing_root(root: str, corpus: str) -> Path:
     """The folder of a corpus; DataError that names the two mends where it is missing."""
-    path = Path(root).expanduser()
+    path = Path(os.path.expanduser(root))
     if not path.is_dir():
         raise DataError(
             f"{path.absolute()}: the folder of {corpus} is not there; "

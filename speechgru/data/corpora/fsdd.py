@@ -11,6 +11,7 @@ Labels are the words zero ... nine, so that FSDD can be joined with other corpor
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 from pathlib import Path
 
@@ -113,7 +114,7 @@ class FSDD(Corpus):
         """
         from speechgru.data.download import fetch_archive
 
-        root = Path(self.config.root).expanduser()
+        root = Path(os.path.expanduser(self.config.root))
         if _count(root) < RECORDINGS:
             refuse_occupied(root, ["recordings/*"])
             fetch_archive(URL, root, only=("recordings",), strip=1, progress=progress)

@@ -11,14 +11,15 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import os
 from pathlib import Path
 
 from speechgru.data.corpora.corpus import Corpus, check_split, existing_root
 from speechgru.data.label_folders import recordings_in
-from speechgru.data.manifest import read_lines
 from speechgru.data.utterance import Utterance
 from speechgru.errors import ConfigError, DataError
 from speechgru.registry import register
+from speechgru.text_files import read_lines
 
 URL = "https://www.openslr.org/resources/12"
 # MD5 sums of the archives as published there (md5sum.txt), and how many recordings each holds.
@@ -85,7 +86,7 @@ class LibriSpeech(Corpus):
         """
         from speechgru.data.download import fetch_archive
 
-        root = _folder_of_parts(Path(self.config.root).expanduser())
+        root = _folder_of_parts(Path(os.path.expanduser(self.config.root)))
         _read.cache_clear()
         for part in dict.fromkeys([*self.config.train, *self.config.valid, *self.config.test]):
             md5, count = PARTS[part]

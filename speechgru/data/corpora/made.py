@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 import json
+import os
 import shutil
 import tempfile
 import time
@@ -47,7 +48,7 @@ class MadeCorpus(Corpus):
             DataError: the folder holds something else, or cannot be written.
             SpeechGRUError: the extra ``synth`` is not installed.
         """
-        root = Path(self.config.root).expanduser().resolve()
+        root = Path(os.path.expanduser(self.config.root)).resolve()
         if root.is_dir() and any(root.iterdir()):
             self._check_settings(root)
             return None

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from pathlib import Path
 
 from speechgru.data.corpora.corpus import Corpus, check_split
@@ -86,7 +87,7 @@ class Manifest(Corpus):
                     f"data.{split} is empty; give the list of its recordings (.jsonl, .csv, .tsv, Kaldi folder)"
                 )
             found = [
-                one for path in paths for one in self._rows(Path(self.config.root) / Path(path).expanduser(), split)
+                one for path in paths for one in self._rows(Path(self.config.root) / os.path.expanduser(path), split)
             ]
             self._read[split] = [label_by_text(one) for one in found] if self.config.label_is_text else found
         return self._read[split]

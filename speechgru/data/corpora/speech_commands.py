@@ -20,6 +20,7 @@ import dataclasses
 import enum
 import hashlib
 import math
+import os
 import random
 import re
 from pathlib import Path
@@ -27,10 +28,10 @@ from pathlib import Path
 from speechgru.audio import audio_info
 from speechgru.data.corpora.corpus import Corpus, check_split, existing_root, refuse_occupied
 from speechgru.data.label_folders import recordings_in
-from speechgru.data.manifest import read_lines
 from speechgru.data.utterance import Utterance
 from speechgru.errors import ConfigError, DataError
 from speechgru.registry import register
+from speechgru.text_files import read_lines
 
 DIGITS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 COMMANDS = ["yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go"]
@@ -172,7 +173,7 @@ class SpeechCommands(Corpus):
         """Download both archives (2.5 GB), check them and unpack them to ``config.root``; nothing if that is done."""
         from speechgru.data.download import fetch_archive
 
-        root = Path(self.config.root).expanduser()
+        root = Path(os.path.expanduser(self.config.root))
         missing = [name for name in (*LISTS.values(), NOISE, *ALL) if not (root / name).exists()]
         if missing:
             refuse_occupied(root, missing)

@@ -22,12 +22,13 @@ import numpy as np
 from speechgru.data.corpora.corpus import SPLITS, check_split, existing_root
 from speechgru.data.corpora.made import MadeCorpus
 from speechgru.data.corpora.synth import MOST_VOICES, SHARES, record, voices, write_flac
-from speechgru.data.manifest import read_lines, write_manifest
+from speechgru.data.manifest import write_manifest
 from speechgru.data.splits import hash_percent
 from speechgru.data.utterance import Utterance
 from speechgru.errors import ConfigError, DataError
 from speechgru.registry import register
 from speechgru.synthesis import Speech, Word, speak
+from speechgru.text_files import read_lines
 
 UNITS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 TEENS = ["ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"]

@@ -14,14 +14,15 @@ from __future__ import annotations
 import dataclasses
 import enum
 import functools
+import os
 from pathlib import Path
 
 from speechgru.data.corpora.corpus import Corpus, check_split
 from speechgru.data.label_folders import recordings_in
-from speechgru.data.manifest import read_lines
 from speechgru.data.utterance import Utterance
 from speechgru.errors import DataError
 from speechgru.registry import register
+from speechgru.text_files import read_lines
 
 # fmt: off
 # The core test set of TIMIT's own documentation (testset.doc): two men and a woman of each dialect region.
@@ -77,7 +78,7 @@ class Timit(Corpus):
     def utterances(self, split: str) -> list[Utterance]:
         """The sentences of a split, by dialect region, speaker and sentence."""
         check_split(split)
-        root = Path(self.config.root).expanduser()
+        root = Path(os.path.expanduser(self.config.root))
         found = [
             one
             for one in _read(root, "train" if split == "train" else "test", self.config.transcript)

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 from pathlib import Path
 
@@ -88,7 +89,7 @@ class Yesno(Corpus):
         """
         from speechgru.data.download import fetch_archive
 
-        root = Path(self.config.root).expanduser()
+        root = Path(os.path.expanduser(self.config.root))
         if not (root.is_dir() and any(root.glob("**/[01]_[01]_*"))):
             refuse_occupied(root, ["waves_yesno"])
             fetch_archive(URL, root, progress=progress)
