@@ -39,7 +39,7 @@ def parse(word: str) -> Override:
     if not (equals or word.startswith("~")):
         raise ConfigError(f"{word} is not a setting with a value: settings are written key=value")
     try:
-        return parser.parse_override(word)
+        return parser.parse_overrides([word])[0]
     except HydraException as error:
         quoted = quote(key, value)
         try:

@@ -115,6 +115,8 @@ def test_train_evaluate_classify(tones: Path, tmp_path: Path, capsys: pytest.Cap
         (["~data.root"], "~data.root: ~ leaves out a group, and data.root is a setting"),
         (["--cfg", "job", "--package", "trainr"], "--package trainr: trainr is not a setting; did you mean trainer?"),
         (["--multirun", "seed=0,-1"], "seed=-1: at least 0"),
+        (["--multirun", "cell=glob(*)", "seed=range(-1,1)"], "seed=-1: at least 0"),
+        (["--multirun", "cell=glob(no*)"], "cell=glob(no*): no option is called so"),
         (["--multirun", "cell=gru,gruu"], "cell=gruu is not known; did you mean 'gru'?"),
     ],
 )

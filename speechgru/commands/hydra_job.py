@@ -108,18 +108,18 @@ def _swept(own: list[str], given: list[str]) -> list[str]:
 
 def _each_value_once(root: str, settings: list[str], config_dir: str | None) -> Iterator[list[str]]:
     """Settings of single runs that together hold every value of a multirun: those to check before the first begins."""
+    lists = []
     with hydra_of(root, config_dir):
-        parsed = [parse(word) for word in settings]
-        lists = [
-            [f"{one.get_key_element()}={value}" for value in one.sweep_string_iterator()]
-            if one.is_sweep_override() and one.is_discrete_sweep()
-            else [str(one.input_line)]
-            for one in parsed
-            if not one.is_sweep_override() or one.is_discrete_sweep()
-        ]
-    firsts = [values[0] for values in lists if values]
+        for one in map(parse, settings):
+            if not one.is_sweep_override():
+                lists.append([str(one.input_line)])
+            elif one.is_discrete_sweep():  # others are for a sweeper to draw from
+                lists.append([f"{one.get_key_element()}={value}" for value in one.sweep_string_iterator()])
+                if not lists[-1]:
+                    raise ConfigError(f"{one.input_line}: no option is called so")
+    firsts = [values[0] for values in lists]
     yield firsts
-    for place, values in enumerate(values for values in lists if values):
+    for place, values in enumerate(lists):
         for value in values[1:]:
             yield [*firsts[:place], value, *firsts[place + 1 :]]
 
