@@ -11,7 +11,7 @@ import contextlib
 import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from speechgru.errors import ConfigError
 from speechgru.evaluation.evaluate import EvaluateConfig
@@ -24,7 +24,7 @@ from speechgru.training.run import TrainConfig
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-SCHEMAS = {"train": TrainConfig, "evaluate": EvaluateConfig}
+SCHEMAS: dict[str, type[TrainConfig] | type[EvaluateConfig]] = {"train": TrainConfig, "evaluate": EvaluateConfig}
 
 
 def store_components() -> None:
@@ -58,7 +58,11 @@ def store_components() -> None:
             store.store(group=family, name=name, node=node)
 
 
-def compose(root: str, overrides: list[str], config_dir: str | None = None) -> Any:
+@overload
+def compose(root: Literal["train"], overrides: list[str], config_dir: str | None = None) -> TrainConfig: ...
+@overload
+def compose(root: Literal["evaluate"], overrides: list[str], config_dir: str | None = None) -> EvaluateConfig: ...
+def compose(root: str, overrides: list[str], config_dir: str | None = None) -> TrainConfig | EvaluateConfig:
     """The typed config of ``root`` (``train`` or ``evaluate``) with ``overrides`` such as ``encoder.hidden_size=64``.
 
     Args:
@@ -113,7 +117,7 @@ def hydra_of(root: str, config_dir: str | None = None) -> Iterator[list[str]]:
         yield [] if config_dir is None else [f"hydra.searchpath=['file://{Path(config_dir).resolve()}']"]
 
 
-def to_dataclass(root: str, config: Any) -> Any:
+def to_dataclass(root: str, config: DictConfig) -> TrainConfig | EvaluateConfig:
     """The dataclasses of a composed config of ``root``, resolved and range-checked.
 
     Raises:
@@ -126,7 +130,7 @@ def to_dataclass(root: str, config: Any) -> Any:
     names = [field.name for field in dataclasses.fields(schema)]
     if OmegaConf.is_missing(config, "data") and "data" in names:
         raise ConfigError("data has no value; choose a recipe (recipe=...) or a corpus (data=...)")
-    values = {}
+    values: dict[str, Any] = {}
     for name in names:
         try:
             value = config[name]
@@ -155,7 +159,7 @@ def described() -> list[Setting]:
     return describe(SCHEMAS, families(), chosen)
 
 
-def plain(config: Any) -> dict[str, Any]:
+def plain(config: TrainConfig | EvaluateConfig) -> dict[str, Any]:
     """A composed config as plain values with components by name, for ``config.yaml`` of a run."""
     from speechgru.registry import to_plain
 

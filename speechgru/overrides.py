@@ -19,7 +19,7 @@ from speechgru.shipped import conf_dir
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
-    from omegaconf import DictConfig
+    from omegaconf import DictConfig, ListConfig
 
 _KINDS = {int: "a whole number", float: "a number", bool: "true or false"}
 
@@ -127,7 +127,7 @@ def apply(config: DictConfig, override: Override) -> None:
         raise ConfigError(f"{key}={text}: {_expected(parent, leaf, error)}") from error
 
 
-def _parent(config: DictConfig, key: str) -> tuple[Any, str]:
+def _parent(config: DictConfig, key: str) -> tuple[DictConfig | ListConfig, str]:
     """The part of the config that holds the setting ``key``, and the setting's name in it."""
     from omegaconf import DictConfig, ListConfig, OmegaConf
 
@@ -159,7 +159,7 @@ def _choice_of(name: str) -> str:
     return "data@extra_data" if name == "extra_data" else name.rpartition(".")[2]
 
 
-def _is_component(parent: Any, leaf: str) -> bool:
+def _is_component(parent: DictConfig | ListConfig, leaf: str) -> bool:
     """Whether a setting holds a component, which a single value cannot be."""
     from omegaconf import DictConfig, OmegaConf
 
@@ -169,7 +169,7 @@ def _is_component(parent: Any, leaf: str) -> bool:
     return leaf == "extra_data" or (isinstance(raw, str) and raw.startswith("${") and raw[2:-1] in families())
 
 
-def _expected(parent: Any, leaf: str, error: Exception) -> str:
+def _expected(parent: DictConfig | ListConfig, leaf: str, error: Exception) -> str:
     """What a setting takes, in words."""
     import dataclasses
     import typing

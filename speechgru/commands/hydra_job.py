@@ -62,9 +62,10 @@ def _run_many(root: str, settings: list[str], config_dir: str | None, task: Task
     for one in _each_value_once(root, settings, config_dir):
         to_dataclass(root, compose_untyped(root, one, config_dir))
     flags = [] if config_dir is None else ["--config-dir", config_dir]
-    failed: list[SpeechGRUError] = []
+    interrupted: list[Interrupted] = []
 
-    def job(config: DictConfig) -> None:
+    def job(config: DictConfig) -> str:
+        """What went wrong, empty where nothing did: it comes back from a process of a launcher, too."""
         own, folder = list(HydraConfig.get().overrides.task), Path(HydraConfig.get().runtime.output_dir)
         if not Path(config.get("run_dir", folder)).is_absolute():
             folder = Path(os.path.relpath(folder))  # as it was given
@@ -75,23 +76,26 @@ def _run_many(root: str, settings: list[str], config_dir: str | None, task: Task
             raise
         except (SpeechGRUError, OSError) as error:
             # Hydra would print a traceback of its own; the command line prints one line.
-            failed.append(error if isinstance(error, SpeechGRUError) else _of_the_system(error))
-            print(f"{folder}: {failed[-1]}", file=sys.stderr, flush=True)
+            told = error if isinstance(error, SpeechGRUError) else _of_the_system(error)
+            print(f"{folder}: {told}", file=sys.stderr, flush=True)
             if isinstance(error, Interrupted):
+                interrupted.append(error)
                 raise KeyboardInterrupt from error  # of other errors Hydra goes on with the next job
+            return str(told)
+        return ""
 
     with hydra_of(root, config_dir) as more:
         hydra = GlobalHydra.instance().hydra
         assert hydra is not None
         try:
-            hydra.multirun(config_name=root, task_function=job, overrides=[*more, *settings])
+            returned = hydra.multirun(config_name=root, task_function=job, overrides=[*more, *settings])
         except KeyboardInterrupt:
-            if not failed:
+            if not interrupted:
                 raise
+            raise interrupted[0] from None
         except (HydraException, OmegaConfBaseException) as error:
             raise ConfigError(explain(error)) from error
-    if failed and isinstance(failed[-1], Interrupted):
-        raise failed[-1]
+    failed = [one for batch in returned or [] for one in batch if one.return_value]
     if failed:
         raise SpeechGRUError(f"{len(failed)} of the multirun's jobs failed; what each said stands above")
 
