@@ -73,7 +73,9 @@ def composed(words: list[str]) -> Any:
     if command in ("train", "evaluate"):
         flags = [word for word in rest if word.startswith("-")]
         assert set(flags) <= {"--multirun", "-m", "--cfg"}, f"flags: {words}"
+        plain = [word for word in rest if "=" not in word and not word.startswith("-") and word != "job"]
         overrides = [word for word in rest if "=" in word]
+        overrides = [*(f"{'recipe' if command == 'train' else 'model'}={word}" for word in plain), *overrides]
         if {"--multirun", "-m"} & set(flags):  # the first of each list stands for the others
             overrides = [re.sub(r"=([^\[{,]+),.*", r"=\1", word) for word in overrides if "=glob(" not in word]
         return _composed(command, *overrides)
@@ -344,7 +346,8 @@ def test_commands_of_the_pages_compose() -> None:
     found = [words for block in everything for words in commands_in(block)]
     assert {"train", "evaluate", "classify", "prepare", "recipes", "models"} <= {words[0] for words in found}
     for words in found:
-        if "--config-dir" not in words:
+        goes_on = words[0] == "train" and {word.partition("=")[0] for word in words[1:]} == {"run_dir", "resume"}
+        if "--config-dir" not in words and not goes_on:  # a run that goes on takes the settings in its folder
             composed(words)
     for program in re.findall(r"^(scripts/\w+)", "\n".join(everything), re.MULTILINE):
         assert os.access(ROOT / program, os.X_OK)
