@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from speechgru.cells import Cell
-from speechgru.encoders import GRUEncoder
+from speechgru.encoders import RecurrentEncoder
 from speechgru.encoders.recurrent import RecurrentLayer
 from speechgru.errors import SpeechGRUError
 from speechgru.lab.bench.timing import interleaved_ms
@@ -61,7 +61,7 @@ def macs_per_s(model: Recognizer) -> int:
     """Multiply-accumulates of the recurrent layers for one second of audio, by the formulas of their cells."""
     rate = 1 / model.frame_s  # of the last layer; below each layer that joins frames there are as many times more
     total = 0.0
-    assert isinstance(model.encoder, GRUEncoder)
+    assert isinstance(model.encoder, RecurrentEncoder)
     for layer in reversed(model.encoder.layers):
         assert isinstance(layer, RecurrentLayer)
         for cell in (layer.forward_cell, layer.backward_cell):

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from speechgru.encoders import GRUEncoder, LatencyControlledEncoder, LookAheadEncoder
+from speechgru.encoders import GRUEncoder, LatencyControlledEncoder, LookAheadEncoder, RecurrentEncoder
 from speechgru.errors import ModelError
 from speechgru.evaluation.results import aggregate, spread
 from speechgru.features import LogMel, Normalization
@@ -59,7 +59,7 @@ def waits_ms(recognizer: Recognizer, samples: int) -> np.ndarray:
         ModelError: the features need the whole utterance, or the encoder is not known here.
     """
     encoder, features = recognizer.encoder, recognizer.features
-    if not isinstance(encoder, GRUEncoder) or not isinstance(features, LogMel):
+    if not isinstance(encoder, RecurrentEncoder) or not isinstance(features, LogMel):
         raise ModelError("the frames that its encoder or its features wait for are not known here; leave the model out")
     config = features.config
     if config.normalization is Normalization.utterance or features.top_db < np.inf:
@@ -79,7 +79,7 @@ def waits_ms(recognizer: Recognizer, samples: int) -> np.ndarray:
     return (last - first) * config.hop_ms + config.window_ms / 2
 
 
-def _last_known(encoder: GRUEncoder, frames: int) -> np.ndarray:
+def _last_known(encoder: RecurrentEncoder, frames: int) -> np.ndarray:
     """The last of ``frames`` output frames whose inputs each of them knows."""
     own = np.arange(frames)
     if isinstance(encoder, LatencyControlledEncoder):
