@@ -53,8 +53,6 @@ def store_components() -> None:
                 if "family" in field.metadata:
                     # cell=... is a choice of the run; the encoder's own field follows it.
                     node[field.name] = f"${{{field.metadata['family']}}}"
-                elif "follows" in field.metadata:
-                    node[field.name] = f"${{{field.metadata['follows']}}}"
             store.store(group=family, name=name, node=node)
 
 

@@ -1,111 +1,131 @@
-"""What the parts of a recognizer may expect of each other, whoever wrote them.
+"""What the parts of a recognizer promise one another: anything that keeps to one of these can be registered.
 
-A class that has these members fits; it need not know this file. The fifth contract, of a corpus, is the class
-:class:`speechgru.data.corpora.corpus.Corpus`.
+The fifth contract, of recordings, is the class :class:`speechgru.data.corpora.corpus.Corpus`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, Protocol
+from collections.abc import Iterable, Iterator
+from typing import Protocol
 
 import numpy as np
-from torch import Tensor
+from torch import Tensor, nn
 
 from speechgru.decoding.hypothesis import Hypothesis
 from speechgru.tokens import Tokens
 
 
-class Features(Protocol):
-    """Waveforms to frames, an ``nn.Module``.
+class Part(Protocol):
+    """What every part has because it is an ``nn.Module``."""
+
+    training: bool
+
+    def train(self, mode: bool = True) -> object:
+        """Into training or evaluation mode."""
+
+    def buffers(self) -> Iterator[Tensor]:
+        """Tables and statistics."""
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """The numbers that training adjusts."""
+
+    def modules(self) -> Iterator[nn.Module]:
+        """Itself and all modules inside."""
+
+    def named_modules(self) -> Iterator[tuple[str, nn.Module]]:
+        """The same with their names."""
+
+
+class Features(Part, Protocol):
+    """From waveforms to frames: ``Features(config)``.
 
     Attributes:
-        config: its settings.
-        output_size: numbers in a frame.
-        sample_rate: of the waveforms it takes, in Hz.
+        sample_rate: samples per second of the waveforms.
         hop_s: seconds from one frame to the next.
-        needs_fit: whether :meth:`fit` has to be called before the first frame.
+        output_size: numbers in a frame.
+        needs_fit: whether :meth:`fit` must be called before the training.
     """
 
-    config: Any
     sample_rate: int
+    output_size: int
 
     @property
-    def output_size(self) -> int: ...
+    def hop_s(self) -> float:
+        """Seconds from one frame to the next."""
 
     @property
-    def hop_s(self) -> float: ...
+    def needs_fit(self) -> bool:
+        """Whether statistics of the training set are wanted."""
 
-    @property
-    def needs_fit(self) -> bool: ...
-
-    def __call__(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Frames (batch, time, feature) and their counts, of waveforms (batch, samples) and theirs."""
+    def __call__(self, waveforms: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """(batch, samples), (batch,) or None for all -> (batch, time, feature), frames (batch,)."""
 
     def output_lengths(self, lengths: Tensor) -> Tensor:
-        """The frame counts of waveforms of so many samples, (batch,)."""
+        """Frames of so many samples, (batch,)."""
 
     def fit(self, batches: Iterable[tuple[Tensor, Tensor]]) -> None:
-        """Learns the statistics of a training set."""
+        """Takes the statistics of waveforms and their lengths."""
 
 
-class Encoder(Protocol):
-    """Frames to hidden frames, an ``nn.Module``.
+class Encoder(Part, Protocol):
+    """From frames to hidden frames: ``Encoder(input_size, config)``.
 
     Attributes:
-        config: its settings.
         output_size: numbers in a hidden frame.
-        subsampling: frames for each hidden frame.
-        directions: 2 where a hidden frame is a forward and a backward half, 1 where it is a forward one, 0 where the
-            two are mixed.
+        subsampling: input frames per hidden frame.
+        directions: 2 where a hidden frame is a forward half beside a backward half, 1 where it knows the past alone, 0
+            where both directions are mixed in every value.
     """
 
-    config: Any
     output_size: int
     subsampling: int
     directions: int
 
-    def __call__(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Hidden frames (batch, time, hidden) and their counts, of frames (batch, time, feature) and theirs."""
+    def __call__(self, features: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """(batch, time, feature), (batch,) or None for all -> (batch, shorter time, hidden), frames (batch,)."""
 
     def output_lengths(self, lengths: Tensor) -> Tensor:
-        """The hidden frame counts of so many frames, (batch,)."""
+        """Hidden frames of so many frames, (batch,)."""
 
 
-class Head(Protocol):
-    """Hidden frames to scores and a loss, an ``nn.Module``.
+class Head(Part, Protocol):
+    """From hidden frames to scores and a loss: ``Head(input_size, tokens, config, directions)``.
 
     Attributes:
-        config: its settings.
-        scores_frames: whether it scores every frame, and is taught by a sequence; else by one label.
-        verb: the command that uses it.
+        verb: the method of a recognizer, and the command, that gives its answers; it says which task is trained and
+            measured (``speechgru.evaluation.tasks``).
+        needs_units: whether its tokens are units of transcripts, the blank first.
+        scores_frames: whether scores are log-probabilities of every frame and targets sequences, not one label.
     """
 
-    config: Any
-    scores_frames: bool
     verb: str
+    needs_units: bool
+    scores_frames: bool
 
     def __call__(self, hidden: Tensor, lengths: Tensor) -> Tensor:
-        """Scores, of hidden frames (batch, time, hidden) and their counts."""
+        """(batch, time, hidden), (batch,) -> scores, (batch, label) or (batch, time, token)."""
 
-    def loss(self, scores: Tensor, lengths: Tensor, targets: Tensor, target_lengths: Tensor | None = None) -> Tensor:
-        """The loss of each utterance, (batch,)."""
+    def embed(self, hidden: Tensor, lengths: Tensor) -> Tensor:
+        """One vector an utterance, (batch, embedding); ModelError where the head makes none."""
 
-    def feasible(self, lengths: Tensor, targets: Tensor, target_lengths: Tensor | None) -> Tensor:
-        """Whether each utterance's frames suffice for its target, bool (batch,)."""
+    def narrow(self, tokens: Tokens) -> object:
+        """Forgets all labels but ``tokens``, the first ones; the settings with which it is built so."""
 
-    def narrow(self, tokens: Tokens) -> None:
-        """Forgets all labels but the first ones, ``tokens``."""
+    def feasible(self, lengths: Tensor, targets: Tensor, target_lengths: Tensor) -> Tensor:
+        """Whether the frames suffice for the target, bool (batch,)."""
+
+    def loss(self, scores: Tensor, lengths: Tensor, targets: Tensor, target_lengths: Tensor) -> Tensor:
+        """Of each utterance, (batch,), whatever the others are."""
 
 
 class Decoder(Protocol):
-    """Scores of frames to token sequences.
+    """From the scores of a recording to what was said: ``Decoder(tokens, units, config)``.
 
     Attributes:
-        gives_words: whether its hypotheses say which tokens are words.
+        gives_words: whether hypotheses have words, of whatever units.
     """
 
     gives_words: bool
 
     def decode(self, log_probs: np.ndarray) -> list[Hypothesis]:
-        """Hypotheses, best first, of log-probabilities (frames, tokens)."""
+        """(time, token) -> hypotheses, the best first; at least one."""

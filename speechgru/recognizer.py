@@ -7,17 +7,17 @@ import copy
 import dataclasses
 import os
 import threading
-import typing
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 import speechgru.encoders
-import speechgru.features  # noqa: F401  the imports register the components a model folder can name
+import speechgru.features
+import speechgru.heads  # noqa: F401  the imports register the components a model folder can name
 from speechgru.audio import read_audio
 from speechgru.checksums import check_checksums
 from speechgru.contracts import Decoder, Encoder, Features, Head
@@ -26,9 +26,7 @@ from speechgru.decoding.silence import without_silence
 from speechgru.decoding.transcription import Transcription, transcription
 from speechgru.devices import find_device
 from speechgru.errors import AudioError, ConfigError, DataError, ModelError, one_line
-from speechgru.features import LogMel
 from speechgru.features.fingerprint import fingerprint
-from speechgru.heads import CTCHead, EndsPooling
 from speechgru.model_folder import (
     RecognizerConfig,
     check_fingerprint,
@@ -37,10 +35,15 @@ from speechgru.model_folder import (
     read_weights,
     write_folder,
 )
-from speechgru.registry import build, name_of, names
+from speechgru.registry import build, entry, name_of, names
 from speechgru.shipped import default_model, model_path
 from speechgru.text import BLANK, Units
 from speechgru.tokens import Tokens
+
+if TYPE_CHECKING:
+    from speechgru.audio.reading import Source as Audio
+
+Recording = TypeVar("Recording", bound="Audio")
 
 # Held while a model changes between training and eval mode, not while it computes.
 _MODES = threading.Lock()
@@ -80,15 +83,14 @@ class Recognizer(nn.Module):
         self.tokens = tokens
         self.features: Features = build("features", config.features)
         self.encoder: Encoder = build("encoder", config.encoder, self.features.output_size)
-        self.head: Head = build("head", config.head, self.encoder.output_size, tokens)
         self.units: Units | None = build("units", config.units) if config.units is not None else None
-        self._own_decoder: tuple[Any, Decoder] | None = None  # and its settings
+        check_units(self.task, self.units, tokens)
+        self.head: Head = build(
+            "head", config.head, self.encoder.output_size, tokens, directions=self.encoder.directions
+        )
+        self._own_decoder: tuple[object, Decoder] | None = None  # and its settings
         self._answering = 0  # threads at it
         self._in_training: list[nn.Module] = []  # what they found in training mode
-        _check_units(self.task, self.units, tokens, isinstance(self.head, CTCHead))
-        pooling = getattr(self.head, "pooling", None)
-        if isinstance(pooling, EndsPooling):
-            _check_ends(pooling, getattr(self.encoder, "directions", None))
 
     @property
     def task(self) -> str:
@@ -125,12 +127,31 @@ class Recognizer(nn.Module):
             scores, (batch, labels) for classification, log-probabilities (batch, time, token) for CTC, and the
             encoder's frame counts (batch,).
         """
-        features, lengths = self.features(waveforms, lengths)
-        hidden, lengths = self.encoder(features, lengths)
+        hidden, lengths = self.encoder(*self.features(waveforms, lengths))
         return self.head(hidden, lengths), lengths
 
+    @overload
+    def classify(
+        self, audio: Audio, top_k: int = 1, source_rate: int | None = None, batch_size: int = 32
+    ) -> Classification: ...
+
+    @overload
+    def classify(
+        self,
+        audio: list[Recording] | tuple[Recording, ...],
+        top_k: int = 1,
+        source_rate: int | None = None,
+        batch_size: int = 32,
+    ) -> list[Classification]: ...
+
     @torch.no_grad()
-    def classify(self, audio: Any, top_k: int = 1, source_rate: int | None = None, batch_size: int = 32) -> Any:
+    def classify(
+        self,
+        audio: Audio | list[Recording] | tuple[Recording, ...],
+        top_k: int = 1,
+        source_rate: int | None = None,
+        batch_size: int = 32,
+    ) -> Classification | list[Classification]:
         """Labels one recording, or every one of a list; the others of a batch make no difference to a result.
 
         Args:
@@ -149,12 +170,8 @@ class Recognizer(nn.Module):
         """
         if not isinstance(audio, (list, tuple)):
             return self.classify([audio], top_k, source_rate)[0]
-        if batch_size < 1:
-            raise ConfigError(f"batch_size={batch_size}: at least 1")
         results = []
-        for start in range(0, len(audio), batch_size):
-            batch = audio[start : start + batch_size]
-            waveforms = [read_audio(one, self.sample_rate, source_rate=source_rate)[0] for one in batch]
+        for waveforms in self._read(audio, source_rate, batch_size):
             results += self.classify_waveforms(waveforms, top_k)
         return results
 
@@ -167,12 +184,12 @@ class Recognizer(nn.Module):
             ConfigError: ``top_k`` is below 1.
             ModelError: the model has no classification head, or scores that are no numbers.
         """
-        self._require("classify", "classification")
+        self.require("classify", "classification")
         if top_k < 1:
             raise ConfigError(f"top_k={top_k}: at least 1")
         if not waveforms:
             return []
-        with self._in_eval_mode():
+        with self.in_eval_mode():
             scores, _ = self(*self._padded(waveforms))
         if not scores.isfinite().all():
             raise ModelError("the model's scores are no numbers: its weights are damaged, or its training diverged")
@@ -185,7 +202,7 @@ class Recognizer(nn.Module):
         return results
 
     @torch.no_grad()
-    def embed(self, audio: Any, source_rate: int | None = None) -> Tensor:
+    def embed(self, audio: Audio | list[Recording] | tuple[Recording, ...], source_rate: int | None = None) -> Tensor:
         """One vector for a recording, from which the scores are made, to compare recordings by (such as speakers).
 
         Args:
@@ -199,17 +216,13 @@ class Recognizer(nn.Module):
             AudioError: a recording cannot be read.
             ModelError: the head makes no vector of a recording.
         """
-        if not hasattr(self.head, "embed"):
-            raise ModelError(f"this model has a {self.task} head; embed needs one with a classification head")
-        many = isinstance(audio, (list, tuple))
-        recordings = audio if many else [audio]
-        waveforms = [read_audio(one, self.sample_rate, source_rate=source_rate)[0] for one in recordings]
-        with self._in_eval_mode():
-            hidden = self.encoder(*self.features(*self._padded(waveforms)))
-            vectors = self.head.embed(*hidden).float().cpu()
-        return vectors if many else vectors[0]
+        if not isinstance(audio, (list, tuple)):
+            return self.embed([audio], source_rate)[0]
+        waveforms = [read_audio(one, self.sample_rate, source_rate=source_rate)[0] for one in audio]
+        with self.in_eval_mode():
+            return self.head.embed(*self.encoder(*self.features(*self._padded(waveforms)))).float().cpu()
 
-    def decoder(self, config: Any = None) -> Decoder:
+    def decoder(self, config: object = None) -> Decoder:
         """The decoder that ``config`` configures, for the tokens of this model.
 
         Args:
@@ -219,7 +232,7 @@ class Recognizer(nn.Module):
             DataError: a file of the decoder cannot be read or does not fit.
             ModelError: the model has no CTC head.
         """
-        self._require("transcribe", "ctc")
+        self.require("transcribe", "ctc")
         if config is not None:
             return build("decoder", config, self.tokens, self.units)
         own = GreedyConfig() if self.config.decoder is None else self.config.decoder
@@ -227,10 +240,30 @@ class Recognizer(nn.Module):
             self._own_decoder = copy.deepcopy(own), build("decoder", own, self.tokens, self.units)
         return self._own_decoder[1]
 
+    @overload
+    def transcribe(
+        self, audio: Audio, *, source_rate: int | None = None, batch_size: int = 16, decoder: Decoder | None = None
+    ) -> Transcription: ...
+
+    @overload
+    def transcribe(
+        self,
+        audio: list[Recording] | tuple[Recording, ...],
+        *,
+        source_rate: int | None = None,
+        batch_size: int = 16,
+        decoder: Decoder | None = None,
+    ) -> list[Transcription]: ...
+
     @torch.no_grad()
     def transcribe(
-        self, audio: Any, *, source_rate: int | None = None, batch_size: int = 16, decoder: Any = None
-    ) -> Any:
+        self,
+        audio: Audio | list[Recording] | tuple[Recording, ...],
+        *,
+        source_rate: int | None = None,
+        batch_size: int = 16,
+        decoder: Decoder | None = None,
+    ) -> Transcription | list[Transcription]:
         """The text of one recording, or of every one of a list; the others of a batch make no difference to a result.
 
         Args:
@@ -249,17 +282,13 @@ class Recognizer(nn.Module):
         """
         if not isinstance(audio, (list, tuple)):
             return self.transcribe([audio], source_rate=source_rate, decoder=decoder)[0]
-        if batch_size < 1:
-            raise ConfigError(f"batch_size={batch_size}: at least 1")
         decoder = decoder or self.decoder()
         results = []
-        for start in range(0, len(audio), batch_size):
-            batch = audio[start : start + batch_size]
-            waveforms = [read_audio(one, self.sample_rate, source_rate=source_rate)[0] for one in batch]
+        for waveforms in self._read(audio, source_rate, batch_size):
             results += self.transcribe_waveforms(waveforms, decoder)
         return results
 
-    def transcribe_waveforms(self, waveforms: Sequence[Tensor], decoder: Any = None) -> list[Transcription]:
+    def transcribe_waveforms(self, waveforms: Sequence[Tensor], decoder: Decoder | None = None) -> list[Transcription]:
         """The text of waveforms (samples,) that already have ``sample_rate``, in one batch, in eval mode.
 
         Raises:
@@ -282,10 +311,8 @@ class Recognizer(nn.Module):
             log_probabilities: what it was given.
             duration_s: length of the recording in seconds.
         """
-        calibration = self.config.calibration
-        return transcription(
-            hypothesis, log_probabilities, self.tokens, self.units, self.frame_s, duration_s, calibration
-        )
+        units, calibration = self.transcript_units, self.config.calibration
+        return transcription(hypothesis, log_probabilities, self.tokens, units, self.frame_s, duration_s, calibration)
 
     @torch.no_grad()
     def log_probabilities(self, waveforms: Sequence[Tensor]) -> list[np.ndarray]:
@@ -295,20 +322,38 @@ class Recognizer(nn.Module):
             AudioError: a waveform has no samples.
             ModelError: the model has no CTC head.
         """
-        self._require("transcribe", "ctc")
+        self.require("transcribe", "ctc")
         if not waveforms:
             return []
-        with self._in_eval_mode():
+        with self.in_eval_mode():
             scores, lengths = self(*self._padded(waveforms))
         rows = zip(scores.float().cpu().numpy(), lengths.tolist(), strict=True)
         return [row[:length] for row, length in rows]
 
-    def _require(self, verb: str, head: str) -> None:
+    @property
+    def transcript_units(self) -> Units:
+        """The units its transcripts are written in; ModelError where it makes none."""
+        if self.units is None:
+            raise self._unfit("transcribe", "ctc")
+        return self.units
+
+    def require(self, verb: str, head: str) -> None:
+        """ModelError unless its answers are had by ``verb``, as those of models with such a ``head`` are."""
         if self.head.verb != verb:
-            raise ModelError(
-                f"this model has a {self.task} head; {verb} needs one with a {head} head; "
-                f"{self.head.verb} is for this one"
-            )
+            raise self._unfit(verb, head)
+
+    def _unfit(self, verb: str, head: str) -> ModelError:
+        return ModelError(
+            f"this model has a {self.task} head; {verb} needs one with a {head} head; {self.head.verb} is for this one"
+        )
+
+    def _read(self, audio: Sequence[Audio], source_rate: int | None, batch_size: int) -> Iterator[list[Tensor]]:
+        """The waveforms of recordings, in batches."""
+        if batch_size < 1:
+            raise ConfigError(f"batch_size={batch_size}: at least 1")
+        for start in range(0, len(audio), batch_size):
+            batch = audio[start : start + batch_size]
+            yield [read_audio(one, self.sample_rate, source_rate=source_rate)[0] for one in batch]
 
     def _padded(self, waveforms: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """Waveforms side by side on this device, and their lengths."""
@@ -319,7 +364,7 @@ class Recognizer(nn.Module):
         return padded.to(self.device), lengths.to(self.device)
 
     @contextlib.contextmanager
-    def _in_eval_mode(self) -> Iterator[None]:
+    def in_eval_mode(self) -> Iterator[None]:
         """Answers are those of eval mode; after the last of several threads, each module has the mode it had before."""
         with _MODES:
             self._answering += 1
@@ -345,8 +390,7 @@ class Recognizer(nn.Module):
         assert self.tokens.names[: len(tokens)] == tokens.names
         copied = copy.deepcopy(self)
         copied.tokens = tokens
-        copied.head.narrow(tokens)
-        copied.config.head = copied.head.config
+        copied.config.head = copied.head.narrow(tokens)
         return copied
 
     def save(self, folder: str | os.PathLike[str], *, half: bool = False) -> None:
@@ -376,7 +420,7 @@ class Recognizer(nn.Module):
             self.task,
             tensors,
             self.tokens,
-            fingerprint(typing.cast(LogMel, self.features)),
+            fingerprint(self.features),
             files,
         )
 
@@ -412,7 +456,7 @@ class Recognizer(nn.Module):
                 f"{folder / 'model.safetensors'} does not fit config.yaml and tokens.txt: {one_line(error)}"
             ) from error
         model.eval()
-        check_fingerprint(folder, fingerprint(typing.cast(LogMel, model.features)))
+        check_fingerprint(folder, fingerprint(model.features))
         return model.to(device)
 
 
@@ -437,25 +481,17 @@ def load(model: str | os.PathLike[str] | None = None, device: str | torch.device
     return Recognizer.load(folder, device)
 
 
-def _check_units(task: str, units: Any, tokens: Tokens, is_ctc: bool) -> None:
-    """A CTC head scores the blank and units of transcripts; other heads know no units."""
-    if is_ctc and units is None:
-        raise ConfigError(f"head={task}: needs units; add units=characters (known: {', '.join(names('units'))})")
-    if units is not None and not is_ctc:
-        raise ConfigError(f"head={task}: knows no units; choose head=ctc for transcripts, or leave units out")
-    if is_ctc and tokens.names[0] != BLANK:
+def check_units(head: str, units: Units | None, tokens: Tokens | None = None) -> None:
+    """A CTC head scores the blank and units of transcripts; other heads know no units.
+
+    Raises:
+        ConfigError: the head of this name is given no units or may have none, or the first of ``tokens`` is no blank.
+    """
+    component: Any = entry("head", head).component
+    needed: bool = component.needs_units
+    if needed and units is None:
+        raise ConfigError(f"head={head}: needs units; add units=characters (known: {', '.join(names('units'))})")
+    if units is not None and not needed:
+        raise ConfigError(f"head={head}: knows no units; choose head=ctc for transcripts, or leave units out")
+    if needed and tokens is not None and tokens.names[0] != BLANK:
         raise ConfigError(f"tokens: the first of a ctc head is {BLANK}, not {tokens.names[0]!r}; put it there")
-
-
-def _check_ends(pooling: EndsPooling, directions: int | None) -> None:
-    """Ends pooling must know what the halves of a frame are; an encoder of others may not tell (None)."""
-    if directions == 0:
-        raise ConfigError(
-            "head.pooling=ends: the encoder mixes its two directions; set encoder.merge=concat and "
-            "encoder.projection_size=0, or choose head.pooling=attention"
-        )
-    if directions is not None and pooling.bidirectional is not (directions == 2):
-        wrong, right = str(pooling.bidirectional).lower(), str(directions == 2).lower()
-        raise ConfigError(
-            f"head.bidirectional={wrong}: pooling=ends needs head.bidirectional={right}, as encoder.bidirectional is"
-        )

@@ -133,9 +133,9 @@ def name_of(family: str, config: Any) -> str:
     )
 
 
-def build(family: str, config: Any, *arguments: Any) -> Any:
-    """The component of ``family`` that ``config`` configures: ``Component(*arguments, config)``."""
-    return entry(family, name_of(family, config)).component(*arguments, config)
+def build(family: str, config: Any, *arguments: Any, **more: Any) -> Any:
+    """The component of ``family`` that ``config`` configures: ``Component(*arguments, config, **more)``."""
+    return entry(family, name_of(family, config)).component(*arguments, config, **more)
 
 
 def to_plain(config: Any, family: str | None = None) -> Any:
@@ -172,6 +172,8 @@ def read_dataclass(kind: type, values: dict[str, Any], where: str) -> Any:
         raise ConfigError(f"{where}={reprlib.repr(values)}: the settings of a {kind.__name__} are expected")
     fields = {field.name: field for field in dataclasses.fields(kind)}
     hints = typing.get_type_hints(kind)
+    # Settings that older model folders carry and that nothing needs any more.
+    values = {key: value for key, value in values.items() if key not in getattr(kind, "RETIRED", ())}
     for key in values:
         if key not in fields:
             near = difflib.get_close_matches(key, fields, n=1)

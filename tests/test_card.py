@@ -3,8 +3,8 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from speechgru.card import Card, TrainingData, front_matter, read_card, write_card
 from speechgru.errors import ModelError
+from speechgru.evaluation.card import Card, TrainingData, front_matter, read_card, write_card
 
 RECORD = {
     "dataset": "fsdd",

@@ -1,6 +1,7 @@
 """Batches: the same for every number of workers, from every place in the epoch, in every split over processes."""
 
 import dataclasses
+import functools
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from speechgru.data.batching import BatchLoader
 from speechgru.data.cache import WaveformCache
 from speechgru.data.order import count_batches, epoch_batches
 from speechgru.data.reading import measure_s, read_utterance
+from speechgru.data.target import label_target
 from speechgru.data.utterance import Utterance
 from speechgru.errors import AudioError, ConfigError, DataError
 from speechgru.tokens import Tokens
@@ -43,7 +45,9 @@ class Scale:
 
 
 def load(clips, **more):
-    return BatchLoader(clips, TOKENS, RATE, **{"batch_size": 4, "shuffle": True, **more})
+    return BatchLoader(
+        clips, functools.partial(label_target, tokens=TOKENS), RATE, **{"batch_size": 4, "shuffle": True, **more}
+    )
 
 
 def rows(batches):

@@ -1,5 +1,6 @@
 """The corpora: classes, splits, the official protocol; on small trees and on the real recordings."""
 
+import functools
 import hashlib
 import math
 from collections import Counter
@@ -26,6 +27,7 @@ from speechgru.data.corpora.speech_commands import (
 )
 from speechgru.data.manifest import write_manifest
 from speechgru.data.reading import read_utterance
+from speechgru.data.target import label_target
 from speechgru.errors import ConfigError, DataError
 from speechgru.registry import from_plain, names, to_plain
 from speechgru.tokens import Tokens
@@ -297,7 +299,9 @@ def test_real_twelve_classes_and_shipped_labels(recordings):
     shipped = commands(root, words=["digits", "commands"], unknown=True, silence=True)
     found = shipped.utterances("valid")
     assert not {one.text for one in found if one.label == UNKNOWN} & {*DIGITS, *COMMANDS}
-    batches = list(BatchLoader(found, Tokens(shipped.labels()), 16000, batch_size=64))
+    batches = list(
+        BatchLoader(found, functools.partial(label_target, tokens=Tokens(shipped.labels())), 16000, batch_size=64)
+    )
     assert sum(map(len, batches)) == len(found)
     assert not any(batch.errors for batch in batches)
 

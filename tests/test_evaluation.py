@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from speechgru.data.utterance import Utterance
 from speechgru.errors import DataError
-from speechgru.evaluation import pictures, report, results
+from speechgru.evaluation import classification_report, page, pictures, results
 from speechgru.evaluation.classification import ClassificationResult, classification_result, wilson_interval
 
 LABELS = ["yes", "no", "up", "_unknown_"]
@@ -389,7 +389,9 @@ def test_report_escapes_everything_and_fetches_nothing(tmp_path):
     result.utterances[0] = Utterance("http://evil/\udcff.wav", speaker=evil)
     record = record_of(result, model=evil, dataset=evil, command=[evil])
     rows = [{"step": 1, "train_loss": 1.0}]
-    report.write_report(tmp_path / "report.html", result, record, curves=rows, settings=f"{evil}: 1", worst=100)
+    classification_report.write_report(
+        tmp_path / "report.html", result, record, curves=rows, settings=f"{evil}: 1", worst=100
+    )
     page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
     known = "html head meta title style body h1 h2 section p ul li div table tr th td span picture source img audio pre"
     assert {tag for tag, _ in page.tags} <= set(known.split())
@@ -413,11 +415,11 @@ def test_clips_are_found_from_the_report(tmp_path, name):
     import urllib.request
 
     folder = tmp_path / "run 1"
-    address = report.audio_address(Utterance(str(tmp_path / "data" / name)), folder)
+    address = page.audio_address(Utterance(str(tmp_path / "data" / name)), folder)
     url = urllib.parse.urljoin((folder / "report.html").as_uri(), address)
     assert url.startswith("file:///")
     assert urllib.request.url2pathname(urllib.parse.urlsplit(url).path) == str(tmp_path / "data" / name)
-    sliced = report.audio_address(Utterance(str(tmp_path / "a.wav"), start_s=1.5, duration_s=2), folder)
+    sliced = page.audio_address(Utterance(str(tmp_path / "a.wav"), start_s=1.5, duration_s=2), folder)
     assert sliced == "../a.wav#t=1.500,3.500"
 
 
@@ -425,7 +427,7 @@ def test_report_of_a_perfect_result(tmp_path):
     """Oracle: 100 % with its Wilson interval, and no list of errors."""
     scores = np.eye(4)[[0, 1, 2, 3] * 5] * 9
     result = classification_result(LABELS * 5, scores, LABELS, [Utterance("a.wav")] * 20)
-    report.write_report(tmp_path / "report.html", result, record_of(result))
+    classification_report.write_report(tmp_path / "report.html", result, record_of(result))
     words = " ".join(Page((tmp_path / "report.html").read_text(encoding="utf-8")).words)
     low, high = scipy.stats.binomtest(20, 20).proportion_ci(method="wilson")
     assert f"{100 * low:.2f} to {100 * high:.2f} %" in words

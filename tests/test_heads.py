@@ -67,8 +67,8 @@ def attention_of_row(pooling, row):
 POOLINGS = {
     "mean": (lambda: MeanPooling(HIDDEN), mean_of_row),
     "max": (lambda: MaxPooling(HIDDEN), max_of_row),
-    "ends, two directions": (lambda: EndsPooling(HIDDEN, True), ends_of_row),
-    "ends, one direction": (lambda: EndsPooling(HIDDEN, False), ends_of_row),
+    "ends, two directions": (lambda: EndsPooling(HIDDEN, 2), ends_of_row),
+    "ends, one direction": (lambda: EndsPooling(HIDDEN, 1), ends_of_row),
     "attention, one head": (lambda: AttentionPooling(HIDDEN, 1), attention_of_row),
     "attention, four heads": (lambda: AttentionPooling(HIDDEN, 4), attention_of_row),
 }
@@ -138,7 +138,7 @@ def test_ends_are_the_last_states_of_a_real_gru(bidirectional):
     packed = nn.utils.rnn.pack_padded_sequence(features, lengths, batch_first=True, enforce_sorted=False)
     last = module(packed)[1]
     wanted = torch.cat((last[-2], last[-1]), 1) if bidirectional else last[-1]
-    pooled = EndsPooling(HIDDEN, bidirectional)(*encoder(features, lengths))
+    pooled = EndsPooling(HIDDEN, encoder.directions)(*encoder(features, lengths))
     torch.testing.assert_close(pooled, wanted, atol=1e-12, rtol=0)
 
 
@@ -351,7 +351,7 @@ def test_impossible_settings(settings, message):
 def test_ends_of_an_odd_size():
     """Two halves need an even number of values."""
     with pytest.raises(ConfigError, match="7 hidden values cannot be two halves"):
-        EndsPooling(7, True)
+        EndsPooling(7, 2)
 
 
 # Planted errors: each must make a test above fail; they are kept, so that the tests stay able to see.

@@ -38,7 +38,6 @@ LAYERS = [
     {"model_folder"},
     {"recognizer"},
     {"recordings"},
-    {"card"},
     {"evaluation", "transcripts"},
     {"training"},
     {"lab"},
@@ -149,7 +148,7 @@ def test_heads_know_the_cells_but_nothing_else_of_their_own_layer():
         ("speechgru.cells.gru", "from omegaconf import DictConfig"),
         ("speechgru.training.trainer", "import hydra.utils"),
         ("speechgru.training.trainer", "from speechgru.config import compose"),
-        ("speechgru.evaluation.report", "from speechgru.training.logging import read_metrics"),
+        ("speechgru.evaluation.results", "from speechgru.training.logging import read_metrics"),
         ("speechgru.plumbing", "import speechgru.audio"),
     ],
 )

@@ -543,18 +543,16 @@ def test_planted_unsafe_yaml_is_seen(monkeypatch, folder, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("encoder", "bidirectional", "message"),
+    ("encoder", "message"),
     [
-        ({"bidirectional": False}, True, "head.bidirectional=false"),
-        ({}, False, "head.bidirectional=true"),
-        ({"merge": Merge.sum}, True, "encoder.merge=concat"),
-        ({"projection_size": 6}, True, "encoder.projection_size=0"),
-        ({"merge": Merge.sum}, False, "head.pooling=attention"),
+        ({"merge": Merge.sum}, "encoder.merge=concat"),
+        ({"projection_size": 6}, "encoder.projection_size=0"),
+        ({"merge": Merge.sum}, "head.pooling=attention"),
     ],
 )
-def test_ends_of_an_encoder_that_has_none_are_refused(encoder, bidirectional, message):
+def test_ends_of_an_encoder_that_has_none_are_refused(encoder, message):
     """A half that is no direction would be pooled without a word; the message names the mend."""
-    head = ClassificationConfig(pooling=Pooling.ends, bidirectional=bidirectional)
+    head = ClassificationConfig(pooling=Pooling.ends)
     with pytest.raises(ConfigError, match=message):
         Recognizer(RecognizerConfig(LogMelConfig(mels=8), GRUEncoderConfig(hidden_size=4, **encoder), head), LABELS)
 

@@ -8,13 +8,13 @@ import pytest
 import soundfile
 
 import speechgru
-from speechgru.card import read_card
 from speechgru.cli import main
 from speechgru.commands.models import measure_of
 from speechgru.config import compose
 from speechgru.data.corpora.an4 import AN4, AN4Config
 from speechgru.data.utterance import Utterance
 from speechgru.errors import ModelError
+from speechgru.evaluation.card import read_card
 from speechgru.evaluation.error_rate import edit_distance
 from speechgru.evaluation.results import markdown_cell
 from speechgru.recognizer import Recognizer

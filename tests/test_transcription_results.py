@@ -15,8 +15,8 @@ from speechgru.data.utterance import Utterance
 from speechgru.errors import DataError
 from speechgru.evaluation import pictures, results
 from speechgru.evaluation.classification import classification_result
-from speechgru.evaluation.transcript_report import write_transcript_report
 from speechgru.evaluation.transcription import ErrorCounts, TranscriptionResult, bootstrap_interval
+from speechgru.evaluation.transcription_report import write_transcript_report
 
 
 def heard(text, draw, words):
@@ -38,11 +38,11 @@ def made_up(utterances=80, speakers=8, seed=0, confidences=True, **more):
     if confidences:
         sure = [
             [draw.uniform(0.6, 1) if edit.kind == "equal" else draw.uniform(0.3, 0.8) for edit in one.edits]
-            for one in result.transcripts
+            for one in result.texts
         ]
         kept = [
             [c for c, edit in zip(given, one.edits, strict=True) if edit.kind != "delete"]
-            for given, one in zip(sure, result.transcripts, strict=True)
+            for given, one in zip(sure, result.texts, strict=True)
         ]
         result = TranscriptionResult(references, hypotheses, clips, kept, **more)
     return result
@@ -92,7 +92,7 @@ def test_lists_by_hand():
     assert result.inserted() == [("y", 2), ("x", 1)]
     assert result.deleted() == [("c", 2)]
     assert [(name, one.errors, one.words) for name, one in result.per_speaker] == [("bob", 4, 2), ("ann", 2, 5)]
-    assert result.transcripts[2].counts.wer is None
+    assert result.texts[2].counts.wer is None
     given, right = result.word_confidences
     assert given.tolist() == [0.9, 0.3, 0.8, 0.7, 0.2, 0.6, 0.1, 0.1, 1.0]
     assert right.tolist() == [True, False, True, True, False, True, False, False, True]
@@ -164,7 +164,7 @@ def test_the_interval_is_over_speakers_where_there_are_enough():
     """Oracle: the interval of the sums, written out; errors that gather in speakers make it wider."""
     result = made_up(speakers=8)
     sums = {name: [0, 0] for name in {clip.speaker for clip in result.utterances}}
-    for one in result.transcripts:
+    for one in result.texts:
         sums[one.utterance.speaker][0] += one.counts.errors
         sums[one.utterance.speaker][1] += one.counts.words
     assert result.interval_over == "speakers"
@@ -172,7 +172,7 @@ def test_the_interval_is_over_speakers_where_there_are_enough():
     assert result.interval == bootstrap_interval(*zip(*ordered, strict=True))
     few = made_up(speakers=4)
     assert few.interval_over == "utterances"
-    utterances = [(one.counts.errors, one.counts.words) for one in few.transcripts]
+    utterances = [(one.counts.errors, one.counts.words) for one in few.texts]
     assert few.interval == bootstrap_interval(*zip(*utterances, strict=True))
     result.utterances[3] = Utterance("unknown.wav")
     assert result.interval_over == "utterances"
@@ -310,7 +310,7 @@ def test_report_shows_each_alignment(tmp_path):
     result = made_up(utterances=20, speakers=3)
     write_transcript_report(tmp_path / "report.html", result, record_of(result, decoder="greedy"))
     page = Page(tmp_path / "report.html")
-    right = [one for one in result.transcripts if not one.counts.errors]
+    right = [one for one in result.texts if not one.counts.errors]
     assert right
     for (speaker, words), one in zip(page.articles, result.worst() + right, strict=True):
         assert f"s{speaker}" == one.utterance.speaker

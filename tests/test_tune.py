@@ -20,7 +20,7 @@ from speechgru.decoding.kneser_ney import train
 from speechgru.evaluation.decoder_choice import Grid, calibrate, measure_grid, score, token_shares
 from speechgru.evaluation.error_rate import correct_words, edit_distance
 from speechgru.evaluation.evaluate import evaluate
-from speechgru.evaluation.prediction import predict_transcripts
+from speechgru.evaluation.tasks import task_of
 from speechgru.recognizer import Recognizer, load
 from speechgru.text import PhonesConfig, Step
 
@@ -210,12 +210,12 @@ def test_phones_become_words_with_times_and_confidence(tones, spoken: Path, tmp_
             assert abs(word.end_s - end_s) < 0.15  # the space is the last phone of half the pronunciations
     utterances = [Utterance(str(spoken / f"{number}.wav"), text="ab cd") for number in range(2)]
     batches = list(BatchLoader(utterances, None, 8000, batch_size=2).epoch(0))
-    assert predict_transcripts(recognizer, batches).references == ["AB CD"] * 2
+    assert task_of(recognizer.task).answer(recognizer, batches).references == ["AB CD"] * 2
     greedy = recognizer.decoder(GreedyConfig())
-    assert predict_transcripts(recognizer, batches, greedy).references == ["A B C D"] * 2
+    assert task_of(recognizer.task).answer(recognizer, batches, greedy).references == ["A B C D"] * 2
     # Words are compared even where none was heard.
     batches[0].waveforms.zero_()
-    found = predict_transcripts(recognizer, batches)
+    found = task_of(recognizer.task).answer(recognizer, batches)
     assert (found.references, found.wer) == (["AB CD"] * 2, 1.0)
 
 

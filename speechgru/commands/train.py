@@ -79,7 +79,8 @@ def _run(config: TrainConfig, folder: Path, words: list[str]) -> None:
     progress = train(config, folder, plain(config), words)
     if os.environ.get("RANK", "0") != "0":
         return  # of the processes of torchrun one speaks
-    monitor = task_of(name_of("head", config.head)).monitor(config.trainer.monitor)
+    head = name_of("head", config.head)
+    monitor = task_of(head).monitor(config.trainer.monitor, head)
     figure = "" if progress.best is None else f", best validation {monitor} {abs(progress.best):.4f}"
     print(
         f"{progress.epoch} epochs in {progress.seconds:.0f} s{figure} (epoch {progress.best_epoch})\n"

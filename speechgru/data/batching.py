@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -14,9 +14,9 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from speechgru.data.cache import WaveformCache
 from speechgru.data.order import count_batches, epoch_batches
 from speechgru.data.reading import measure_s, read_utterance
+from speechgru.data.target import Target
 from speechgru.data.utterance import Utterance
 from speechgru.errors import AudioError, ConfigError, DataError
-from speechgru.tokens import Tokens
 
 
 @dataclasses.dataclass
@@ -53,6 +53,13 @@ class Batch:
         return Batch(waveforms, lengths, targets, target_lengths, kept, self.errors)
 
 
+class WaveformAugment(Protocol):
+    """What changes waveforms while training."""
+
+    def waveform(self, waveform: torch.Tensor, sample_rate: int, rng: np.random.Generator) -> torch.Tensor:
+        """(samples,) -> (samples,)"""
+
+
 class BatchLoader:
     """Reads, augments and batches utterances; the same arguments give the same batches, bit for bit.
 
@@ -60,14 +67,13 @@ class BatchLoader:
     is derived from (seed, epoch, index), so it depends neither on the workers nor on where in the epoch one begins.
 
     Args:
-        utterances: what to read; with tokens every one needs a label, with units a transcript.
-        tokens: the labels' or units' indices; None leaves ``targets`` at zero (for statistics and inference).
+        utterances: what to read.
+        target: what is to be learned of an utterance; None leaves ``targets`` at zero (for statistics and inference).
         sample_rate: of the batches, in Hz.
-        units: writes transcripts as tokens, ``encode(text, tokens) -> list[int]``; None for labels.
         batch_size: most utterances of a batch, at least 1.
         batch_s: most seconds of a batch with its padding, above 0; None for no such limit.
         seed: of order and augmentation, at least 0.
-        augment: has ``waveform(waveform, sample_rate, rng) -> waveform``; None at evaluation.
+        augment: changes each waveform; None at evaluation.
         shuffle: draw the order anew each epoch and batch utterances of similar duration; False keeps the order given.
         workers: processes that read; 0 reads in this one.
         cache_mb: memory for decoded audio, in MB; kept after resampling and before augmentation.
@@ -78,21 +84,19 @@ class BatchLoader:
 
     Raises:
         ConfigError: an argument out of range.
-        DataError: no utterances, fewer than processes, or a label or transcript that is missing or not among the
-            tokens.
+        DataError: no utterances, fewer than processes, or one that has no ``target``.
     """
 
     def __init__(
         self,
         utterances: Sequence[Utterance],
-        tokens: Tokens | None,
+        target: Callable[[Utterance], Target] | None,
         sample_rate: int,
         *,
-        units: Any = None,
         batch_size: int = 32,
         batch_s: float | None = None,
         seed: int = 0,
-        augment: Any = None,
+        augment: WaveformAugment | None = None,
         shuffle: bool = False,
         workers: int = 0,
         cache_mb: float = 1024,
@@ -117,8 +121,8 @@ class BatchLoader:
         self._headers: list[tuple[float, str]] | None = None
         self._sampler = _Batches()
         cache = WaveformCache(len(utterances), cache_mb)
-        self._loader: DataLoader[Any] = DataLoader(
-            _Recordings(self.utterances, tokens, units, sample_rate, seed, augment, cache, max_duration_s),
+        self._loader: DataLoader[_Item] = DataLoader(
+            _Recordings(self.utterances, target, sample_rate, seed, augment, cache, max_duration_s),
             batch_sampler=self._sampler,
             num_workers=workers,
             persistent_workers=workers > 0,
@@ -191,7 +195,7 @@ class _Batches(Sampler[list[tuple[int, int]]]):
 @dataclasses.dataclass
 class _Item:
     utterance: Utterance
-    target: int | list[int]
+    target: Target
     waveform: torch.Tensor | None
     error: str = ""
 
@@ -202,17 +206,16 @@ class _Recordings(Dataset[_Item]):
     def __init__(
         self,
         utterances: list[Utterance],
-        tokens: Tokens | None,
-        units: Any,
+        target: Callable[[Utterance], Target] | None,
         sample_rate: int,
         seed: int,
-        augment: Any,
+        augment: WaveformAugment | None,
         cache: WaveformCache,
         max_duration_s: float | None,
     ):
         self.utterances, self.sample_rate, self.seed, self.augment = utterances, sample_rate, seed, augment
         self.cache, self.max_duration_s = cache, max_duration_s
-        self.targets = [0 if tokens is None else target_of(utterance, tokens, units) for utterance in utterances]
+        self.targets = [0 if target is None else target(utterance) for utterance in utterances]
 
     def __getitem__(self, key: tuple[int, int]) -> _Item:
         epoch, index = key
@@ -254,37 +257,16 @@ def _collate(items: list[_Item]) -> Batch:
     )
 
 
-def _targets(targets: list[Any]) -> tuple[torch.Tensor, torch.Tensor]:
+def _targets(targets: list[Target]) -> tuple[torch.Tensor, torch.Tensor]:
     """Labels side by side, or transcripts padded with zeros, and their lengths."""
-    if not any(isinstance(target, list) for target in targets):
+    transcripts = [target for target in targets if isinstance(target, list)]
+    if not transcripts:
         return torch.tensor(targets, dtype=torch.int64), torch.ones(len(targets), dtype=torch.int64)
-    lengths = torch.tensor([len(target) for target in targets], dtype=torch.int64)
+    lengths = torch.tensor([len(target) for target in transcripts], dtype=torch.int64)
     padded = torch.zeros(len(targets), int(lengths.max()), dtype=torch.int64)
-    for row, target in zip(padded, targets, strict=True):
+    for row, target in zip(padded, transcripts, strict=True):
         row[: len(target)] = torch.tensor(target, dtype=torch.int64)
     return padded, lengths
-
-
-def target_of(utterance: Utterance, tokens: Tokens, units: Any = None) -> int | list[int]:
-    """The index of an utterance's label, or with units the indices of its transcript.
-
-    Raises:
-        DataError: there is none, or it is not among the tokens; the message names the recording.
-    """
-    if units is not None:
-        try:
-            target = units.encode(utterance.text, tokens)
-        except DataError as error:
-            raise DataError(f"{utterance.audio}: its transcript: {error}") from None
-        if not target:
-            raise DataError(f"{utterance.audio}: has no transcript and CTC needs one; add it or leave it out")
-        return target
-    if utterance.label is None:
-        raise DataError(f"{utterance.audio}: has no label and a classifier needs one; add it or leave it out")
-    try:
-        return tokens.index(utterance.label)
-    except DataError as error:
-        raise DataError(f"{utterance.audio}: its label {error}") from None
 
 
 def _header(utterance: Utterance) -> tuple[float, str]:
@@ -296,6 +278,6 @@ def _header(utterance: Utterance) -> tuple[float, str]:
     return duration_s, "" if os.path.exists(utterance.audio) else f"{utterance.audio}: no such file"
 
 
-def _check(key: str, value: Any, legal: bool, text: str) -> None:
+def _check(key: str, value: float | None, legal: bool, text: str) -> None:
     if not legal:
         raise ConfigError(f"{key}={value}: {text}")

@@ -64,7 +64,7 @@ class FlashlightDecoder:
         DataError: the language model cannot be read.
     """
 
-    gives_words = False
+    gives_words = False  # of units that do not tell words by themselves
 
     def __init__(self, tokens: Tokens, units: Any = None, config: FlashlightConfig | None = None) -> None:
         self.tokens, self.units, self.config = tokens, units, config or FlashlightConfig()

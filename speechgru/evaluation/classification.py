@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import math
 import statistics
 from collections.abc import Sequence
 from typing import ClassVar
@@ -14,38 +13,9 @@ import numpy as np
 from speechgru.data.utterance import Utterance
 from speechgru.errors import DataError
 from speechgru.evaluation.calibration import calibration_error
-
-
-def wilson_interval(correct: int, total: int, confidence: float = 0.95) -> tuple[float, float]:
-    """The score interval of a proportion: where the true rate lies, ``confidence`` of the time.
-
-    Unlike p ± 1.96 s it stays inside [0, 1] and is honest at 100 % and for few clips. It takes the clips as
-    independent; many clips of few speakers are not, so for those look at the speakers too.
-
-    Source: E. B. Wilson, "Probable inference, the law of succession, and statistical inference", Journal of the
-    American Statistical Association 22 (158), 1927, pp. 209-212.
-
-    Args:
-        correct: how many succeeded, 0 to ``total``.
-        total: how many were tried; 0 gives (0, 1), for nothing is known.
-        confidence: share of the intervals that hold the true rate, inside (0, 1).
-
-    Returns:
-        The lower and the upper end, as fractions.
-    """
-    assert 0 <= correct <= total
-    assert 0 < confidence < 1
-    if total == 0:
-        return 0.0, 1.0
-    z = statistics.NormalDist().inv_cdf((1 + confidence) / 2)
-    rate = correct / total
-    middle = rate + z * z / (2 * total)
-    half = z * math.sqrt(rate * (1 - rate) / total + z * z / (4 * total * total))
-    scale = 1 + z * z / total
-    # At 0 and 100 % the formula is exact, its rounding is not.
-    low = 0.0 if correct == 0 else (middle - half) / scale
-    high = 1.0 if correct == total else (middle + half) / scale
-    return low, high
+from speechgru.evaluation.intervals import wilson_interval
+from speechgru.evaluation.rounding import rounded
+from speechgru.evaluation.task import Record, Result
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,7 +75,7 @@ class Mistake:
 
 
 @dataclasses.dataclass(eq=False)
-class ClassificationResult:
+class ClassificationResult(Result):
     """Everything that can be said of one evaluation of a classifier.
 
     Args:
@@ -115,6 +85,7 @@ class ClassificationResult:
         labels: the classes, in the model's order.
         utterances: the clips, for their files and speakers.
         errors: one line for each file that could not be used; these are in none of the other lists.
+        loss: the mean of the head's loss; 0 where it was not computed.
 
     Raises:
         DataError: no clips, lists of unequal length, a label that is not among ``labels``, scores that are NaN or
@@ -128,6 +99,7 @@ class ClassificationResult:
     labels: list[str]
     utterances: list[Utterance]
     errors: list[str] = dataclasses.field(default_factory=list)
+    loss: float = 0.0
 
     def __post_init__(self) -> None:
         self.scores = np.asarray(self.scores, dtype=np.float64)
@@ -261,14 +233,6 @@ class ClassificationResult:
         ]
         return sorted(pairs, key=lambda pair: (-pair.count, -pair.share))[:most]
 
-    def headline(self) -> str:
-        """The result in a line."""
-        low, high = self.interval
-        return (
-            f"accuracy {100 * self.accuracy:.2f} % ({100 * low:.2f} to {100 * high:.2f}), "
-            f"{self.correct} of {self.clips} right, {len(self.errors)} unreadable"
-        )
-
     def worst_clips(self, most: int = 20) -> list[Mistake]:
         """The errors the model was surest of: look here for wrong labels and broken recordings."""
         true, guessed = self._indices
@@ -295,6 +259,50 @@ class ClassificationResult:
         scores = [SpeakerScore(name, len(one), sum(one), sum(one) / len(one)) for name, one in hits.items()]
         return sorted(scores, key=lambda score: (score.accuracy, -score.clips, score.speaker))
 
+    def measures(self) -> Record:
+        """What ``results.json`` keeps."""
+        low, high = self.interval
+        speakers = [score.accuracy for score in self.per_speaker]
+        return {
+            "n": self.clips,
+            "failed": len(self.errors),
+            "correct": self.correct,
+            "accuracy": rounded(self.accuracy),
+            "interval": [rounded(low), rounded(high)],
+            "macro_recall": rounded(self.macro_recall),
+            "macro_f1": rounded(self.macro_f1),
+            "top_2_accuracy": rounded(self.top_k_accuracy(2)),
+            "cross_entropy": rounded(self.cross_entropy),
+            "calibration_error": rounded(self.calibration_error()),
+            "speakers": {
+                "n": len(speakers),
+                "mean_accuracy": rounded(statistics.fmean(speakers)) if speakers else None,
+                "worst_accuracy": rounded(min(speakers)) if speakers else None,
+            },
+            "per_class": {
+                score.label: {
+                    "support": score.support,
+                    "precision": rounded(score.precision),
+                    "recall": rounded(score.recall),
+                    "f1": rounded(score.f1),
+                }
+                for score in self.per_class
+            },
+            "confusion": {"labels": list(self.labels), "counts": self.confusion.tolist()},
+        }
+
+    def headline(self) -> str:
+        """The accuracy with its interval."""
+        low, high = self.interval
+        return (
+            f"accuracy {100 * self.accuracy:.2f} % ({100 * low:.2f} to {100 * high:.2f}), "
+            f"{self.correct} of {self.clips} right, {len(self.errors)} unreadable"
+        )
+
+    def figures(self) -> dict[str, float]:
+        """Loss and accuracy."""
+        return {"loss": self.loss, "accuracy": self.accuracy}
+
 
 def classification_result(
     references: Sequence[str],
@@ -302,10 +310,13 @@ def classification_result(
     labels: Sequence[str],
     utterances: Sequence[Utterance],
     errors: Sequence[str] = (),
+    loss: float = 0.0,
 ) -> ClassificationResult:
     """The result whose predictions are the best-scored classes; see :class:`ClassificationResult`."""
     scores = np.asarray(scores, dtype=np.float64).reshape(len(references), -1)
     if references and scores.shape[1] != len(labels):
         raise DataError(f"scores of {scores.shape[1]} classes for {len(labels)} labels ({', '.join(labels)})")
     predictions = [labels[place] for place in scores.argmax(1)] if len(references) else []
-    return ClassificationResult(list(references), predictions, scores, list(labels), list(utterances), list(errors))
+    return ClassificationResult(
+        list(references), predictions, scores, list(labels), list(utterances), list(errors), loss
+    )

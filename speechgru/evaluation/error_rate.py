@@ -36,6 +36,55 @@ class Edit:
     hypothesis: str
 
 
+@dataclasses.dataclass(frozen=True)
+class ErrorCounts:
+    """Errors and what they are to be measured by; counts of parts add up.
+
+    Attributes:
+        utterances: how many.
+        wrong: those with at least one wrong word.
+        words: in the references.
+        substitutions: words heard as another.
+        insertions: words heard that were not said.
+        deletions: words said that were not heard.
+        characters: in the references, single spaces between words among them.
+        character_errors: the least number of characters to change, insert and delete.
+    """
+
+    utterances: int = 0
+    wrong: int = 0
+    words: int = 0
+    substitutions: int = 0
+    insertions: int = 0
+    deletions: int = 0
+    characters: int = 0
+    character_errors: int = 0
+
+    def __add__(self, other: ErrorCounts) -> ErrorCounts:
+        pairs = zip(dataclasses.astuple(self), dataclasses.astuple(other), strict=True)
+        return ErrorCounts(*(one + more for one, more in pairs))
+
+    @property
+    def errors(self) -> int:
+        """Substitutions, insertions and deletions."""
+        return self.substitutions + self.insertions + self.deletions
+
+    @property
+    def wer(self) -> float | None:
+        """Word errors over the words of the references; above 1 is possible; None where there are no words."""
+        return self.errors / self.words if self.words else None
+
+    @property
+    def cer(self) -> float | None:
+        """Character errors over the characters of the references; None where there are none."""
+        return self.character_errors / self.characters if self.characters else None
+
+    @property
+    def ser(self) -> float | None:
+        """Sentence error rate: the share of the utterances that have an error; None where there are none."""
+        return self.wrong / self.utterances if self.utterances else None
+
+
 def align(reference: Sequence[str], hypothesis: Sequence[str]) -> list[Edit]:
     """The steps from ``reference`` to ``hypothesis``, in order; words, or the letters of a string.
 
@@ -64,6 +113,24 @@ def edit_distance(reference: Sequence[str], hypothesis: Sequence[str]) -> int:
     # The last row begins with one insertion a word; along it the distance grows and falls.
     up, down = last[0]
     return len(hypothesis) + up.bit_count() - down.bit_count()
+
+
+def count_errors(reference: str, hypothesis: str) -> tuple[ErrorCounts, list[Edit]]:
+    """The errors of one text, and the alignment of its words that they are counted in."""
+    edits = align(reference.split(), hypothesis.split())
+    kinds = [edit.kind for edit in edits]
+    substitutions, insertions, deletions = (kinds.count(kind) for kind in ("substitute", "insert", "delete"))
+    counts = ErrorCounts(
+        utterances=1,
+        wrong=int(reference != hypothesis),
+        words=len(kinds) - insertions,
+        substitutions=substitutions,
+        insertions=insertions,
+        deletions=deletions,
+        characters=len(reference),
+        character_errors=edit_distance(reference, hypothesis),
+    )
+    return counts, edits
 
 
 def correct_words(reference: Sequence[str], hypothesis: Sequence[str]) -> list[bool]:

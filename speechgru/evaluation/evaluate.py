@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from speechgru.card import card_of_run, write_card
 from speechgru.data.batching import BatchLoader
 from speechgru.data.utterance import Utterance
 from speechgru.devices import find_device
 from speechgru.errors import ConfigError, DataError
+from speechgru.evaluation.card import card_of_run, write_card
 from speechgru.evaluation.results import (
     markdown_table,
     read_results,
@@ -133,21 +133,20 @@ def _evaluate_one(folder: Path, config: EvaluateConfig, words: Sequence[str]) ->
     output = Path(config.output_dir) if config.output_dir else folder.parent / "evaluation" / place
     output.mkdir(parents=True, exist_ok=True)
     write_results(output / "results.json", record)
-    labels = [] if recognizer.head.scores_frames else recognizer.tokens.names
+    task.write_report(result, output, record, _curves_of(folder), _settings_of(folder))
     if run and config.split == "test":
-        write_card(folder, card_of_run(run, labels, recognizer.sample_rate, [record]))
-    task.write(result, output, record, _curves_of(folder), _settings_of(folder))
+        write_card(folder, card_of_run(run, task.classes(recognizer.tokens), recognizer.sample_rate, [record]))
     return result, record, output
 
 
 def measure(recognizer: Recognizer, utterances: list[Utterance], config: EvaluateConfig) -> Result:
     """What a model makes of utterances; ``batch_size`` and ``decoder`` of ``config`` say how."""
     task = task_of(recognizer.task)
-    # A transcript may hold letters the model has not got: it is compared as text, and no loss is wanted.
-    tokens = None if recognizer.head.scores_frames else recognizer.tokens
-    loader = BatchLoader(utterances, tokens, recognizer.sample_rate, batch_size=config.batch_size, cache_mb=0)
+    # Without targets: no loss is wanted, and a reference may hold letters the model has not got.
+    loader = BatchLoader(utterances, None, recognizer.sample_rate, batch_size=config.batch_size, cache_mb=0)
     decoder = recognizer.decoder(config.decoder) if task.decodes else None
-    return task.result(recognizer, task.answers(recognizer, loader, decoder))
+    result: Result = task.answer(recognizer, loader, decoder)
+    return result
 
 
 def decoder_name(decoder: Any) -> str:

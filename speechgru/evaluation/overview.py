@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from speechgru.evaluation.results import spread
+from speechgru.evaluation.rounding import spread
 from speechgru.wording import duration
 
 HEADING = ["recipe", "test", "result", "runs", "parameters", "training"]

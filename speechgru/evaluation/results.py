@@ -18,15 +18,13 @@ from typing import Any
 
 from speechgru.errors import DataError
 from speechgru.evaluation.machine import describe_machine
-from speechgru.evaluation.measures import measures, rounded
+from speechgru.evaluation.rounding import rounded
 from speechgru.evaluation.task import Result
+from speechgru.evaluation.tasks import TASKS
 from speechgru.files import write_atomically
 from speechgru.wording import duration, markdown_cell, markdown_grid
 
 START, END = "<!-- results -->", "<!-- /results -->"
-
-# What is averaged over the seeds; the first is what the task is judged by.
-JUDGED_BY = {"classification": ("accuracy",), "transcription": ("wer", "cer")}
 
 
 def result_record(
@@ -68,11 +66,11 @@ def result_record(
         "dataset": dataset,
         "split": split,
         "model": model,
-        **({} if decoder is None else {"decoder": decoder}),
+        **({"decoder": decoder} if TASKS[result.task].decodes else {}),
         "parameters": parameters,
         "seed": seed,
         "fold": fold,
-        **measures(result),
+        **result.measures(),
         "wall_clock_s": rounded(wall_clock_s, 2),
         "train_wall_clock_s": rounded(train_wall_clock_s, 1),
         "machine": describe_machine() if machine is None else machine,
@@ -147,8 +145,8 @@ def read_results(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
 
 def _is_record(run: Any) -> bool:
     """Whether ``run`` holds what its task is judged by."""
-    names = JUDGED_BY.get(str(run.get("task"))) if isinstance(run, dict) else None
-    return names is not None and all(name in run for name in names)
+    task = TASKS.get(str(run.get("task"))) if isinstance(run, dict) else None
+    return task is not None and all(measure.key in run for measure in task.judged_by)
 
 
 def aggregate(results: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -171,7 +169,7 @@ def aggregate(results: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _summary(group: tuple, runs: list[dict[str, Any]]) -> dict[str, Any]:
     task, dataset, split, model, decoder = group
-    judged_by = JUDGED_BY[task]
+    judged_by = [measure.key for measure in TASKS[task].judged_by]
     by_seed: dict[Any, dict[str, dict[str, Any]]] = {}
     by_fold: dict[str, list[float]] = {}
     for run in runs:
@@ -195,24 +193,24 @@ def _summary(group: tuple, runs: list[dict[str, Any]]) -> dict[str, Any]:
         spread[f"{name}_std"] = rounded(statistics.stdev(values)) if len(values) > 1 else None
         spread |= {f"{name}_min": min(values), f"{name}_max": max(values)}
     train_s = [run["train_wall_clock_s"] for run in runs if run.get("train_wall_clock_s") is not None]
-    text = task == "transcription"
+    decodes = TASKS[task].decodes
     return {
         "task": task,
         "dataset": dataset,
         "split": split,
         "model": model,
-        **({"decoder": decoder} if text else {}),
+        **({"decoder": decoder} if decodes else {}),
         "parameters": runs[0].get("parameters"),
         "runs": len(runs),
         "seeds": list(by_seed),
         "n": _over_folds(runs, "n"),
-        **({"words": _over_folds(runs, "words")} if text else {}),
+        **({"words": _over_folds(runs, "words")} if "words" in runs[0] else {}),
         **spread,
         "interval": runs[0]["interval"] if len(runs) == 1 else None,
         "by_fold": {fold: rounded(statistics.fmean(one)) for fold, one in by_fold.items() if fold},
         "train_wall_clock_s": rounded(statistics.fmean(train_s), 1) if train_s else None,
         "machine": runs[0].get("machine"),
-        **({"date": max(run["date"] for run in runs), "command": runs[0]["command"]} if text else {}),
+        **({"date": max(run["date"] for run in runs), "command": runs[0]["command"]} if decodes else {}),
     }
 
 
@@ -251,37 +249,18 @@ def _columns(one: dict[str, Any]) -> dict[str, str]:
         if machine.get("cores") and "gpu" not in machine
         else ""
     )
-    text = one["task"] == "transcription"
-    if text:
-        measured = {
-            "Utterances": f"{one['n']:,}",
-            "Words": f"{one['words']:,}",
-            "WER, %": spread(one, "wer", one["interval"]),
-            "CER, %": spread(one, "cer"),
-        }
-    else:
-        measured = {"Clips": f"{one['n']:,}", "Accuracy, %": spread(one, "accuracy", one["interval"])}
+    task = TASKS[one["task"]]
     return {
         "Model": markdown_cell(one["model"]),
-        **({"Decoder": markdown_cell(one["decoder"] or "")} if text else {}),
+        **({"Decoder": markdown_cell(one["decoder"] or "")} if task.decodes else {}),
         "Parameters": f"{one['parameters']:,}" if one["parameters"] else "",
         "Data": markdown_cell(f"{one['dataset']}, {one['split']}"),
-        **measured,
+        **task.row(one),
         "Runs": markdown_cell(runs),
         "Training": duration(one["train_wall_clock_s"]),
         "Machine": markdown_cell(cores + processor),
-        **({"Date": one["date"][:10], "Command": markdown_cell(one["command"])} if text else {}),
+        **({"Date": one["date"][:10], "Command": markdown_cell(one["command"])} if task.decodes else {}),
     }
-
-
-def spread(one: dict[str, Any], name: str, interval: list[float] | None = None) -> str:
-    """A measure in per cent, with its standard deviation or else its interval."""
-    shown = f"{100 * one[name]:.2f}"
-    if one[f"{name}_std"] is not None:
-        shown += f" ± {100 * one[f'{name}_std']:.2f}"
-    elif interval:
-        shown += " ({:.2f} to {:.2f})".format(*(100 * end for end in interval))
-    return shown
 
 
 def update_readme(path: str | os.PathLike[str], table: str, mark: str = "results") -> bool:

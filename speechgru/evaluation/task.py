@@ -1,98 +1,203 @@
-"""What is asked of a model by its head: answers to a corpus, the figures that choose an epoch, a result, a report.
+"""What a head is for: its targets, its answers, what is watched in validation, and what an evaluation is worth.
 
-A new head brings a class of these, under its own name in ``tasks.py``; training, ``speechgru evaluate`` and the lab
-ask no further.
+Each task is one file here, and its result another; ``tasks.py`` says which head has which. The loop of the training,
+``evaluate``, the card and the tables ask the task and never which head it is.
 """
 
 from __future__ import annotations
 
 import abc
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
+
+from torch import Tensor
 
 from speechgru.contracts import Decoder
 from speechgru.data.batching import Batch
+from speechgru.data.corpora.corpus import Corpus
+from speechgru.data.target import Target
+from speechgru.data.utterance import Utterance
 from speechgru.errors import ConfigError
 from speechgru.recognizer import Recognizer
+from speechgru.text import Units
+from speechgru.tokens import Tokens
+
+Record = dict[str, Any]  # of results.json, or one of its summaries
 
 
-class Result(Protocol):
-    """What an evaluation found out.
+class Measure(NamedTuple):
+    """What an evaluation is judged by.
 
     Attributes:
-        task: what kind it is, in ``results.json``.
+        key: its name in ``results.json``.
+        short: what tables call it.
+        name: in words.
+        higher_is_better: accuracies, not error rates.
+    """
+
+    key: str
+    short: str
+    name: str
+    higher_is_better: bool
+
+    @property
+    def title(self) -> str:
+        """``short`` as the head of a column."""
+        return self.short[:1].upper() + self.short[1:]
+
+
+class Result(abc.ABC):
+    """Everything that can be said of one evaluation.
+
+    Attributes:
+        task: the name of the task, as ``results.json`` has it.
         errors: one line for each file that could not be used.
     """
 
     task: ClassVar[str]
     errors: list[str]
 
+    @abc.abstractmethod
+    def measures(self) -> Record:
+        """Plain rounded values in a fixed order: the middle of a ``results.json``."""
+
+    @abc.abstractmethod
     def headline(self) -> str:
-        """It in a line."""
+        """The result in a line."""
+
+    @abc.abstractmethod
+    def figures(self) -> dict[str, float]:
+        """What a validation gives: the loss, and all that may choose the best epoch."""
+
+    def columns(self) -> dict[str, float]:
+        """What else the row of an epoch in the log says."""
+        return {}
 
 
-Answers = TypeVar("Answers")
 Found = TypeVar("Found", bound=Result)
 
 
-class Task(abc.ABC, Generic[Answers, Found]):
-    """One kind of answer.
+class Task(abc.ABC, Generic[Found]):
+    """What heads of one kind are for; without a state of its own.
 
     Attributes:
-        monitors: the figures that may choose the best epoch, the default first, and whether more is better.
-        decodes: whether a decoder makes the answers.
+        name: as ``results.json`` has it.
+        verb: of the heads that have it (:class:`speechgru.contracts.Head`).
+        monitors: the validation figures that may choose the best epoch, the default first; True where more is better.
+        judged_by: what is averaged over the seeds; the first is what models are compared by.
+        outputs_are: what the tokens of a model are called.
+        hub: type and name of the task on the Hugging Face Hub.
+        tag: to find models by.
+        decodes: whether a decoder makes the answers; another decoder is then another result.
     """
 
+    name: ClassVar[str]
+    verb: ClassVar[str]
     monitors: ClassVar[dict[str, bool]]
-    decodes: ClassVar[bool]
+    judged_by: ClassVar[tuple[Measure, ...]]
+    outputs_are: ClassVar[str]
+    hub: ClassVar[dict[str, str]]
+    tag: ClassVar[str]
+    decodes: ClassVar[bool] = False
 
-    @abc.abstractmethod
-    def answers(self, recognizer: Recognizer, batches: Iterable[Batch], decoder: Decoder | None = None) -> Answers:
-        """What the model says of every utterance, on its device; its mode is put back after.
-
-        Args:
-            recognizer: the model.
-            batches: with targets, for the loss.
-            decoder: what ``recognizer.decoder()`` gave; None means the model's own.
-        """
-
-    @abc.abstractmethod
-    def figures(self, answers: Answers) -> dict[str, float]:
-        """The figures of ``monitors``, in the order in which the log has them."""
-
-    def columns(self, answers: Answers) -> dict[str, float]:
-        """What else the log of the training keeps of a validation."""
-        return {}
-
-    @abc.abstractmethod
-    def result(self, recognizer: Recognizer, answers: Answers) -> Found:
-        """The answers, measured.
+    def monitor(self, chosen: str | None, head: str) -> str:
+        """The figure that chooses the best epoch: the chosen one, or the default.
 
         Raises:
-            DataError: there are none.
-        """
-
-    @abc.abstractmethod
-    def write(
-        self, result: Found, folder: Path, record: dict[str, Any], curves: Sequence[dict[str, Any]], settings: str
-    ) -> None:
-        """Writes ``report.html`` and pictures into ``folder``.
-
-        Args:
-            result: what :meth:`result` gave.
-            folder: where.
-            record: what ``results.json`` keeps of it.
-            curves: rows of ``metrics.jsonl``.
-            settings: of the run, as YAML.
-        """
-
-    def monitor(self, chosen: str | None) -> str:
-        """The figure that decides: the chosen one, or the default.
-
-        Raises:
-            ConfigError: there is no such figure.
+            ConfigError: a validation gives no such figure.
         """
         if chosen is not None and chosen not in self.monitors:
-            raise ConfigError(f"trainer.monitor={chosen}: with this head it is one of {', '.join(self.monitors)}")
+            raise ConfigError(f"trainer.monitor={chosen}: with head={head} it is one of {', '.join(self.monitors)}")
         return chosen or next(iter(self.monitors))
+
+    @abc.abstractmethod
+    def outputs(
+        self, corpus: Corpus, extra: Sequence[Corpus], learn: Sequence[Utterance], units: Units | None
+    ) -> tuple[Tokens, Tokens | None]:
+        """What a new model scores, and what the finished one keeps of it (None: all).
+
+        Raises:
+            ConfigError: the corpus has nothing of the kind.
+        """
+
+    def classes(self, tokens: Tokens) -> list[str]:
+        """The classes that a card lists."""
+        return []
+
+    @abc.abstractmethod
+    def target(self, recognizer: Recognizer) -> Callable[[Utterance], Target]:
+        """What is to be learned of an utterance; DataError where there is nothing, or what the model does not know."""
+
+    def reasons(self, recognizer: Recognizer, utterances: Sequence[Utterance]) -> list[str]:
+        """Why each utterance cannot be learned from; empty where it can."""
+        return [""] * len(utterances)
+
+    @abc.abstractmethod
+    def answer(
+        self,
+        recognizer: Recognizer,
+        batches: Iterable[Batch],
+        decoder: Decoder | None = None,
+        *,
+        with_loss: bool = False,
+    ) -> Found:
+        """What a model makes of utterances.
+
+        Args:
+            recognizer: the model; it answers in eval mode, on its device.
+            batches: the utterances, with targets where a loss is wanted.
+            decoder: what ``recognizer.decoder()`` gave; None means the model's own.
+            with_loss: also the mean of the head's loss.
+
+        Raises:
+            DataError: nothing to measure: no usable utterance, or none with a reference.
+        """
+
+    def remark(self, result: Found, recognizer: Recognizer, epoch: int, epochs: int, utterances: int) -> str:
+        """What is to be said on stderr of a validation: after ``epoch`` of ``epochs`` over so many utterances."""
+        return ""
+
+    def finish(self, recognizer: Recognizer, batches: Iterable[Batch]) -> bool:
+        """Sets what a finished model learns from the validation set; whether it is to be saved again."""
+        return False
+
+    @abc.abstractmethod
+    def write_report(
+        self, result: Found, folder: Path, record: Record, curves: Sequence[Record] = (), settings: str = ""
+    ) -> None:
+        """Writes ``report.html`` and pictures.
+
+        Args:
+            result: the evaluation.
+            folder: where to.
+            record: what ``results.json`` keeps of it.
+            curves: rows of ``metrics.jsonl``, for the learning curves; none leaves them out.
+            settings: of the run, as text (YAML); empty leaves them out.
+        """
+
+    @abc.abstractmethod
+    def row(self, summary: Record) -> dict[str, str]:
+        """Of the table in a README: what was measured, by the heads of the columns."""
+
+    @abc.abstractmethod
+    def summary(self, classes: Sequence[str]) -> str:
+        """What a card says of a model of which its recipe says nothing."""
+
+    @abc.abstractmethod
+    def hub_metrics(self, record: Record) -> list[Record]:
+        """The metrics of a record as the Hub's model-index has them."""
+
+    @abc.abstractmethod
+    def card_result(self, record: Record) -> list[str]:
+        """The lines of a card below the heading of an evaluation."""
+
+
+def scored(recognizer: Recognizer, batch: Batch, with_loss: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """Scores, frames and losses (none without ``with_loss``) of a batch, whatever mode the model is in."""
+    device = recognizer.device
+    scores, frames = recognizer(batch.waveforms.to(device), batch.lengths.to(device))
+    if not with_loss:
+        return scores, frames, scores.new_zeros(0)
+    targets, lengths = batch.targets.to(device), batch.target_lengths.to(device)
+    return scores, frames, recognizer.head.loss(scores, frames, targets, lengths)

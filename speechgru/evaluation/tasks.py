@@ -1,4 +1,4 @@
-"""Which task a head has."""
+"""The tasks, and which head has which. A task of another package is put into :data:`TASKS` where it is defined."""
 
 from __future__ import annotations
 
@@ -8,17 +8,20 @@ from speechgru.errors import ModelError
 from speechgru.evaluation.classification_task import ClassificationTask
 from speechgru.evaluation.task import Task
 from speechgru.evaluation.transcription_task import TranscriptionTask
+from speechgru.registry import entry
 
-# By the registered name of the head; a package of your own puts that of its head here.
-TASKS: dict[str, Task[Any, Any]] = {"classification": ClassificationTask(), "ctc": TranscriptionTask()}
+# By the name that results.json has.
+TASKS: dict[str, Task[Any]] = {task.name: task for task in (ClassificationTask(), TranscriptionTask())}
 
 
-def task_of(head: str) -> Task[Any, Any]:
-    """The task of the head of this registered name.
+def task_of(head: str) -> Task[Any]:
+    """The task of the head that is registered as ``head``.
 
     Raises:
         ModelError: the head has none.
     """
-    if head not in TASKS:
-        raise ModelError(f"head={head}: nothing tells how its answers are measured (known: {', '.join(TASKS)})")
-    return TASKS[head]
+    component: Any = entry("head", head).component
+    for task in TASKS.values():
+        if task.verb == component.verb:
+            return task
+    raise ModelError(f"this model has a {head} head, whose verb {component.verb!r} no task has")

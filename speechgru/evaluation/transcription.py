@@ -13,63 +13,17 @@ import numpy as np
 from speechgru.data.utterance import Utterance
 from speechgru.errors import DataError
 from speechgru.evaluation.calibration import calibration_error, calibration_noise, normalized_cross_entropy
-from speechgru.evaluation.error_rate import Edit, align, edit_distance
+from speechgru.evaluation.error_rate import Edit, ErrorCounts, count_errors
+from speechgru.evaluation.intervals import bootstrap_interval
+from speechgru.evaluation.rounding import rounded
+from speechgru.evaluation.task import Record, Result
 
 # With fewer speakers there are too few different draws of them (five can be drawn in 126 ways).
 ENOUGH_SPEAKERS = 5
 
 
 @dataclasses.dataclass(frozen=True)
-class ErrorCounts:
-    """Errors and what they are to be measured by; counts of parts add up.
-
-    Attributes:
-        utterances: how many.
-        wrong: those with at least one wrong word.
-        words: in the references.
-        substitutions: words heard as another.
-        insertions: words heard that were not said.
-        deletions: words said that were not heard.
-        characters: in the references, single spaces between words among them.
-        character_errors: the least number of characters to change, insert and delete.
-    """
-
-    utterances: int = 0
-    wrong: int = 0
-    words: int = 0
-    substitutions: int = 0
-    insertions: int = 0
-    deletions: int = 0
-    characters: int = 0
-    character_errors: int = 0
-
-    def __add__(self, other: ErrorCounts) -> ErrorCounts:
-        pairs = zip(dataclasses.astuple(self), dataclasses.astuple(other), strict=True)
-        return ErrorCounts(*(one + more for one, more in pairs))
-
-    @property
-    def errors(self) -> int:
-        """Substitutions, insertions and deletions."""
-        return self.substitutions + self.insertions + self.deletions
-
-    @property
-    def wer(self) -> float | None:
-        """Word errors over the words of the references; above 1 is possible; None where there are no words."""
-        return self.errors / self.words if self.words else None
-
-    @property
-    def cer(self) -> float | None:
-        """Character errors over the characters of the references; None where there are none."""
-        return self.character_errors / self.characters if self.characters else None
-
-    @property
-    def ser(self) -> float | None:
-        """Sentence error rate: the share of the utterances that have an error; None where there are none."""
-        return self.wrong / self.utterances if self.utterances else None
-
-
-@dataclasses.dataclass(frozen=True)
-class Transcript:
+class ComparedText:
     """One utterance: what was said, what was heard, and how the two go together.
 
     Attributes:
@@ -100,7 +54,7 @@ class WordConfusion:
 
 
 @dataclasses.dataclass(eq=False)
-class TranscriptionResult:
+class TranscriptionResult(Result):
     """Everything that can be said of one evaluation of transcripts.
 
     Texts are compared as they are, word by word as white space parts them: what is to be forgiven (capitals,
@@ -114,6 +68,10 @@ class TranscriptionResult:
         confidences: for each utterance the confidence, 0 to 1, of each word of the hypothesis; empty where unknown.
         errors: one line for each file that could not be used; these are in none of the other lists.
         seed: of the bootstrap.
+        loss: the mean of the head's loss over the utterances whose transcript their frames can hold, in nats; 0 where
+            it was not computed.
+        blank_share: share of the frames whose best token is the blank.
+        frames_per_token: of the encoder's frames, to each token of the targets; 0 where there were none.
 
     Raises:
         DataError: no utterances, lists of unequal length, no word in any reference, or confidences that do not fit
@@ -127,6 +85,9 @@ class TranscriptionResult:
     confidences: Sequence[Sequence[float]] = ()
     errors: list[str] = dataclasses.field(default_factory=list)
     seed: int = 0
+    loss: float = 0.0
+    blank_share: float = 0.0
+    frames_per_token: float = 0.0
 
     def __post_init__(self) -> None:
         if not self.references:
@@ -154,16 +115,20 @@ class TranscriptionResult:
                 )
 
     @functools.cached_property
-    def transcripts(self) -> list[Transcript]:
+    def texts(self) -> list[ComparedText]:
         """Each utterance with its alignment, in the order given."""
         sure = self.confidences or [()] * len(self.references)
         columns = zip(self.utterances, self.references, self.hypotheses, sure, strict=True)
-        return [_transcript(*one) for one in columns]
+        texts = []
+        for utterance, reference, hypothesis, confidences in columns:
+            counts, edits = count_errors(reference, hypothesis)
+            texts.append(ComparedText(utterance, reference, hypothesis, tuple(edits), counts, tuple(confidences)))
+        return texts
 
     @functools.cached_property
     def counts(self) -> ErrorCounts:
         """All utterances together."""
-        return _sum(one.counts for one in self.transcripts)
+        return _sum(one.counts for one in self.texts)
 
     @property
     def wer(self) -> float:
@@ -192,7 +157,7 @@ class TranscriptionResult:
         if self.interval_over == "speakers":
             parts = [counts for _, counts in self.per_speaker]
         else:
-            parts = [one.counts for one in self.transcripts]
+            parts = [one.counts for one in self.texts]
         if len(parts) < 2:
             return None
         return bootstrap_interval([part.errors for part in parts], [part.words for part in parts], seed=self.seed)
@@ -201,26 +166,16 @@ class TranscriptionResult:
     def per_speaker(self) -> list[tuple[str, ErrorCounts]]:
         """Each known speaker with the errors, the worst first."""
         found: dict[str, ErrorCounts] = {}
-        for one in self.transcripts:
+        for one in self.texts:
             if one.utterance.speaker:
                 found[one.utterance.speaker] = found.get(one.utterance.speaker, ErrorCounts()) + one.counts
         return sorted(found.items(), key=lambda pair: (-(pair[1].wer or 0), -pair[1].errors, pair[0]))
 
-    def headline(self) -> str:
-        """The result in a line."""
-        counts = self.counts
-        interval = "({:.2f} to {:.2f}), ".format(*(100 * end for end in self.interval)) if self.interval else ""
-        return (
-            f"word error rate {100 * self.wer:.2f} % {interval}{counts.substitutions} substituted, "
-            f"{counts.insertions} inserted and {counts.deletions} deleted of {counts.words} words; "
-            f"character error rate {100 * self.cer:.2f} %; {len(self.errors)} unreadable"
-        )
-
-    def worst(self, most: int | None = None) -> list[Transcript]:
+    def worst(self, most: int | None = None) -> list[ComparedText]:
         """The utterances with errors, those with most errors first, among them the higher error rate first."""
-        wrong = [one for one in self.transcripts if one.counts.errors]
+        wrong = [one for one in self.texts if one.counts.errors]
 
-        def order(one: Transcript) -> tuple:
+        def order(one: ComparedText) -> tuple:
             return -one.counts.errors, one.counts.words, one.utterance.audio, one.utterance.start_s
 
         return sorted(wrong, key=order)[:most]
@@ -245,13 +200,9 @@ class TranscriptionResult:
     @functools.cached_property
     def word_confidences(self) -> tuple[np.ndarray, np.ndarray]:
         """The confidence of each word heard, and whether it is equal to the word it is aligned with; (words,) both."""
-        sure = [confidence for one in self.transcripts for confidence in one.confidences]
+        sure = [confidence for one in self.texts for confidence in one.confidences]
         right = [
-            edit.kind == "equal"
-            for one in self.transcripts
-            if one.confidences
-            for edit in one.edits
-            if edit.kind != "delete"
+            edit.kind == "equal" for one in self.texts if one.confidences for edit in one.edits if edit.kind != "delete"
         ]
         return np.array(sure, dtype=np.float64), np.array(right, dtype=bool)
 
@@ -271,25 +222,72 @@ class TranscriptionResult:
         sure, right = self.word_confidences
         return normalized_cross_entropy(sure, right) if len(sure) else None
 
+    def measures(self) -> Record:
+        """What ``results.json`` keeps."""
+        counts = self.counts
+        return {
+            "n": counts.utterances,
+            "failed": len(self.errors),
+            "words": counts.words,
+            "characters": counts.characters,
+            "wer": rounded(self.wer),
+            "interval": [rounded(end) for end in self.interval] if self.interval else None,
+            "interval_over": self.interval_over,
+            "cer": rounded(self.cer),
+            "ser": rounded(self.ser),
+            "substitutions": counts.substitutions,
+            "insertions": counts.insertions,
+            "deletions": counts.deletions,
+            "calibration_error": rounded(self.calibration_error()),
+            "calibration_error_equal_mass": rounded(self.calibration_error(equal_mass=True)),
+            "calibration_noise": rounded(self.calibration_noise()),
+            "normalized_cross_entropy": rounded(self.normalized_cross_entropy),
+            "confused": [[one.reference, one.hypothesis, one.count] for one in self.confused(20)],
+            "inserted": [list(pair) for pair in self.inserted(20)],
+            "deleted": [list(pair) for pair in self.deleted(20)],
+            "worst": [
+                {
+                    "reference": one.reference,
+                    "hypothesis": one.hypothesis,
+                    "speaker": one.utterance.speaker,
+                    "errors": one.counts.errors,
+                }
+                for one in self.worst(10)
+            ],
+            "per_speaker": {name: _speaker(one) for name, one in self.per_speaker},
+        }
+
+    def headline(self) -> str:
+        """The word error rate, its errors and the character error rate."""
+        counts = self.counts
+        interval = "({:.2f} to {:.2f}), ".format(*(100 * end for end in self.interval)) if self.interval else ""
+        return (
+            f"word error rate {100 * self.wer:.2f} % {interval}{counts.substitutions} substituted, {counts.insertions} "
+            f"inserted and {counts.deletions} deleted of {counts.words} words; character error rate "
+            f"{100 * self.cer:.2f} %; {len(self.errors)} unreadable"
+        )
+
+    def figures(self) -> dict[str, float]:
+        """Loss and error rates."""
+        return {"loss": self.loss, "wer": self.wer, "cer": self.cer}
+
+    def columns(self) -> dict[str, float]:
+        """The share of blanks."""
+        return {"blank_share": self.blank_share}
+
     def _edits(self) -> Iterable[Edit]:
-        return (edit for one in self.transcripts for edit in one.edits)
+        return (edit for one in self.texts for edit in one.edits)
 
 
-def _transcript(utterance: Utterance, reference: str, hypothesis: str, confidences: Sequence[float]) -> Transcript:
-    edits = align(reference.split(), hypothesis.split())
-    kinds = [edit.kind for edit in edits]
-    substitutions, insertions, deletions = (kinds.count(kind) for kind in ("substitute", "insert", "delete"))
-    counts = ErrorCounts(
-        utterances=1,
-        wrong=int(reference != hypothesis),
-        words=len(kinds) - insertions,
-        substitutions=substitutions,
-        insertions=insertions,
-        deletions=deletions,
-        characters=len(reference),
-        character_errors=edit_distance(reference, hypothesis),
-    )
-    return Transcript(utterance, reference, hypothesis, tuple(edits), counts, tuple(map(float, confidences)))
+def _speaker(counts: ErrorCounts) -> Record:
+    return {
+        "n": counts.utterances,
+        "words": counts.words,
+        "wer": rounded(counts.wer),
+        "substitutions": counts.substitutions,
+        "insertions": counts.insertions,
+        "deletions": counts.deletions,
+    }
 
 
 def _sum(counts: Iterable[ErrorCounts]) -> ErrorCounts:
@@ -298,43 +296,3 @@ def _sum(counts: Iterable[ErrorCounts]) -> ErrorCounts:
 
 def _ranked(words: Iterable[str], most: int | None) -> list[tuple[str, int]]:
     return sorted(collections.Counter(words).items(), key=lambda pair: (-pair[1], pair[0]))[:most]
-
-
-def bootstrap_interval(
-    errors: Sequence[int],
-    words: Sequence[int],
-    *,
-    confidence: float = 0.95,
-    draws: int = 10_000,
-    seed: int = 0,
-) -> tuple[float, float]:
-    """Where the error rate lies if the parts (utterances, or speakers) were drawn anew from their like.
-
-    As many parts as there are, drawn with replacement; the rate is errors of all over words of all. A draw without any
-    words is left out. Errors gather in utterances and speakers, so a formula for independent words would be too sure.
-
-    Source: M. Bisani and H. Ney, "Bootstrap estimates for confidence intervals in ASR performance evaluation", ICASSP
-    2004, section 3 (percentiles).
-
-    Args:
-        errors: of each part.
-        words: of each part; at least one in all.
-        confidence: share of the draws inside the interval, in (0, 1).
-        draws: how many.
-        seed: of the generator; the same one gives the same interval.
-
-    Returns:
-        The lower and the upper end.
-    """
-    counts = np.array([errors, words], dtype=np.int64)
-    parts = counts.shape[1]
-    assert counts[1].sum() > 0
-    random = np.random.default_rng(seed)
-    rates = []
-    block = max(1, 1_000_000 // parts)  # bounds the memory
-    for start in range(0, draws, block):
-        chosen = random.integers(parts, size=(min(block, draws - start), parts))
-        wrong, said = counts[0][chosen].sum(1), counts[1][chosen].sum(1)
-        rates.append(wrong[said > 0] / said[said > 0])
-    low, high = np.quantile(np.concatenate(rates), [(1 - confidence) / 2, (1 + confidence) / 2])
-    return float(low), float(high)

@@ -3,13 +3,29 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from speechgru import compiled
-from speechgru.features.log_mel import LogMel
+
+
+class Fingerprinted(Protocol):
+    """A features module, as far as it matters here."""
+
+    training: bool
+    sample_rate: int
+
+    def __call__(self, waveforms: Tensor) -> tuple[Tensor, Tensor]:
+        """(batch, samples) -> (batch, time, feature), frames."""
+
+    def train(self, mode: bool = True) -> object:
+        """Into training or evaluation mode."""
+
+    def buffers(self) -> Iterator[Tensor]:
+        """Tables and statistics."""
 
 
 def chirp(sample_rate: int) -> Tensor:
@@ -20,17 +36,18 @@ def chirp(sample_rate: int) -> Tensor:
     return (0.5 * torch.sin(phase)).float()
 
 
-def fingerprint(features: LogMel) -> dict[str, Any]:
+def fingerprint(features: Fingerprinted) -> dict[str, Any]:
     """Features of a fixed chirp in evaluation mode: ``{"sample_rate", "frames", "size", "values"}``, fit for JSON.
 
     ``values`` are eight frames spread over the chirp, ``size`` numbers each, rounded to 1e-5.
     """
     training = features.training
-    features.eval()
+    features.train(False)
     try:
         # Half a second of sound at every load is not worth a compiler's start.
         with torch.no_grad(), compiled.disabled():
-            frames = features(chirp(features.sample_rate)[None].to(features.spectrum.weights.device))[0][0].cpu()
+            device = next(features.buffers()).device
+            frames = features(chirp(features.sample_rate)[None].to(device))[0][0].cpu()
     finally:
         features.train(training)
     rows = torch.linspace(0, len(frames) - 1, 8).long()

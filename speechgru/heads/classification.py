@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -40,8 +41,6 @@ class ClassificationConfig:
         pooling: attention, mean, max, ends (last forward and first backward state), or best_frame: every frame is
             scored, and each label has the score of the frame that speaks most for it (the max-pooling loss).
         attention_heads: weighted means of the attention, a divisor of the encoder's output size.
-        bidirectional: tells ``ends`` that the frames hold a forward and a backward half; a recognizer refuses what does
-            not fit its encoder.
         embedding_size: a linear layer and ReLU before the scores; 0 means the pooled vector is the embedding.
         dropout: share of the embedding dropped while training, 0 to below 1.
         label_smoothing: share of the target spread over all labels (1512.00567, section 7), 0 to below 1.
@@ -52,12 +51,13 @@ class ClassificationConfig:
 
     pooling: Pooling = Pooling.attention
     attention_heads: int = 4
-    bidirectional: bool = dataclasses.field(default=True, metadata={"follows": "encoder.bidirectional"})
     embedding_size: int = 0
     dropout: float = 0.1
     label_smoothing: float = 0.0
     class_weights: list[float] = dataclasses.field(default_factory=list)
     background: list[str] = dataclasses.field(default_factory=list)
+
+    RETIRED: ClassVar = ("bidirectional",)  # the encoder tells
 
     def __post_init__(self) -> None:
         for name in ("dropout", "label_smoothing"):
@@ -93,13 +93,22 @@ class ClassificationHead(nn.Module):
     Args:
         input_size: features of a frame of the encoder's output.
         tokens: the labels.
+        config: the settings.
+        directions: of the encoder: 2 where the frames hold a forward and a backward half, 1 where they know the past
+            alone, 0 where both are mixed.
+
+    Raises:
+        ConfigError: the settings do not fit the labels or the encoder.
     """
 
-    scores_frames = False
     verb = "classify"
+    needs_units = False
+    scores_frames = False
     class_weights: Tensor
 
-    def __init__(self, input_size: int, tokens: Tokens, config: ClassificationConfig | None = None) -> None:
+    def __init__(
+        self, input_size: int, tokens: Tokens, config: ClassificationConfig | None = None, directions: int = 2
+    ) -> None:
         super().__init__()
         self.config = config = config or ClassificationConfig()
         self.pooling: nn.Module
@@ -108,7 +117,7 @@ class ClassificationHead(nn.Module):
         elif config.pooling is Pooling.best_frame:
             self.pooling = BestFramePooling(_background(config, tokens))
         elif config.pooling is Pooling.ends:
-            self.pooling = EndsPooling(input_size, config.bidirectional)
+            self.pooling = EndsPooling(input_size, directions)
         else:
             self.pooling = {Pooling.mean: MeanPooling, Pooling.max: MaxPooling}[config.pooling](input_size)
         if config.class_weights and len(config.class_weights) != len(tokens):
@@ -146,13 +155,8 @@ class ClassificationHead(nn.Module):
     def _scored(self, vectors: Tensor) -> Tensor:
         return self.output(F.dropout(vectors, self.config.dropout, self.training))
 
-    @staticmethod
-    def feasible(lengths: Tensor, targets: Tensor, target_lengths: Tensor | None) -> Tensor:
-        """One label needs no more than what there is: all True, (batch,)."""
-        return torch.ones_like(lengths, dtype=torch.bool)
-
-    def narrow(self, tokens: Tokens) -> None:
-        """Forgets all labels but ``tokens``, the first ones; in its settings too, so that a saved model is built again.
+    def narrow(self, tokens: Tokens) -> ClassificationConfig:
+        """Forgets all labels but ``tokens``, the first ones; gives the settings that build a head so.
 
         Raises:
             ConfigError: all background labels would go, without which scores are another thing.
@@ -169,6 +173,12 @@ class ClassificationHead(nn.Module):
         self.class_weights = self.class_weights[:labels].clone()
         if isinstance(self.pooling, BestFramePooling):
             self.pooling.background = self.pooling.background[:labels].clone()
+        return self.config
+
+    @staticmethod
+    def feasible(lengths: Tensor, targets: Tensor, target_lengths: Tensor) -> Tensor:
+        """True, (batch,): any frames do for a label."""
+        return torch.ones_like(lengths, dtype=torch.bool)
 
     def loss(self, scores: Tensor, lengths: Tensor, targets: Tensor, target_lengths: Tensor | None = None) -> Tensor:
         """Cross entropy of each utterance: scores (batch, labels), targets (batch,) label indices -> (batch,).

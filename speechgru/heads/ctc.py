@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from speechgru.errors import ConfigError
+from speechgru.errors import ConfigError, ModelError
 from speechgru.registry import register
 from speechgru.tokens import Tokens
 
@@ -35,12 +35,14 @@ class CTCHead(nn.Module):
     Args:
         input_size: features of a frame of the encoder's output.
         tokens: the blank, then the units of transcripts.
+        directions: of the encoder; not needed here, part of every head's contract.
     """
 
-    scores_frames = True
     verb = "transcribe"
+    needs_units = True
+    scores_frames = True
 
-    def __init__(self, input_size: int, tokens: Tokens, config: CTCConfig | None = None) -> None:
+    def __init__(self, input_size: int, tokens: Tokens, config: CTCConfig | None = None, directions: int = 0) -> None:
         super().__init__()
         self.config = config or CTCConfig()
         self.output = nn.Linear(input_size, len(tokens))
@@ -49,8 +51,12 @@ class CTCHead(nn.Module):
         """Log-probabilities in float32: (batch, time, hidden), (batch,) -> (batch, time, token)."""
         return self.output(F.dropout(hidden, self.config.dropout, self.training)).float().log_softmax(2)
 
+    def embed(self, hidden: Tensor, lengths: Tensor) -> Tensor:
+        """ModelError: a transcript is made of frames."""
+        raise ModelError("this model has a ctc head; embed needs one with a classification head")
+
     @staticmethod
-    def feasible(lengths: Tensor, targets: Tensor, target_lengths: Tensor | None) -> Tensor:
+    def feasible(lengths: Tensor, targets: Tensor, target_lengths: Tensor) -> Tensor:
         """Whether the frames suffice for the transcript, bool (batch,).
 
         Every token needs a frame, and two equal neighbours a blank between them: T >= L + equal neighbours.
@@ -60,12 +66,11 @@ class CTCHead(nn.Module):
             targets: token indices (batch, longest).
             target_lengths: tokens of each row (batch,).
         """
-        assert target_lengths is not None, "CTC needs the lengths of its targets"
         places = torch.arange(1, max(targets.shape[1], 1), device=targets.device)
         equal = (targets[:, 1:] == targets[:, :-1]) & (places < target_lengths[:, None])
         return lengths >= target_lengths + equal.sum(1)
 
-    def loss(self, scores: Tensor, lengths: Tensor, targets: Tensor, target_lengths: Tensor | None = None) -> Tensor:
+    def loss(self, scores: Tensor, lengths: Tensor, targets: Tensor, target_lengths: Tensor) -> Tensor:
         """-log p(transcript) of each utterance in nats, divided by nothing; infinite where it is not feasible.
 
         Source: A. Graves et al., "Connectionist temporal classification", ICML 2006, eq. 8 and section 4.1. An
@@ -80,7 +85,6 @@ class CTCHead(nn.Module):
         Returns:
             (batch,)
         """
-        assert target_lengths is not None, "CTC needs the lengths of its targets"
         if not len(scores):
             return scores.sum((1, 2))
         # zero_infinity keeps NaN out of the gradient of infeasible rows; their loss is then not 0 but what it is.
@@ -89,7 +93,7 @@ class CTCHead(nn.Module):
         )
         return losses.where(self.feasible(lengths, targets, target_lengths), torch.inf)
 
-    def narrow(self, tokens: Tokens) -> None:
+    def narrow(self, tokens: Tokens) -> CTCConfig:
         """A transcript needs all tokens.
 
         Raises:

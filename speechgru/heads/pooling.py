@@ -80,13 +80,18 @@ class EndsPooling(nn.Module):
     seen a single frame. For a one-directional encoder it is the last valid frame.
     """
 
-    def __init__(self, input_size: int, bidirectional: bool) -> None:
+    def __init__(self, input_size: int, directions: int) -> None:
         super().__init__()
-        if bidirectional and input_size % 2:
+        if directions == 0:
+            raise ConfigError(
+                "head.pooling=ends: the encoder mixes its two directions; set encoder.merge=concat and "
+                "encoder.projection_size=0, or choose head.pooling=attention"
+            )
+        if directions == 2 and input_size % 2:
             raise ConfigError(
                 f"pooling=ends: {input_size} hidden values cannot be two halves; merge the directions by concat"
             )
-        self.bidirectional = bidirectional
+        self.bidirectional = directions == 2
         self.output_size = input_size
 
     def forward(self, hidden: Tensor, lengths: Tensor) -> Tensor:

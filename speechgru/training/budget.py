@@ -43,7 +43,7 @@ def within_budget(config: RecognizerConfig, tokens: Tokens, parameters: int) -> 
         sized = dataclasses.replace(encoder, hidden_size=hidden_size)
         with torch.device("meta"):
             body = build("encoder", sized, features.output_size)
-            head = build("head", config.head, body.output_size, tokens)
+            head = build("head", config.head, body.output_size, tokens, directions=body.directions)
         return sum(one.numel() for part in (features, body, head) for one in part.parameters() if one.requires_grad)
 
     unit = _smallest(count)

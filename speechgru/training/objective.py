@@ -33,9 +33,7 @@ class Objective(nn.Module):
         self.mixup = mixup
         self.consistency = consistency
 
-    def forward(
-        self, waveforms: Tensor, lengths: Tensor, targets: Tensor, target_lengths: Tensor | None, seed: int
-    ) -> Tensor:
+    def forward(self, waveforms: Tensor, lengths: Tensor, targets: Tensor, target_lengths: Tensor, seed: int) -> Tensor:
         """The loss of each utterance, (batch,)."""
         generator = torch.Generator(waveforms.device).manual_seed(seed)
         partner, share = None, 1.0
@@ -71,16 +69,16 @@ class Objective(nn.Module):
         scores: Tensor,
         lengths: Tensor,
         targets: Tensor,
-        target_lengths: Tensor | None,
+        target_lengths: Tensor,
         partner: Tensor | None,
         share: float,
     ) -> Tensor:
         head = self.recognizer.head
-        losses: Tensor = head.loss(scores, lengths, targets, target_lengths)
+        losses = head.loss(scores, lengths, targets, target_lengths)
         if partner is None:
             return losses
-        others = None if target_lengths is None else target_lengths[partner]
-        return share * losses + (1 - share) * head.loss(scores, lengths, targets[partner], others)
+        mixed = head.loss(scores, lengths, targets[partner], target_lengths[partner])
+        return share * losses + (1 - share) * mixed
 
 
 def disagreement(left: Tensor, right: Tensor, lengths: Tensor) -> Tensor:

@@ -14,18 +14,16 @@ from typing import Any
 
 import torch
 
-from speechgru.card import CardConfig, card_of_run, write_card
-from speechgru.data.batching import BatchLoader
+from speechgru.data.corpora.corpus import Corpus
 from speechgru.data.splits import SPLITS
 from speechgru.data.utterance import Utterance
-from speechgru.decoding.calibration import Calibration
 from speechgru.errors import ConfigError, DataError, Interrupted, ModelError
-from speechgru.evaluation.error_rate import correct_words
+from speechgru.evaluation.card import CardConfig, card_of_run, write_card
 from speechgru.evaluation.machine import describe_machine
-from speechgru.evaluation.prediction import predict_transcripts
-from speechgru.recognizer import Recognizer, RecognizerConfig
-from speechgru.registry import MISSING, build, to_plain
-from speechgru.tokens import Tokens
+from speechgru.evaluation.tasks import task_of
+from speechgru.recognizer import Recognizer, RecognizerConfig, check_units
+from speechgru.registry import MISSING, build, name_of, to_plain
+from speechgru.text import Units
 from speechgru.training.budget import within_budget
 from speechgru.training.checkpoint import NAME
 from speechgru.training.distributed import World, join_world
@@ -41,7 +39,7 @@ from speechgru.training.run_settings import (
     read_settings,
     write_run,
 )
-from speechgru.training.targets import LeftOut, describe, usable, write_left_out
+from speechgru.training.targets import describe, usable, write_left_out
 from speechgru.training.trainer import Trainer, TrainerConfig, TrainingStopped
 
 
@@ -174,10 +172,11 @@ def report_unreadable(lines: list[str], of: int, split: str) -> None:
 def _train(
     config: TrainConfig, folder: Path, settings: dict[str, Any] | None, words: Sequence[str], world: World
 ) -> Progress:
-    corpus = build("data", config.data)
-    extra = [build("data", config.extra_data)] if config.extra_data is not None else []
-    units = build("units", config.units) if config.units is not None else None
-    labels = _labels(corpus) if units is None else []
+    corpus: Corpus = build("data", config.data)
+    extra: list[Corpus] = [build("data", config.extra_data)] if config.extra_data is not None else []
+    units: Units | None = build("units", config.units) if config.units is not None else None
+    check_units(name_of("head", config.head), units)
+    task = task_of(name_of("head", config.head))
     learn, choose = corpus.utterances("train") + _unseen(corpus, extra), corpus.utterances("valid")
     parts = RecognizerConfig(
         config.features,
@@ -186,17 +185,15 @@ def _train(
         data=portable(to_plain(config.data, "data")),
         units=config.units,
     )
-    tokens = _learned_labels(labels, extra) if units is None else units.tokens(one.text for one in learn)
+    tokens, kept = task.outputs(corpus, extra, learn, units)
     if config.parameters:
         parts.encoder = within_budget(parts, tokens, config.parameters)
-    left: list[LeftOut] = []
     torch.manual_seed(config.seed)
     recognizer = Recognizer(parts, tokens)
-    if units is not None:
-        recognizer.units = units  # knows the sub-words it learned
-        learn, not_learned = usable(recognizer, learn, "train")
-        choose, not_chosen = usable(recognizer, choose, "valid")
-        left = not_learned + not_chosen
+    recognizer.units = units  # knows the sub-words it learned
+    learn, not_learned = usable(task, recognizer, learn, "train")
+    choose, not_chosen = usable(task, recognizer, choose, "valid")
+    left = not_learned + not_chosen
     if config.init_from:
         _start_from(recognizer, Path(config.init_from))
     trainer = Trainer(
@@ -210,7 +207,7 @@ def _train(
         config.seed,
         folder,
         world,
-        kept=Tokens(labels) if 0 < len(labels) < len(recognizer.tokens) else None,
+        kept=kept,
     )
     if config.resume and (folder / NAME).is_file():
         trainer.resume(folder / NAME)
@@ -247,40 +244,13 @@ def _train(
             "training_data": [_facts(one) for one in [corpus, *extra]],
             "settings": begun["settings"] | {"encoder": to_plain(parts.encoder, "encoder")},
         }
-        if recognizer.head.scores_frames:
-            _calibrate(folder / "model", trainer.valid_loader)
-        write_card(folder / "model", card_of_run(summary, labels, recognizer.sample_rate, []))
+        finished = Recognizer.load(folder / "model")
+        if task.finish(finished, trainer.valid_loader.epoch(0)):
+            finished.save(folder / "model")
+        write_card(folder / "model", card_of_run(summary, task.classes(kept or tokens), recognizer.sample_rate, []))
         write_run(folder, summary)
     trainer.mark_finished()
     return progress
-
-
-def _labels(corpus: Any) -> list[str]:
-    labels = corpus.labels()
-    if not labels:
-        raise ConfigError(
-            "data: this corpus has transcripts but no labels; a classification head needs labels, "
-            "head=ctc units=characters learns transcripts"
-        )
-    return labels
-
-
-def _learned_labels(labels: list[str], extra: list[Any]) -> Tokens:
-    """The labels of the corpus, then those that only the others have."""
-    return Tokens(list(dict.fromkeys([*labels, *(label for one in extra for label in one.labels() or [])])))
-
-
-def _calibrate(folder: Path, loader: BatchLoader) -> None:
-    """Puts the confidences of the finished model right by what it got right and wrong in the validation set."""
-    recognizer = Recognizer.load(folder)
-    recognizer.config.calibration = Calibration()
-    found = predict_transcripts(recognizer, loader.epoch(0))
-    confidences = [one for row in found.confidences for one in row]
-    if confidences:
-        pairs = zip(found.references, found.hypotheses, strict=True)
-        correct = [right for pair in pairs for right in correct_words(*(text.split() for text in pair))]
-        recognizer.config.calibration = Calibration.fit(confidences, correct)
-        recognizer.save(folder)
 
 
 def portable(data: dict[str, Any]) -> dict[str, Any]:
@@ -288,13 +258,13 @@ def portable(data: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in data.items() if not (isinstance(value, str) and os.path.isabs(value))}
 
 
-def _unseen(corpus: Any, extra: list[Any]) -> list[Utterance]:
+def _unseen(corpus: Corpus, extra: list[Corpus]) -> list[Utterance]:
     """The training utterances of further corpora whose recordings are in no split of the first one."""
     own = {utterance.audio for split in SPLITS for utterance in corpus.utterances(split)} if extra else set()
     return [one for other in extra for one in other.utterances("train") if one.audio not in own]
 
 
-def _facts(corpus: Any) -> dict[str, str]:
+def _facts(corpus: Corpus) -> dict[str, str]:
     """What a card says of a corpus."""
     about = corpus.about()
     return {"name": about["title"], "license": about["licence"], "url": about["url"]}
@@ -311,13 +281,12 @@ def _start_from(recognizer: Recognizer, folder: Path) -> None:
     print(f"started {len(fitting)} of {len(own)} tensors from {folder}", file=sys.stderr)
 
 
-def _announce(trainer: Trainer, corpus: Any) -> None:
+def _announce(trainer: Trainer, corpus: Corpus) -> None:
     recognizer, world = trainer.recognizer, trainer.world
     where = str(world.device) if world.size == 1 else f"{world.size} x {world.device.type}"
-    names = "tokens" if recognizer.head.scores_frames else "labels"
     train, valid = len(trainer.loader.utterances), len(trainer.valid_loader.utterances)
     print(
         f"{type(corpus).__name__}: {train} training and {valid} validation utterances, "
-        f"{len(recognizer.tokens)} {names}; {recognizer.parameter_count():,} parameters on {where}",
+        f"{len(recognizer.tokens)} {trainer.task.outputs_are}; {recognizer.parameter_count():,} parameters on {where}",
         file=sys.stderr,
     )

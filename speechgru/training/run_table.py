@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from speechgru.errors import SpeechGRUError
-from speechgru.evaluation.results import JUDGED_BY, read_results
+from speechgru.evaluation.results import read_results
 from speechgru.evaluation.run_folder import METRICS
+from speechgru.evaluation.tasks import TASKS
 from speechgru.training.checkpoint import NAME, read_state
 from speechgru.training.lock import is_held
 from speechgru.training.progress import Progress
@@ -103,7 +104,7 @@ def _tested(folder: Path) -> dict[str, float]:
             continue  # of an earlier model
         for record in read_results(path):
             if record.get("split") == "test":
-                measure = JUDGED_BY[record["task"]][0]
+                measure = TASKS[record["task"]].judged_by[0].key
                 decoder = record.get("decoder") or "greedy"
                 found[measure if decoder == "greedy" else f"{measure}, {decoder}"] = record[measure]
     return found

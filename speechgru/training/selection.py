@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from speechgru.data.batching import BatchLoader
-from speechgru.evaluation.tasks import task_of
+from speechgru.evaluation.task import Result, Task
 from speechgru.recognizer import Recognizer
 from speechgru.tokens import Tokens
 from speechgru.training.average import mean_of, snapshot
@@ -22,6 +22,7 @@ class Selection:
 
     Args:
         recognizer: whose weights they are.
+        task: what they are for.
         loader: the validation set.
         monitor: the figure that decides, one of the task's.
         average_last: how many epochs' weights to remember for :meth:`try_mean_of_last`; 0 means none.
@@ -35,17 +36,17 @@ class Selection:
     def __init__(
         self,
         recognizer: Recognizer,
+        task: Task[Any],
         loader: BatchLoader,
         monitor: str,
         average_last: int,
         folder: Path | None,
         kept: Tokens | None,
     ) -> None:
-        self.recognizer, self.loader, self.monitor = recognizer, loader, monitor
+        self.recognizer, self.task, self.loader, self.monitor = recognizer, task, loader, monitor
         self.average_last, self.folder, self.kept = average_last, folder, kept
         self.last: list[dict[str, Tensor]] = []
-        self.task = task_of(recognizer.task)
-        self.found: Any = None
+        self.found: Result | None = None
 
     def validate(self, progress: Progress, average: dict[str, Tensor] | None) -> dict[str, Any]:
         """Measures the weights of now, or their ``average``, and returns the columns of the epoch's row in the log."""
@@ -54,8 +55,8 @@ class Selection:
             kept = average if average is not None else self.recognizer.state_dict()
             self.last.append({name: tensor.detach().clone() for name, tensor in kept.items()})
             self.last = self.last[-self.average_last :]
-        columns = {f"valid_{name}": figure for name, figure in figures.items()}
-        return columns | self.task.columns(self.found) | {"best": improved}
+        more = self.found.columns() if self.found is not None else {}
+        return {f"valid_{name}": figure for name, figure in figures.items()} | more | {"best": improved}
 
     def try_mean_of_last(self, progress: Progress) -> dict[str, Any]:
         """Measures the mean of the remembered weights and keeps it if it is the best; its columns in the log."""
@@ -70,9 +71,9 @@ class Selection:
         with self._weights(weights):
             # As it is kept: without the labels that were learned only to help.
             finished = self.recognizer if self.kept is None else self.recognizer.narrowed(self.kept)
-            self.found = self.task.answers(finished, self.loader.epoch(0))
-            figures = self.task.figures(self.found)
-            figure = figures[self.monitor] if self.task.monitors[self.monitor] else -figures[self.monitor]
+            self.found = found = self.task.answer(finished, self.loader.epoch(0), with_loss=True)
+            figures = found.figures()
+            figure = figures[self.monitor] * (1 if self.task.monitors[self.monitor] else -1)
             # Among equals the later epoch is kept: it has seen more, at a lower learning rate.
             improved = progress.best is None or figure >= progress.best
             if improved:

@@ -25,7 +25,6 @@ from speechgru.cells.subnormals import flushed_subnormals
 from speechgru.data.batching import Batch, BatchLoader
 from speechgru.data.utterance import Utterance, checksum
 from speechgru.errors import ConfigError, DataError, Interrupted, SpeechGRUError
-from speechgru.evaluation.prediction import Transcripts
 from speechgru.evaluation.tasks import task_of
 from speechgru.recognizer import Recognizer
 from speechgru.tokens import Tokens
@@ -36,7 +35,6 @@ from speechgru.training.checkpoint import (
     restore_optimizer,
     save_checkpoint,
 )
-from speechgru.training.diagnosis import explain_blanks
 from speechgru.training.distributed import World
 from speechgru.training.interruption import Interruption
 from speechgru.training.logging import MetricsLog
@@ -149,13 +147,14 @@ class Trainer:
             raise DataError(
                 "the validation split has no utterances, so no epoch could be chosen; check data= and its root"
             )
+        self.task = task_of(recognizer.task)
+        monitor = self.task.monitor(config.monitor, recognizer.task)
         if config.consistency and not recognizer.head.scores_frames:
             raise ConfigError(f"trainer.consistency={config.consistency:g}: compares frames; 0 without head=ctc")
         self.recognizer = recognizer.to(world.device)
         self.config, self.seed, self.folder, self.world = config, seed, folder, world
         shared: dict[str, Any] = {
-            "tokens": recognizer.tokens,
-            "units": recognizer.units,
+            "target": self.task.target(recognizer),
             "sample_rate": recognizer.sample_rate,
             "batch_size": config.batch_size,
         }
@@ -165,10 +164,8 @@ class Trainer:
             train, augment=augment, shuffle=True, rank=world.rank, world_size=world.size, **shared
         )
         self.valid_loader = BatchLoader(valid, **shared)
-        monitor = task_of(recognizer.task).monitor(config.monitor)
-        self.selection = Selection(
-            recognizer, self.valid_loader, monitor, config.average_last, folder if world.leads else None, kept
-        )
+        where = folder if world.leads else None
+        self.selection = Selection(recognizer, self.task, self.valid_loader, monitor, config.average_last, where, kept)
         self.objective: nn.Module = Objective(recognizer, augment, config.precision, config.mixup, config.consistency)
         world.same(recognizer)
         if world.size > 1:
@@ -370,25 +367,15 @@ class Trainer:
         self.progress.seconds += time.monotonic() - began
         if self.recognizer.head.scores_frames:
             found |= {"infeasible": self.progress.infeasible}
-            self._report_blanks()
+        utterances = len(self.loader.utterances)
+        remark = self.task.remark(
+            self.selection.found, self.recognizer, self.progress.epoch + 1, self.config.epochs, utterances
+        )
+        if remark and self.world.leads:
+            print(remark, file=sys.stderr)
         # Of the last step; the optimizer of a run resumed after it does not know.
         rate = self.peaks[0] * self.schedule(max(0, self.progress.step + self.progress.nonfinite - 1))
         return self.progress.row() | found | {"learning_rate": rate}
-
-    def _report_blanks(self) -> None:
-        """Says so on stderr where nothing was heard in the whole validation set."""
-        found = self.selection.found
-        if not isinstance(found, Transcripts) or not found.empty or not self.world.leads:
-            return
-        line = explain_blanks(
-            found.blank_share,
-            self.progress.epoch + 1,
-            self.config.epochs,
-            len(self.loader.utterances),
-            found.frames / max(1, found.reference_tokens),
-            self.recognizer.encoder.subsampling,
-        )
-        print(line, file=sys.stderr)
 
     def _fit_statistics(self) -> None:
         """Statistics of the training set for features that keep them in the model."""
@@ -396,7 +383,7 @@ class Trainer:
             return
         batches = BatchLoader(
             self.loader.utterances,
-            tokens=None,
+            target=None,
             sample_rate=self.recognizer.sample_rate,
             batch_size=self.config.batch_size,
             seed=self.seed,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from speechgru.errors import ConfigError, ModelError
+from speechgru.errors import ConfigError
 from speechgru.recordings.parts import Part, compute_parts
 from speechgru.transcripts.joining import join
 from speechgru.transcripts.pieces import PiecesConfig, pieces
@@ -46,8 +46,7 @@ def transcribe_recordings(
     """
     if batch_size < 1:
         raise ConfigError(f"batch_size={batch_size}: at least 1")
-    if recognizer.task != "ctc":
-        raise ModelError(f"this model has a {recognizer.task} head; transcribe needs one with a ctc head")
+    recognizer.require("transcribe", "ctc")
     rate, cut = recognizer.sample_rate, config or PiecesConfig()
 
     def compute(waveforms: list[np.ndarray]) -> list[Sequence[Word]]:

@@ -11,7 +11,10 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import speechgru.cells  # noqa: F401  the import registers the cells
-from speechgru.evaluation.results import aggregate, spread
+from speechgru.evaluation.results import aggregate
+from speechgru.evaluation.rounding import spread
+from speechgru.evaluation.task import Measure, Record
+from speechgru.evaluation.tasks import TASKS
 from speechgru.registry import entry
 from speechgru.wording import markdown_cell, markdown_grid
 
@@ -90,13 +93,14 @@ def by_dataset(comparison: Comparison) -> dict[str, list[dict[str, Any]]]:
     return found
 
 
-def judged_by(one: dict[str, Any]) -> str:
-    """The measure of an entry: ``accuracy``, or of transcripts ``wer``."""
-    return "wer" if one["task"] == "transcription" else "accuracy"
+def judged_by(one: Record) -> Measure:
+    """What an entry is compared by: accuracy, or of transcripts the word error rate."""
+    return TASKS[one["task"]].judged_by[0]
 
 
-def _error(one: dict[str, Any]) -> float:
-    return one["wer"] if one["task"] == "transcription" else 1 - one["accuracy"]
+def _error(one: Record) -> float:
+    measure = judged_by(one)
+    return 1 - one[measure.key] if measure.higher_is_better else one[measure.key]
 
 
 def comparison_markdown(comparison: Comparison, cells: Sequence[str]) -> str:
@@ -123,8 +127,8 @@ def comparison_markdown(comparison: Comparison, cells: Sequence[str]) -> str:
 
 
 def _table(entries: list[dict[str, Any]]) -> str:
-    text = entries[0]["task"] == "transcription"
-    heading = ["Cell", "Hidden", "Parameters", *(["WER, %", "CER, %"] if text else ["Accuracy, %"]), "Seeds"]
+    measures = TASKS[entries[0]["task"]].judged_by
+    heading = ["Cell", "Hidden", "Parameters", *(f"{one.title}, %" for one in measures), "Seeds"]
     heading += ["MMAC per s", "Epoch, s", "Step, ms", "Latency, ms", "Step, MB"]
     rows = []
     for one in entries:
@@ -133,7 +137,8 @@ def _table(entries: list[dict[str, Any]]) -> str:
                 markdown_cell(one["model"]),
                 str(one["hidden_size"]),
                 f"{one['parameters']:,}",
-                *([_measured("wer", one), spread(one, "cer")] if text else [_measured("accuracy", one)]),
+                _measured(measures[0].key, one),
+                *(spread(one, measure.key) for measure in measures[1:]),
                 str(len(one["seeds"])),
                 *(_cost(key, one) for key in COSTS),
             ]
@@ -179,8 +184,7 @@ def _trio(comparison: Comparison) -> str:
         name = markdown_cell(dataset)
         measure = judged_by(entries[0])
         rows.append([f"{name}: hidden size", *_of_the_trio(found, lambda one: str(one["hidden_size"]))])
-        label = f"{name}: {'word error rate' if measure == 'wer' else 'accuracy'}, %"
-        rows.append([label, *_of_the_trio(found, functools.partial(_measured, measure))])
+        rows.append([f"{name}: {measure.name}, %", *_of_the_trio(found, functools.partial(_measured, measure.key))])
         for key, label in TRIO_COSTS.items():
             rows.append([f"{name}: {label}", *_of_the_trio(found, functools.partial(_cost, key))])
     return f"**LSTM : GRU : RNN**\n\n{markdown_grid(rows)}"
@@ -209,11 +213,11 @@ def beside(one: dict[str, Any], peer: dict[str, Any]) -> str:
     The deviation of the difference is that of both together, where both were run with several seeds.
     """
     measure = judged_by(one)
-    said = [f"{100 * (one[measure] - peer[measure]):+.2f}"]
-    deviations = one[f"{measure}_std"], peer[f"{measure}_std"]
+    said = [f"{100 * (one[measure.key] - peer[measure.key]):+.2f}"]
+    deviations = one[f"{measure.key}_std"], peer[f"{measure.key}_std"]
     if None not in deviations:
         said[0] += f" ± {100 * math.hypot(*deviations):.2f}"
-    said[0] += f" points of {'WER' if measure == 'wer' else 'accuracy'}"
+    said[0] += f" points of {measure.short}"
     for key, label in (("step_ms", "step"), ("latency_ms", "latency")):
         if one.get(key) and peer.get(key):
             said.append(f"{one[key] / peer[key]:.2f} x the {label}")

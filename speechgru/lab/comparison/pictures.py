@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from speechgru.evaluation.pictures import DARK, LIGHT, png, short, style
+from speechgru.evaluation.task import Measure, Record
 from speechgru.lab.comparison.comparison import Comparison, by_dataset, judged_by
 from speechgru.lab.labels import Named, place_names
 
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 AXES = {"step_ms": "Training step of 32 x 1 s, ms", "latency_ms": "Answer to 1 s, ms"}
-MEASURES = {"wer": "Word error rate, %", "accuracy": "Accuracy, %"}
 TRIO_COLOURS = {"gru": "blue", "lstm": "orange", "rnn": "green"}
 
 
@@ -37,22 +37,22 @@ def accuracy_picture(
             for place, one in enumerate(entries):
                 colour = colours[TRIO_COLOURS.get(one["model"], "ink")]
                 runs = [
-                    100 * run[measure]
+                    100 * run[measure.key]
                     for run in comparison["runs"]
                     if (run["dataset"], run["model"]) == (dataset, one["model"])
                 ]
                 # Each run a little lower than the one before, so that equal ones do not cover each other.
                 lower = [place + 0.2 * (number - (len(runs) - 1) / 2) for number in range(len(runs))]
                 axes.plot(runs, lower, "o", color=colour, markersize=4, alpha=0.6, markeredgewidth=0)
-                axes.plot(100 * one[measure], place, "|", color=colour, markersize=15, markeredgewidth=2)
+                axes.plot(100 * one[measure.key], place, "|", color=colour, markersize=15, markeredgewidth=2)
             axes.set_yticks(range(len(entries)), [short(one["model"]) for one in entries])
             axes.set_ylim(max(len(entries), 3) - 0.4, -0.6)
             axes.grid(axis="x", color=colours["faint"], linewidth=0.6)
             axes.tick_params(axis="y", length=0)
             axes.spines[["top", "right", "left"]].set_visible(False)
-            axes.set_xlabel(f"{MEASURES[measure]}      better \N{RIGHTWARDS ARROW}")
+            axes.set_xlabel(f"{measure.name.capitalize()}, %      better \N{RIGHTWARDS ARROW}")
             axes.set_title(short(dataset, 40), fontsize=11)
-            if measure == "wer":
+            if not measure.higher_is_better:
                 axes.invert_xaxis()
         return png(figure, path)
 
@@ -69,36 +69,35 @@ def cost_picture(comparison: Comparison, path: str | os.PathLike[str] | None = N
         scatters = []
         for row, (cost, label) in zip(grid, AXES.items(), strict=True):
             for axes, (dataset, entries) in zip(row, panels.items(), strict=True):
-                scatters.append((axes, [one for one in entries if one.get(cost) is not None], cost))
+                timed = [one for one in entries if one.get(cost) is not None]
+                scatters.append((axes, timed, cost, judged_by(entries[0])))
                 _scatter(*scatters[-1], colours)
                 axes.set_xlabel(f"\N{LEFTWARDS ARROW} better      {label}")
                 axes.set_title(short(dataset, 40), fontsize=11)
         figure.draw_without_rendering()  # the layout stands
-        for axes, entries, cost in scatters:
-            _write_names(axes, entries, cost, colours)
+        for scatter in scatters:
+            _write_names(*scatter, colours)
         return png(figure, path)
 
 
-def _scatter(axes: Axes, entries: list[dict[str, Any]], cost: str, colours: dict[str, str]) -> None:
-    measure = judged_by(entries[0]) if entries else "accuracy"
+def _scatter(axes: Axes, entries: list[Record], cost: str, measure: Measure, colours: dict[str, str]) -> None:
     for one in entries:
         colour = colours[TRIO_COLOURS.get(one["model"], "ink")]
-        deviation = one[f"{measure}_std"]
+        deviation = one[f"{measure.key}_std"]
         error = None if deviation is None else 100 * deviation
-        axes.errorbar(one[cost], 100 * one[measure], error, fmt="o", color=colour, markersize=5, linewidth=1)
-    axes.set_ylabel(f"{MEASURES[measure]}      better \N{RIGHTWARDS ARROW}")
+        axes.errorbar(one[cost], 100 * one[measure.key], error, fmt="o", color=colour, markersize=5, linewidth=1)
+    axes.set_ylabel(f"{measure.name.capitalize()}, %      better \N{RIGHTWARDS ARROW}")
     axes.margins(x=0.18, y=0.1)
     axes.grid(color=colours["faint"], linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
-    if measure == "wer":
+    if not measure.higher_is_better:
         axes.invert_yaxis()
 
 
-def _write_names(axes: Axes, entries: list[dict[str, Any]], cost: str, colours: dict[str, str]) -> None:
-    measure = judged_by(entries[0]) if entries else "accuracy"
+def _write_names(axes: Axes, entries: list[Record], cost: str, measure: Measure, colours: dict[str, str]) -> None:
     points, bars = [], []
     for one in sorted(entries, key=lambda entry: float(entry[cost])):
-        x, y, deviation = one[cost], 100 * one[measure], 100 * (one[f"{measure}_std"] or 0)
+        x, y, deviation = one[cost], 100 * one[measure.key], 100 * (one[f"{measure.key}_std"] or 0)
         points.append(Named(x, y, short(one["model"]), colours[TRIO_COLOURS.get(one["model"], "ink")]))
         bars.append([(x, y - deviation), (x, y + deviation)])
     place_names(axes, points, bars)

@@ -19,6 +19,7 @@ from speechgru.errors import AudioError, ModelError
 from speechgru.heads import ClassificationHead
 from speechgru.lab.inspection.evidence import evidence
 from speechgru.recognizer import Recognizer
+from speechgru.tokens import Tokens
 
 TOLERANCE = 1e-5
 
@@ -119,7 +120,7 @@ def trace(model: Recognizer, audio: Any, source_rate: int | None = None) -> Trac
     if not int(model.output_lengths(lengths)):
         duration_s = len(waveform) / model.sample_rate
         raise AudioError(f"{_named(audio)}{duration_s:.3f} s are too short: the encoder gives no frame for them")
-    with _in_eval_mode(model):
+    with model.in_eval_mode():
         features, frames = model.features(waveform[None], lengths)
         hidden, hidden_frames = model.encoder(features, frames)
         scores = model.head(hidden, hidden_frames)
@@ -133,8 +134,8 @@ def trace(model: Recognizer, audio: Any, source_rate: int | None = None) -> Trac
         if scores.dim() == 3:  # a score for every frame; log-probabilities come out of the softmax unchanged
             answer["posteriors"] = _array(scores.softmax(2)[0])
         if isinstance(model.head, ClassificationHead):
-            answer |= _classification(model, model.head, hidden, hidden_frames, scores)
-        if model.head.scores_frames:
+            answer |= _classification(model.head, model.tokens, hidden, hidden_frames, scores)
+        if model.units is not None:
             answer["words"] = model.transcribe_waveforms([waveform])[0].words
     return Trace(
         waveform=_array(waveform),
@@ -211,12 +212,12 @@ def _layers(calls: list[_Call], model: Recognizer, frames: int) -> list[LayerTra
 
 
 def _classification(
-    model: Recognizer, head: ClassificationHead, hidden: Tensor, lengths: Tensor, scores: Tensor
+    head: ClassificationHead, tokens: Tokens, hidden: Tensor, lengths: Tensor, scores: Tensor
 ) -> dict[str, Any]:
     parts = evidence(head, hidden, lengths)
     _check_equal("the sum of what the frames add to the scores", parts.added.sum(1) + parts.bias, scores, 1e-4)
     ranked = scores[0].softmax(0).sort(descending=True)
-    names = [model.tokens.names[index] for index in ranked.indices.tolist()]
+    names = [tokens.names[index] for index in ranked.indices.tolist()]
     return {
         "attention": None if parts.attention is None else _array(parts.attention[0]),
         "evidence": _array(parts.added[0]),
@@ -233,16 +234,6 @@ def _check_equal(what: str, replayed: Tensor, own: Tensor, tolerance: float = TO
         raise ModelError(
             f"replayed from the gates, {what} differ from the model's by {furthest:.2g} (at most {tolerance:g}); {mend}"
         )
-
-
-@contextlib.contextmanager
-def _in_eval_mode(model: Recognizer) -> Iterator[None]:
-    training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(training)
 
 
 def _array(values: Tensor) -> np.ndarray:

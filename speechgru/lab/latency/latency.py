@@ -13,7 +13,8 @@ import torch
 
 from speechgru.encoders import GRUEncoder, LatencyControlledEncoder, LookAheadEncoder, RecurrentEncoder
 from speechgru.errors import ModelError
-from speechgru.evaluation.results import aggregate, spread
+from speechgru.evaluation.results import aggregate
+from speechgru.evaluation.rounding import spread
 from speechgru.features import LogMel, Normalization
 from speechgru.heads.classification import Pooling
 from speechgru.lab.comparison.comparison import judged_by
@@ -67,7 +68,7 @@ def waits_ms(recognizer: Recognizer, samples: int) -> np.ndarray:
             "its features are normalised with the whole utterance, so that nothing is known before the end; "
             "train with features.normalization=global and, where there is one, features.top_db=.inf"
         )
-    inputs = recognizer.features.output_lengths(torch.tensor([samples]))
+    inputs = features.output_lengths(torch.tensor([samples]))
     given = int(inputs)
     frames = int(encoder.output_lengths(inputs))
     first = np.arange(frames) * encoder.subsampling
@@ -114,7 +115,7 @@ def summarize(records: Sequence[dict[str, Any]], costs: dict[tuple[str, str], fl
         key = one["dataset"], one["model"]
         run = next(run for run in records if (run["dataset"], run["model"], run["split"]) == (*key, "test"))
         one |= {name: run[name] for name in OWN}
-        measure = judged_by(one)
+        measure = judged_by(one).key
         one |= {f"valid_{name}": valid[key][name] for name in (measure, f"{measure}_std")}
         summary.append(one | {"ms_per_s": costs[key]})
     datasets = list(dict.fromkeys(one["dataset"] for one in summary))
@@ -137,9 +138,8 @@ def latency_markdown(summary: Sequence[dict[str, Any]]) -> str:
 
 def _table(entries: list[dict[str, Any]]) -> str:
     measure = judged_by(entries[0])
-    label = "WER" if measure == "wer" else "accuracy"
-    heading = ["Encoder", "Hidden", "Parameters", "Wait, ms", "at most, ms", f"Validation {label}, %"]
-    heading += [f"Test {label}, %", "Seeds", "ms per s"]
+    heading = ["Encoder", "Hidden", "Parameters", "Wait, ms", "at most, ms", f"Validation {measure.short}, %"]
+    heading += [f"Test {measure.short}, %", "Seeds", "ms per s"]
     rows = [heading, ["---", *["---:"] * (len(heading) - 1)]]
     for one in entries:
         rows.append(
@@ -149,8 +149,8 @@ def _table(entries: list[dict[str, Any]]) -> str:
                 f"{one['parameters']:,}",
                 f"{one['wait_ms']:,.0f}",
                 f"{one['longest_wait_ms']:,.0f}",
-                spread(one, f"valid_{measure}"),
-                spread(one, measure, one["interval"]),
+                spread(one, f"valid_{measure.key}"),
+                spread(one, measure.key, one["interval"]),
                 str(len(one["seeds"])),
                 f"{one['ms_per_s']:.1f}",
             ]

@@ -32,7 +32,7 @@ def latency_picture(
             entries = [one for one in summary if one["dataset"] == dataset]
             measure = judged_by(entries[0])
             for kind in dict.fromkeys(one["encoder"] for one in entries):
-                _draw(axes, [one for one in entries if one["encoder"] == kind], measure, colours)
+                _draw(axes, [one for one in entries if one["encoder"] == kind], measure.key, colours)
             axes.set_xscale("log")
             axes.margins(x=0.12, y=0.12)
             axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -67,7 +67,7 @@ def _draw(axes: Axes, entries: list[dict[str, Any]], measure: str, colours: dict
 
 def _write_names(axes: Axes, entries: list[dict[str, Any]], colours: dict[str, str]) -> None:
     """The context of every point; points of one kind at one place share a name."""
-    measure = judged_by(entries[0])
+    measure = judged_by(entries[0]).key
     names: dict[tuple[str, float, float], list[str]] = {}
     lines: dict[str, list[tuple[float, float]]] = {}
     bars = []

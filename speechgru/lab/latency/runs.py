@@ -74,7 +74,7 @@ def measured_records(run: Path, contexts: list[tuple[int, int]]) -> list[dict[st
             )
             record = {key: record[key] for key in KEPT if key in record} | {"command": said.get("command", "")}
             record |= {"encoder": encoder, "context": context, **waits, "budget": budget, "epochs": said.get("epochs")}
-            known[name, split] = record | {"hidden_size": recognizer.encoder.config.hidden_size}
+            known[name, split] = record | {"hidden_size": recognizer.config.encoder.hidden_size}
             kept.parent.mkdir(parents=True, exist_ok=True)
             write_results(kept, {"runs": list(known.values())})
     return [known[key] for key in wanted]
@@ -119,11 +119,12 @@ def _answer(recognizer: Recognizer) -> Callable[[], object]:
     """A function that computes noise of ``TIMED_S`` with the context that the encoder has now."""
     samples = round(TIMED_S * recognizer.sample_rate)
     waveform = 0.1 * torch.randn(1, samples, generator=torch.Generator().manual_seed(0))
-    encoder, context = recognizer.encoder, vars(recognizer.encoder.config).copy()
+    settings = vars(recognizer.config.encoder)  # the encoder reads the same ones
+    context = settings.copy()
 
     @torch.no_grad()
     def answer() -> None:
-        vars(encoder.config).update(context)
+        settings.update(context)
         recognizer.eval()
         recognizer(waveform, torch.tensor([samples]))
 

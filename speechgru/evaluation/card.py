@@ -13,6 +13,8 @@ import re
 from typing import Any
 
 from speechgru.errors import ConfigError, ModelError
+from speechgru.evaluation.task import Record, Task
+from speechgru.evaluation.tasks import task_of
 from speechgru.files import write_atomically
 from speechgru.plain_yaml import from_yaml, to_yaml
 from speechgru.wording import duration, markdown_cell
@@ -54,7 +56,7 @@ class Card:
     Attributes:
         name: the model's name.
         summary: one or two sentences: what it does.
-        task: the kind of head: classification or ctc.
+        task: the registered name of the head.
         labels: the classes it knows.
         results: records of evaluations (:func:`speechgru.evaluation.results.result_record`).
         training_data: the corpora it learned from.
@@ -87,15 +89,11 @@ class Card:
 def card_of_run(run: dict[str, Any], labels: list[str], sample_rate: int, results: list[dict[str, Any]]) -> Card:
     """The card of a model from its run (``run.json``) and the records of its evaluations."""
     words = CardConfig(**run["settings"]["card"])
+    head = run.get("task", "classification")
     return Card(
         name=run["name"],
-        summary=words.summary
-        or (
-            "A recurrent recognizer of speech."
-            if run.get("task") == "ctc"
-            else f"A recurrent classifier of recordings into {len(labels)} labels."
-        ),
-        task=run.get("task", "classification"),
+        summary=words.summary or task_of(head).summary(labels),
+        task=head,
         labels=labels,
         results=results,
         training_data=[TrainingData(**one) for one in run["training_data"]],
@@ -142,50 +140,31 @@ def read_card(folder: str | os.PathLike[str]) -> tuple[dict[str, Any], str]:
 
 def front_matter(card: Card) -> dict[str, Any]:
     """The keys the Hub reads, in its order; empty ones are left out."""
+    task = task_of(card.task)
     front: dict[str, Any] = {
         "language": list(card.language),
         "license": card.license,
         "library_name": "speechgru",
-        "pipeline_tag": _HUB[card.task]["type"],
-        "tags": ["audio", "speech", "gru", _TAGS[card.task]] if card.tags is None else list(card.tags),
-        "model-index": [{"name": card.name, "results": [_hub_result(record) for record in card.results]}],
+        "pipeline_tag": task.hub["type"],
+        "tags": ["audio", "speech", "gru", task.tag] if card.tags is None else list(card.tags),
+        "model-index": [{"name": card.name, "results": [_hub_result(record, task) for record in card.results]}],
     }
     return {key: value for key, value in front.items() if value}
 
 
-# What the Hub calls the tasks.
-_HUB = {
-    "classification": {"type": "audio-classification", "name": "Audio classification"},
-    "ctc": {"type": "automatic-speech-recognition", "name": "Speech recognition"},
-}
-_TAGS = {"classification": "keyword-spotting", "ctc": "ctc"}
-
-
-def _hub_result(record: dict[str, Any]) -> dict[str, Any]:
+def _hub_result(record: Record, task: Task[Any]) -> Record:
     dataset = {"type": record["dataset"], "name": record["dataset"], "split": record["split"]}
-    if record.get("task") == "transcription":
-        metrics = [
-            {"type": "wer", "value": record["wer"], "name": f"Word error rate, {record['decoder']}"},
-            {"type": "cer", "value": record["cer"], "name": f"Character error rate, {record['decoder']}"},
-        ]
-        return {"task": _HUB["ctc"], "dataset": dataset, "metrics": metrics}
-    metrics = [{"type": "accuracy", "value": record["accuracy"], "name": "Accuracy"}]
-    if record.get("macro_f1") is not None:
-        metrics.append({"type": "f1", "value": record["macro_f1"], "name": "F1, mean over classes"})
-    return {
-        "task": _HUB["classification"],
-        "dataset": dataset,
-        "metrics": metrics,
-    }
+    return {"task": task.hub, "dataset": dataset, "metrics": task.hub_metrics(record)}
 
 
 def _body(card: Card) -> str:
+    task = task_of(card.task)
     sections = [
         f"# {markdown_cell(card.name)}\n\n{markdown_cell(card.summary)}",
         _facts(card),
-        USAGE.format(verb="transcribe" if card.task == "ctc" else "classify"),
+        USAGE.format(verb=task.verb),
         _training(card),
-        *(_result(record) for record in card.results),
+        *(_result(record, task) for record in card.results),
         "## Limits\n\n" + "\n".join(f"- {markdown_cell(limit)}" for limit in card.limits) if card.limits else "",
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
@@ -239,39 +218,10 @@ def _code(text: str) -> str:
     return f"{fence}sh\n{text.strip()}\n{fence}"
 
 
-def _result(record: dict[str, Any]) -> str:
-    if record.get("task") == "transcription":
-        return _transcription_result(record)
-    head = f"## Results: {markdown_cell(record['dataset'])}, {markdown_cell(record['split'])}\n"
-    interval = "; 95 % interval {:.2f} to {:.2f} %".format(*(100 * end for end in record["interval"]))
-    failed = f"; failed files: {record['failed']:,}" if record.get("failed") else ""
-    lines = [head, f"Accuracy **{100 * record['accuracy']:.2f} %** of {record['n']:,} clips{interval}{failed}.", ""]
-    lines += ["| Class | Clips | Precision, % | Recall, % | F1, % |", "| --- | ---: | ---: | ---: | ---: |"]
-    keys = ("precision", "recall", "f1")
-    for label, score in record["per_class"].items():
-        shares = " | ".join("–" if score[key] is None else f"{100 * score[key]:.1f}" for key in keys)
-        lines.append(f"| {markdown_cell(label)} | {score['support']:,} | {shares} |")
-    return "\n".join([*lines, *_measured_by(record)])
+def _result(record: Record, task: Task[Any]) -> str:
+    lines = [f"## Results: {markdown_cell(record['dataset'])}, {markdown_cell(record['split'])}\n"]
+    return "\n".join([*lines, *task.card_result(record), *_measured_by(record)])
 
 
-def _transcription_result(record: dict[str, Any]) -> str:
-    interval = ""
-    if record["interval"]:
-        ends = "{:.2f} to {:.2f} %".format(*(100 * end for end in record["interval"]))
-        interval = f"; 95 % interval over {record['interval_over']} {ends}"
-    failed = f"; failed files: {record['failed']:,}" if record.get("failed") else ""
-    lines = [
-        f"## Results: {markdown_cell(record['dataset'])}, {markdown_cell(record['split'])}\n",
-        f"Word error rate **{100 * record['wer']:.2f} %** of {record['words']:,} words in {record['n']:,} recordings, "
-        f"decoder {markdown_cell(record['decoder'])}{interval}{failed}.",
-        "",
-        "| Substituted | Inserted | Deleted | Character error rate, % | Recordings with an error, % |",
-        "| ---: | ---: | ---: | ---: | ---: |",
-        f"| {record['substitutions']:,} | {record['insertions']:,} | {record['deletions']:,} | "
-        f"{100 * record['cer']:.2f} | {100 * record['ser']:.1f} |",
-    ]
-    return "\n".join([*lines, *_measured_by(record)])
-
-
-def _measured_by(record: dict[str, Any]) -> list[str]:
+def _measured_by(record: Record) -> list[str]:
     return ["", "Measured by", "", _code(record["command"])] if record.get("command") else []

@@ -23,7 +23,7 @@ from speechgru.evaluation.page import (
     write_page,
 )
 from speechgru.evaluation.pictures import learning_curves, reliability_picture
-from speechgru.evaluation.transcription import Transcript, TranscriptionResult
+from speechgru.evaluation.transcription import ComparedText, TranscriptionResult
 
 # A pair of words stands one above the other, what was said on top. No error is told by its colour alone: what was not
 # heard is struck out, what was not said is underlined, and another word stands in a box.
@@ -168,7 +168,7 @@ def _speakers(result: TranscriptionResult, most: int = 50) -> str:
 
 def _texts(result: TranscriptionResult, folder: pathlib.Path, speakers: dict[str, int], most: int) -> str:
     wrong = result.worst()
-    ordered = wrong + [one for one in result.transcripts if not one.counts.errors]
+    ordered = wrong + [one for one in result.texts if not one.counts.errors]
     note = "What was said stands above what was heard; point at a word to learn more."
     if len(ordered) > most:
         note += f" The first {most:,} of {len(ordered):,}."
@@ -183,7 +183,7 @@ def _texts(result: TranscriptionResult, folder: pathlib.Path, speakers: dict[str
     return f'<p class="soft">{note}</p>\n{chooser}{texts}'
 
 
-def _text(one: Transcript, folder: pathlib.Path, speakers: dict[str, int]) -> str:
+def _text(one: ComparedText, folder: pathlib.Path, speakers: dict[str, int]) -> str:
     counts = one.counts
     rate = f" ({percent(counts.wer, 0)} %)" if counts.errors and counts.words else ""
     facts = f"{counts.errors:,} of {counts.words:,} words wrong{rate}" if counts.errors else "no error"

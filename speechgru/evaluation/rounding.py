@@ -1,0 +1,21 @@
+"""Numbers as ``results.json`` and the tables have them."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+
+def rounded(value: float | None, digits: int = 6) -> float | None:
+    """None also for what is not finite: JSON has no word for it."""
+    return round(float(value), digits) if value is not None and math.isfinite(value) else None
+
+
+def spread(one: dict[str, Any], name: str, interval: list[float] | None = None) -> str:
+    """A measure in per cent, with its standard deviation or else its interval."""
+    shown = f"{100 * one[name]:.2f}"
+    if one[f"{name}_std"] is not None:
+        shown += f" ± {100 * one[f'{name}_std']:.2f}"
+    elif interval:
+        shown += " ({:.2f} to {:.2f})".format(*(100 * end for end in interval))
+    return shown
