@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import io
 import json
 import os
@@ -684,6 +685,18 @@ def test_bench_table_and_file(
     assert main(["bench", "encoders"]) == 2
     assert "known: features" in capsys.readouterr().err
     assert main(["bench", "--json", str(tmp_path / "no" / "file")]) == 2
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # librosa imports what Python 3.13 drops
+def test_bench_features_compares_equals(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Oracle: torchaudio inside the bench, which must refuse features of another number of mel bands."""
+    pytest.importorskip("torchaudio")
+    from speechgru.errors import SpeechGRUError
+    from speechgru.lab.bench import features as bench
+
+    monkeypatch.setattr(bench, "MFCCConfig", functools.partial(bench.MFCCConfig, mels=39))
+    with pytest.raises(SpeechGRUError, match="bench features: differs from torchaudio by"):
+        bench.bench_features(repeats=1)
 
 
 def test_bench_encoder_compares_equals(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from speechgru.errors import ConfigError
+from speechgru.errors import ConfigError, SpeechGRUError
 from speechgru.features import MFCC, Convention, MFCCConfig, Normalization
 from speechgru.lab.bench.timing import interleaved_ms, row
 
@@ -18,10 +18,14 @@ def bench_features(repeats: int = 30) -> list[dict[str, Any]]:
     """MFCC of one 1 s clip, of 32 and of 8 x 30 s; 40 mel bands, 13 coefficients, 25/10 ms, FFT 400 where it is free.
 
     Each peer is compared with the same features: torchaudio.transforms.MFCC and librosa.feature.mfcc with our
-    convention of that name, torchaudio.transforms.MFCC also with our default (Kaldi's) convention.
+    convention of that name, which must give the same numbers; torchaudio.transforms.MFCC also with our default
+    convention, Kaldi's, which gives others.
 
     Returns:
         One dict per comparison: name, ours_ms, peer, peer_ms (medians), ratio (peer_ms / ours_ms).
+
+    Raises:
+        SpeechGRUError: the two do not compute the same.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -46,11 +50,11 @@ def _compare(count: int, seconds: int, repeats: int) -> list[dict[str, Any]]:
     settings: dict[str, Any] = {"n_fft": 400, "hop_length": 160, "n_mels": 40}
     torchaudio_mfcc = torchaudio.transforms.MFCC(SAMPLE_RATE, 13, melkwargs=settings)
 
-    def ours(convention: Convention) -> Callable[[], object]:
+    def ours(convention: Convention) -> Callable[[], Any]:
         features = MFCC(MFCCConfig(convention=convention, normalization=Normalization.none)).eval()
         return lambda: features(waveforms, lengths)
 
-    def peer_librosa() -> object:
+    def peer_librosa() -> Any:
         return librosa.feature.mfcc(y=arrays, sr=SAMPLE_RATE, n_mfcc=13, **settings)
 
     candidates = {
@@ -60,6 +64,10 @@ def _compare(count: int, seconds: int, repeats: int) -> list[dict[str, Any]]:
         "torchaudio.transforms.MFCC": lambda: torchaudio_mfcc(waveforms),
         "librosa.feature.mfcc": peer_librosa,
     }
+    for name, theirs in (("torchaudio", torchaudio_mfcc(waveforms)), ("librosa", torch.from_numpy(peer_librosa()))):
+        furthest = float((candidates[name]()[0].transpose(1, 2) - theirs).abs().max())
+        if not furthest < 0.01:  # of values in decibels, in the hundreds
+            raise SpeechGRUError(f"bench features: differs from {name} by {furthest:.2g}, so the times mean nothing")
     taken_ms = interleaved_ms(candidates, repeats if count * seconds < 60 else max(3, repeats // 5))
     pairs = [("torchaudio", "torchaudio.transforms.MFCC"), ("librosa", "librosa.feature.mfcc")]
     return [
