@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import gc
 import os
+import sys
 from collections.abc import Iterator
 
 import torch
@@ -33,6 +34,11 @@ class World:
     def leads(self) -> bool:
         """Whether this process writes files and prints."""
         return self.rank == 0
+
+    def say(self, line: str) -> None:
+        """Prints a line on stderr, in one process."""
+        if self.leads:
+            print(line, file=sys.stderr, flush=True)
 
     def largest(self, value: int) -> int:
         """The largest ``value`` of all processes."""

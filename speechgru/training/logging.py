@@ -101,6 +101,30 @@ class MetricsLog:
         self.close()
 
 
+class NullLog:
+    """A log that keeps nothing: of the processes of a run one writes."""
+
+    def write(self, step: int, **values: Any) -> None:
+        """Writes nothing."""
+
+    def truncate_after(self, step: int, epoch: int | None = None) -> None:
+        """Forgets nothing."""
+
+    def draw(self) -> None:
+        """Draws nothing."""
+
+    def __enter__(self) -> NullLog:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        pass
+
+
+def open_log(folder: pathlib.Path | None, tensorboard: bool) -> MetricsLog | NullLog:
+    """The log of a run in ``folder``; None where another process writes it."""
+    return NullLog() if folder is None else MetricsLog(folder, tensorboard)
+
+
 def _plain(value: Any) -> Any:
     if value is None or isinstance(value, (str, bool)):
         return value

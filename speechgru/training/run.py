@@ -24,6 +24,7 @@ from speechgru.evaluation.tasks import task_of
 from speechgru.recognizer import Recognizer, RecognizerConfig, check_units
 from speechgru.registry import MISSING, build, name_of, to_plain
 from speechgru.text import Units
+from speechgru.tokens import Tokens
 from speechgru.training.budget import within_budget
 from speechgru.training.checkpoint import NAME
 from speechgru.training.distributed import World, join_world
@@ -40,7 +41,9 @@ from speechgru.training.run_settings import (
     write_run,
 )
 from speechgru.training.targets import describe, usable, write_left_out
-from speechgru.training.trainer import Trainer, TrainerConfig, TrainingStopped
+from speechgru.training.trainer import Method, Trainer, TrainingStopped
+from speechgru.training.trainer_config import TrainerConfig
+from speechgru.training.trainer_state import restore_state
 
 
 @dataclasses.dataclass
@@ -201,16 +204,18 @@ def _train(
         learn,
         choose,
         config.trainer,
-        lambda module: build("optimizer", config.optimizer, module),
-        lambda steps: build("schedule", config.schedule, steps),
-        build("augment", config.augment) if config.augment is not None else None,
-        config.seed,
+        Method(
+            lambda module: build("optimizer", config.optimizer, module),
+            lambda steps: build("schedule", config.schedule, steps),
+            build("augment", config.augment) if config.augment is not None else None,
+            config.seed,
+        ),
         folder,
         world,
         kept=kept,
     )
     if config.resume and (folder / NAME).is_file():
-        trainer.resume(folder / NAME)
+        restore_state(trainer, folder / NAME)
     if world.leads:
         if settings is not None:
             begin(folder, settings, words)
@@ -220,37 +225,46 @@ def _train(
         _announce(trainer, corpus)
         for split, loader in (("training", trainer.loader), ("validation", trainer.valid_loader)):
             report_unreadable(loader.unreadable(), len(loader.utterances), split)
-    progress = trainer.fit()
+    trainer.fit()
     if world.leads:
         report_unreadable(list(trainer.unreadable), len(trainer.loader.utterances), "training")
-        begun = read_settings(folder) or {"command": "", "overrides": [], "settings": settings}
-        summary = {
-            "name": config.name,
-            "task": recognizer.task,
-            "seed": config.seed,
-            "parameters": recognizer.parameter_count(),
-            "epochs": progress.epoch,
-            "best_epoch": progress.best_epoch,
-            "best_valid": progress.best,
-            "updates": progress.step,
-            "examples": progress.examples,
-            "nonfinite_steps": progress.nonfinite,
-            "wall_clock_s": round(progress.seconds, 1),
-            "date": time.strftime("%Y-%m-%d"),
-            "processes": world.size,
-            "machine": describe_machine(str(world.device)),
-            "command": begun["command"],
-            "overrides": begun["overrides"],
-            "training_data": [_facts(one) for one in [corpus, *extra]],
-            "settings": begun["settings"] | {"encoder": to_plain(parts.encoder, "encoder")},
-        }
-        finished = Recognizer.load(folder / "model")
-        if task.finish(finished, trainer.valid_loader.epoch(0)):
-            finished.save(folder / "model")
-        write_card(folder / "model", card_of_run(summary, task.classes(kept or tokens), recognizer.sample_rate, []))
-        write_run(folder, summary)
+        _finish(trainer, config, [corpus, *extra], kept or tokens)
     trainer.mark_finished()
-    return progress
+    return trainer.progress
+
+
+def _finish(trainer: Trainer, config: TrainConfig, corpora: list[Corpus], tokens: Tokens) -> None:
+    """Writes what comes after the last epoch: the model's last touch, its card and ``run.json``.
+
+    Each is whole or not there, and written anew it is the same; so a run killed here does all of it once more.
+    """
+    folder, recognizer, progress = trainer.folder, trainer.recognizer, trainer.progress
+    begun = read_settings(folder) or {"command": "", "overrides": [], "settings": {}}
+    summary = {
+        "name": config.name,
+        "task": recognizer.task,
+        "seed": config.seed,
+        "parameters": recognizer.parameter_count(),
+        "epochs": progress.epoch,
+        "best_epoch": progress.best_epoch,
+        "best_valid": progress.best,
+        "updates": progress.step,
+        "examples": progress.examples,
+        "nonfinite_steps": progress.nonfinite,
+        "wall_clock_s": round(progress.seconds, 1),
+        "date": time.strftime("%Y-%m-%d"),
+        "processes": trainer.world.size,
+        "machine": describe_machine(str(trainer.world.device)),
+        "command": begun["command"],
+        "overrides": begun["overrides"],
+        "training_data": [_facts(one) for one in corpora],
+        "settings": begun["settings"] | {"encoder": to_plain(recognizer.config.encoder, "encoder")},
+    }
+    finished = Recognizer.load(folder / "model")
+    if trainer.task.finish(finished, trainer.valid_loader.epoch(0)):
+        finished.save(folder / "model")
+    write_card(folder / "model", card_of_run(summary, trainer.task.classes(tokens), recognizer.sample_rate, []))
+    write_run(folder, summary)
 
 
 def portable(data: dict[str, Any]) -> dict[str, Any]:

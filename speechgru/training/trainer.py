@@ -23,91 +23,43 @@ from tqdm import tqdm
 
 from speechgru.cells.subnormals import flushed_subnormals
 from speechgru.data.batching import Batch, BatchLoader
-from speechgru.data.utterance import Utterance, checksum
+from speechgru.data.utterance import Utterance
 from speechgru.errors import ConfigError, DataError, Interrupted, SpeechGRUError
 from speechgru.evaluation.tasks import task_of
 from speechgru.recognizer import Recognizer
 from speechgru.tokens import Tokens
 from speechgru.training.average import ExponentialAverage
-from speechgru.training.checkpoint import (
-    load_checkpoint,
-    optimizer_tensors,
-    restore_optimizer,
-    save_checkpoint,
-)
 from speechgru.training.distributed import World
 from speechgru.training.interruption import Interruption
-from speechgru.training.logging import MetricsLog
+from speechgru.training.logging import open_log
 from speechgru.training.messages import epoch_line
-from speechgru.training.objective import Objective, Precision
+from speechgru.training.objective import Objective
 from speechgru.training.progress import Progress
 from speechgru.training.run_settings import go_on
 from speechgru.training.selection import Selection
-
-
-@dataclasses.dataclass
-class TrainerConfig:
-    """Settings of the training loop.
-
-    Attributes:
-        epochs: passes over the training set, at least 1.
-        batch_size: utterances of a step in each process, at least 1.
-        accumulate: steps whose gradients are summed into one update, at least 1.
-        gradient_clip: largest norm of the gradient; 0 means no limit.
-        precision: fp32, or bf16 autocast (the recurrent cells stay in fp32 on CPU).
-        ema_decay: exponential average of the weights that is validated and kept instead of the weights; 0 means none.
-        average_last: also try the mean of the last so many epochs at the end; 0 means none.
-        mixup: strength of mixing pairs of waveforms and their targets (alpha of 1710.09412); 0 means none.
-        consistency: weight of the disagreement between two differently masked copies of every utterance (2410.05101,
-            which has 0.2), of a CTC head; 0 means one copy. A step takes about twice as long.
-        monitor: the validation figure that chooses the best epoch; None means accuracy of labels, wer of transcripts.
-        patience: stop after so many epochs without a new best; 0 means never.
-        max_nonfinite: consecutive steps without a finite gradient that are skipped before the run stops, at least 1.
-        checkpoint_s: seconds between checkpoints inside an epoch (there is always one after it), above 0.
-        workers: processes that read and augment audio; 0 means the training process does.
-        cache_mb: memory for decoded audio in each process, in MB; 0 means none.
-        max_duration_s: longer utterances are left out and counted; 0 means no limit.
-        device: auto (cuda where there is one), cpu, cuda, cuda:<number> or mps.
-        threads: CPU threads of the matrix products; 0 means torch's choice.
-        tensorboard: also write TensorBoard files (extra ``log``).
-    """
-
-    epochs: int = 30
-    batch_size: int = 32
-    accumulate: int = 1
-    gradient_clip: float = 5.0
-    precision: Precision = Precision.fp32
-    ema_decay: float = 0.0
-    average_last: int = 0
-    mixup: float = 0.0
-    consistency: float = 0.0
-    monitor: str | None = None
-    patience: int = 0
-    max_nonfinite: int = 5
-    checkpoint_s: float = 120.0
-    workers: int = 0
-    cache_mb: int = 1024
-    max_duration_s: float = 0.0
-    device: str = "auto"
-    threads: int = 0
-    tensorboard: bool = False
-
-    def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "accumulate", "max_nonfinite"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name}={getattr(self, name)}: at least 1")
-        amounts = ("gradient_clip", "average_last", "mixup", "consistency", "patience")
-        for name in (*amounts, "workers", "cache_mb", "max_duration_s", "threads"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"{name}={getattr(self, name)}: at least 0")
-        if not 0 <= self.ema_decay < 1:
-            raise ConfigError(f"ema_decay={self.ema_decay}: from 0 to below 1")
-        if not self.checkpoint_s > 0:
-            raise ConfigError(f"checkpoint_s={self.checkpoint_s}: above 0")
+from speechgru.training.trainer_config import TrainerConfig
+from speechgru.training.trainer_state import save_state
 
 
 class TrainingStopped(SpeechGRUError):
     """Training ended before its time; the message says why and how to go on."""
+
+
+@dataclasses.dataclass
+class Method:
+    """How a run learns, beside the settings of the loop.
+
+    Attributes:
+        optimizer: a function of the module giving its optimizer.
+        schedule: a function of the number of steps; it gives a function from a step to the learning rate's factor.
+        augment: augmentation of waveforms and frames, or None.
+        seed: of the data order, augmentation, dropout and masks.
+    """
+
+    optimizer: Callable[[nn.Module], torch.optim.Optimizer]
+    schedule: Callable[[int], Callable[[int], float]]
+    augment: Any
+    seed: int
 
 
 class Trainer:
@@ -118,13 +70,14 @@ class Trainer:
         train: utterances to learn from.
         valid: utterances to choose the best epoch on.
         config: settings of the loop.
-        optimizer: a function of the module giving its optimizer.
-        schedule: a function of the number of steps; it gives a function from a step to the learning rate's factor.
-        augment: augmentation of waveforms and frames, or None.
-        seed: of the data order, augmentation, dropout and masks.
+        method: optimizer, schedule, augmentation and seed.
         folder: where everything is written.
         world: this process among those of torchrun.
         kept: the labels of the finished model, the first of the recognizer's; None means all of them.
+
+    Raises:
+        ConfigError: a setting does not fit the head.
+        DataError: a split is empty, or too small for one update.
     """
 
     def __init__(
@@ -133,83 +86,60 @@ class Trainer:
         train: list[Utterance],
         valid: list[Utterance],
         config: TrainerConfig,
-        optimizer: Callable[[nn.Module], torch.optim.Optimizer],
-        schedule: Callable[[int], Callable[[int], float]],
-        augment: Any,
-        seed: int,
+        method: Method,
         folder: Path,
         world: World,
         kept: Tokens | None = None,
     ) -> None:
-        if not train:
-            raise DataError("the training split has no utterances; check data= and its root")
-        if not valid:
-            raise DataError(
-                "the validation split has no utterances, so no epoch could be chosen; check data= and its root"
-            )
         self.task = task_of(recognizer.task)
         monitor = self.task.monitor(config.monitor, recognizer.task)
         if config.consistency and not recognizer.head.scores_frames:
             raise ConfigError(f"trainer.consistency={config.consistency:g}: compares frames; 0 without head=ctc")
         self.recognizer = recognizer.to(world.device)
-        self.config, self.seed, self.folder, self.world = config, seed, folder, world
-        shared: dict[str, Any] = {
-            "target": self.task.target(recognizer),
-            "sample_rate": recognizer.sample_rate,
-            "batch_size": config.batch_size,
-        }
-        shared |= {"seed": seed, "workers": config.workers, "cache_mb": config.cache_mb}
-        shared |= {"max_duration_s": config.max_duration_s or None}
-        self.loader = BatchLoader(
-            train, augment=augment, shuffle=True, rank=world.rank, world_size=world.size, **shared
-        )
-        self.valid_loader = BatchLoader(valid, **shared)
-        where = folder if world.leads else None
-        self.selection = Selection(recognizer, self.task, self.valid_loader, monitor, config.average_last, where, kept)
-        self.objective: nn.Module = Objective(recognizer, augment, config.precision, config.mixup, config.consistency)
-        world.same(recognizer)
-        if world.size > 1:
-            self.objective = nn.parallel.DistributedDataParallel(self.objective)
-        self.optimizer = optimizer(recognizer)
-        self.peaks = [group["lr"] for group in self.optimizer.param_groups]
-        updates = len(self.loader) // config.accumulate
-        if not updates:
+        self.config, self.seed, self.folder, self.world = config, method.seed, folder, world
+        self.loader = self._loader(train, "training", method.augment)
+        self.valid_loader = self._loader(valid, "validation")
+        self.updates = len(self.loader) // config.accumulate
+        if not self.updates:
             raise DataError(
                 f"{len(train)} training utterances make no update of {config.batch_size} x {config.accumulate} x "
                 f"{world.size}; lower trainer.batch_size or trainer.accumulate"
             )
-        self.schedule = schedule(updates * config.epochs)
+        where = folder if world.leads else None
+        self.selection = Selection(recognizer, self.task, self.valid_loader, monitor, config.average_last, where, kept)
+        self.objective: nn.Module = Objective(
+            recognizer, method.augment, config.precision, config.mixup, config.consistency
+        )
+        world.same(recognizer)
+        if world.size > 1:
+            self.objective = nn.parallel.DistributedDataParallel(self.objective)
+        self.optimizer = method.optimizer(recognizer)
+        self.peaks = [group["lr"] for group in self.optimizer.param_groups]
+        self.schedule = method.schedule(self.updates * config.epochs)
         self.average = ExponentialAverage(recognizer, config.ema_decay) if config.ema_decay else None
         self.progress = Progress()
         self.interruption = Interruption()
-        self.unreadable: dict[str, None] = {}
+        self.unreadable: dict[str, None] = {}  # in order, each once
 
-    def resume(self, path: Path) -> None:
-        """Goes on from the checkpoint at ``path``."""
-        tensors, state = load_checkpoint(path)
-        if state["seed"] != self.seed:
-            raise ConfigError(
-                f"seed={self.seed}: the checkpoint {path} was written with seed={state['seed']}; use that"
-            )
-        then, now = state.get("data"), self._data()
-        if then not in (None, now):
-            counts = " and ".join(f"{then[split]} {split} utterances (now {now[split]})" for split in SPLITS)
-            raise DataError(
-                f"{path}: the run began with other recordings: {counts}; put them back, or begin again with "
-                "overwrite=true"
-            )
-        try:
-            self.recognizer.load_state_dict(tensors["model"])
-            restore_optimizer(self.optimizer, tensors.get("optimizer", {}))
-        except (RuntimeError, KeyError, ValueError) as error:
-            raise ConfigError(
-                f"{path} belongs to another model or optimizer; resume with the settings it began with"
-            ) from error
-        self.progress = Progress(**state["progress"])
-        if self.average is not None:
-            self.average.updates = state["average_updates"]
-            self.average.tensors = {name: tensor.to(self.world.device) for name, tensor in tensors["average"].items()}
-        self.selection.last = [tensors[f"last{number}"] for number in range(state["snapshots"])]
+    def _loader(self, utterances: list[Utterance], split: str, augment: Any = None) -> BatchLoader:
+        if not utterances:
+            use = "nothing can be learned" if split == "training" else "no epoch could be chosen"
+            raise DataError(f"the {split} split has no utterances, so {use}; check data= and its root")
+        config, learns = self.config, split == "training"
+        return BatchLoader(
+            utterances,
+            target=self.task.target(self.recognizer),
+            sample_rate=self.recognizer.sample_rate,
+            augment=augment,
+            shuffle=learns,
+            batch_size=config.batch_size,
+            seed=self.seed,
+            workers=config.workers,
+            cache_mb=config.cache_mb,
+            max_duration_s=config.max_duration_s or None,
+            rank=self.world.rank if learns else 0,
+            world_size=self.world.size if learns else 1,
+        )
 
     def fit(self) -> Progress:
         """Trains until the last epoch, early stopping, an interruption or too many non-finite steps.
@@ -219,31 +149,31 @@ class Trainer:
             TrainingStopped: the gradient stays non-finite.
         """
         torch.set_num_threads(self.config.threads or torch.get_num_threads())
-        log = MetricsLog(self.folder, self.config.tensorboard) if self.world.leads else None
-        if log is not None:
-            log.truncate_after(self.progress.step, self.progress.epoch)
-        if not self.progress.step:
+        progress, log = self.progress, open_log(self.folder if self.world.leads else None, self.config.tensorboard)
+        log.truncate_after(progress.step, progress.epoch)
+        if not progress.step:
             self._fit_statistics()
-        progress = self.progress
-        closing = contextlib.closing(log) if log is not None else contextlib.nullcontext()
-        with self.interruption, flushed_subnormals(), closing:
+        with self.interruption, flushed_subnormals(), log:
             self._checkpoint()
             while not progress.trained:
-                before_s = progress.seconds
+                began_s = progress.seconds
+
+                # One pass over the training set, then the figures of the validation set; the best weights are kept.
                 self._epoch()
                 row = self._validate()
-                progress.epoch += 1
-                progress.batch = 0
+                progress.epoch, progress.batch = progress.epoch + 1, 0
+
+                # Was it the last one? Then the mean of the last epochs may be better than any.
                 stale = progress.epoch - progress.best_epoch
                 stopped = bool(self.config.patience) and stale >= self.config.patience
                 progress.trained = progress.epoch >= self.config.epochs or stopped
                 if progress.trained:
                     row |= self.selection.try_mean_of_last(progress)
-                if log is not None:
-                    log.write(progress.step, epoch=progress.epoch, **row)
-                    log.draw()
-                    line = epoch_line(progress, self.config.epochs, row, progress.seconds - before_s)
-                    print(line, file=sys.stderr, flush=True)
+
+                # What is on the disk now without the checkpoint below, a resumed run writes again.
+                log.write(progress.step, epoch=progress.epoch, **row)
+                log.draw()
+                self.world.say(epoch_line(progress, self.config.epochs, row, progress.seconds - began_s))
                 progress.begin_epoch()
                 self.world.same(self.recognizer)
                 self._checkpoint()
@@ -254,11 +184,15 @@ class Trainer:
         self.progress.finished = True
         self._checkpoint()
 
+    def _checkpoint(self) -> None:
+        if self.world.leads:
+            save_state(self)
+
     def _epoch(self) -> None:
         progress, config = self.progress, self.config
         self.recognizer.train()
         saved = began = time.monotonic()
-        updates = len(self.loader) // config.accumulate
+        updates = self.updates
         batches = self.loader.epoch(progress.epoch, start_batch=progress.batch)
         best = "" if progress.best is None else f" best {abs(progress.best):.4f}"
         bar = tqdm(
@@ -299,9 +233,13 @@ class Trainer:
     def _update(self, batches: list[Batch]) -> None:
         """One step of the optimizer over ``batches``."""
         progress, config, device = self.progress, self.config, self.world.device
+
+        # The learning rate of this step.
         factor = self.schedule(progress.step + progress.nonfinite)
         for group, peak in zip(self.optimizer.param_groups, self.peaks, strict=True):
             group["lr"] = peak * factor
+
+        # The gradient: the sum over all utterances of these batches, in all processes, over their number.
         self.optimizer.zero_grad(set_to_none=True)
         batches = [self._feasible(batch) for batch in batches]
         loss_sum, count = 0.0, sum(len(batch.utterances) for batch in batches)
@@ -321,13 +259,17 @@ class Trainer:
                 # DistributedDataParallel takes the mean over processes, whose batches may differ by one utterance.
                 (losses.sum() * (self.world.size / total)).backward()
             loss_sum += float(losses.detach().sum())
+
+        # One that is too long is shortened; one that is not a number is skipped. After DistributedDataParallel's mean
+        # the norm is the same in every process, so all of them skip or none.
         parameters = [parameter for parameter in self.recognizer.parameters() if parameter.grad is not None]
         limit = config.gradient_clip or math.inf
         norm = float(nn.utils.clip_grad_norm_(parameters, limit))
-        # After DistributedDataParallel's mean the norm is the same in every process, so all of them skip or none.
         if not math.isfinite(norm):
             self._skip(batches)
             return
+
+        # The update, and what the log says of it.
         self.optimizer.step()
         if self.average is not None:
             self.average.update(self.recognizer)
@@ -371,8 +313,8 @@ class Trainer:
         remark = self.task.remark(
             self.selection.found, self.recognizer, self.progress.epoch + 1, self.config.epochs, utterances
         )
-        if remark and self.world.leads:
-            print(remark, file=sys.stderr)
+        if remark:
+            self.world.say(remark)
         # Of the last step; the optimizer of a run resumed after it does not know.
         rate = self.peaks[0] * self.schedule(max(0, self.progress.step + self.progress.nonfinite - 1))
         return self.progress.row() | found | {"learning_rate": rate}
@@ -395,31 +337,6 @@ class Trainer:
         )
         if self.average is not None:
             self.average = ExponentialAverage(self.recognizer, self.config.ema_decay)
-
-    def _data(self) -> dict[str, Any]:
-        """What the run learns from and is judged by, wherever the files are: how many utterances, and a checksum."""
-        train, valid = self.loader.utterances, self.valid_loader.utterances
-        return {"training": len(train), "validation": len(valid), "checksum": checksum([*train, *valid])}
-
-    def _checkpoint(self) -> None:
-        if not self.world.leads:
-            return
-        groups = {"model": self.recognizer.state_dict(), "optimizer": optimizer_tensors(self.optimizer)}
-        if self.average is not None:
-            groups["average"] = self.average.tensors
-        groups |= {f"last{number}": tensors for number, tensors in enumerate(self.selection.last)}
-        state = {
-            "seed": self.seed,
-            "data": self._data(),
-            "monitor": self.selection.monitor,
-            "progress": dataclasses.asdict(self.progress),
-            "average_updates": self.average.updates if self.average is not None else 0,
-            "snapshots": len(self.selection.last),
-        }
-        save_checkpoint(self.folder, groups, state)
-
-
-SPLITS = ("training", "validation")
 
 
 def _seed(*parts: int) -> int:

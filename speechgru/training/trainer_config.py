@@ -1,0 +1,69 @@
+"""The settings of the training loop."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from speechgru.errors import ConfigError
+from speechgru.training.objective import Precision
+
+
+@dataclasses.dataclass
+class TrainerConfig:
+    """Settings of the training loop.
+
+    Attributes:
+        epochs: passes over the training set, at least 1.
+        batch_size: utterances of a step in each process, at least 1.
+        accumulate: steps whose gradients are summed into one update, at least 1.
+        gradient_clip: largest norm of the gradient; 0 means no limit.
+        precision: fp32, or bf16 autocast (the recurrent cells stay in fp32 on CPU).
+        ema_decay: exponential average of the weights that is validated and kept instead of the weights; 0 means none.
+        average_last: also try the mean of the last so many epochs at the end; 0 means none.
+        mixup: strength of mixing pairs of waveforms and their targets (alpha of 1710.09412); 0 means none.
+        consistency: weight of the disagreement between two differently masked copies of every utterance (2410.05101,
+            which has 0.2), of a CTC head; 0 means one copy. A step takes about twice as long.
+        monitor: the validation figure that chooses the best epoch; None means accuracy of labels, wer of transcripts.
+        patience: stop after so many epochs without a new best; 0 means never.
+        max_nonfinite: consecutive steps without a finite gradient that are skipped before the run stops, at least 1.
+        checkpoint_s: seconds between checkpoints inside an epoch (there is always one after it), above 0.
+        workers: processes that read and augment audio; 0 means the training process does.
+        cache_mb: memory for decoded audio in each process, in MB; 0 means none.
+        max_duration_s: longer utterances are left out and counted; 0 means no limit.
+        device: auto (cuda where there is one), cpu, cuda, cuda:<number> or mps.
+        threads: CPU threads of the matrix products; 0 means torch's choice.
+        tensorboard: also write TensorBoard files (extra ``log``).
+    """
+
+    epochs: int = 30
+    batch_size: int = 32
+    accumulate: int = 1
+    gradient_clip: float = 5.0
+    precision: Precision = Precision.fp32
+    ema_decay: float = 0.0
+    average_last: int = 0
+    mixup: float = 0.0
+    consistency: float = 0.0
+    monitor: str | None = None
+    patience: int = 0
+    max_nonfinite: int = 5
+    checkpoint_s: float = 120.0
+    workers: int = 0
+    cache_mb: int = 1024
+    max_duration_s: float = 0.0
+    device: str = "auto"
+    threads: int = 0
+    tensorboard: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "accumulate", "max_nonfinite"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name}={getattr(self, name)}: at least 1")
+        amounts = ("gradient_clip", "average_last", "mixup", "consistency", "patience")
+        for name in (*amounts, "workers", "cache_mb", "max_duration_s", "threads"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"{name}={getattr(self, name)}: at least 0")
+        if not 0 <= self.ema_decay < 1:
+            raise ConfigError(f"ema_decay={self.ema_decay}: from 0 to below 1")
+        if not self.checkpoint_s > 0:
+            raise ConfigError(f"checkpoint_s={self.checkpoint_s}: above 0")

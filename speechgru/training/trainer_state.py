@@ -1,0 +1,73 @@
+"""What of a trainer is in its checkpoint: all of it that changes while it trains."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from speechgru.data.utterance import checksum
+from speechgru.errors import ConfigError, DataError
+from speechgru.training.checkpoint import load_checkpoint, optimizer_tensors, restore_optimizer, save_checkpoint
+from speechgru.training.progress import Progress
+
+if TYPE_CHECKING:
+    from speechgru.training.trainer import Trainer
+
+
+def save_state(trainer: Trainer) -> None:
+    """Writes the checkpoint into the trainer's folder."""
+    average, last = trainer.average, trainer.selection.last
+    groups = {"model": trainer.recognizer.state_dict(), "optimizer": optimizer_tensors(trainer.optimizer)}
+    if average is not None:
+        groups["average"] = average.tensors
+    groups |= {f"last{number}": tensors for number, tensors in enumerate(last)}
+    state = {
+        "seed": trainer.seed,
+        "data": _data(trainer),
+        "monitor": trainer.selection.monitor,
+        "progress": dataclasses.asdict(trainer.progress),
+        "average_updates": average.updates if average is not None else 0,
+        "snapshots": len(last),
+    }
+    save_checkpoint(trainer.folder, groups, state)
+
+
+def restore_state(trainer: Trainer, path: Path) -> None:
+    """Puts a trainer where the checkpoint at ``path`` was written.
+
+    Raises:
+        ConfigError: it was written with another seed, model or optimizer.
+        DataError: ... or with other recordings.
+        ModelError: the file is damaged.
+    """
+    tensors, state = load_checkpoint(path)
+    if state["seed"] != trainer.seed:
+        raise ConfigError(f"seed={trainer.seed}: the checkpoint {path} was written with seed={state['seed']}; use that")
+    then, now = state.get("data"), _data(trainer)
+    if then not in (None, now):
+        counts = " and ".join(
+            f"{then[name]} {name} utterances (now {now[name]})" for name in ("training", "validation")
+        )
+        raise DataError(
+            f"{path}: the run began with other recordings: {counts}; put them back, or begin again with overwrite=true"
+        )
+    try:
+        trainer.recognizer.load_state_dict(tensors["model"])
+        restore_optimizer(trainer.optimizer, tensors.get("optimizer", {}))
+    except (RuntimeError, KeyError, ValueError) as error:
+        raise ConfigError(
+            f"{path} belongs to another model or optimizer; resume with the settings it began with"
+        ) from error
+    trainer.progress = Progress(**state["progress"])
+    if trainer.average is not None:
+        device = trainer.world.device
+        trainer.average.updates = state["average_updates"]
+        trainer.average.tensors = {name: tensor.to(device) for name, tensor in tensors["average"].items()}
+    trainer.selection.last = [tensors[f"last{number}"] for number in range(state["snapshots"])]
+
+
+def _data(trainer: Trainer) -> dict[str, Any]:
+    """What the run learns from and is judged by, wherever the files are: how many utterances, and a checksum."""
+    train, valid = trainer.loader.utterances, trainer.valid_loader.utterances
+    return {"training": len(train), "validation": len(valid), "checksum": checksum([*train, *valid])}
