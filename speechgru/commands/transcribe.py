@@ -148,7 +148,7 @@ def _beam_options(arguments: argparse.Namespace) -> dict[str, Any]:
     return given
 
 
-def _decoder_config(name: str | None, options: dict[str, Any], own: Any) -> Any:
+def _decoder_config(name: str | None, options: dict[str, Any], own: object) -> object:
     """The settings of the decoder: the model's ``own`` with the options over them, unless another is named."""
     from speechgru.decoding.beam import BeamConfig
     from speechgru.decoding.greedy import GreedyConfig

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from speechgru.transcripts.formats import to_json, word_record
 
@@ -64,7 +64,7 @@ def ctm(words: Sequence[Word], recording: str) -> str:
 
 def alignment_json(words: Sequence[Word], tokens: Sequence[Word], audio: str, duration_s: float) -> str:
     """One object: audio, duration_s, words and tokens, each with start, end and confidence."""
-    values: dict[str, Any] = {
+    values: dict[str, object] = {
         "audio": audio,
         "text": " ".join(word.word for word in words),
         "duration_s": round(duration_s, 3),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from speechgru.transcripts.cues import CuesConfig, cues
 from speechgru.transcripts.transcript import Transcript
@@ -48,13 +48,13 @@ def tsv(transcript: Transcript) -> str:
     return "start\tend\ttext\n" + "".join(rows)
 
 
-def record(transcript: Transcript, word_timestamps: bool = False) -> dict[str, Any]:
+def record(transcript: Transcript, word_timestamps: bool = False) -> dict[str, object]:
     """The values of the JSON: audio, text, duration_s and segments, with words where wanted; or audio and error."""
     if transcript.error:
         return {"audio": transcript.audio, "error": transcript.error}
     segments = []
     for segment in transcript.segments:
-        values: dict[str, Any] = {
+        values: dict[str, object] = {
             "id": segment.id,
             "start": round(segment.start_s, 3),
             "end": round(segment.end_s, 3),
@@ -72,7 +72,7 @@ def record(transcript: Transcript, word_timestamps: bool = False) -> dict[str, A
     }
 
 
-def word_record(word: Word) -> dict[str, Any]:
+def word_record(word: Word) -> dict[str, object]:
     """A word as JSON writes it."""
     return {
         "word": word.word,
@@ -82,9 +82,9 @@ def word_record(word: Word) -> dict[str, Any]:
     }
 
 
-def to_json(values: Any) -> str:
+def to_json(values: object) -> str:
     """JSON on one line; a name that is not UTF-8 stays valid as \\\\udc.. escapes."""
-    text = json.dumps(values, ensure_ascii=False)
+    text = json.dumps(values, ensure_ascii=False, allow_nan=False)
     try:
         text.encode()
     except UnicodeEncodeError:

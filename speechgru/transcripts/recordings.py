@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from speechgru.transcripts.segments import segments
 from speechgru.transcripts.transcript import Transcript
 
 if TYPE_CHECKING:
+    from speechgru.contracts import Decoder
     from speechgru.decoding.transcription import Word
     from speechgru.recognizer import Recognizer
 
@@ -24,7 +25,7 @@ def transcribe_recordings(
     recognizer: Recognizer,
     items: Iterable[tuple[str, str]],
     *,
-    decoder: Any = None,
+    decoder: Decoder | None = None,
     batch_size: int = 16,
     config: PiecesConfig | None = None,
 ) -> Iterator[Transcript]:
