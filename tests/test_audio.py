@@ -88,6 +88,18 @@ def test_slice_equals_slice_of_the_whole(tmp_path, suffix, start_s, duration_s):
     assert (part - expected).abs().max() <= (1e-3 if suffix == "opus" else 0)
 
 
+@pytest.mark.parametrize("subtype", ["GSM610", "G721_32", "NMS_ADPCM_16", "IMA_ADPCM", "MS_ADPCM", "ALAW"])
+def test_formats_of_telephones_and_answering_machines(subtype):
+    """Oracle: the chirp, and the whole read in blocks. libsndfile cannot be asked where it stands in some of them."""
+    file = io.BytesIO()
+    soundfile.write(file, chirp()[: RATE // 2], RATE, format="WAV", subtype=subtype)
+    waveform, rate = read_audio(file.getvalue())
+    assert rate == RATE
+    assert len(waveform) >= RATE // 2
+    assert np.corrcoef(waveform[: RATE // 2].numpy(), chirp()[: RATE // 2])[0, 1] > 0.95
+    assert np.array_equal(np.concatenate([block for block, _ in read_blocks(file.getvalue(), block_s=0.1)]), waveform)
+
+
 def test_slice_does_not_decode_the_rest(tmp_path, monkeypatch):
     """Oracle: the frames asked of the decoder, counted."""
     path = write(tmp_path / "a.flac", np.tile(chirp(), 20))

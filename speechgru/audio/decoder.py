@@ -54,6 +54,7 @@ class Decoder:
             raise _truncated(name, claimed, file.frames)
         self.name, self.sample_rate, self.samples, self.channels = name, file.samplerate, file.frames, file.channels
         self._file, self._stream, self._stack = file, stream, stack
+        self._at = 0  # the next sample that the file gives; some formats of telephones cannot be asked
 
     def blocks(self, first: int, count: int, most: int) -> Iterator[np.ndarray]:
         """``count`` samples from sample ``first`` as float32 ``(up to most, channels)`` at a time.
@@ -79,18 +80,22 @@ class Decoder:
         import soundfile
 
         try:
-            if self._file.tell() != at:
-                self._file.seek(at)
-            return self._file.read(samples, dtype="float32", always_2d=True)
+            return self._read_file(at, samples)
         except (soundfile.SoundFileError, MemoryError) as error:
             reason = _cause(error)
             if self._file.format != "FLAC":
                 raise AudioError(
                     f"{self.name}: truncated or damaged ({reason}); download or convert it again"
                 ) from error
-        self._file = open_flac(self._stream, self.name, reason, self._stack)
-        self._file.seek(at)
-        return self._file.read(samples, dtype="float32", always_2d=True)
+        self._file, self._at = open_flac(self._stream, self.name, reason, self._stack), 0
+        return self._read_file(at, samples)
+
+    def _read_file(self, at: int, samples: int) -> np.ndarray:
+        if self._at != at:
+            self._at = self._file.seek(at)
+        block = self._file.read(samples, dtype="float32", always_2d=True)
+        self._at += len(block)
+        return block
 
 
 @contextlib.contextmanager

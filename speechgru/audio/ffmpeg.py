@@ -122,6 +122,7 @@ def open_flac(stream: BinaryIO, name: str, reason: str, stack: contextlib.ExitSt
         raise damaged
     if _md5(decoder, bits) != expected:
         raise damaged
+    decoder.seek(0)
     return decoder
 
 
