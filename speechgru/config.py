@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
+from speechgru.adaptation import leave_corpus_of_recipe, leave_out_foreign, take_model
 from speechgru.errors import ConfigError
 from speechgru.evaluation.evaluate import EvaluateConfig
 from speechgru.overrides import apply, is_choice, parse
@@ -22,6 +23,7 @@ from speechgru.shipped import conf_dir
 from speechgru.training.run import TrainConfig
 
 if TYPE_CHECKING:
+    from hydra.core.override_parser.types import Override
     from omegaconf import DictConfig
 
 SCHEMAS: dict[str, type[TrainConfig] | type[EvaluateConfig]] = {"train": TrainConfig, "evaluate": EvaluateConfig}
@@ -53,6 +55,8 @@ def store_components() -> None:
                 if "family" in field.metadata:
                     # cell=... is a choice of the run; the encoder's own field follows it.
                     node[field.name] = f"${{{field.metadata['family']}}}"
+            # A recipe may set what the component of another corpus does not have: adaptation.py removes it.
+            OmegaConf.set_struct(node, False)
             store.store(group=family, name=name, node=node)
 
 
@@ -74,8 +78,12 @@ def compose(root: str, overrides: list[str], config_dir: str | None = None) -> T
     return to_dataclass(root, compose_untyped(root, overrides, config_dir))
 
 
-def compose_untyped(root: str, words: list[str], config_dir: str | None = None) -> DictConfig:
+def compose_untyped(
+    root: str, words: list[str], config_dir: str | None = None, tell: Callable[[str], None] = lambda line: None
+) -> DictConfig:
     """The same as Hydra's DictConfig, Hydra's own settings as ``hydra``; values may be missing or out of range.
+
+    ``tell`` is given a line on what a recipe sets that does not apply, and on what a given model brings.
 
     Raises:
         ConfigError: an unknown key or option (the nearest one is named), or a wrong type.
@@ -91,10 +99,31 @@ def compose_untyped(root: str, words: list[str], config_dir: str | None = None) 
             )
         except Exception as error:
             raise ConfigError(explain(error)) from error
+        if root == "train":
+            _adapt(config, overrides, choices, more, tell)
         for override in overrides:
             if override not in choices:
                 apply(config, override)
     return config
+
+
+def _adapt(
+    config: DictConfig, overrides: list[Override], choices: list[Override], more: list[str], tell: Callable[[str], None]
+) -> None:
+    """What follows from another corpus than the recipe's, and from a model to begin with."""
+    import hydra
+
+    chosen = {one.package or one.key_or_group for one in choices}
+    gone = leave_out_foreign(config, chosen)
+    recipe = next((str(one.input_line) for one in choices if one.key_or_group == "recipe"), None)
+    if recipe is not None and "data" in chosen:
+        gone += leave_corpus_of_recipe(config, hydra.compose("train", overrides=[*more, recipe]), chosen)
+    if gone:
+        tell(f"{recipe or 'the defaults'}: {', '.join(gone)} left out, for another corpus or component was chosen")
+    model = next((one.value() for one in overrides if one.key_or_group == "init_from"), "")
+    if model:
+        take_model(config, str(model), chosen)
+        tell(f"init_from={model}: features, cell, front end and encoder are those of this model")
 
 
 @contextlib.contextmanager

@@ -57,7 +57,7 @@ def cut(monkeypatch: pytest.MonkeyPatch, corpus: Path, folder: Path, updates: in
 
 def command(corpus: Path, folder: Path, *overrides: str) -> list[str]:
     """The same training as a command of its own."""
-    words = ["train", "data=folder", f"data.root={corpus}", *SMALL, f"run_dir={folder}", *overrides]
+    words = ["train", "data=folder", "~recipe", f"data.root={corpus}", *SMALL, f"run_dir={folder}", *overrides]
     return ["-m", "speechgru.cli", *words]
 
 

@@ -49,7 +49,7 @@ def tones(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_train_evaluate_classify(tones: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Oracle: the names of the folders of the test split, counted here."""
     run = tmp_path / "run"
-    assert main(["train", "data=folder", f"data.root={tones}", f"run_dir={run}", *SMALL]) == 0
+    assert main(["train", "data=folder", "~recipe", f"data.root={tones}", f"run_dir={run}", *SMALL]) == 0
     assert capsys.readouterr().out == f"{run / 'model'}\n"
     assert main(["evaluate", f"model={run / 'model'}", "data=folder", f"data.root={tones}", "device=cpu"]) == 0
     printed = capsys.readouterr().out
@@ -124,7 +124,7 @@ def test_mistyped_overrides(
     words: list[str], message: str, tones: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """One line that names the key, the value and the nearest right one; exit code 2; nothing is written."""
-    given = ["train", "data=folder", f"data.root={tones}", f"run_dir={tmp_path / 'run'}", *words]
+    given = ["train", "data=folder", "~recipe", f"data.root={tones}", f"run_dir={tmp_path / 'run'}", *words]
     if words == ["data=null"]:
         given = ["train", f"run_dir={tmp_path / 'run'}"]
     assert main(given) == 2

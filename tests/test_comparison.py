@@ -40,7 +40,14 @@ FOLDER = recipes_dir() / "cells"
 PAGE = Path(__file__).parent.parent / "docs" / "lab-report.md"
 RECIPES = ["cells_an4", "cells_fsdd", "cells_speech_commands"]
 SMALL = ["features.sample_rate=8000", "features.mels=12", "encoder.num_layers=1", "head.attention_heads=2"]
-SMALL += ["trainer.batch_size=8", "trainer.epochs=2", "trainer.device=cpu", "trainer.threads=1", "data=folder"]
+SMALL += [
+    "trainer.batch_size=8",
+    "trainer.epochs=2",
+    "trainer.device=cpu",
+    "trainer.threads=1",
+    "data=folder",
+    "~recipe",
+]
 SMALL += ["name=tones", "hydra.sweep.subdir=${hydra.runtime.choices.cell}-${seed}"]
 
 

@@ -41,12 +41,12 @@ LAYERS = [
     {"evaluation", "transcripts"},
     {"training"},
     {"lab"},
-    {"overrides", "settings"},
+    {"overrides", "settings", "adaptation"},
     {"commands", "config"},
     {"cli"},
 ]
 FORBIDDEN_NAMES = {"utils", "util", "helpers", "helper", "common", "misc", "core", "base", "manager"}
-MAY_IMPORT_HYDRA = {"registry", "overrides", "config", "commands", "cli"}
+MAY_IMPORT_HYDRA = {"registry", "adaptation", "overrides", "config", "commands", "cli"}
 
 
 def sources() -> list[Path]:

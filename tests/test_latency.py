@@ -36,7 +36,7 @@ RECIPES = {"latency_an4": "cells_an4", "latency_speech_commands": "cells_speech_
 RATE = 8000
 SMALL = ["features.sample_rate=8000", "features.mels=12", "features.normalization=global", "encoder.num_layers=1"]
 SMALL += ["encoder.hidden_size=8", "trainer.batch_size=8", "trainer.epochs=2", "trainer.device=cpu"]
-SMALL += ["trainer.threads=1", "data=folder", "~augment"]
+SMALL += ["trainer.threads=1", "data=folder", "~recipe", "~augment"]
 
 
 def recognizer(encoder: Any, head: Any = None, **features: Any) -> Recognizer:

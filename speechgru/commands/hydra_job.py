@@ -42,7 +42,7 @@ def hydra_main(root: str, words: list[str], task: Task) -> int:
     elif chosen.multirun:
         _run_many(root, settings, chosen.config_dir, task)
     else:
-        config = compose_untyped(root, settings, chosen.config_dir)
+        config = compose_untyped(root, settings, chosen.config_dir, _tell)
         try:
             task(to_dataclass(root, config), Path(config.hydra.run.dir), words)
         except BrokenPipeError:
@@ -71,7 +71,7 @@ def _run_many(root: str, settings: list[str], config_dir: str | None, task: Task
             folder = Path(os.path.relpath(folder))  # as it was given
         print(f"{folder}: {' '.join(_swept(own, settings))}", file=sys.stderr, flush=True)
         try:
-            task(to_dataclass(root, config), folder, [*flags, *own])
+            task(to_dataclass(root, compose_untyped(root, own, config_dir, _tell)), folder, [*flags, *own])
         except BrokenPipeError:
             raise
         except (SpeechGRUError, OSError) as error:
@@ -98,6 +98,11 @@ def _run_many(root: str, settings: list[str], config_dir: str | None, task: Task
     failed = [one for batch in returned or [] for one in batch if one.return_value]
     if failed:
         raise SpeechGRUError(f"{len(failed)} of the multirun's jobs failed; what each said stands above")
+
+
+def _tell(line: str) -> None:
+    if os.environ.get("RANK", "0") == "0":  # of the processes of torchrun one speaks
+        print(line, file=sys.stderr, flush=True)
 
 
 def _of_the_system(error: OSError) -> SpeechGRUError:
@@ -200,7 +205,7 @@ def _settings(root: str, chosen: argparse.Namespace) -> list[str]:
     if any(word.startswith("=") for word in settings) or (any(word.endswith("=") for word in settings) and alone):
         raise ConfigError(f"{' '.join(chosen.words)}: settings are written key=value, without spaces")
     if not alone:
-        return settings
+        return _with_recipe(settings) if root == "train" else settings
     if root == "evaluate":
         return [quote("model", alone[0]) if len(alone) == 1 else _list_of(alone), *settings]
     recipes = options("recipe", chosen.config_dir)
@@ -208,6 +213,17 @@ def _settings(root: str, chosen: argparse.Namespace) -> list[str]:
         if word not in recipes:
             raise ConfigError(_mend_word(root, word, recipes))
     return [f"recipe={','.join(alone)}", *settings]
+
+
+def _with_recipe(settings: list[str]) -> list[str]:
+    """The settings, with the recipe for recordings of one's own where such a corpus is named and no recipe or head.
+
+    ``~recipe`` is the way to have none.
+    """
+    groups = {word.partition("=")[0] for word in settings}
+    if not {"data=folder", "data=manifest"} & set(settings) or groups & {"recipe", "~recipe", "head", "units"}:
+        return [word for word in settings if word != "~recipe"]
+    return ["recipe=own_recordings", *settings]
 
 
 def _list_of(models: list[str]) -> str:

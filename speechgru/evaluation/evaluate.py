@@ -26,6 +26,7 @@ from speechgru.evaluation.task import Result
 from speechgru.evaluation.tasks import task_of
 from speechgru.recognizer import Recognizer
 from speechgru.registry import MISSING, build, name_of, to_plain
+from speechgru.shipped import model_path, models_dir
 
 
 @dataclasses.dataclass
@@ -33,12 +34,12 @@ class EvaluateConfig:
     """One evaluation, complete.
 
     Attributes:
-        model: the model folder, or a list of them, [runs/a/model,runs/b/model].
+        model: the model folder or the name of a shipped one, or a list of them, [runs/a/model,runs/b/model].
         split: train, valid or test.
         data: the corpus; left out, it is the one the model was trained on.
         root: where the recordings of the model's own corpus are; empty means where its config says.
-        output_dir: where results.json and the report go; empty means <model>/../evaluation/<split>, with another
-            decoder than greedy <split>-<decoder>.
+        output_dir: where results.json and the report go; empty means <model>/../evaluation/<split> (of a shipped
+            model evaluation/<name>/<split>), with another decoder than greedy <split>-<decoder>.
         recipe_dir: a recipe's folder whose results.json and table in README.md are written from all models given; the
             rows of other decoders are kept.
         batch_size: utterances at a time, at least 1.
@@ -82,7 +83,7 @@ def evaluate(config: EvaluateConfig, words: Sequence[str] = ()) -> list[tuple[Re
         raise ConfigError(
             f"output_dir={config.output_dir}: {len(models)} models would overwrite one another; leave it out"
         )
-    found = [_evaluate_one(Path(model), config, words) for model in models]
+    found = [_evaluate_one(model, config, words) for model in models]
     if config.recipe_dir:
         folder = Path(config.recipe_dir)
         records = [record for _, record, _ in found]
@@ -100,7 +101,11 @@ def _of_other_decoders(path: Path, records: list[dict[str, Any]]) -> list[dict[s
     return [run for run in read_results(path) if run.get("decoder") is not None and run["decoder"] not in decoders]
 
 
-def _evaluate_one(folder: Path, config: EvaluateConfig, words: Sequence[str]) -> tuple[Result, dict[str, Any], Path]:
+def _evaluate_one(model: str, config: EvaluateConfig, words: Sequence[str]) -> tuple[Result, dict[str, Any], Path]:
+    try:
+        folder = model_path(model)
+    except ConfigError as error:
+        raise ConfigError(f"model={error}") from None
     recognizer = Recognizer.load(folder, find_device(config.device))
     task = task_of(recognizer.task)
     if config.decoder is not None and not task.decodes:
@@ -130,7 +135,7 @@ def _evaluate_one(folder: Path, config: EvaluateConfig, words: Sequence[str]) ->
     )
     way = "greedy" if decoder is None else name_of("decoder", decoder)
     place = config.split if way == "greedy" else f"{config.split}-{way}"
-    output = Path(config.output_dir) if config.output_dir else folder.parent / "evaluation" / place
+    output = Path(config.output_dir) if config.output_dir else _reports(folder) / place
     output.mkdir(parents=True, exist_ok=True)
     write_results(output / "results.json", record)
     task.write_report(result, output, record, _curves_of(folder), _settings_of(folder))
@@ -163,6 +168,11 @@ def decoder_name(decoder: Any) -> str:
         if key not in ("name", "priors") and value != usual[key]
     ]
     return " ".join([plain["name"], *changed])
+
+
+def _reports(folder: Path) -> Path:
+    """Where the reports of a model go: beside it; of a shipped one into the working directory."""
+    return Path("evaluation", folder.name) if folder.parent == models_dir() else folder.parent / "evaluation"
 
 
 def _curves_of(folder: Path) -> list[dict[str, Any]]:

@@ -17,12 +17,13 @@ import torch
 from speechgru.data.corpora.corpus import Corpus
 from speechgru.data.splits import SPLITS
 from speechgru.data.utterance import Utterance
-from speechgru.errors import ConfigError, DataError, Interrupted, ModelError
+from speechgru.errors import ConfigError, DataError, Interrupted
 from speechgru.evaluation.card import CardConfig, card_of_run, write_card
 from speechgru.evaluation.machine import describe_machine
 from speechgru.evaluation.tasks import task_of
 from speechgru.recognizer import Recognizer, RecognizerConfig, check_units
 from speechgru.registry import MISSING, build, name_of, to_plain
+from speechgru.shipped import model_path
 from speechgru.text import Units
 from speechgru.tokens import Tokens
 from speechgru.training.budget import within_budget
@@ -40,6 +41,7 @@ from speechgru.training.run_settings import (
     read_settings,
     write_run,
 )
+from speechgru.training.starting_point import start_from
 from speechgru.training.targets import describe, usable, write_left_out
 from speechgru.training.trainer import Method, Trainer, TrainingStopped
 from speechgru.training.trainer_config import TrainerConfig
@@ -72,7 +74,9 @@ class TrainConfig:
         extra_data: a second corpus whose training split is learned from as well (recordings that are in data too are
             left out). Labels that data lacks are learned beside the others and dropped from the finished model.
         card: what the model's card says beyond its numbers.
-        init_from: a model folder whose weights to start from where names and shapes agree; empty means fresh weights.
+        init_from: a trained model to begin with, the name of a shipped one or a folder: its features and encoder, and
+            what its head knows of the labels; empty means fresh weights.
+        freeze_encoder: the encoder of init_from stays as it is, only the head learns.
         recipe: a complete run from conf/recipe.
     """
 
@@ -96,12 +100,19 @@ class TrainConfig:
     trainer: TrainerConfig = dataclasses.field(default_factory=TrainerConfig)
     card: CardConfig = dataclasses.field(default_factory=CardConfig)
     init_from: str = ""
+    freeze_encoder: bool = False
 
     def __post_init__(self) -> None:
         if self.seed < 0:
             raise ConfigError(f"seed={self.seed}: at least 0")
         if self.parameters < 0:
             raise ConfigError(f"parameters={self.parameters}: at least 0 (0 leaves encoder.hidden_size as it is)")
+        if self.parameters and self.init_from:
+            raise ConfigError(
+                f"parameters={self.parameters}: the size of the encoder is that of init_from; leave one out"
+            )
+        if self.freeze_encoder and not self.init_from:
+            raise ConfigError("freeze_encoder=true: a fresh encoder has learned nothing; add init_from=MODEL")
 
 
 def train(config: TrainConfig, folder: Path, settings: dict[str, Any], words: Sequence[str] = ()) -> Progress:
@@ -198,7 +209,8 @@ def _train(
     choose, not_chosen = usable(task, recognizer, choose, "valid")
     left = not_learned + not_chosen
     if config.init_from:
-        _start_from(recognizer, Path(config.init_from))
+        start_from(recognizer, config.init_from, model_path(config.init_from))
+        recognizer.get_submodule("encoder").requires_grad_(not config.freeze_encoder)
     trainer = Trainer(
         recognizer,
         learn,
@@ -226,6 +238,7 @@ def _train(
         for split, loader in (("training", trainer.loader), ("validation", trainer.valid_loader)):
             report_unreadable(loader.unreadable(), len(loader.utterances), split)
     trainer.fit()
+    recognizer.get_submodule("encoder").requires_grad_(True)  # its parameters are the model's, too
     if world.leads:
         report_unreadable(list(trainer.unreadable), len(trainer.loader.utterances), "training")
         _finish(trainer, config, [corpus, *extra], kept or tokens)
@@ -284,23 +297,23 @@ def _facts(corpus: Corpus) -> dict[str, str]:
     return {"name": about["title"], "license": about["licence"], "url": about["url"]}
 
 
-def _start_from(recognizer: Recognizer, folder: Path) -> None:
-    """Copies from a trained model every tensor whose name and shape agree (a head for other labels begins fresh)."""
-    own = recognizer.state_dict()
-    given = Recognizer.load(folder).state_dict()
-    fitting = {name: tensor for name, tensor in given.items() if name in own and own[name].shape == tensor.shape}
-    if not any(name.startswith("encoder.") for name in fitting):
-        raise ModelError(f"init_from={folder}: its encoder has no tensor of a name and shape in common with this one")
-    recognizer.load_state_dict(own | fitting)
-    print(f"started {len(fitting)} of {len(own)} tensors from {folder}", file=sys.stderr)
-
-
 def _announce(trainer: Trainer, corpus: Corpus) -> None:
     recognizer, world = trainer.recognizer, trainer.world
     where = str(world.device) if world.size == 1 else f"{world.size} x {world.device.type}"
-    train, valid = len(trainer.loader.utterances), len(trainer.valid_loader.utterances)
+    counts = [len(trainer.loader.utterances), len(trainer.valid_loader.utterances), _test_count(corpus)]
+    rule = f" ({corpus.split_rule})" if corpus.split_rule else ""
+    frozen = sum(one.numel() for one in recognizer.parameters() if not one.requires_grad)
+    size = f"{recognizer.parameter_count() + frozen:,} parameters" + (f", {frozen:,} of them frozen," if frozen else "")
     print(
-        f"{type(corpus).__name__}: {train} training and {valid} validation utterances, "
-        f"{len(recognizer.tokens)} {trainer.task.outputs_are}; {recognizer.parameter_count():,} parameters on {where}",
+        f"{type(corpus).__name__}: {counts[0]} training, {counts[1]} validation and {counts[2]} test utterances{rule}, "
+        f"{len(recognizer.tokens)} {trainer.task.outputs_are}; {size} on {where}",
         file=sys.stderr,
     )
+
+
+def _test_count(corpus: Corpus) -> int:
+    """How many utterances wait for evaluate; a corpus may have none."""
+    try:
+        return len(corpus.utterances("test"))
+    except DataError:
+        return 0

@@ -191,6 +191,9 @@ class Trainer:
     def _epoch(self) -> None:
         progress, config = self.progress, self.config
         self.recognizer.train()
+        encoder = self.recognizer.get_submodule("encoder")
+        if not any(one.requires_grad for one in encoder.parameters()):
+            encoder.eval()  # frozen: its statistics stay, and it drops nothing
         saved = began = time.monotonic()
         updates = self.updates
         batches = self.loader.epoch(progress.epoch, start_batch=progress.batch)

@@ -1,0 +1,64 @@
+"""Begins a training run with the weights of a trained model."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import torch
+
+from speechgru.errors import ModelError
+from speechgru.recognizer import Recognizer
+from speechgru.registry import to_plain
+from speechgru.training.run_settings import flat
+
+ROWS_OF_TOKENS = ("head.output.weight", "head.output.bias")
+
+
+@torch.no_grad()
+def start_from(recognizer: Recognizer, model: str, folder: Path) -> None:
+    """Copies the features' statistics, the encoder and what fits of the head from a trained model.
+
+    What the head has for a label (or a unit of transcripts) that both models know is copied wherever it stands; for
+    other labels it begins fresh.
+
+    Args:
+        recognizer: the model to be trained; it is changed.
+        model: how the trained model was named, for messages.
+        folder: of the trained model.
+
+    Raises:
+        ModelError: the folder is damaged, or the features or the encoder there are others.
+    """
+    given = Recognizer.load(folder)
+    _check_same_body(recognizer, given, model)
+    own, theirs = recognizer.state_dict(), given.state_dict()
+    shared = [token for token in recognizer.tokens if token in given.tokens]
+    for name, tensor in own.items():
+        other = theirs.get(name)
+        if other is None:
+            continue
+        if name in ROWS_OF_TOKENS and other.shape[1:] == tensor.shape[1:]:
+            for token in shared:
+                tensor[recognizer.tokens.index(token)] = other[given.tokens.index(token)]
+        elif other.shape == tensor.shape:
+            tensor.copy_(other)
+    names, new = "units" if recognizer.units else "labels", len(recognizer.tokens) - len(shared)
+    print(f"begins with the weights of {model}: it knows {len(shared)} of the {names}, {new} are new", file=sys.stderr)
+
+
+def _check_same_body(recognizer: Recognizer, given: Recognizer, model: str) -> None:
+    """Features and encoder must be those that the weights were trained for; dropout may differ."""
+    own, theirs = (
+        flat(
+            {"features": to_plain(one.config.features, "features"), "encoder": to_plain(one.config.encoder, "encoder")}
+        )
+        for one in (recognizer, given)
+    )
+    other = [key for key in own | theirs if own.get(key) != theirs.get(key) and not key.endswith("dropout")]
+    if other:
+        key, *_ = other
+        mend = f"leave {key}=... out" if key in theirs else "choose another model"
+        raise ModelError(
+            f"init_from={model} has {key}={theirs.get(key)}, this run {own.get(key)}: its weights do not fit; {mend}"
+        )
