@@ -20,6 +20,7 @@ import gzip
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from reprlib import repr as shown
 from typing import Any
 
 import torch
@@ -123,7 +124,7 @@ def read_config(folder: Path) -> RecognizerConfig:
                 raise ModelError(f"{path} has no key {key}, so it is not the config.yaml of a model folder")
         if not isinstance(plain["format"], int) or plain["format"] > FORMAT:
             raise ModelError(
-                f"{path} has format {plain['format']}, this speechgru reads up to {FORMAT}; update speechgru"
+                f"{path} has format {one_line(plain['format'])}, this speechgru reads up to {FORMAT}; update speechgru"
             )
         parts = {family: from_plain(plain[family], family) for family in ("features", "encoder", "head")}
         for family in ("units", "decoder"):
@@ -234,7 +235,9 @@ def _found_in(folder: Path, decoder: Any) -> Any:
     for key, name in _own_names(decoder).items():
         named = getattr(decoder, key)
         if named and named != name:
-            raise ModelError(f"{folder / 'config.yaml'}: decoder.{key}={named}: the file of a model folder is {name}")
+            raise ModelError(
+                f"{folder / 'config.yaml'}: decoder.{key}={shown(named)}: the file of a model folder is {name}"
+            )
         if named:
             decoder = dataclasses.replace(decoder, **{key: str(_file(folder, name))})
     return decoder

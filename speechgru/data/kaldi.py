@@ -76,7 +76,9 @@ def _optional(path: Path, spans: dict[str, Span]) -> dict[str, str]:
     values = {key: value for _, key, value in _table(path, empty=path.name == "text")}
     missing = [key for key in spans if key not in values]
     if missing:
-        raise DataError(f"{path}: {len(missing)} utterances have no line here, the first is {missing[0]!r}; add them")
+        raise DataError(
+            f"{path}: {len(missing)} utterances have no line here, the first is {shown(missing[0])}; add them"
+        )
     return values
 
 
@@ -98,7 +100,7 @@ def _table(path: Path, empty: bool = False) -> Iterator[tuple[int, str, str]]:
 
 
 def _locate(value: str, folder: Path) -> str:
-    path = Path(os.path.expanduser(value))
-    if path.is_absolute() or (folder / path).exists() or not path.exists():
-        return str(folder / path)
-    return str(path.absolute())
+    path, here = os.path.expanduser(value), os.path.join(folder, os.path.expanduser(value))
+    if os.path.isabs(path) or os.path.exists(here) or not os.path.exists(path):
+        return here
+    return os.path.abspath(path)

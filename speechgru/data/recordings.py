@@ -31,9 +31,9 @@ def read_recordings(path: str | os.PathLike[str]) -> dict[str, list[Utterance]]:
         DataError: nothing there, several lists to choose from, or what is found is wrong.
     """
     path = Path(os.path.expanduser(path))
-    if path.is_file():
+    if os.path.isfile(path):  # Path.is_file raises for names that are too long
         return _list(path)
-    if not path.is_dir():
+    if not os.path.isdir(path):
         raise DataError(f"{path.absolute()}: is not there; give a manifest, a table or a folder of recordings")
     if (path / "wav.scp").exists():
         return {"": read_kaldi(path)}
