@@ -12,8 +12,10 @@ from speechgru.errors import ConfigError
 from speechgru.shipped import model_names, model_path
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from speechgru.decoding.beam import BeamConfig
-    from speechgru.evaluation.decoder_choice import Grid
+    from speechgru.evaluation.decoder_choice import Grid, Scored
     from speechgru.recognizer import Recognizer
 
 LM_WEIGHTS = "0.25,0.5,0.75,1,1.5"
@@ -76,11 +78,8 @@ def run(arguments: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from speechgru.commands.recordings import load_recognizer
-    from speechgru.data.batching import BatchLoader
     from speechgru.decoding.greedy import GreedyConfig
-    from speechgru.evaluation.decoder_choice import calibrate, measure_grid, score, token_shares, word_errors
-    from speechgru.evaluation.run_folder import own_data
-    from speechgru.registry import build
+    from speechgru.evaluation.decoder_choice import calibrate, measure_grid, token_shares, word_errors
 
     recognizers = [load_recognizer(folder, "cpu", None, "ctc") for folder in folders]
     config = _decoder(recognizers[0], arguments)
@@ -91,15 +90,10 @@ def run(arguments: argparse.Namespace) -> int:
             "prior_weight": end(prior_weights),
         }
         dataclasses.replace(config, **tried, priors=[1.0])
-    models = []
-    for recognizer, folder in zip(recognizers, folders, strict=True):
-        utterances = build("data", own_data(recognizer, folder, arguments.root)).utterances(arguments.split)
-        loader = BatchLoader(
-            utterances, None, recognizer.sample_rate, batch_size=arguments.batch_size, shuffle=False, cache_mb=0
-        )
-        scored, errors = score(recognizer, tqdm(loader.epoch(0), desc=str(folder), unit="batch", disable=None))
-        print("\n".join(errors), end="\n" * bool(errors), file=sys.stderr)
-        models.append((recognizer, scored))
+    models = [
+        (recognizer, _scored(recognizer, folder, arguments))
+        for recognizer, folder in zip(recognizers, folders, strict=True)
+    ]
     grids = []
     for prior_weight in sorted(set(prior_weights)):
         bar = functools.partial(tqdm, desc=f"prior_weight={prior_weight:g}", unit="setting", disable=None)
@@ -125,6 +119,24 @@ def run(arguments: argparse.Namespace) -> int:
         recognizer.save(folder)
         print(f"{folder} decodes so from now on", file=sys.stderr)
     return 0
+
+
+def _scored(recognizer: Recognizer, folder: Path, arguments: argparse.Namespace) -> list[Scored]:
+    """A model's scores of the corpus it was trained on; what cannot be read is told."""
+    from tqdm import tqdm
+
+    from speechgru.data.batching import BatchLoader
+    from speechgru.evaluation.decoder_choice import score
+    from speechgru.evaluation.run_folder import own_data
+    from speechgru.registry import build
+
+    utterances = build("data", own_data(recognizer, folder, arguments.root)).utterances(arguments.split)
+    loader = BatchLoader(
+        utterances, None, recognizer.sample_rate, batch_size=arguments.batch_size, shuffle=False, cache_mb=0
+    )
+    scored, errors = score(recognizer, tqdm(loader.epoch(0), desc=str(folder), unit="batch", disable=None))
+    print("\n".join(errors), end="\n" * bool(errors), file=sys.stderr)
+    return scored
 
 
 def _numbers(name: str, text: str) -> list[float]:

@@ -77,6 +77,25 @@ def symbols_of(name: str, separated: bool) -> tuple[bool, list[str]]:
     return name.startswith(START), list(name.removeprefix(START))
 
 
+def _foreign(model: LanguageModel, tokens: Tokens) -> str:
+    """Why a language model does not fit the tokens."""
+    return (
+        f"no word of the language model ({', '.join(model.words[:3])} ...) can be written in the model's tokens "
+        f"({', '.join(tokens.names[:8])} ...); train one on text in the same case and script"
+    )
+
+
+def _numbered_symbols(tokens: Tokens) -> tuple[list[tuple[bool, list[str]]], dict[str, int]]:
+    """Of each token whether it ends a word, and its symbols; and the number of each symbol of the tokens."""
+    separated = separates(tokens)
+    ends = [symbols_of(name, separated) for name in tokens]
+    number: dict[str, int] = {}
+    for _, symbols in ends[1:]:
+        for symbol in symbols:
+            number.setdefault(symbol, len(number))
+    return ends, number
+
+
 def word_arrays(
     tokens: Tokens,
     spellings: Spellings | None,
@@ -108,13 +127,8 @@ def word_arrays(
     Raises:
         DataError: no word can be spelled in the tokens.
     """
-    separated = separates(tokens)
-    mode = PLAIN if spellings is None else JOINED if not separated else CLOSED if closed else OPEN
-    ends = [symbols_of(name, separated) for name in tokens]
-    number: dict[str, int] = {}
-    for _, symbols in ends[1:]:
-        for symbol in symbols:
-            number.setdefault(symbol, len(number))
+    mode = PLAIN if spellings is None else JOINED if not separates(tokens) else CLOSED if closed else OPEN
+    ends, number = _numbered_symbols(tokens)
     flat = [number.get(symbol, NO_SYMBOL) for _, symbols in ends for symbol in symbols]
 
     names, score, in_model, unigram = [], [], [], []
@@ -139,10 +153,7 @@ def word_arrays(
     if closed and not names:
         raise DataError("no word of the lexicon can be written in the model's tokens; it belongs to other tokens")
     if model and all(place == unknown for place in in_model):
-        raise DataError(
-            f"no word of the language model ({', '.join(model.words[:3])} ...) can be written in the model's tokens "
-            f"({', '.join(tokens.names[:8])} ...); train one on text in the same case and script"
-        )
+        raise DataError(_foreign(model, tokens))
     ahead, ahead_off = trie.promises(unigram, unknown_promise if mode == OPEN else -math.inf), unknown_promise
     first, labels, targets = trie.arcs()
     word_first, words = trie.words()
