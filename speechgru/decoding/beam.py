@@ -17,6 +17,7 @@ from speechgru.tokens import Tokens
 
 if TYPE_CHECKING:  # numba is imported by the first beam search, not by the first import
     from speechgru.decoding.language_model import LanguageModel
+    from speechgru.decoding.prefix_search import Found
 
 
 @dataclasses.dataclass
@@ -181,29 +182,26 @@ class BeamDecoder:
         Raises:
             DataError: another number of tokens, or a frame that holds a NaN.
         """
-        from speechgru.decoding.prefix_search import LEXICON, PARENT, ROOT, finish, search
+        from speechgru.decoding.prefix_search import search
 
         log_probs = check_scores(log_probs, self.tokens)
         config, words = self.config, self._words
         if not len(log_probs):
             return [Hypothesis((), 0.0, (), ())]
         probabilities = self._without_priors(np.exp(log_probs, dtype=np.float64))
-        nodes, rows, scores = search(probabilities, config.beam_size, config.token_threshold, words)
-        if not len(rows):
+        found = search(probabilities, config.beam_size, config.token_threshold, words)
+        if not len(found.rows):
             raise DataError("every token sequence has become impossible; the scores or the lexicon exclude them all")
-        last = np.full(len(rows), -1)
-        if words.mode:
-            gains, last = finish(nodes, rows, words)
-            if np.isneginf(gains).all():
-                best = int(scores.argmax())
-                row = int(rows[best])
-                while nodes[row, LEXICON] != ROOT:
-                    row = int(nodes[row, PARENT])
-                return [self._hypothesis(nodes, row, float(scores[best]), -1, log_probs)]
-            scores = scores + gains
+        if np.isneginf(found.gains).all():
+            best = int(found.scores.argmax())
+            row = int(found.rows[best])
+            while not found.whole[row]:
+                row = int(found.parent[row])
+            return [self._hypothesis(found, row, float(found.scores[best]), -1, log_probs)]
+        scores = found.scores + found.gains
         order = np.argsort(-scores, kind="stable")[: config.nbest]
         return [
-            self._hypothesis(nodes, int(rows[place]), float(scores[place]), int(last[place]), log_probs)
+            self._hypothesis(found, int(found.rows[place]), float(scores[place]), int(found.last[place]), log_probs)
             for place in order
             if scores[place] > -math.inf
         ]
@@ -215,27 +213,27 @@ class BeamDecoder:
         scaled = probabilities * np.array(self.config.priors) ** -self.config.prior_weight
         return np.asarray(scaled / scaled.sum(1, keepdims=True))
 
-    def _hypothesis(self, nodes: np.ndarray, row: int, score: float, last: int, log_probs: np.ndarray) -> Hypothesis:
+    def _hypothesis(self, found: Found, row: int, score: float, last: int, log_probs: np.ndarray) -> Hypothesis:
         from speechgru.decoding.best_path import best_path
-        from speechgru.decoding.prefix_search import BORN, CLOSED, JOINED, LATEST, PARENT, TOKEN, WORD
+        from speechgru.decoding.words import CLOSED, JOINED
 
         path: list[int] = []
         while row > 0:
             path.append(row)
-            row = int(nodes[row, PARENT])
-        table = nodes[path[::-1]].astype(np.int64)
-        tokens = table[:, TOKEN]
-        starts, ends, _ = best_path(log_probs, tokens, table[:, BORN], np.append(nodes[0, LATEST], table[:, LATEST]))
+            row = int(found.parent[row])
+        path = path[::-1]
+        tokens, latest = found.token[path], found.latest[[0, *path]]
+        starts, ends, _ = best_path(log_probs, tokens, found.born[path], latest)
         words: tuple[tuple[str, int, int], ...] = ()
         if self._words.mode in (CLOSED, JOINED):
-            words = self._spans(table[:, WORD].tolist(), last, tokens)
+            words = self._spans(found.word[path].tolist(), last, tokens)
         elif self._words.mode and self.units is not None:
             words = tuple(self.units.words(tokens.tolist(), self.tokens))
         return Hypothesis(tuple(tokens.tolist()), score, tuple(starts.tolist()), tuple(ends.tolist()), words)
 
     def _spans(self, completed: list[int], last: int, tokens: np.ndarray) -> tuple[tuple[str, int, int], ...]:
         """The words of a lexicon with the places of their tokens; ``completed`` holds the word that each token ends."""
-        from speechgru.decoding.prefix_search import JOINED
+        from speechgru.decoding.words import JOINED
 
         words, joined = self._words, self._words.mode == JOINED
         spans, start = [], 0

@@ -8,9 +8,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from speechgru.decoding import prefix_search
 from speechgru.decoding.language_model import LanguageModel
-from speechgru.decoding.prefix_search import CLOSED, JOINED, OPEN, PLAIN, Words
+from speechgru.decoding.words import CLOSED, JOINED, OPEN, PLAIN, ROOT, Words
 from speechgru.errors import ConfigError, DataError
 from speechgru.text.units import BLANK, SPACE
 from speechgru.text_files import read_lines
@@ -199,7 +198,7 @@ class _Trie:
         self.hot: dict[int, float] = {}
 
     def add(self, symbols: list[int], word: int, bonus: float) -> None:
-        state = prefix_search.ROOT
+        state = ROOT
         for depth, symbol in enumerate(symbols, 1):
             child = self.children.setdefault((state, symbol), len(self.parents))
             if child == len(self.parents):
@@ -219,7 +218,7 @@ class _Trie:
             best[self.parents[state]] = max(best[self.parents[state]], best[state])
         for state, share in self.hot.items():
             best[state] += share
-        best[prefix_search.ROOT] = 0.0
+        best[ROOT] = 0.0
         return np.array(best)
 
     def arcs(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
