@@ -47,7 +47,10 @@ class Features(Part, Protocol):
     """
 
     sample_rate: int
-    output_size: int
+
+    @property
+    def output_size(self) -> int:
+        """Numbers in a frame."""
 
     @property
     def hop_s(self) -> float:

@@ -98,7 +98,7 @@ class LogMel(nn.Module):
             ModelError: ``normalization=global`` and neither :meth:`fit` nor a loaded state gave its statistics.
         """
         if lengths is None:
-            lengths = torch.full((len(waveforms),), waveforms.shape[1], device=waveforms.device)
+            lengths = torch.full(waveforms.shape[:1], waveforms.shape[1], device=waveforms.device)
         # Powers span twelve decades: no half precision here, whatever the model around it is run in.
         if torch.is_autocast_enabled(waveforms.device.type):
             with torch.autocast(waveforms.device.type, enabled=False):
@@ -149,9 +149,10 @@ class LogMel(nn.Module):
             waveforms = waveforms + self.config.dither * torch.randn_like(waveforms)
         time = self.framing.count(waveforms.shape[1])
         if waveforms.numel() == 0:
-            return waveforms.new_zeros(len(waveforms), time, self.output_size), self.output_lengths(lengths)
+            return waveforms.new_zeros(waveforms.shape[0], time, self.output_size), self.output_lengths(lengths)
         padded = True
-        if waveforms.device.type == "cpu":
+        # An exported graph holds no loop over the lengths of its rows.
+        if waveforms.device.type == "cpu" and not torch.compiler.is_exporting():
             samples = lengths.tolist()
             counts = [self.framing.count(length) for length in samples]
             assert len(samples) == len(waveforms), f"{len(samples)} lengths of {len(waveforms)} waveforms"
@@ -196,7 +197,7 @@ class LogMel(nn.Module):
 
     def normalize_globally(self, features: Tensor) -> Tensor:
         """Features ``(..., output_size)`` by the statistics of the training set."""
-        if not self.fitted:
+        if not torch.compiler.is_exporting() and not self.fitted:
             raise ModelError(
                 "normalization=global has no statistics: call features.fit(training batches) or load a trained model"
             )
@@ -258,5 +259,5 @@ class LogMel(nn.Module):
         index = torch.arange(framing.first, stop, device=waveforms.device)
         source = framing.source(index[None], lengths[:, None])
         signal = waveforms.gather(1, source.clamp(min=0)).masked_fill(source < 0, 0.0)
-        rows = self.spectrum.of_pieces([signal]).unflatten(0, (len(waveforms), time))
+        rows = self.spectrum.of_pieces([signal]).unflatten(0, (waveforms.shape[0], time))
         return rows if self.top_db < math.inf else self._project(rows)

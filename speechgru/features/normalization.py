@@ -69,7 +69,7 @@ def normalize_sliding(
     1e-4. Sums are float64 and run from the first frame on, so that a stream can continue them to the bit.
     """
     total, squares = running_sums(features)
-    time = torch.arange(features.shape[1], device=features.device)[None].expand(len(features), -1)
+    time = torch.arange(features.shape[1], device=features.device)[None].expand(features.shape[0], -1)
     low, high = window_bounds(time, lengths[:, None], past, lookahead, minimum)
     high = torch.maximum(high, low + 1)  # only frames beyond the length are touched by this
 
