@@ -29,18 +29,22 @@ if TYPE_CHECKING:
 SCHEMAS: dict[str, type[TrainConfig] | type[EvaluateConfig]] = {"train": TrainConfig, "evaluate": EvaluateConfig}
 
 
-def store_components() -> None:
-    """Puts the roots and every registered component into Hydra's ConfigStore."""
-    from hydra.core.config_store import ConfigStore
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-
+def register_components() -> None:
+    """Imports every room whose components a run can choose."""
     import speechgru.augment
     import speechgru.data.corpora
     import speechgru.recognizer
     import speechgru.training.optimizer
     import speechgru.training.schedule  # noqa: F401  imports register components
 
+
+def store_components() -> None:
+    """Puts the roots and every registered component into Hydra's ConfigStore."""
+    from hydra.core.config_store import ConfigStore
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    register_components()
     store = ConfigStore.instance()
     for root, schema in SCHEMAS.items():
         store.store(name=f"{root}_schema", node=schema)
@@ -206,6 +210,7 @@ def read_plain(values: dict[str, Any]) -> TrainConfig:
     """
     from speechgru.registry import from_plain, read_dataclass
 
+    register_components()
     values = dict(values)
     for name in list(values):
         family = "data" if name == "extra_data" else name

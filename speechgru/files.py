@@ -30,6 +30,9 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         os.replace(temporary, path)
         if os.name == "posix":  # the new name is in the folder, which has to reach the disk as well
             _flush(path.parent)
+    except OSError as error:
+        error.filename, error.filename2 = str(path), None  # a full disk names no file, others the temporary one
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -82,7 +82,7 @@ class MetricsLog:
         """Draws the learning curves of the rows so far, ``curves.png`` beside the file."""
         from speechgru.evaluation.pictures import learning_curves
 
-        learning_curves(read_metrics(self.path), self.path.with_name("curves.png"))
+        write_atomically(self.path.with_name("curves.png"), learning_curves(read_metrics(self.path)))
 
     def _replace(self, rows: list[dict[str, Any]]) -> None:
         """Put ``rows`` in the place of the file's in one move, so that a kill leaves the old file or the new."""

@@ -56,7 +56,9 @@ class TrainConfig:
         name: names the run's folder, runs/<name>.
         run_dir: where the run writes.
         seed: fixes weights, data order, augmentation and dropout; at least 0.
-        resume: go on from the checkpoint in run_dir.
+        resume: go on with the run in run_dir; ``run_dir=X resume=true`` alone takes the settings it began with. Only
+            where and how it is computed may differ: trainer.device, threads, workers, cache_mb, checkpoint_s and
+            tensorboard, and the root of recordings that were moved. To train longer, begin a run with init_from.
         overwrite: discard the run that is in run_dir.
         parameters: the encoder takes the largest hidden_size with which the whole model has at most so many
             parameters; 0 leaves encoder.hidden_size as it is.
