@@ -195,16 +195,17 @@ def _of_the_trio(found: dict[str, dict[str, Any]], show: Callable[[dict[str, Any
 
 
 def _claims(comparison: Comparison) -> str:
-    rows = [["Cell", "beside", "Claim", "Source", "Measured here"], ["---"] * 5]
+    datasets = by_dataset(comparison)
+    rows = [["Cell", "beside", "Claim", "Source", *map(markdown_cell, datasets)], ["---"] * (4 + len(datasets))]
     for claim in CLAIMS:
         measured = []
-        for dataset, entries in by_dataset(comparison).items():
+        for entries in datasets.values():
             found = {one["model"]: one for one in entries}
-            if claim.cell in found and claim.peer in found:
-                measured.append(f"{markdown_cell(dataset)} {beside(found[claim.cell], found[claim.peer])}")
+            both = claim.cell in found and claim.peer in found
+            measured.append(beside(found[claim.cell], found[claim.peer]) if both else "not run")
         names = [markdown_cell(name) for name in (claim.cell, claim.peer)]
-        rows.append([*names, claim.text, claim.source, "; ".join(measured) or "not run"])
-    return f"**What is claimed, and what was measured**\n\n{markdown_grid(rows)}"
+        rows.append([*names, claim.text, claim.source, *measured])
+    return f"**What is claimed, and what was measured on each corpus**\n\n{markdown_grid(rows)}"
 
 
 def beside(one: dict[str, Any], peer: dict[str, Any]) -> str:
