@@ -130,7 +130,9 @@ def read_config(folder: Path) -> RecognizerConfig:
         for family in ("units", "decoder"):
             if plain.get(family) is not None:
                 parts[family] = from_plain(plain[family], family)
-        calibration = Calibration.from_plain(plain["calibration"]) if plain.get("calibration") else Calibration()
+        calibration = Calibration()
+        if plain.get("calibration"):
+            calibration = Calibration.from_plain(plain["calibration"], f"{path}: calibration")
         config = RecognizerConfig(**parts, calibration=calibration, data=plain.get("data") or {})
     except (KeyError, TypeError, AttributeError, OverflowError, ConfigError) as error:
         raise ModelError(f"{path} cannot be read: {one_line(error)}") from error

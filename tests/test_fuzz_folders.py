@@ -161,7 +161,7 @@ def paths_of(plain: dict[str, Any]) -> list[tuple[str, ...]]:
     return found
 
 
-@pytest.mark.parametrize("cases", [120, pytest.param(4000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("cases", [120, pytest.param(2000, marks=pytest.mark.slow)])
 def test_settings_of_any_value(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cases: int) -> None:
     """Each setting with each hostile value; what loads also answers, in numbers."""
     monkeypatch.chdir(tmp_path)
@@ -302,7 +302,7 @@ def made_zip(rng: np.random.Generator) -> bytes:
     return written.getvalue()
 
 
-@pytest.mark.parametrize("cases", [200, pytest.param(10_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("cases", [200, pytest.param(3000, marks=pytest.mark.slow)])
 def test_archives_of_any_content(tmp_path: Path, cases: int) -> None:
     """Names that lead outside, links, devices, sizes that are none, then bytes changed: all inside, or nothing."""
     rng = np.random.default_rng(6)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
+from reprlib import repr as shown
 from typing import Any
 
 import numpy as np
@@ -101,10 +102,10 @@ class Calibration:
         """
         names = [field.name for field in dataclasses.fields(cls)]
         if not isinstance(plain, Mapping) or set(plain) != set(names):
-            raise ModelError(f"{where}: {plain!r} is not {{{', '.join(f'{name}: number' for name in names)}}}")
+            raise ModelError(f"{where}: {shown(plain)} is not {{{', '.join(f'{name}: number' for name in names)}}}")
         for name in names:
             if not isinstance(plain[name], (int, float)) or isinstance(plain[name], bool):
-                raise ModelError(f"{where}: {name}={plain[name]!r}: a finite number")
+                raise ModelError(f"{where}: {name}={shown(plain[name])}: a finite number")
         try:
             return cls(**{name: float(plain[name]) for name in names})
         except ConfigError as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 
 from speechgru.errors import ConfigError
 from speechgru.features.convention import RULES, Convention, LogScale, Padding, Rules, Window
@@ -12,6 +11,7 @@ from speechgru.features.normalization import Normalization
 # Far beyond what is of use; the filterbank of both takes 70 MB.
 MOST_MELS, MOST_FFT_SIZE = 512, 32_768
 MOST_SLIDING_MS = 3_600_000
+MOST_LEVEL = 1e9
 
 
 def _check(legal: bool, key: str, value: object, range_: str) -> None:
@@ -101,10 +101,12 @@ class LogMelConfig:
         )
         if self.preemphasis is not None:
             _check(0 <= self.preemphasis <= 1, "preemphasis", self.preemphasis, "from 0 to 1")
-        _check(0 <= self.dither < math.inf, "dither", self.dither, "0 or more")
-        _check(0 < self.scale < math.inf, "scale", self.scale, "positive")
+        _check(0 <= self.dither <= MOST_LEVEL, "dither", self.dither, f"0 to {MOST_LEVEL:g}")
+        _check(0 < self.scale <= MOST_LEVEL, "scale", self.scale, f"positive and at most {MOST_LEVEL:g}")
         if self.log_floor is not None:
-            _check(0 < self.log_floor < math.inf, "log_floor", self.log_floor, "positive")
+            _check(
+                0 < self.log_floor <= MOST_LEVEL, "log_floor", self.log_floor, f"positive and at most {MOST_LEVEL:g}"
+            )
         if self.top_db is not None:
             _check(self.top_db > 0, "top_db", self.top_db, "positive, or .inf for no limit")
         _check(self.deltas in (0, 1, 2), "deltas", self.deltas, "0, 1 or 2")
