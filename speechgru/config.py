@@ -11,12 +11,13 @@ import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Literal, overload
 
 from speechgru.adaptation import leave_corpus_of_recipe, leave_out_foreign, take_model
 from speechgru.errors import ConfigError
 from speechgru.evaluation.evaluate import EvaluateConfig
 from speechgru.overrides import apply, is_choice, parse
+from speechgru.plain import Record
 from speechgru.registry import disable, families
 from speechgru.settings import Setting, describe
 from speechgru.shipped import conf_dir
@@ -161,7 +162,7 @@ def to_dataclass(root: str, config: DictConfig) -> TrainConfig | EvaluateConfig:
     names = [field.name for field in dataclasses.fields(schema)]
     if OmegaConf.is_missing(config, "data") and "data" in names:
         raise ConfigError("data has no value; choose a recipe (recipe=...) or a corpus (data=...)")
-    values: dict[str, Any] = {}
+    values: Record = {}
     for name in names:
         try:
             value = config[name]
@@ -190,7 +191,7 @@ def described() -> list[Setting]:
     return describe(SCHEMAS, families(), chosen)
 
 
-def plain(config: TrainConfig | EvaluateConfig) -> dict[str, Any]:
+def plain(config: TrainConfig | EvaluateConfig) -> Record:
     """A composed config as plain values with components by name, for ``config.yaml`` of a run."""
     from speechgru.registry import to_plain
 
@@ -202,7 +203,7 @@ def plain(config: TrainConfig | EvaluateConfig) -> dict[str, Any]:
     return values
 
 
-def read_plain(values: dict[str, Any]) -> TrainConfig:
+def read_plain(values: Record) -> TrainConfig:
     """The config of which :func:`plain` gave ``values``.
 
     Raises:

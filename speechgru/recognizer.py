@@ -127,7 +127,11 @@ class Recognizer(nn.Module):
             scores, (batch, labels) for classification, log-probabilities (batch, time, token) for CTC, and the
             encoder's frame counts (batch,).
         """
-        hidden, lengths = self.encoder(*self.features(waveforms, lengths))
+        return self.score(*self.features(waveforms, lengths))
+
+    def score(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """What :meth:`forward` gives, of frames (batch, time, feature) and their counts (batch,)."""
+        hidden, lengths = self.encoder(features, lengths)
         return self.head(hidden, lengths), lengths
 
     @overload

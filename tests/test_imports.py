@@ -16,6 +16,7 @@ PACKAGE = Path(speechgru.__file__).parent
 ALLOWED = {
     "errors": set(),
     "files": set(),
+    "plain": set(),
     "text_files": {"errors"},
     "wording": set(),
     "lengths": {"errors"},
@@ -30,7 +31,7 @@ ALLOWED = {
     "data": {"errors", "files", "text_files", "registry", "audio", "tokens", "synthesis"},
 }
 LAYERS = [
-    {"errors", "files", "text_files", "wording", "lengths", "compiled"},
+    {"errors", "files", "plain", "text_files", "wording", "lengths", "compiled"},
     {"devices", "registry", "shipped", "audio", "tokens", "text", "synthesis"},
     {"features", "augment", "cells"},
     {"encoders", "heads", "decoding"},

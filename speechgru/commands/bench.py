@@ -11,9 +11,9 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from speechgru.errors import ConfigError
+from speechgru.plain import Record
 
 BENCHES = {
     "features": "MFCC against torchaudio and librosa",
@@ -114,7 +114,7 @@ def _threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _cells(row: dict[str, Any], versions: dict[str, str]) -> list[str]:
+def _cells(row: Record, versions: dict[str, str]) -> list[str]:
     if row["peer_ms"] is None:
         return [row["bench"], row["name"], "", _duration(row["ours_ms"]), "", ""]
     peer = f"{row['peer']} {versions[row['peer']]}"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from speechgru.commands.recordings import find_recordings, load_recognizer, progress
 from speechgru.compiled import disabled
 from speechgru.errors import AudioError, ConfigError, SpeechGRUError
+from speechgru.plain import Record
 from speechgru.recordings.lines import brief, one_field, printable
 
 if TYPE_CHECKING:  # imported when they are needed: a mistyped option is answered without waiting for torch
@@ -149,7 +150,7 @@ def _shown_gates(given: str | None, trace: Trace) -> list[str] | None:
     return shown
 
 
-def _print_half_lives(half_lives: dict[str, Any], readme: str | None) -> None:
+def _print_half_lives(half_lives: Record, readme: str | None) -> None:
     import numpy as np
 
     from speechgru.lab.inspection.curves import readable_s
@@ -200,7 +201,7 @@ def _gradients_of_cells(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _write_gradients(flows: list[Any], folder: Path, about: dict[str, Any], readme: str | None, mark: str) -> None:
+def _write_gradients(flows: list[Any], folder: Path, about: Record, readme: str | None, mark: str) -> None:
     from speechgru.lab.inspection.curves import gradient_picture
 
     cells = []
@@ -331,13 +332,13 @@ def _write(path: Path, write: Callable[..., Any], content: Any, **options: Any) 
         raise ConfigError(f"-o: {path} cannot be written ({error.strerror}); choose another folder") from error
 
 
-def _write_json(path: Path, content: dict[str, Any]) -> None:
+def _write_json(path: Path, content: Record) -> None:
     from speechgru.files import write_atomically
 
     _write(path, lambda text, to: write_atomically(to, text.encode()), json.dumps(content, indent=1) + "\n")
 
 
-def _read_records(path: Path) -> list[dict[str, Any]]:
+def _read_records(path: Path) -> list[Record]:
     if not path.is_file():
         return []
     try:

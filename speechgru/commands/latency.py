@@ -6,9 +6,10 @@ import argparse
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from speechgru.errors import ConfigError, SpeechGRUError
+from speechgru.plain import Record
 
 if TYPE_CHECKING:
     pass
@@ -68,7 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
     before = torch.get_num_threads()
     torch.set_num_threads(arguments.threads)
     try:
-        records: list[dict[str, Any]] = []
+        records: list[Record] = []
         timed: dict[tuple[str, str], Path] = {}
         failed = 0
         for folder in (one for given in arguments.runs for one in finished_runs(Path(given))):
@@ -110,7 +111,7 @@ def _contexts(text: str) -> list[tuple[int, int]]:
     return list(dict.fromkeys(found))
 
 
-def _write(folder: Path, summary: list[dict[str, Any]], records: list[dict[str, Any]], table: str) -> None:
+def _write(folder: Path, summary: list[Record], records: list[Record], table: str) -> None:
     from speechgru.evaluation.results import update_readme, write_results
     from speechgru.lab.latency.latency import PICTURE
     from speechgru.lab.latency.picture import latency_picture

@@ -6,12 +6,12 @@ import os
 import sys
 import typing
 from pathlib import Path
-from typing import Any
 
 from speechgru.commands.hydra_job import hydra_main
 from speechgru.config import plain, read_plain
 from speechgru.errors import ConfigError
 from speechgru.evaluation.tasks import task_of
+from speechgru.plain import Record
 from speechgru.registry import name_of
 from speechgru.training.run import TrainConfig, train
 from speechgru.training.run_settings import differences, other_settings, read_settings
@@ -56,7 +56,7 @@ def _folder_alone(words: list[str]) -> Path | None:
     return Path("runs", given["name"]) if "name" in given else None
 
 
-def _resumed(folder: Path, stored: dict[str, Any], words: list[str]) -> dict[str, Any]:
+def _resumed(folder: Path, stored: Record, words: list[str]) -> Record:
     """The stored settings with the few that may change.
 
     Raises:
@@ -66,7 +66,7 @@ def _resumed(folder: Path, stored: dict[str, Any], words: list[str]) -> dict[str
 
     try:
         given = OmegaConf.merge(OmegaConf.create(stored), OmegaConf.from_dotlist(words))
-        settings = typing.cast(dict[str, Any], OmegaConf.to_container(given))
+        settings = typing.cast(Record, OmegaConf.to_container(given))
     except Exception as error:  # of omegaconf or its YAML
         raise ConfigError(f"{' '.join(words)}: {' '.join(str(error).split())}") from error
     swapped = [key for key, value in settings.items() if isinstance(stored.get(key), dict) and isinstance(value, str)]

@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import sys
-from typing import Any
 
 from speechgru.commands.recordings import find_recordings, load_recognizer, on_terminal, progress, standard_output
 from speechgru.compiled import disabled
 from speechgru.errors import ConfigError
+from speechgru.plain import Record
 from speechgru.recordings.names import file_names
 from speechgru.transcripts.cues import CuesConfig
 from speechgru.transcripts.formats import writer
@@ -128,7 +128,7 @@ def _pieces_config(longest_s: float, pause_s: float) -> PiecesConfig:
     return PiecesConfig(longest_s=longest_s, pause_s=pause_s, overlap_s=min(PiecesConfig.overlap_s, longest_s / 4))
 
 
-def _beam_options(arguments: argparse.Namespace) -> dict[str, Any]:
+def _beam_options(arguments: argparse.Namespace) -> Record:
     """The settings of the beam search that are given."""
     options = {
         "beam_size": arguments.beam_size,
@@ -148,7 +148,7 @@ def _beam_options(arguments: argparse.Namespace) -> dict[str, Any]:
     return given
 
 
-def _decoder_config(name: str | None, options: dict[str, Any], own: object) -> object:
+def _decoder_config(name: str | None, options: Record, own: object) -> object:
     """The settings of the decoder: the model's ``own`` with the options over them, unless another is named."""
     from speechgru.decoding.beam import BeamConfig
     from speechgru.decoding.greedy import GreedyConfig

@@ -11,6 +11,7 @@ import numpy as np
 from speechgru.decoding.hypothesis import Hypothesis, check_scores
 from speechgru.errors import ConfigError, DataError
 from speechgru.registry import register
+from speechgru.text import Phones, Units
 from speechgru.text.pronunciation import read_pronunciations
 from speechgru.text.units import BLANK
 from speechgru.tokens import Tokens
@@ -106,7 +107,7 @@ class BeamDecoder:
     def __init__(
         self,
         tokens: Tokens,
-        units: Any = None,
+        units: Units | None = None,
         config: BeamConfig | None = None,
         language_model: LanguageModel | None = None,
     ) -> None:
@@ -154,6 +155,8 @@ class BeamDecoder:
             return None, False
         if self.units is not None and not self.units.gives_words:
             if not config.lexicon:
+                if not isinstance(self.units, Phones):
+                    raise ConfigError("decoder.lexicon: these units tell no words; give a pronunciation dictionary")
                 return dict(self.units.pronunciations), True
             stress = any(name[-1].isdigit() for name in tokens)
             read = read_pronunciations(config.lexicon, stress=stress)

@@ -13,6 +13,7 @@ import numpy as np
 from speechgru.decoding.hypothesis import Hypothesis, check_scores
 from speechgru.errors import ConfigError
 from speechgru.registry import register
+from speechgru.text import Units
 from speechgru.text.units import BLANK, SPACE
 from speechgru.tokens import Tokens
 
@@ -66,7 +67,7 @@ class FlashlightDecoder:
 
     gives_words = False  # of units that do not tell words by themselves
 
-    def __init__(self, tokens: Tokens, units: Any = None, config: FlashlightConfig | None = None) -> None:
+    def __init__(self, tokens: Tokens, units: Units | None = None, config: FlashlightConfig | None = None) -> None:
         self.tokens, self.units, self.config = tokens, units, config or FlashlightConfig()
         config = self.config
         try:

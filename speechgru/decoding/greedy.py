@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import numpy as np
 
 from speechgru.decoding.hypothesis import Hypothesis, check_scores
 from speechgru.registry import register
+from speechgru.text import Units
 from speechgru.tokens import Tokens
 
 BLANK = 0
@@ -30,7 +30,7 @@ class GreedyDecoder:
 
     gives_words = False
 
-    def __init__(self, tokens: Tokens, units: Any = None, config: GreedyConfig | None = None) -> None:
+    def __init__(self, tokens: Tokens, units: Units | None = None, config: GreedyConfig | None = None) -> None:
         self.tokens, self.units, self.config = tokens, units, config or GreedyConfig()
 
     def decode(self, log_probs: np.ndarray) -> list[Hypothesis]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import numpy as np
 
 from speechgru.decoding.calibration import Calibration
 from speechgru.decoding.hypothesis import Hypothesis
+from speechgru.text import Units
 from speechgru.tokens import Tokens
 
 
@@ -52,7 +52,7 @@ def transcription(
     hypothesis: Hypothesis,
     log_probabilities: np.ndarray,
     tokens: Tokens,
-    units: Any,
+    units: Units,
     frame_s: float,
     duration_s: float,
     calibration: Calibration,

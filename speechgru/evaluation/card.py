@@ -13,9 +13,10 @@ import re
 from typing import Any
 
 from speechgru.errors import ConfigError, ModelError
-from speechgru.evaluation.task import Record, Task
+from speechgru.evaluation.task import Task
 from speechgru.evaluation.tasks import task_of
 from speechgru.files import write_atomically
+from speechgru.plain import Record
 from speechgru.plain_yaml import from_yaml, to_yaml
 from speechgru.wording import duration, markdown_cell
 
@@ -74,7 +75,7 @@ class Card:
     summary: str
     task: str = "classification"
     labels: list[str] = dataclasses.field(default_factory=list)
-    results: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    results: list[Record] = dataclasses.field(default_factory=list)
     training_data: list[TrainingData] = dataclasses.field(default_factory=list)
     license: str = "apache-2.0"
     language: list[str] = dataclasses.field(default_factory=lambda: ["en"])
@@ -86,7 +87,7 @@ class Card:
     train_wall_clock_s: float | None = None
 
 
-def card_of_run(run: dict[str, Any], labels: list[str], sample_rate: int, results: list[dict[str, Any]]) -> Card:
+def card_of_run(run: Record, labels: list[str], sample_rate: int, results: list[Record]) -> Card:
     """The card of a model from its run (``run.json``) and the records of its evaluations."""
     words = CardConfig(**run["settings"]["card"])
     head = run.get("task", "classification")
@@ -114,7 +115,7 @@ def write_card(folder: str | os.PathLike[str], card: Card) -> pathlib.Path:
     return path
 
 
-def read_card(folder: str | os.PathLike[str]) -> tuple[dict[str, Any], str]:
+def read_card(folder: str | os.PathLike[str]) -> tuple[Record, str]:
     """The front matter and the Markdown below it of a model folder's ``card.md``.
 
     Raises:
@@ -138,10 +139,10 @@ def read_card(folder: str | os.PathLike[str]) -> tuple[dict[str, Any], str]:
     return front, text[found.end() :].lstrip("\r\n")
 
 
-def front_matter(card: Card) -> dict[str, Any]:
+def front_matter(card: Card) -> Record:
     """The keys the Hub reads, in its order; empty ones are left out."""
     task = task_of(card.task)
-    front: dict[str, Any] = {
+    front: Record = {
         "language": list(card.language),
         "license": card.license,
         "library_name": "speechgru",

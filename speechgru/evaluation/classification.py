@@ -15,7 +15,8 @@ from speechgru.errors import DataError
 from speechgru.evaluation.calibration import calibration_error
 from speechgru.evaluation.intervals import wilson_interval
 from speechgru.evaluation.rounding import rounded
-from speechgru.evaluation.task import Record, Result
+from speechgru.evaluation.task import Result
+from speechgru.plain import Record
 
 
 @dataclasses.dataclass(frozen=True)

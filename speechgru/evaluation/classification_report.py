@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import pathlib
 from collections.abc import Sequence
-from typing import Any
 
 from speechgru.evaluation.classification import ClassificationResult
 from speechgru.evaluation.page import (
@@ -20,14 +19,15 @@ from speechgru.evaluation.page import (
     write_page,
 )
 from speechgru.evaluation.pictures import confusion_picture, learning_curves, recall_picture
+from speechgru.plain import Record
 
 
 def write_report(
     path: str | os.PathLike[str],
     result: ClassificationResult,
-    record: dict[str, Any],
+    record: Record,
     *,
-    curves: Sequence[dict[str, Any]] = (),
+    curves: Sequence[Record] = (),
     settings: str = "",
     worst: int = 20,
 ) -> None:
@@ -63,7 +63,7 @@ def write_report(
     write_page(path, title, sections)
 
 
-def _summary(result: ClassificationResult, record: dict[str, Any]) -> str:
+def _summary(result: ClassificationResult, record: Record) -> str:
     low, high = result.interval
     facts = [
         f"{result.correct:,} of {result.clips:,} clips right",

@@ -20,7 +20,8 @@ from speechgru.evaluation.classification import ClassificationResult, classifica
 from speechgru.evaluation.classification_report import write_report
 from speechgru.evaluation.pictures import confusion_picture, recall_picture
 from speechgru.evaluation.rounding import spread
-from speechgru.evaluation.task import Measure, Record, Task, scored
+from speechgru.evaluation.task import Measure, Task, scored
+from speechgru.plain import Record
 from speechgru.recognizer import Recognizer
 from speechgru.text import Units
 from speechgru.tokens import Tokens

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from speechgru.contracts import Decoder
 from speechgru.data.batching import Batch
 from speechgru.decoding.beam import BeamConfig, BeamDecoder
 from speechgru.decoding.calibration import Calibration
@@ -36,7 +37,7 @@ class Scored:
 @torch.no_grad()
 def score(recognizer: Recognizer, batches: Iterable[Batch]) -> tuple[list[Scored], list[str]]:
     """The scores of every utterance, and a line for each that cannot be read."""
-    units: Any = recognizer.units
+    units = recognizer.transcript_units
     found, errors = [], []
     for batch in batches:
         errors += batch.errors
@@ -100,9 +101,9 @@ class Grid:
         return any(size > 1 and place in (0, size - 1) for place, size in sizes)
 
 
-def word_errors(scored: Sequence[Scored], decoder: Any, recognizer: Recognizer) -> int:
+def word_errors(scored: Sequence[Scored], decoder: Decoder, recognizer: Recognizer) -> int:
     """Word errors of a decoder over all utterances."""
-    units: Any = recognizer.units
+    units = recognizer.transcript_units
     errors = 0
     for one in scored:
         found = decoder.decode(one.log_probabilities)[0]
@@ -145,7 +146,7 @@ def measure_grid(
     return Grid(weights, bonuses, errors, words, prior_weight)
 
 
-def calibrate(recognizer: Recognizer, scored: Sequence[Scored], decoder: Any) -> Calibration:
+def calibrate(recognizer: Recognizer, scored: Sequence[Scored], decoder: Decoder) -> Calibration:
     """What puts the confidences right that the recognizer gives to the words of this decoder."""
     plain = dataclasses.replace(recognizer.config, calibration=Calibration())
     before, recognizer.config = recognizer.config, plain

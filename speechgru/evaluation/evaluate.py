@@ -24,6 +24,7 @@ from speechgru.evaluation.results import (
 from speechgru.evaluation.run_folder import METRICS, own_data, read_metrics, run_of
 from speechgru.evaluation.task import Result
 from speechgru.evaluation.tasks import task_of
+from speechgru.plain import Record
 from speechgru.recognizer import Recognizer
 from speechgru.registry import MISSING, build, name_of, to_plain
 from speechgru.shipped import model_path, models_dir
@@ -64,7 +65,7 @@ class EvaluateConfig:
             raise ConfigError(f"batch_size={self.batch_size}: at least 1")
 
 
-def evaluate(config: EvaluateConfig, words: Sequence[str] = ()) -> list[tuple[Result, dict[str, Any], Path]]:
+def evaluate(config: EvaluateConfig, words: Sequence[str] = ()) -> list[tuple[Result, Record, Path]]:
     """Evaluates every model of ``config``.
 
     Args:
@@ -93,7 +94,7 @@ def evaluate(config: EvaluateConfig, words: Sequence[str] = ()) -> list[tuple[Re
     return found
 
 
-def _of_other_decoders(path: Path, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _of_other_decoders(path: Path, records: list[Record]) -> list[Record]:
     """The runs that a recipe's results hold of other ways to decode: each way is a row of the table."""
     if not path.is_file():
         return []
@@ -101,7 +102,7 @@ def _of_other_decoders(path: Path, records: list[dict[str, Any]]) -> list[dict[s
     return [run for run in read_results(path) if run.get("decoder") is not None and run["decoder"] not in decoders]
 
 
-def _evaluate_one(model: str, config: EvaluateConfig, words: Sequence[str]) -> tuple[Result, dict[str, Any], Path]:
+def _evaluate_one(model: str, config: EvaluateConfig, words: Sequence[str]) -> tuple[Result, Record, Path]:
     try:
         folder = model_path(model)
     except ConfigError as error:
@@ -175,7 +176,7 @@ def _reports(folder: Path) -> Path:
     return Path("evaluation", folder.name) if folder.parent == models_dir() else folder.parent / "evaluation"
 
 
-def _curves_of(folder: Path) -> list[dict[str, Any]]:
+def _curves_of(folder: Path) -> list[Record]:
     return read_metrics(folder.parent) if (folder.parent / METRICS).is_file() else []
 
 

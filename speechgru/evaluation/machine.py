@@ -6,15 +6,16 @@ import os
 import pathlib
 import platform
 import re
-from typing import Any
+
+from speechgru.plain import Record
 
 
-def describe_machine(device: str = "cpu") -> dict[str, Any]:
+def describe_machine(device: str = "cpu") -> Record:
     """Processor, cores this process may use, threads, system, Python and torch; the GPU if ``device`` is one."""
     import torch
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    machine: dict[str, Any] = {
+    machine: Record = {
         "cpu": _processor(),
         "cores": cores,
         "threads": torch.get_num_threads(),

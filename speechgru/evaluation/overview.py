@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from speechgru.evaluation.rounding import spread
+from speechgru.plain import Record
 from speechgru.wording import duration
 
 HEADING = ["recipe", "test", "result", "runs", "parameters", "training"]
 
 
-def overview(summaries: Sequence[dict[str, Any]]) -> list[list[str]]:
+def overview(summaries: Sequence[Record]) -> list[list[str]]:
     """Plain cells under HEADING, of what :func:`speechgru.evaluation.results.aggregate` gives."""
     return [[one["model"], _test(one), _result(one), _runs(one), _parameters(one), _training(one)] for one in summaries]
 
 
-def _test(one: dict[str, Any]) -> str:
+def _test(one: Record) -> str:
     if one["task"] == "transcription":
         return f"{one['n']:,} recordings, {one['words']:,} words"
     return f"{one['n']:,} clips"
 
 
-def _result(one: dict[str, Any]) -> str:
+def _result(one: Record) -> str:
     if one["task"] != "transcription":
         return f"{spread(one, 'accuracy', one['interval'])} % right"
     decoder = one["decoder"] or ""
@@ -32,18 +32,18 @@ def _result(one: dict[str, Any]) -> str:
     return f"{spread(one, 'wer', one['interval'])} % word errors, {how}"
 
 
-def _runs(one: dict[str, Any]) -> str:
+def _runs(one: Record) -> str:
     """How many trainings the figure is the mean of; of one, which."""
     seeds = [str(seed) for seed in one["seeds"] if seed is not None]
     runs = f"{len(seeds)} seeds" if len(seeds) > 1 else f"seed {seeds[0]}" if seeds else "1"
     return f"{runs}, {len(one['by_fold'])} folds" if one["by_fold"] else runs
 
 
-def _parameters(one: dict[str, Any]) -> str:
+def _parameters(one: Record) -> str:
     return f"{one['parameters']:,}" if one["parameters"] else ""
 
 
-def _training(one: dict[str, Any]) -> str:
+def _training(one: Record) -> str:
     machine = one["machine"] or {}
     took = duration(one["train_wall_clock_s"])
     if "gpu" in machine or not machine.get("cores"):

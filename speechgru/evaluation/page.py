@@ -12,10 +12,10 @@ import os
 import pathlib
 import urllib.parse
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
 
 from speechgru.data.utterance import Utterance
 from speechgru.files import write_atomically
+from speechgru.plain import Record
 from speechgru.wording import duration
 
 # The browser is told as well: only the pictures inside, the style inside and local sound.
@@ -97,7 +97,7 @@ def error_list(errors: Sequence[str], most: int = 100) -> str:
     return "<ul>" + "".join(f"<li>{escaped(line)}</li>" for line in errors[:most]) + "</ul>" + rest
 
 
-def origin(record: dict[str, Any], settings: str) -> str:
+def origin(record: Record, settings: str) -> str:
     """How the numbers of a ``results.json`` were obtained, and the settings (YAML) if given."""
     facts = {
         "Command": record.get("command"),

@@ -18,6 +18,7 @@ import numpy as np
 
 from speechgru.evaluation.calibration import calibration_error, reliability
 from speechgru.evaluation.classification import ClassificationResult, ClassScore, wilson_interval
+from speechgru.plain import Record
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -159,7 +160,7 @@ def reliability_picture(
 
 
 def learning_curves(
-    rows: Sequence[dict[str, Any]],
+    rows: Sequence[Record],
     path: str | os.PathLike[str] | None = None,
     *,
     title: str = "Learning curves",
@@ -194,7 +195,7 @@ def learning_curves(
         return png(figure, path)
 
 
-def _axis(rows: Sequence[dict[str, Any]]) -> tuple[str, int | None]:
+def _axis(rows: Sequence[Record]) -> tuple[str, int | None]:
     """What the curves are drawn over, ``epoch`` or ``step``, and the place of the one that was kept."""
     epochs = [row.get("epoch") for row in rows]
     unit = "epoch" if len(set(epochs)) == len(rows) and None not in epochs else "step"
@@ -235,7 +236,7 @@ def _draw_curves(axes: Axes, label: str, curves: Curves, axis: tuple[str, int | 
 Curves = dict[str, tuple[list[int], list[float]]]
 
 
-def _panels(rows: Sequence[dict[str, Any]], unit: str = "step") -> list[tuple[str, Curves]]:
+def _panels(rows: Sequence[Record], unit: str = "step") -> list[tuple[str, Curves]]:
     """Which curve goes where: (axis label, curves by name) for loss, measures and learning rate, over ``unit``."""
     loss, share, other, rate = Curves(), Curves(), Curves(), Curves()
     for row in rows:

@@ -22,6 +22,7 @@ from speechgru.evaluation.rounding import rounded
 from speechgru.evaluation.task import Result
 from speechgru.evaluation.tasks import TASKS
 from speechgru.files import write_atomically
+from speechgru.plain import Record
 from speechgru.wording import duration, markdown_cell, markdown_grid
 
 START, END = "<!-- results -->", "<!-- /results -->"
@@ -40,9 +41,9 @@ def result_record(
     wall_clock_s: float | None = None,
     train_wall_clock_s: float | None = None,
     command: Sequence[str] = (),
-    machine: dict[str, Any] | None = None,
+    machine: Record | None = None,
     date: str | None = None,
-) -> dict[str, Any]:
+) -> Record:
     """What ``results.json`` keeps of an evaluation: plain values, rounded, in a fixed order.
 
     Args:
@@ -94,12 +95,12 @@ def plain_command(words: Sequence[str]) -> str:
     return shlex.join(re.sub(r"(?<![^=,:\[({'\"])(?:~?/)[^,\])}'\"]*", plain, word) for word in words)
 
 
-def write_results(path: str | os.PathLike[str], content: dict[str, Any]) -> None:
+def write_results(path: str | os.PathLike[str], content: Record) -> None:
     """Write a run's record (or a recipe's summary) as JSON, one short list or object to a line, in one move."""
     write_atomically(path, _layout(content) + "\n")
 
 
-def write_summary(path: str | os.PathLike[str], runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def write_summary(path: str | os.PathLike[str], runs: Sequence[Record]) -> list[Record]:
     """Write the file of a recipe, ``{"summary": aggregate(runs), "runs": runs}``; returns the summary."""
     summary = aggregate(runs)
     write_results(path, {"summary": summary, "runs": list(runs)})
@@ -125,7 +126,7 @@ def _values(value: dict | list) -> list:
     return list(value.values()) if isinstance(value, dict) else value
 
 
-def read_results(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
+def read_results(path: str | os.PathLike[str]) -> list[Record]:
     """The runs of a ``results.json``, a run's or a recipe's.
 
     Raises:
@@ -149,7 +150,7 @@ def _is_record(run: Any) -> bool:
     return task is not None and all(measure.key in run for measure in task.judged_by)
 
 
-def aggregate(results: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def aggregate(results: Sequence[Record]) -> list[Record]:
     """Mean and spread over seeds, one entry per (task, dataset, split, model, decoder), in order of first appearance.
 
     Folds of a cross-validation are averaged inside each seed first. ``accuracy_std`` (of transcripts ``wer_std`` and
@@ -159,7 +160,7 @@ def aggregate(results: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     Raises:
         DataError: one seed (and fold) of a model is there twice.
     """
-    groups: dict[tuple, list[dict[str, Any]]] = {}
+    groups: dict[tuple, list[Record]] = {}
     for run in results:
         groups.setdefault(
             (*(run[key] for key in ("task", "dataset", "split", "model")), run.get("decoder")), []
@@ -167,10 +168,10 @@ def aggregate(results: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return [_summary(group, runs) for group, runs in groups.items()]
 
 
-def _summary(group: tuple, runs: list[dict[str, Any]]) -> dict[str, Any]:
+def _summary(group: tuple, runs: list[Record]) -> Record:
     task, dataset, split, model, decoder = group
     judged_by = [measure.key for measure in TASKS[task].judged_by]
-    by_seed: dict[Any, dict[str, dict[str, Any]]] = {}
+    by_seed: dict[Any, dict[str, Record]] = {}
     by_fold: dict[str, list[float]] = {}
     for run in runs:
         seed, fold = run.get("seed"), run.get("fold") or ""
@@ -214,12 +215,12 @@ def _summary(group: tuple, runs: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _over_folds(runs: list[dict[str, Any]], key: str) -> int:
+def _over_folds(runs: list[Record], key: str) -> int:
     """Folds of one seed hold different clips, seeds of one fold the same."""
     return sum({run.get("fold") or "": run[key] for run in runs}.values())
 
 
-def markdown_table(summaries: Sequence[dict[str, Any]]) -> str:
+def markdown_table(summaries: Sequence[Record]) -> str:
     """The table of a README from :func:`aggregate`: per cent, ± the sample standard deviation over seeds.
 
     A single run shows its 95 % interval in brackets instead. Where there are several tasks, each has its table.
@@ -236,7 +237,7 @@ def markdown_table(summaries: Sequence[dict[str, Any]]) -> str:
 NUMBERS = {"Parameters", "Clips", "Utterances", "Words", "Accuracy, %", "WER, %", "CER, %", "Training"}
 
 
-def _columns(one: dict[str, Any]) -> dict[str, str]:
+def _columns(one: Record) -> dict[str, str]:
     """A row of the table, by the heads of its columns."""
     seeds = [str(seed) for seed in one["seeds"] if seed is not None]
     runs = ("seed " if len(seeds) == 1 else "seeds ") + ", ".join(seeds) if seeds else "1"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+
+from speechgru.plain import Record
 
 
 def rounded(value: float | None, digits: int = 6) -> float | None:
@@ -11,7 +12,7 @@ def rounded(value: float | None, digits: int = 6) -> float | None:
     return round(float(value), digits) if value is not None and math.isfinite(value) else None
 
 
-def spread(one: dict[str, Any], name: str, interval: list[float] | None = None) -> str:
+def spread(one: Record, name: str, interval: list[float] | None = None) -> str:
     """A measure in per cent, with its standard deviation or else its interval."""
     shown = f"{100 * one[name]:.2f}"
     if one[f"{name}_std"] is not None:

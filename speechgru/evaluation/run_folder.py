@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import speechgru.data.corpora  # noqa: F401  the import registers the corpora a model can name
 from speechgru.errors import ConfigError, DataError
+from speechgru.plain import Record
 from speechgru.registry import from_plain
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def _trained_on(folder: Path) -> str:
     return root if root and Path(root).exists() else ""
 
 
-def run_of(folder: Path) -> dict[str, Any]:
+def run_of(folder: Path) -> Record:
     """What the training run beside the model folder says of itself; empty where the folder was moved away."""
     try:
         return json.loads((folder.parent / "run.json").read_text(encoding="utf-8"))
@@ -65,7 +66,7 @@ def finished_runs(folder: Path) -> list[Path]:
     return found
 
 
-def read_metrics(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
+def read_metrics(path: str | os.PathLike[str]) -> list[Record]:
     """The rows of a ``metrics.jsonl`` (or of the folder that holds one); a half-written last line is dropped.
 
     Raises:
@@ -92,7 +93,7 @@ def read_metrics(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
     return rows
 
 
-def _row(line: bytes) -> dict[str, Any] | None:
+def _row(line: bytes) -> Record | None:
     try:
         row = json.loads(line, parse_constant=lambda _: None)
     except ValueError:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import abc
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
+from typing import ClassVar, Generic, NamedTuple, TypeVar
 
 from torch import Tensor
 
@@ -19,11 +19,10 @@ from speechgru.data.corpora.corpus import Corpus
 from speechgru.data.target import Target
 from speechgru.data.utterance import Utterance
 from speechgru.errors import ConfigError
+from speechgru.plain import Record
 from speechgru.recognizer import Recognizer
 from speechgru.text import Units
 from speechgru.tokens import Tokens
-
-Record = dict[str, Any]  # of results.json, or one of its summaries
 
 
 class Measure(NamedTuple):

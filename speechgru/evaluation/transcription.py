@@ -16,7 +16,8 @@ from speechgru.evaluation.calibration import calibration_error, calibration_nois
 from speechgru.evaluation.error_rate import Edit, ErrorCounts, count_errors
 from speechgru.evaluation.intervals import bootstrap_interval
 from speechgru.evaluation.rounding import rounded
-from speechgru.evaluation.task import Record, Result
+from speechgru.evaluation.task import Result
+from speechgru.plain import Record
 
 # With fewer speakers there are too few different draws of them (five can be drawn in 126 ways).
 ENOUGH_SPEAKERS = 5

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import pathlib
 from collections.abc import Sequence
-from typing import Any
 
 from speechgru.evaluation.error_rate import Edit
 from speechgru.evaluation.page import (
@@ -24,6 +23,7 @@ from speechgru.evaluation.page import (
 )
 from speechgru.evaluation.pictures import learning_curves, reliability_picture
 from speechgru.evaluation.transcription import ComparedText, TranscriptionResult
+from speechgru.plain import Record
 
 # A pair of words stands one above the other, what was said on top. No error is told by its colour alone: what was not
 # heard is struck out, what was not said is underlined, and another word stands in a box.
@@ -52,9 +52,9 @@ select { font: inherit; color: inherit; background: var(--paper); border: 1px so
 def write_transcript_report(
     path: str | os.PathLike[str],
     result: TranscriptionResult,
-    record: dict[str, Any],
+    record: Record,
     *,
-    curves: Sequence[dict[str, Any]] = (),
+    curves: Sequence[Record] = (),
     settings: str = "",
     most: int = 1000,
 ) -> None:
@@ -96,7 +96,7 @@ def write_transcript_report(
     write_page(file, title, sections, STYLE + hide)
 
 
-def _summary(result: TranscriptionResult, record: dict[str, Any]) -> str:
+def _summary(result: TranscriptionResult, record: Record) -> str:
     counts = result.counts
     facts = [
         f"{counts.errors:,} errors in {counts.words:,} words: {counts.substitutions:,} substituted, "

@@ -19,9 +19,10 @@ from speechgru.decoding.calibration import Calibration
 from speechgru.errors import AudioError, DataError
 from speechgru.evaluation.diagnosis import explain_blanks
 from speechgru.evaluation.rounding import spread
-from speechgru.evaluation.task import Measure, Record, Task, scored
+from speechgru.evaluation.task import Measure, Task, scored
 from speechgru.evaluation.transcription import TranscriptionResult
 from speechgru.evaluation.transcription_report import write_transcript_report
+from speechgru.plain import Record
 from speechgru.recognizer import Recognizer
 from speechgru.text import Units
 from speechgru.tokens import Tokens

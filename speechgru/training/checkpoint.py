@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from speechgru.errors import ModelError
 from speechgru.files import write_atomically
+from speechgru.plain import Record
 
 NAME = "checkpoint.safetensors"
 
 
-def save_checkpoint(folder: Path, tensors: dict[str, dict[str, Tensor]], state: dict[str, Any]) -> None:
+def save_checkpoint(folder: Path, tensors: dict[str, dict[str, Tensor]], state: Record) -> None:
     """Writes ``folder/checkpoint.safetensors``.
 
     Args:
@@ -36,7 +36,7 @@ def save_checkpoint(folder: Path, tensors: dict[str, dict[str, Tensor]], state: 
     write_atomically(folder / NAME, save(flat, {"state": json.dumps(state)}))
 
 
-def read_state(path: Path) -> dict[str, Any]:
+def read_state(path: Path) -> Record:
     """The plain values of a checkpoint; its tensors are not read.
 
     Raises:
@@ -51,7 +51,7 @@ def read_state(path: Path) -> dict[str, Any]:
         raise _damaged(path, error) from error
 
 
-def load_checkpoint(path: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
+def load_checkpoint(path: Path) -> tuple[dict[str, dict[str, Tensor]], Record]:
     """Reads what :func:`save_checkpoint` wrote: the groups of tensors and the plain values.
 
     Raises:

@@ -17,6 +17,7 @@ from typing import Any
 from speechgru.errors import ConfigError, DataError
 from speechgru.evaluation.run_folder import METRICS, read_metrics
 from speechgru.files import write_atomically
+from speechgru.plain import Record
 
 
 class MetricsLog:
@@ -84,7 +85,7 @@ class MetricsLog:
 
         write_atomically(self.path.with_name("curves.png"), learning_curves(read_metrics(self.path)))
 
-    def _replace(self, rows: list[dict[str, Any]]) -> None:
+    def _replace(self, rows: list[Record]) -> None:
         """Put ``rows`` in the place of the file's in one move, so that a kill leaves the old file or the new."""
         write_atomically(self.path, b"".join(json.dumps(row).encode() + b"\n" for row in rows))
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import enum
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from speechgru.augment import Augment
 from speechgru.lengths import valid_frames
 from speechgru.recognizer import Recognizer
 
@@ -24,7 +24,7 @@ class Objective(nn.Module):
     """The loss of a batch as one module, so that DistributedDataParallel sees one forward pass."""
 
     def __init__(
-        self, recognizer: Recognizer, augment: Any, precision: Precision, mixup: float, consistency: float
+        self, recognizer: Recognizer, augment: Augment | None, precision: Precision, mixup: float, consistency: float
     ) -> None:
         super().__init__()
         self.recognizer = recognizer
@@ -51,8 +51,7 @@ class Objective(nn.Module):
             if self.augment is not None:
                 features, lengths = self.augment.spectrogram(features, lengths, generator)
         with torch.autocast(waveforms.device.type, torch.bfloat16, enabled=self.precision is Precision.bf16):
-            hidden, lengths = self.recognizer.encoder(features, lengths)
-            scores = self.recognizer.head(hidden, lengths)
+            scores, lengths = self.recognizer.score(features, lengths)
         views = [slice(None)]
         if self.consistency:
             half = len(waveforms)

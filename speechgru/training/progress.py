@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+
+from speechgru.plain import Record
 
 
 @dataclasses.dataclass
@@ -55,7 +56,7 @@ class Progress:
         self.clipped = self.loss_count = self.steps_in_epoch = self.unreadable = self.infeasible = 0
         self.loss_sum = self.norm_sum = 0.0
 
-    def row(self) -> dict[str, Any]:
+    def row(self) -> Record:
         """What the log says of the training in this epoch."""
         return {
             "train_loss": self.loss_sum / max(1, self.loss_count),

@@ -21,6 +21,7 @@ from speechgru.errors import ConfigError, DataError, Interrupted
 from speechgru.evaluation.card import CardConfig, card_of_run, write_card
 from speechgru.evaluation.machine import describe_machine
 from speechgru.evaluation.tasks import task_of
+from speechgru.plain import Record
 from speechgru.recognizer import Recognizer, RecognizerConfig, check_units
 from speechgru.registry import MISSING, build, name_of, to_plain
 from speechgru.shipped import model_path
@@ -117,7 +118,7 @@ class TrainConfig:
             raise ConfigError("freeze_encoder=true: a fresh encoder has learned nothing; add init_from=MODEL")
 
 
-def train(config: TrainConfig, folder: Path, settings: dict[str, Any], words: Sequence[str] = ()) -> Progress:
+def train(config: TrainConfig, folder: Path, settings: Record, words: Sequence[str] = ()) -> Progress:
     """Trains what ``config`` describes.
 
     Args:
@@ -185,9 +186,7 @@ def report_unreadable(lines: list[str], of: int, split: str) -> None:
         print(left_out(lines, of, split), file=sys.stderr)
 
 
-def _train(
-    config: TrainConfig, folder: Path, settings: dict[str, Any] | None, words: Sequence[str], world: World
-) -> Progress:
+def _train(config: TrainConfig, folder: Path, settings: Record | None, words: Sequence[str], world: World) -> Progress:
     corpus: Corpus = build("data", config.data)
     extra: list[Corpus] = [build("data", config.extra_data)] if config.extra_data is not None else []
     units: Units | None = build("units", config.units) if config.units is not None else None
@@ -282,7 +281,7 @@ def _finish(trainer: Trainer, config: TrainConfig, corpora: list[Corpus], tokens
     write_run(folder, summary)
 
 
-def portable(data: dict[str, Any]) -> dict[str, Any]:
+def portable(data: Record) -> Record:
     """Settings of a corpus without absolute paths, which mean something on one machine only."""
     return {key: value for key, value in data.items() if not (isinstance(value, str) and os.path.isabs(value))}
 

@@ -21,6 +21,7 @@ from typing import Any
 from speechgru.errors import ConfigError, ModelError
 from speechgru.evaluation.results import plain_command
 from speechgru.files import write_atomically
+from speechgru.plain import Record
 from speechgru.training.checkpoint import NAME, read_state
 from speechgru.training.progress import Progress
 
@@ -51,7 +52,7 @@ def go_on(folder: Path) -> str:
     return f"go on with speechgru train {shlex.quote(f'run_dir={folder}')} resume=true"
 
 
-def begin(folder: Path, settings: dict[str, Any], words: Sequence[str]) -> None:
+def begin(folder: Path, settings: Record, words: Sequence[str]) -> None:
     """Removes an earlier run and writes ``settings.json``.
 
     Args:
@@ -67,7 +68,7 @@ def begin(folder: Path, settings: dict[str, Any], words: Sequence[str]) -> None:
     write_atomically(folder / SETTINGS, json.dumps(content, indent=2) + "\n")
 
 
-def read_settings(folder: Path) -> dict[str, Any] | None:
+def read_settings(folder: Path) -> Record | None:
     """What :func:`begin` wrote, or None where no run was begun.
 
     Raises:
@@ -86,7 +87,7 @@ def read_settings(folder: Path) -> dict[str, Any] | None:
     return content
 
 
-def earlier_run(folder: Path, settings: dict[str, Any], resume: bool) -> Progress | None:
+def earlier_run(folder: Path, settings: Record, resume: bool) -> Progress | None:
     """How far the run in ``folder`` came, where it is finished or goes on; None where one is to begin.
 
     Args:
@@ -129,7 +130,7 @@ def other_settings(folder: Path, other: list[str]) -> ConfigError:
     )
 
 
-def differences(stored: dict[str, Any], given: dict[str, Any], free: set[str]) -> list[str]:
+def differences(stored: Record, given: Record, free: set[str]) -> list[str]:
     """The settings that differ, each as ``key=<stored> there, <given> here``; those in ``free`` are not looked at.
 
     Of two components of different names the names are enough.
@@ -147,7 +148,7 @@ def differences(stored: dict[str, Any], given: dict[str, Any], free: set[str]) -
     return found
 
 
-def flat(settings: dict[str, Any], prefix: str = "") -> dict[str, str]:
+def flat(settings: Record, prefix: str = "") -> dict[str, str]:
     """Settings by dotted key, each as a command line has it; the name of a component stands for the component."""
     values: dict[str, str] = {}
     for key, value in settings.items():
@@ -178,6 +179,6 @@ def clear_run(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
-def write_run(folder: Path, summary: dict[str, Any]) -> None:
+def write_run(folder: Path, summary: Record) -> None:
     """Writes ``run.json``: what the run was and how it ended."""
     write_atomically(folder / SUMMARY, json.dumps(summary, indent=2) + "\n")

@@ -6,12 +6,12 @@ import dataclasses
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 from speechgru.errors import SpeechGRUError
 from speechgru.evaluation.results import read_results
 from speechgru.evaluation.run_folder import METRICS
 from speechgru.evaluation.tasks import TASKS
+from speechgru.plain import Record
 from speechgru.training.checkpoint import NAME, read_state
 from speechgru.training.lock import is_held
 from speechgru.training.progress import Progress
@@ -40,7 +40,7 @@ class Run:
     folder: Path
     state: str
     overrides: list[str] = dataclasses.field(default_factory=list)
-    settings: dict[str, Any] = dataclasses.field(default_factory=dict)
+    settings: Record = dataclasses.field(default_factory=dict)
     epochs: int = 0
     planned: int | None = None
     metric: str = ""
@@ -88,7 +88,7 @@ def _read(folder: Path) -> Run:
     return run
 
 
-def _summary(folder: Path) -> dict[str, Any]:
+def _summary(folder: Path) -> Record:
     try:
         return json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
     except (OSError, ValueError):

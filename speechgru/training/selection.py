@@ -11,6 +11,7 @@ from torch import Tensor
 
 from speechgru.data.batching import BatchLoader
 from speechgru.evaluation.task import Result, Task
+from speechgru.plain import Record
 from speechgru.recognizer import Recognizer
 from speechgru.tokens import Tokens
 from speechgru.training.average import mean_of, snapshot
@@ -48,7 +49,7 @@ class Selection:
         self.last: list[dict[str, Tensor]] = []
         self.found: Result | None = None
 
-    def validate(self, progress: Progress, average: dict[str, Tensor] | None) -> dict[str, Any]:
+    def validate(self, progress: Progress, average: dict[str, Tensor] | None) -> Record:
         """Measures the weights of now, or their ``average``, and returns the columns of the epoch's row in the log."""
         figures, improved = self._measure(progress, average, progress.epoch + 1)
         if self.average_last:
@@ -58,7 +59,7 @@ class Selection:
         more = self.found.columns() if self.found is not None else {}
         return {f"valid_{name}": figure for name, figure in figures.items()} | more | {"best": improved}
 
-    def try_mean_of_last(self, progress: Progress) -> dict[str, Any]:
+    def try_mean_of_last(self, progress: Progress) -> Record:
         """Measures the mean of the remembered weights and keeps it if it is the best; its columns in the log."""
         if len(self.last) < 2:
             return {}

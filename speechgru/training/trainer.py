@@ -14,18 +14,19 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from speechgru.augment import Augment
 from speechgru.cells.subnormals import flushed_subnormals
 from speechgru.data.batching import Batch, BatchLoader
 from speechgru.data.utterance import Utterance
 from speechgru.errors import ConfigError, DataError, Interrupted, SpeechGRUError
 from speechgru.evaluation.tasks import task_of
+from speechgru.plain import Record
 from speechgru.recognizer import Recognizer
 from speechgru.tokens import Tokens
 from speechgru.training.average import ExponentialAverage
@@ -58,7 +59,7 @@ class Method:
 
     optimizer: Callable[[nn.Module], torch.optim.Optimizer]
     schedule: Callable[[int], Callable[[int], float]]
-    augment: Any
+    augment: Augment | None
     seed: int
 
 
@@ -121,7 +122,7 @@ class Trainer:
         self.interruption = Interruption()
         self.unreadable: dict[str, None] = {}  # in order, each once
 
-    def _loader(self, utterances: list[Utterance], split: str, augment: Any = None) -> BatchLoader:
+    def _loader(self, utterances: list[Utterance], split: str, augment: Augment | None = None) -> BatchLoader:
         if not utterances:
             use = "nothing can be learned" if split == "training" else "no epoch could be chosen"
             raise DataError(f"the {split} split has no utterances, so {use}; check data= and its root")
@@ -305,7 +306,7 @@ class Trainer:
                 "lower optimizer.learning_rate or trainer.gradient_clip, or check those recordings"
             )
 
-    def _validate(self) -> dict[str, Any]:
+    def _validate(self) -> Record:
         """Validates and returns the row of the epoch."""
         began = time.monotonic()
         found = self.selection.validate(self.progress, self.average.tensors if self.average is not None else None)

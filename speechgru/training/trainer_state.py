@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from speechgru.data.utterance import checksum
 from speechgru.errors import ConfigError, DataError
+from speechgru.plain import Record
 from speechgru.training.checkpoint import load_checkpoint, optimizer_tensors, restore_optimizer, save_checkpoint
 from speechgru.training.progress import Progress
 
@@ -67,7 +68,7 @@ def restore_state(trainer: Trainer, path: Path) -> None:
     trainer.selection.last = [tensors[f"last{number}"] for number in range(state["snapshots"])]
 
 
-def _data(trainer: Trainer) -> dict[str, Any]:
+def _data(trainer: Trainer) -> Record:
     """What the run learns from and is judged by, wherever the files are: how many utterances, and a checksum."""
     train, valid = trainer.loader.utterances, trainer.valid_loader.utterances
     return {"training": len(train), "validation": len(valid), "checksum": checksum([*train, *valid])}

@@ -13,12 +13,13 @@ import torch
 
 from speechgru.augment import Augment, AugmentConfig
 from speechgru.lab.bench.timing import interleaved_ms, row
+from speechgru.plain import Record
 
 SAMPLE_RATE = 16000
 BATCH = 32
 
 
-def bench_augment(repeats: int = 30) -> list[dict[str, Any]]:
+def bench_augment(repeats: int = 30) -> list[Record]:
     """Every augmentation alone, applied to every clip, then all of them; there is no peer.
 
     Those of the waveform take one clip of 16,000 samples, those of the features a batch of 32 x 100 frames x 40 bands,

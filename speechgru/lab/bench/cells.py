@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 import speechgru.cells  # noqa: F401  registers them
 from speechgru.errors import SpeechGRUError
 from speechgru.lab.bench.timing import interleaved_ms, row
+from speechgru.plain import Record
 from speechgru.registry import build, entry, names
 
 SIZE, FRAMES, BATCH = 128, 100, 32
@@ -19,7 +19,7 @@ MODULES: dict[str, type[nn.Module]] = {"gru": nn.GRU, "lstm": nn.LSTM, "rnn": nn
 NORMALIZED = ("gru", "lstm")  # with layer norm inside, which torch's modules do not have
 
 
-def bench_cells(repeats: int = 10) -> list[dict[str, Any]]:
+def bench_cells(repeats: int = 10) -> list[Record]:
     """A training step and the answer for a single sequence, of every registered cell: 128 -> 128, 100 frames.
 
     One direction, one layer, all rows full, so that a peer without lengths does nothing in vain.

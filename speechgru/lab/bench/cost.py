@@ -17,13 +17,14 @@ from speechgru.encoders import RecurrentEncoder
 from speechgru.encoders.recurrent import RecurrentLayer
 from speechgru.errors import SpeechGRUError
 from speechgru.lab.bench.timing import interleaved_ms
+from speechgru.plain import Record
 from speechgru.recognizer import Recognizer
 from speechgru.registry import entry, name_of
 
 BATCH, DURATION_S = 32, 1.0
 
 
-def costs(folders: dict[str, Path], repeats: int = 20, steps: int = 5) -> dict[str, dict[str, Any]]:
+def costs(folders: dict[str, Path], repeats: int = 20, steps: int = 5) -> dict[str, Record]:
     """What each of several models costs, the models taking turns so that a slow spell of the machine hits them all.
 
     The recordings are noise of 1 s; all other sizes are the models' own.

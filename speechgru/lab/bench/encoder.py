@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,12 +10,13 @@ from torch import Tensor, nn
 from speechgru.encoders import GRUEncoder
 from speechgru.errors import SpeechGRUError
 from speechgru.lab.bench.timing import interleaved_ms, row
+from speechgru.plain import Record
 
 INPUT_SIZE, HIDDEN_SIZE, LAYERS, BATCH = 40, 128, 2, 32
 PACKED, PLAIN = "torch.nn.GRU, packed", "torch.nn.GRU"
 
 
-def bench_encoder(repeats: int = 10, quick: bool = False) -> list[dict[str, Any]]:
+def bench_encoder(repeats: int = 10, quick: bool = False) -> list[Record]:
     """A training step over utterances of unequal length, and the answer for a single one; 2 x 128 bidirectional.
 
     The peer of the step is what everybody writes: ``pack_padded_sequence``, ``nn.GRU``, ``pad_packed_sequence``. Its
@@ -38,7 +38,7 @@ def bench_encoder(repeats: int = 10, quick: bool = False) -> list[dict[str, Any]
     return rows + [_single(module, encoder, frames, repeats) for frames in (100, 1000)]
 
 
-def _step(module: nn.GRU, encoder: GRUEncoder, frames: int, repeats: int) -> dict[str, Any]:
+def _step(module: nn.GRU, encoder: GRUEncoder, frames: int, repeats: int) -> Record:
     generator = torch.Generator().manual_seed(0)
     features = torch.randn(BATCH, frames, INPUT_SIZE, generator=generator)
     lengths = torch.randint(frames // 2, frames + 1, (BATCH,), generator=generator)
@@ -61,7 +61,7 @@ def _step(module: nn.GRU, encoder: GRUEncoder, frames: int, repeats: int) -> dic
     return row(name, taken["ours"], PACKED, taken[PACKED])
 
 
-def _single(module: nn.GRU, encoder: GRUEncoder, frames: int, repeats: int) -> dict[str, Any]:
+def _single(module: nn.GRU, encoder: GRUEncoder, frames: int, repeats: int) -> Record:
     features = torch.randn(1, frames, INPUT_SIZE, generator=torch.Generator().manual_seed(0))
     lengths = torch.tensor([frames])
     name = f"inference, 1 x {frames} frames"

@@ -10,11 +10,12 @@ import torch
 from speechgru.errors import ConfigError, SpeechGRUError
 from speechgru.features import MFCC, Convention, MFCCConfig, Normalization
 from speechgru.lab.bench.timing import interleaved_ms, row
+from speechgru.plain import Record
 
 SAMPLE_RATE = 16000
 
 
-def bench_features(repeats: int = 30) -> list[dict[str, Any]]:
+def bench_features(repeats: int = 30) -> list[Record]:
     """MFCC of one 1 s clip, of 32 and of 8 x 30 s; 40 mel bands, 13 coefficients, 25/10 ms, FFT 400 where it is free.
 
     Each peer is compared with the same features: torchaudio.transforms.MFCC and librosa.feature.mfcc with our
@@ -36,7 +37,7 @@ def bench_features(repeats: int = 30) -> list[dict[str, Any]]:
         torch.set_num_threads(threads)
 
 
-def _compare(count: int, seconds: int, repeats: int) -> list[dict[str, Any]]:
+def _compare(count: int, seconds: int, repeats: int) -> list[Record]:
     import librosa
 
     try:
@@ -47,7 +48,7 @@ def _compare(count: int, seconds: int, repeats: int) -> list[dict[str, Any]]:
     waveforms = 0.1 * torch.randn(count, SAMPLE_RATE * seconds, generator=torch.Generator().manual_seed(0))
     lengths = torch.full((count,), waveforms.shape[1])
     arrays = waveforms.numpy()
-    settings: dict[str, Any] = {"n_fft": 400, "hop_length": 160, "n_mels": 40}
+    settings: Record = {"n_fft": 400, "hop_length": 160, "n_mels": 40}
     torchaudio_mfcc = torchaudio.transforms.MFCC(SAMPLE_RATE, 13, melkwargs=settings)
 
     def ours(convention: Convention) -> Callable[[], Any]:

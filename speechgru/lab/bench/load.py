@@ -5,13 +5,13 @@ from __future__ import annotations
 import functools
 import tempfile
 from pathlib import Path
-from typing import Any
 
 from speechgru.audio import read_audio
 from speechgru.lab.bench.timing import interleaved_ms, row
+from speechgru.plain import Record
 
 
-def bench_load(repeats: int = 30) -> list[dict[str, Any]]:
+def bench_load(repeats: int = 30) -> list[Record]:
     """A 1 s file into a 16 kHz mono waveform: wav and flac at 16 kHz, stereo wav at 44.1 kHz.
 
     librosa resamples with the same filter (soxr's HQ) and averages the channels too.

@@ -5,7 +5,8 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
-from typing import Any
+
+from speechgru.plain import Record
 
 
 def interleaved_ms(
@@ -36,7 +37,7 @@ def interleaved_ms(
     return {name: statistics.median(durations) for name, durations in taken.items()}
 
 
-def row(name: str, ours_ms: float, peer: str = "", peer_ms: float | None = None) -> dict[str, Any]:
+def row(name: str, ours_ms: float, peer: str = "", peer_ms: float | None = None) -> Record:
     """A line of the table: name, ours_ms, peer, peer_ms and ratio (peer_ms / ours_ms); None where there is no peer."""
     ratio = None if peer_ms is None else peer_ms / ours_ms
     return {"name": name, "ours_ms": ours_ms, "peer": peer, "peer_ms": peer_ms, "ratio": ratio}

@@ -8,17 +8,18 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import speechgru.cells  # noqa: F401  the import registers the cells
 from speechgru.evaluation.results import aggregate
 from speechgru.evaluation.rounding import spread
-from speechgru.evaluation.task import Measure, Record
+from speechgru.evaluation.task import Measure
 from speechgru.evaluation.tasks import TASKS
+from speechgru.plain import Record
 from speechgru.registry import entry
 from speechgru.wording import markdown_cell, markdown_grid
 
-Comparison = dict[str, Any]
+Comparison = Record
 
 COSTS = ("macs_per_s", "epoch_s", "step_ms", "latency_ms", "step_mb")
 TRIO = ("lstm", "gru", "rnn")
@@ -53,9 +54,7 @@ CLAIMS = (
 )
 
 
-def compare(
-    records: Sequence[dict[str, Any]], costs: dict[tuple[str, str], dict[str, Any]], not_run: Sequence[str] = ()
-) -> Comparison:
+def compare(records: Sequence[Record], costs: dict[tuple[str, str], Record], not_run: Sequence[str] = ()) -> Comparison:
     """What ``results.json`` of a comparison keeps.
 
     Args:
@@ -85,9 +84,9 @@ def compare(
     return {"summary": summary, "runs": list(records), "not_run": list(not_run)}
 
 
-def by_dataset(comparison: Comparison) -> dict[str, list[dict[str, Any]]]:
+def by_dataset(comparison: Comparison) -> dict[str, list[Record]]:
     """The summary's entries of each dataset, the best cell first."""
-    found: dict[str, list[dict[str, Any]]] = {}
+    found: dict[str, list[Record]] = {}
     for one in comparison["summary"]:
         found.setdefault(one["dataset"], []).append(one)
     return found
@@ -126,7 +125,7 @@ def comparison_markdown(comparison: Comparison, cells: Sequence[str]) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
-def _table(entries: list[dict[str, Any]]) -> str:
+def _table(entries: list[Record]) -> str:
     measures = TASKS[entries[0]["task"]].judged_by
     heading = ["Cell", "Hidden", "Parameters", *(f"{one.title}, %" for one in measures), "Seeds"]
     heading += ["MMAC per s", "Epoch, s", "Step, ms", "Latency, ms", "Step, MB"]
@@ -146,11 +145,11 @@ def _table(entries: list[dict[str, Any]]) -> str:
     return markdown_grid([heading, ["---"] + ["---:"] * (len(heading) - 1), *rows])
 
 
-def _measured(measure: str, one: dict[str, Any]) -> str:
+def _measured(measure: str, one: Record) -> str:
     return spread(one, measure, one["interval"])
 
 
-def _cost(key: str, one: dict[str, Any]) -> str:
+def _cost(key: str, one: Record) -> str:
     value = one.get(key)
     if value is None:
         return ""
@@ -159,7 +158,7 @@ def _cost(key: str, one: dict[str, Any]) -> str:
     return f"{value:.1f}" if key in ("epoch_s", "latency_ms") else f"{value:.0f}"
 
 
-def _not_run(entries: list[dict[str, Any]], cells: Sequence[str]) -> str:
+def _not_run(entries: list[Record], cells: Sequence[str]) -> str:
     every = sorted({seed for one in entries for seed in one["seeds"]})
     run = {one["model"]: one["seeds"] for one in entries}
     lacking: dict[str, list[str]] = {}  # the cells that lack the same seeds
@@ -190,7 +189,7 @@ def _trio(comparison: Comparison) -> str:
     return f"**LSTM : GRU : RNN**\n\n{markdown_grid(rows)}"
 
 
-def _of_the_trio(found: dict[str, dict[str, Any]], show: Callable[[dict[str, Any]], str]) -> list[str]:
+def _of_the_trio(found: dict[str, Record], show: Callable[[Record], str]) -> list[str]:
     return [show(found[cell]) if cell in found else "not run" for cell in TRIO]
 
 
@@ -208,7 +207,7 @@ def _claims(comparison: Comparison) -> str:
     return f"**What is claimed, and what was measured on each corpus**\n\n{markdown_grid(rows)}"
 
 
-def beside(one: dict[str, Any], peer: dict[str, Any]) -> str:
+def beside(one: Record, peer: Record) -> str:
     """One cell beside another of the same dataset, such as ``+0.33 ± 0.60 points of accuracy, 0.80 x the step``.
 
     The deviation of the difference is that of both together, where both were run with several seeds.

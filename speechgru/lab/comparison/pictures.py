@@ -6,9 +6,10 @@ import os
 from typing import TYPE_CHECKING
 
 from speechgru.evaluation.pictures import DARK, LIGHT, png, short, style
-from speechgru.evaluation.task import Measure, Record
+from speechgru.evaluation.task import Measure
 from speechgru.lab.comparison.comparison import Comparison, by_dataset, judged_by
 from speechgru.lab.labels import Named, place_names
+from speechgru.plain import Record
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

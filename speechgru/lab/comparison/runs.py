@@ -8,13 +8,13 @@ import os
 import shlex
 import sys
 from pathlib import Path
-from typing import Any
 
 from speechgru.errors import DataError, SpeechGRUError
 from speechgru.evaluation.evaluate import EvaluateConfig, evaluate
 from speechgru.evaluation.results import read_results
 from speechgru.evaluation.run_folder import read_metrics
 from speechgru.lab.bench.cost import costs
+from speechgru.plain import Record
 
 # What a comparison keeps of a run's results; the rest stands in the run's own folder.
 KEPT = [
@@ -56,7 +56,7 @@ def refuse_doubles(runs: list[Path]) -> None:
             )
 
 
-def measured_records(runs: list[Path]) -> tuple[list[tuple[Path, dict[str, Any]]], int]:
+def measured_records(runs: list[Path]) -> tuple[list[tuple[Path, Record]], int]:
     """What is kept of each run, and how many could not be measured."""
     records, failed = [], 0
     for run in runs:
@@ -68,7 +68,7 @@ def measured_records(runs: list[Path]) -> tuple[list[tuple[Path, dict[str, Any]]
     return records, failed
 
 
-def _record(run: Path) -> dict[str, Any]:
+def _record(run: Path) -> Record:
     results = run / "evaluation" / "test" / "results.json"
     tensors = run / "model" / "model.safetensors"
     if not results.is_file() or not tensors.is_file() or results.stat().st_mtime < tensors.stat().st_mtime:
@@ -93,7 +93,7 @@ def _record(run: Path) -> dict[str, Any]:
     return {key: {**record, **own}[key] for key in KEPT if key in record} | sizes | {"epoch_s": epoch_s}
 
 
-def measured_costs(records: list[tuple[Path, dict[str, Any]]], repeats: int) -> dict[tuple[str, str], dict[str, Any]]:
+def measured_costs(records: list[tuple[Path, Record]], repeats: int) -> dict[tuple[str, str], Record]:
     """The costs by dataset and cell, of the first run of each: they do not depend on the seed."""
     folders: dict[str, dict[str, Path]] = {}
     for run, record in records:

@@ -14,7 +14,6 @@ import os
 import pathlib
 import zlib
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -33,6 +32,7 @@ from speechgru.lab.inspection.pictures import (
 )
 from speechgru.lab.inspection.replay import Trace
 from speechgru.lab.inspection.sound import sound_address
+from speechgru.plain import Record
 
 _HELP = (
     "Move the mouse over a panel, or step into one with Tab and use the arrow keys (with Shift ten steps, Home, End), "
@@ -92,7 +92,7 @@ def write_xray_page(trace: Trace, path: str | os.PathLike[str], *, title: str) -
     write_atomically(path, page.encode("utf-8", errors="replace"))
 
 
-def _harmless(data: dict[str, Any]) -> str:
+def _harmless(data: Record) -> str:
     """JSON in which nothing looks like HTML."""
     text = json.dumps(data, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
@@ -104,7 +104,7 @@ def _levels(values: np.ndarray, low: float, high: float) -> bytes:
     return np.rint(np.clip((values - low) / span, 0, 1) * 255).astype(np.uint8).tobytes()
 
 
-def _panels(trace: Trace) -> Iterator[tuple[dict[str, Any], np.ndarray]]:
+def _panels(trace: Trace) -> Iterator[tuple[Record, np.ndarray]]:
     """What the script needs to know of each panel, and its values (rows, time)."""
     features = trace.features.T[::-1]
     names = [f"feature {number}" for number in range(len(features), 0, -1)]
@@ -131,7 +131,7 @@ def _panels(trace: Trace) -> Iterator[tuple[dict[str, Any], np.ndarray]]:
 
 def _image(
     name: str, about: str, values: np.ndarray, frame_s: float, colours: Colours, names: Sequence[str]
-) -> tuple[dict[str, Any], np.ndarray]:
+) -> tuple[Record, np.ndarray]:
     """Colours may end before the values do: those beyond have the colour of the end, and are read as they are."""
     low, high = min(float(values.min()), colours.low), max(float(values.max()), colours.high)
     shape = {"rows": values.shape[0], "frames": values.shape[1], "frame_s": frame_s, "low": low, "high": high}
@@ -141,7 +141,7 @@ def _image(
 
 def _lines(
     name: str, about: str, values: np.ndarray, frame_s: float, names: Sequence[str]
-) -> tuple[dict[str, Any], np.ndarray]:
+) -> tuple[Record, np.ndarray]:
     ends = Colours("", min(float(values.min()), 0.0), max(float(values.max()), 1e-9))
     panel, _ = _image(name, about, values, frame_s, ends, names)
     return {**panel, "kind": "lines"}, values

@@ -6,7 +6,6 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +14,7 @@ from torch.nn import functional as F
 from speechgru.cells.subnormals import flushed_subnormals
 from speechgru.encoders import GRUEncoder
 from speechgru.errors import ConfigError
+from speechgru.plain import Record
 from speechgru.registry import entry
 
 SYMBOLS, COPIED = 8, 10
@@ -128,7 +128,7 @@ class Solver(nn.Module):
 
 
 @flushed_subnormals()
-def train_on_problem(config: ProblemConfig, test_size: int = 256, test_every: int = 100) -> dict[str, Any]:
+def train_on_problem(config: ProblemConfig, test_size: int = 256, test_every: int = 100) -> Record:
     """Trains one cell on one problem until it is solved, a tenth of the baseline's loss, or ``steps`` are over.
 
     Args:

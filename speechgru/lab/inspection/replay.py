@@ -5,19 +5,21 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import inspect
+import os
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from speechgru.audio import read_audio
+from speechgru.audio.reading import Source
 from speechgru.cells import Cell
 from speechgru.decoding.transcription import Word
 from speechgru.errors import AudioError, ModelError
 from speechgru.heads import ClassificationHead
 from speechgru.lab.inspection.evidence import evidence
+from speechgru.plain import Record
 from speechgru.recognizer import Recognizer
 from speechgru.tokens import Tokens
 
@@ -97,7 +99,7 @@ class Trace:
 
 
 @torch.no_grad()
-def trace(model: Recognizer, audio: Any, source_rate: int | None = None) -> Trace:
+def trace(model: Recognizer, audio: Source, source_rate: int | None = None) -> Trace:
     """Runs a model over one recording and keeps everything its recurrent cells did.
 
     Every cell is replayed gate by gate, and the rest of the model runs on what the replay gives: the states of each
@@ -130,7 +132,7 @@ def trace(model: Recognizer, audio: Any, source_rate: int | None = None) -> Trac
         _check_equal("the encoder's output", replayed, hidden)
         _check_equal("the scores", again, scores)
         layers = _layers(calls, model, features.shape[1])
-        answer: dict[str, Any] = {}
+        answer: Record = {}
         if scores.dim() == 3:  # a score for every frame; log-probabilities come out of the softmax unchanged
             answer["posteriors"] = _array(scores.softmax(2)[0])
         if isinstance(model.head, ClassificationHead):
@@ -168,7 +170,9 @@ def _replay(model: Recognizer) -> Iterator[list[_Call]]:
     modules = model.get_submodule("encoder").named_modules()
     places = {module: name for name, module in modules if isinstance(module, Cell)}
 
-    def answer(cell: Any, args: Any, keywords: Any, output: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    def answer(
+        cell: Cell, args: tuple[object, ...], keywords: dict[str, object], output: tuple[Tensor, Tensor]
+    ) -> tuple[Tensor, Tensor]:
         given = inspect.signature(cell.forward).bind(*args, **keywords)
         given.apply_defaults()
         sequence, lengths, state, reverse = (
@@ -213,7 +217,7 @@ def _layers(calls: list[_Call], model: Recognizer, frames: int) -> list[LayerTra
 
 def _classification(
     head: ClassificationHead, tokens: Tokens, hidden: Tensor, lengths: Tensor, scores: Tensor
-) -> dict[str, Any]:
+) -> Record:
     parts = evidence(head, hidden, lengths)
     _check_equal("the sum of what the frames add to the scores", parts.added.sum(1) + parts.bias, scores, 1e-4)
     ranked = scores[0].softmax(0).sort(descending=True)
@@ -240,5 +244,5 @@ def _array(values: Tensor) -> np.ndarray:
     return values.float().cpu().numpy()
 
 
-def _named(audio: Any) -> str:
-    return f"{audio}: " if isinstance(audio, str) or hasattr(audio, "__fspath__") else ""
+def _named(audio: Source) -> str:
+    return f"{os.fspath(audio)}: " if isinstance(audio, (str, os.PathLike)) else ""

@@ -6,7 +6,6 @@ Tables and picture are made of the plain values that :func:`summarize` gives and
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +17,7 @@ from speechgru.evaluation.rounding import spread
 from speechgru.features import LogMel, Normalization
 from speechgru.heads.classification import Pooling
 from speechgru.lab.comparison.comparison import judged_by
+from speechgru.plain import Record
 from speechgru.recognizer import Recognizer
 from speechgru.registry import name_of
 from speechgru.wording import markdown_cell, markdown_grid
@@ -93,7 +93,7 @@ def _last_known(encoder: RecurrentEncoder, frames: int) -> np.ndarray:
     return np.minimum(last, frames - 1)
 
 
-def summarize(records: Sequence[dict[str, Any]], costs: dict[tuple[str, str], float]) -> list[dict[str, Any]]:
+def summarize(records: Sequence[Record], costs: dict[tuple[str, str], float]) -> list[Record]:
     """One entry for each dataset and encoder, of all their seeds, those that wait least first.
 
     Args:
@@ -123,7 +123,7 @@ def summarize(records: Sequence[dict[str, Any]], costs: dict[tuple[str, str], fl
     return summary
 
 
-def latency_markdown(summary: Sequence[dict[str, Any]]) -> str:
+def latency_markdown(summary: Sequence[Record]) -> str:
     """The tables of the README, one for each dataset, of what :func:`summarize` gave."""
     parts = []
     for dataset in dict.fromkeys(one["dataset"] for one in summary):
@@ -136,7 +136,7 @@ def latency_markdown(summary: Sequence[dict[str, Any]]) -> str:
     return "\n\n".join(parts)
 
 
-def _table(entries: list[dict[str, Any]]) -> str:
+def _table(entries: list[Record]) -> str:
     measure = judged_by(entries[0])
     heading = ["Encoder", "Hidden", "Parameters", "Wait, ms", "at most, ms", f"Validation {measure.short}, %"]
     heading += [f"Test {measure.short}, %", "Seeds", "ms per s"]

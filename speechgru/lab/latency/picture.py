@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from speechgru.evaluation.pictures import DARK, LIGHT, png, short, style
 from speechgru.lab.comparison.comparison import judged_by
 from speechgru.lab.labels import Named, place_names
+from speechgru.plain import Record
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,7 +18,7 @@ COLOURS = {"latency_controlled": "blue", "look_ahead": "orange", "gru": "ink"}
 
 
 def latency_picture(
-    summary: Sequence[dict[str, Any]], path: str | os.PathLike[str] | None = None, *, dark: bool = False
+    summary: Sequence[Record], path: str | os.PathLike[str] | None = None, *, dark: bool = False
 ) -> bytes:
     """A panel for each dataset, a line for each encoder through its contexts; better is up and to the left."""
     from matplotlib.figure import Figure
@@ -57,7 +58,7 @@ def latency_picture(
         return png(figure, path)
 
 
-def _draw(axes: Axes, entries: list[dict[str, Any]], measure: str, colours: dict[str, str]) -> None:
+def _draw(axes: Axes, entries: list[Record], measure: str, colours: dict[str, str]) -> None:
     kind = entries[0]["encoder"]
     colour = colours[COLOURS.get(kind, "green")]
     waits, heights = [one["wait_ms"] for one in entries], [100 * one[measure] for one in entries]
@@ -65,7 +66,7 @@ def _draw(axes: Axes, entries: list[dict[str, Any]], measure: str, colours: dict
     axes.errorbar(waits, heights, deviations, fmt="o-", color=colour, markersize=5, linewidth=1, label=kind)
 
 
-def _write_names(axes: Axes, entries: list[dict[str, Any]], colours: dict[str, str]) -> None:
+def _write_names(axes: Axes, entries: list[Record], colours: dict[str, str]) -> None:
     """The context of every point; points of one kind at one place share a name."""
     measure = judged_by(entries[0]).key
     names: dict[tuple[str, float, float], list[str]] = {}

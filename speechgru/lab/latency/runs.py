@@ -6,7 +6,6 @@ import contextlib
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -22,6 +21,7 @@ from speechgru.evaluation.tasks import task_of
 from speechgru.lab.bench.timing import interleaved_ms
 from speechgru.lab.comparison.runs import KEPT
 from speechgru.lab.latency.latency import encoder_and_context, waits_ms
+from speechgru.plain import Record
 from speechgru.recognizer import Recognizer
 from speechgru.registry import build, name_of
 
@@ -40,7 +40,7 @@ def _each(recognizer: Recognizer, contexts: list[tuple[int, int]]) -> Iterator[t
         yield encoder_and_context(recognizer)
 
 
-def measured_records(run: Path, contexts: list[tuple[int, int]]) -> list[dict[str, Any]]:
+def measured_records(run: Path, contexts: list[tuple[int, int]]) -> list[Record]:
     """The records of a run, of both splits and of each context; those measured before are read."""
     folder, kept = run / "model", run / "evaluation" / "latency" / "results.json"
     recognizer = Recognizer.load(folder)
