@@ -96,7 +96,7 @@ def compose_untyped(
     import hydra
 
     with hydra_of(root, config_dir) as more:
-        overrides = [parse(word) for word in words]
+        overrides = [parse(word) for word in words if word != "~recipe"]  # there is none unless one is named
         choices = [override for override in overrides if is_choice(override, config_dir)]
         try:
             config = hydra.compose(

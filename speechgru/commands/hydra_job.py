@@ -62,6 +62,7 @@ def _run_many(root: str, settings: list[str], config_dir: str | None, task: Task
     for one in _each_value_once(root, settings, config_dir):
         to_dataclass(root, compose_untyped(root, one, config_dir))
     flags = [] if config_dir is None else ["--config-dir", config_dir]
+    flags += [word for word in settings if word == "~recipe"]
     interrupted: list[Interrupted] = []
 
     def job(config: DictConfig) -> str:
@@ -88,7 +89,11 @@ def _run_many(root: str, settings: list[str], config_dir: str | None, task: Task
         hydra = GlobalHydra.instance().hydra
         assert hydra is not None
         try:
-            returned = hydra.multirun(config_name=root, task_function=job, overrides=[*more, *settings])
+            returned = hydra.multirun(
+                config_name=root,
+                task_function=job,
+                overrides=[*more, *(word for word in settings if word != "~recipe")],
+            )
         except KeyboardInterrupt:
             if not interrupted:
                 raise
@@ -222,7 +227,7 @@ def _with_recipe(settings: list[str]) -> list[str]:
     """
     groups = {word.partition("=")[0] for word in settings}
     if not {"data=folder", "data=manifest"} & set(settings) or groups & {"recipe", "~recipe", "head", "units"}:
-        return [word for word in settings if word != "~recipe"]
+        return settings
     return ["recipe=own_recordings", *settings]
 
 
