@@ -172,8 +172,9 @@ def test_kill_9_then_resume_gives_the_same_bits(
     same(uninterrupted, tmp_path / "cut")
 
 
-def test_ctrl_c_saves_and_says_how_to_go_on(three_tones: Path, tmp_path: Path) -> None:
-    """SIGINT ends the run after the step with one line; resumed it ends as the uninterrupted run."""
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
+def test_ctrl_c_saves_and_says_how_to_go_on(number: signal.Signals, three_tones: Path, tmp_path: Path) -> None:
+    """A signal ends the run after the step with one line; resumed it ends as the uninterrupted run."""
     many = "trainer.epochs=12"
     process = subprocess.Popen(
         [sys.executable, *command(three_tones, tmp_path / "cut", many)],
@@ -185,9 +186,9 @@ def test_ctrl_c_saves_and_says_how_to_go_on(three_tones: Path, tmp_path: Path) -
     while not (tmp_path / "cut" / "metrics.jsonl").exists() or not rows(tmp_path / "cut"):
         assert process.poll() is None, "the run ended before its first epoch"
         time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, errors = process.communicate(timeout=600)
-    assert process.returncode == 130
+    assert process.returncode == 128 + number
     assert f"go on with speechgru train run_dir={tmp_path / 'cut'} resume=true" in errors
     assert "Traceback" not in errors
     run(three_tones, tmp_path / "cut", many, "resume=true")
