@@ -188,7 +188,8 @@ def described() -> list[Setting]:
         for choice in file["defaults"]:
             if isinstance(choice, dict):  # group: option, or data@extra_data: option
                 chosen[root] |= {key.partition("@")[2] or key: value or "null" for key, value in choice.items()}
-    return describe(SCHEMAS, families(), chosen)
+    # In an order that does not depend on which module was imported first.
+    return describe(SCHEMAS, dict(sorted(families().items())), chosen)
 
 
 def plain(config: TrainConfig | EvaluateConfig) -> Record:

@@ -59,7 +59,7 @@ def describe(
             kind = f"{CHOICE}{', '.join(options)}" if options else setting.kind
             found.append(setting._replace(kind=kind, default=default))
     for family, entries in families.items():
-        for name, entry in entries.items():
+        for name, entry in sorted(entries.items()):
             found += _fields(entry.config, f"{family}.", f"{family}={name}")
     return found
 

@@ -26,6 +26,7 @@ from speechgru.audio import read_audio
 from speechgru.cli import COMMANDS, main
 from speechgru.commands import corpus_settings, models, recipes
 from speechgru.encoders import GRUEncoderConfig
+from speechgru.errors import ModelError
 from speechgru.features import LogMelConfig
 from speechgru.heads import ClassificationConfig
 from speechgru.recognizer import Classification, Recognizer, RecognizerConfig
@@ -355,13 +356,14 @@ def test_scores_that_are_no_numbers_are_an_error(
 ) -> None:
     """A damaged weight: no label with a NaN beside it, and no exit code 0."""
     recognizer = Recognizer.load(model)
+    path = write_noise(tmp_path / "a.wav")
     with torch.no_grad():
         recognizer.head.output.weight[0, 0] = float("nan")
+    with pytest.raises(ModelError, match="the model's scores are no numbers"):
+        recognizer.classify(str(path))
     recognizer.save(tmp_path / "damaged")
-    path = write_noise(tmp_path / "a.wav")
     assert main(["classify", str(path), "-m", str(tmp_path / "damaged"), "-f", "json"]) == 1
-    (record,) = json.loads(capsys.readouterr().out)
-    assert record["error"].startswith("the model's scores are no numbers")
+    assert "head.output.weight" in capsys.readouterr().err
     with pytest.raises(ValueError, match="not JSON compliant"):
         JSONWriter(io.StringIO(), lines=True).write(
             ClassifiedRecording("a.wav", Classification("yes", float("nan"), {"yes": float("nan")}, 1.0))

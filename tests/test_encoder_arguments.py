@@ -79,7 +79,7 @@ def test_a_config_and_its_settings_by_name_are_one_encoder():
         ((32,), {"cell": "grru"}, "cell=grru is not known; did you mean"),
         ((32,), {"cell": GRUConfig}, "or settings, such as GRUConfig()"),
         ((32,), {"cell": 3}, "cell=3: a name (fast_grnn, gru,"),
-        ((32,), {"merge": "mean"}, "GRUEncoder.merge=mean is not one of concat, sum"),
+        ((32,), {"merge": "mean"}, "GRUEncoder.merge='mean' is not one of concat, sum"),
         ((32, GRUConfig()), {}, "GRUConfig is not its config, a GRUEncoderConfig"),
         ((32, GRUEncoderConfig(), 2), {}, "give a config or single settings, not both"),
         (("32",), {}, "input_size='32': a whole number of at least 1"),
