@@ -415,7 +415,13 @@ def test_a_closed_pipe_ends_in_silence(model: Path, noise: Path) -> None:
 def test_signals(number: int, code: int, times: int, model: Path, noise: Path) -> None:
     """Exit code 128 + signal, one line at most, JSON that is closed; three in a row change nothing."""
     words = command("classify", *[noise] * 3000, "-m", model, "--batch_size", 1, "-f", "json")
-    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+
+    def heeding() -> None:
+        """A shell may have started the tests with Ctrl-C ignored, which is inherited."""
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    pipes: dict[str, int] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(words, text=True, preexec_fn=heeding, **pipes) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         head = [process.stdout.readline() for _ in range(3)]

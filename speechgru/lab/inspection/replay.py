@@ -7,13 +7,13 @@ import dataclasses
 import inspect
 import os
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from speechgru.audio import read_audio
-from speechgru.audio.reading import Source
 from speechgru.cells import Cell
 from speechgru.decoding.transcription import Word
 from speechgru.errors import AudioError, ModelError
@@ -22,6 +22,9 @@ from speechgru.lab.inspection.evidence import evidence
 from speechgru.plain import Record
 from speechgru.recognizer import Recognizer
 from speechgru.tokens import Tokens
+
+if TYPE_CHECKING:
+    from speechgru.audio.reading import Source
 
 TOLERANCE = 1e-5
 
