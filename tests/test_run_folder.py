@@ -141,13 +141,19 @@ def test_one_process_a_folder(three_tones: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("word", ["data.root=nowhere", "trainer.accumulate=5000", "trainer.device=cuda:99"])
 def test_a_start_that_failed_leaves_nothing(word: str, three_tones: Path, tmp_path: Path) -> None:
     """Neither a folder nor, where a run is to be overwritten, a scratch on it."""
-    words = command(three_tones, tmp_path / "new")[2:]
+    words = command(three_tones, tmp_path / "new" / "run")[2:]
     assert main([*words, word]) in (1, 2)
     assert not (tmp_path / "new").exists()
     run(three_tones, tmp_path / "old", "trainer.epochs=1")
     before = {path: path.read_bytes() for path in (tmp_path / "old").rglob("*") if path.is_file()}
     assert main([*command(three_tones, tmp_path / "old", "overwrite=true")[2:], word]) in (1, 2)
     assert {path: path.read_bytes() for path in (tmp_path / "old").rglob("*") if path.is_file()} == before
+
+
+def test_nothing_is_gone_on_with_where_no_run_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The folder alone says which run is meant; one that is not there is told, not what Hydra lacks."""
+    assert main(["train", f"run_dir={tmp_path / 'nowhere'}", "resume=true"]) == 2
+    assert "nowhere holds no run to go on with; begin one: recipe=... or data=..." in capsys.readouterr().err
 
 
 def test_a_full_disk_is_one_line(

@@ -26,6 +26,8 @@ def run_hydra(words: list[str]) -> int:
     """
     folder = _folder_alone(words)
     stored = read_settings(folder) if folder is not None else None
+    if folder is not None and not folder.is_dir():
+        raise ConfigError(f"run_dir={folder} holds no run to go on with; begin one: recipe=... or data=...")
     if folder is not None and stored is not None:
         _run(read_plain(_resumed(folder, stored["settings"], words)), folder, words)
         return 0

@@ -70,16 +70,13 @@ def run(arguments: argparse.Namespace) -> int:
     prior_weights = _numbers("prior_weights", arguments.prior_weights)
     if arguments.batch_size < 1:
         raise ConfigError(f"--batch_size {arguments.batch_size}: at least 1")
-    for name in arguments.model:
-        if name in model_names():
-            raise ConfigError(f"{name}: the model that ships stays as it is; name the folder of one (./{name} is one)")
-    folders = [model_path(name) for name in arguments.model]
+    folders = _folders(arguments.model)
 
     from tqdm import tqdm
 
     from speechgru.commands.recordings import load_recognizer
     from speechgru.decoding.greedy import GreedyConfig
-    from speechgru.evaluation.decoder_choice import calibrate, measure_grid, token_shares, word_errors
+    from speechgru.evaluation.decoder_choice import measure_grid, token_shares, word_errors
 
     recognizers = [load_recognizer(folder, "cpu", None, "ctc") for folder in folders]
     config = _decoder(recognizers[0], arguments)
@@ -114,11 +111,26 @@ def run(arguments: argparse.Namespace) -> int:
         print("the best lies at the edge of what was tried: wider lists may hold a better one")
     for (recognizer, scored), folder in zip(models, folders, strict=True):
         shares = token_shares(scored) if grid.prior_weight else []
-        recognizer.config.decoder = dataclasses.replace(chosen, priors=shares, prior_weight=grid.prior_weight)
-        recognizer.config.calibration = calibrate(recognizer, scored, recognizer.decoder())
-        recognizer.save(folder)
-        print(f"{folder} decodes so from now on", file=sys.stderr)
+        _keep(recognizer, scored, dataclasses.replace(chosen, priors=shares, prior_weight=grid.prior_weight), folder)
     return 0
+
+
+def _keep(recognizer: Recognizer, scored: list[Scored], decoder: BeamConfig, folder: Path) -> None:
+    """Puts a decoder, and confidences that are right for it, into a model folder."""
+    from speechgru.evaluation.decoder_choice import calibrate
+
+    recognizer.config.decoder = decoder
+    recognizer.config.calibration = calibrate(recognizer, scored, recognizer.decoder())
+    recognizer.save(folder)
+    print(f"{folder} decodes so from now on", file=sys.stderr)
+
+
+def _folders(names: list[str]) -> list[Path]:
+    """The model folders; those that ship are not changed."""
+    for name in names:
+        if name in model_names():
+            raise ConfigError(f"{name}: the model that ships stays as it is; name the folder of one (./{name} is one)")
+    return [model_path(name) for name in names]
 
 
 def _scored(recognizer: Recognizer, folder: Path, arguments: argparse.Namespace) -> list[Scored]:

@@ -30,9 +30,30 @@ def best_path(
         First frame of each token, the frame after its last one, and the log-probability of the path (minus infinity
         where there is none).
     """
-    frames, length = log_probs.shape[0], len(tokens)
-    states = 2 * length + 1
-    # The states of each frame: those that can be reached by then and from which the end can still be reached.
+    frames, states = log_probs.shape[0], 2 * len(tokens) + 1
+    low, high = band(frames, born, latest)
+    offsets = np.zeros(frames + 1, np.int64)
+    offsets[1:] = np.cumsum(np.maximum(0, high - low + 1))
+    moves = np.zeros(offsets[frames], np.int8)  # how many states the path came up
+    scores = climb(log_probs, tokens, low, high, offsets, moves)
+    state = states - 1
+    if states > 1 and scores[states - 2] > scores[states - 1]:
+        state = states - 2
+    score = scores[state]
+    starts, ends = np.zeros(len(tokens), np.int64), np.zeros(len(tokens), np.int64)
+    for frame in range(frames - 1, -1, -1):
+        if state % 2 == 1:
+            starts[state // 2] = frame
+            ends[state // 2] = max(ends[state // 2], frame + 1)
+        if low[frame] <= state <= high[frame]:
+            state -= moves[offsets[frame] + state - low[frame]]
+    return starts, ends, score
+
+
+@compiled
+def band(frames: int, born: np.ndarray, latest: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Lowest and highest state of each frame: reached by then, and the end can still be reached from it."""
+    length = len(born)
     low, high = np.zeros(frames, np.int64), np.zeros(frames, np.int64)
     begun, done = 0, 0
     for frame in range(frames):
@@ -40,17 +61,26 @@ def best_path(
             begun += 1
         while done < length and latest[done] < frame:
             done += 1
-        low[frame] = max(0, 2 * done - 1, states - 2 * (frames - frame))
+        low[frame] = max(0, 2 * done - 1, 2 * length + 1 - 2 * (frames - frame))
         high[frame] = min(2 * begun, 2 * frame + 1)
-    offsets = np.zeros(frames + 1, np.int64)
-    offsets[1:] = np.cumsum(np.maximum(0, high - low + 1))
-    moves = np.zeros(offsets[frames], np.int8)  # how many states the path came up
+    return low, high
 
-    scores = np.full(states, -np.inf)
+
+@compiled
+def climb(
+    log_probs: np.ndarray,
+    tokens: np.ndarray,
+    low: np.ndarray,
+    high: np.ndarray,
+    offsets: np.ndarray,
+    moves: np.ndarray,
+) -> np.ndarray:
+    """The score of the best path to each state of the last frame; fills ``moves`` with how it came there."""
+    scores = np.full(2 * len(tokens) + 1, -np.inf)
     scores[0] = log_probs[0, BLANK]
     if high[0] > 0:
         scores[1] = log_probs[0, tokens[0]]
-    for frame in range(1, frames):
+    for frame in range(1, len(log_probs)):
         # Downwards, so that the states below are still those of the frame before.
         for state in range(high[frame], low[frame] - 1, -1):
             token = BLANK if state % 2 == 0 else tokens[state // 2]
@@ -63,15 +93,4 @@ def best_path(
             moves[offsets[frame] + state - low[frame]] = move
         for state in range(low[frame - 1], low[frame]):
             scores[state] = -np.inf
-    starts, ends = np.zeros(length, np.int64), np.zeros(length, np.int64)
-    state = states - 1
-    if states > 1 and scores[states - 2] > scores[states - 1]:
-        state = states - 2
-    score = scores[state]
-    for frame in range(frames - 1, -1, -1):
-        if state % 2 == 1:
-            starts[state // 2] = frame
-            ends[state // 2] = max(ends[state // 2], frame + 1)
-        if low[frame] <= state <= high[frame]:
-            state -= moves[offsets[frame] + state - low[frame]]
-    return starts, ends, score
+    return scores

@@ -76,6 +76,40 @@ def symbols_of(name: str, separated: bool) -> tuple[bool, list[str]]:
     return name.startswith(START), list(name.removeprefix(START))
 
 
+class _WordScores:
+    """What words add to a sequence: bonuses, and what the language model says of each alone.
+
+    Attributes:
+        unknown: the place in the language model of words that it does not have.
+        unknown_score: what a word without a spelling is given, without the language model.
+    """
+
+    def __init__(
+        self,
+        model: LanguageModel | None,
+        weight: float,
+        word_bonus: float,
+        unknown_bonus: float,
+        hotwords: Mapping[str, float],
+    ) -> None:
+        self.unknown = model.index["<unk>"] if model else 0
+        self.unknown_score = word_bonus + unknown_bonus
+        self._places = model.index if model else {}
+        self._unigrams = weight * model.unigrams() if model else None
+        self._word_bonus, self._hotwords = word_bonus, hotwords
+
+    def share(self, place: int) -> float:
+        """The language model's, of the word at this place alone."""
+        return 0.0 if self._unigrams is None else float(self._unigrams[place])
+
+    def of(self, word: str) -> tuple[int, float, float, float]:
+        """Its place in the language model, its score without that, both together less the bonus, the bonus."""
+        place, bonus = self._places.get(word, self.unknown), self._hotwords.get(word, 0.0)
+        strange = self._unigrams is not None and place == self.unknown
+        score = (self.unknown_score if strange else self._word_bonus) + bonus
+        return place, score, score - bonus + self.share(place), bonus
+
+
 def _foreign(model: LanguageModel, tokens: Tokens) -> str:
     """Why a language model does not fit the tokens."""
     return (
@@ -130,33 +164,30 @@ def word_arrays(
     ends, number = _numbered_symbols(tokens)
     flat = [number.get(symbol, NO_SYMBOL) for _, symbols in ends for symbol in symbols]
 
+    scores = _WordScores(model, model_weight, word_bonus, unknown_bonus, hotwords or {})
     names, score, in_model, unigram = [], [], [], []
-    known = model.unigrams() if model else np.zeros(0)
-    unknown = model.index["<unk>"] if model else 0
-    unknown_score = word_bonus + unknown_bonus
-    unknown_promise = unknown_score + (model_weight * float(known[unknown]) if model else 0.0)
     trie = _Trie()
     for word, variants in (spellings or {}).items():
         numbered = [[number[symbol] for symbol in one] for one in variants if all(map(number.__contains__, one))]
         if not any(numbered):
             continue
-        place = model.index.get(word, unknown) if model else 0
-        bonus = (hotwords or {}).get(word, 0.0)
+        place, own, alone, bonus = scores.of(word)
         names.append(word)
         in_model.append(place)
-        score.append(word_bonus + bonus + (unknown_bonus if model and place == unknown else 0.0))
-        unigram.append(score[-1] - bonus + (model_weight * float(known[place]) if model else 0.0))
+        score.append(own)
+        unigram.append(alone)
         for one in numbered:
             if one:
                 trie.add(one, len(names) - 1, bonus)
     if closed and not names:
         raise DataError("no word of the lexicon can be written in the model's tokens; it belongs to other tokens")
-    if model and all(place == unknown for place in in_model):
+    if model and all(place == scores.unknown for place in in_model):
         raise DataError(_foreign(model, tokens))
-    ahead, ahead_off = trie.promises(unigram, unknown_promise if mode == OPEN else -math.inf), unknown_promise
+    ahead_off = scores.unknown_score + scores.share(scores.unknown)
+    ahead = trie.promises(unigram, ahead_off if mode == OPEN else -math.inf)
     first, labels, targets = trie.arcs()
     word_first, words = trie.words()
-    floats = [*score, unknown_score, 0.0]
+    floats = [*score, scores.unknown_score, 0.0]
     arrays = Words(
         mode=mode,
         boundary=np.array([boundary for boundary, _ in ends]),
@@ -171,8 +202,8 @@ def word_arrays(
         ahead_off=ahead_off,
         word_score=np.array(score, np.float64),
         word_in_model=np.array(in_model, np.int64),
-        unknown_score=unknown_score,
-        unknown_in_model=unknown,
+        unknown_score=scores.unknown_score,
+        unknown_in_model=scores.unknown,
         # A token may end a word and begin the next.
         most=0.0 if mode == PLAIN else max(floats) + max(0.0, ahead_off, float(ahead.max())),
         weight=float(model_weight) if model else 0.0,

@@ -22,7 +22,8 @@ HELD = (errno.EAGAIN, errno.EACCES)
 
 @contextlib.contextmanager
 def only_run(folder: Path) -> Iterator[None]:
-    """Holds the lock of a run's folder, which is made if it is not there and removed if it is empty at the end.
+    """Holds the lock of a run's folder, which is made if it is not there, with those above, and removed if it is
+    empty at the end.
 
     The lock is one of POSIX (``fcntl.lockf``): it ends with the process, after ``kill -9`` too, processes that read the
     data do not inherit it, and on NFS it holds among hosts. Where the system or file system has none, none is held.
@@ -30,6 +31,7 @@ def only_run(folder: Path) -> Iterator[None]:
     Raises:
         ConfigError: another process trains there; the message says which, where and since when.
     """
+    made = [one for one in (folder, *folder.parents) if not one.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     handle = None
     try:
@@ -43,7 +45,8 @@ def only_run(folder: Path) -> Iterator[None]:
             (folder / FILE).unlink(missing_ok=True)
             os.close(handle)
         with contextlib.suppress(OSError):  # a start that failed leaves no folder
-            folder.rmdir()
+            for one in made or [folder]:
+                one.rmdir()
 
 
 def is_held(folder: Path) -> bool:
