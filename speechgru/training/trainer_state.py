@@ -4,19 +4,38 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
+from torch.optim import Optimizer
+
+from speechgru.data.batching import BatchLoader
 from speechgru.data.utterance import checksum
 from speechgru.errors import ConfigError, DataError
 from speechgru.plain import Record
+from speechgru.recognizer import Recognizer
+from speechgru.training.average import ExponentialAverage
 from speechgru.training.checkpoint import load_checkpoint, optimizer_tensors, restore_optimizer, save_checkpoint
+from speechgru.training.distributed import World
 from speechgru.training.progress import Progress
-
-if TYPE_CHECKING:
-    from speechgru.training.trainer import Trainer
+from speechgru.training.selection import Selection
 
 
-def save_state(trainer: Trainer) -> None:
+class Training(Protocol):
+    """What of a :class:`~speechgru.training.trainer.Trainer` is kept, or compared with what was kept."""
+
+    seed: int
+    folder: Path
+    world: World
+    recognizer: Recognizer
+    optimizer: Optimizer
+    average: ExponentialAverage | None
+    selection: Selection
+    loader: BatchLoader
+    valid_loader: BatchLoader
+    progress: Progress
+
+
+def save_state(trainer: Training) -> None:
     """Writes the checkpoint into the trainer's folder."""
     average, last = trainer.average, trainer.selection.last
     groups = {"model": trainer.recognizer.state_dict(), "optimizer": optimizer_tensors(trainer.optimizer)}
@@ -34,7 +53,7 @@ def save_state(trainer: Trainer) -> None:
     save_checkpoint(trainer.folder, groups, state)
 
 
-def restore_state(trainer: Trainer, path: Path) -> None:
+def restore_state(trainer: Training, path: Path) -> None:
     """Puts a trainer where the checkpoint at ``path`` was written.
 
     Raises:
@@ -68,7 +87,7 @@ def restore_state(trainer: Trainer, path: Path) -> None:
     trainer.selection.last = [tensors[f"last{number}"] for number in range(state["snapshots"])]
 
 
-def _data(trainer: Trainer) -> Record:
+def _data(trainer: Training) -> Record:
     """What the run learns from and is judged by, wherever the files are: how many utterances, and a checksum."""
     train, valid = trainer.loader.utterances, trainer.valid_loader.utterances
     return {"training": len(train), "validation": len(valid), "checksum": checksum([*train, *valid])}
