@@ -36,6 +36,7 @@ LAYERS = [
     {"features", "augment", "cells"},
     {"encoders", "heads", "decoding"},
     {"contracts", "checksums", "plain_yaml", "weights"},
+    {"streaming"},
     {"model_folder"},
     {"recognizer"},
     {"recordings"},

@@ -9,7 +9,7 @@ import typing
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, TypeVar
 
-from torch import nn
+from torch import Tensor, nn
 
 from speechgru.errors import ConfigError
 from speechgru.registry import from_plain, name_of, names, to_plain
@@ -100,3 +100,12 @@ def shows_settings(kind: type[DataclassInstance]) -> Callable[[Encoder], Encoder
         return encoder
 
     return decorate
+
+
+def refuse_torch_names(module: nn.Module, state: Mapping[str, Tensor], prefix: str, *rest: object) -> None:
+    """A hook before weights are loaded: ConfigError for those of torch's own module, which have other names."""
+    if f"{prefix}weight_ih_l0" in state:
+        raise ConfigError(
+            f"{prefix}weight_ih_l0 is a name of torch.nn.GRU, LSTM or RNN; "
+            f"GRUEncoder.from_torch(module) makes an encoder of such a module"
+        )

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from speechgru.encoders.batch_norm import MaskedBatchNorm
+from speechgru.encoders.stepping import Waiting, Windows, within
 from speechgru.errors import ConfigError
 from speechgru.lengths import divided
 from speechgru.registry import register
@@ -113,6 +115,53 @@ class Convolution(nn.Module):
                 planes = planes + before
             planes = F.dropout2d(planes, config.dropout, self.training)
         return planes.transpose(1, 2).flatten(2), lengths
+
+    def start(self, batch: int) -> tuple[Waiting, ...]:
+        """What waits before each layer at the beginning of ``batch`` streams."""
+        found, size = [], self.input_size
+        for convolution, windows, stride in zip(
+            self.convolutions, self._windows(), self.config.stride_feature, strict=True
+        ):
+            assert isinstance(convolution, nn.Conv2d)
+            found.append(windows.start(convolution.weight, (convolution.in_channels, size), batch))
+            size = -(-size // stride)
+        return tuple(found)
+
+    def step(
+        self, features: Tensor, lengths: Sequence[int], ended: Sequence[bool], state: tuple[Waiting, ...]
+    ) -> tuple[Tensor, Sequence[int], tuple[Waiting, ...]]:
+        """:meth:`forward` in eval mode, as far as it can be told from the frames that have come.
+
+        Args:
+            features: (batch, time, feature).
+            lengths: valid frames of each row.
+            ended: whether they are a row's last.
+            state: what :meth:`start` or the last step gave.
+        """
+        config = self.config
+        planes, waiting = features[:, :, None], []
+        strides = zip(config.stride_time, config.stride_feature, strict=True)
+        for convolution, normalization, windows, stride, kept in zip(
+            self.convolutions, self.normalizations, self._windows(), strides, state, strict=True
+        ):
+            assert isinstance(convolution, nn.Conv2d)
+            stretch, lengths, kept = windows.slide(kept, planes, lengths, ended)
+            waiting.append(kept)
+            if stretch.shape[1]:
+                padding = (0, config.kernel_feature // 2)
+                found = F.conv2d(stretch.transpose(1, 2), convolution.weight, stride=stride, padding=padding)
+                planes = normalization(found, None).transpose(1, 2)
+            else:
+                size = -(-stretch.shape[3] // stride[1])
+                planes = stretch.new_zeros(len(stretch), 0, convolution.out_channels, size)
+            if config.residual and stride[0] == 1 and planes.shape[2:] == stretch.shape[2:]:
+                planes = planes + stretch[:, windows.before : windows.before + planes.shape[1]]
+        frames = planes.flatten(2)
+        return frames.masked_fill(~within(lengths, frames), 0.0), lengths, tuple(waiting)
+
+    def _windows(self) -> list[Windows]:
+        width = self.config.kernel_time
+        return [Windows(width, stride, width // 2) for stride in self.config.stride_time]
 
 
 def convolution_same(planes: Tensor, weight: Tensor, stride: tuple[int, int]) -> Tensor:

@@ -19,6 +19,7 @@ from speechgru.encoders.recurrent import (
     RecurrentLayer,
     join_frames,
 )
+from speechgru.encoders.stepping import EncoderState, Windows
 from speechgru.errors import ConfigError
 from speechgru.lengths import divided, full_lengths, valid_frames
 from speechgru.registry import register
@@ -123,8 +124,62 @@ class LatencyControlledEncoder(RecurrentEncoder):
             if factor > 1:
                 joined = join_frames(windows.flatten(0, 1), left.flatten(), factor)
                 windows, left, step = joined.unflatten(0, left.shape), divided(left, factor), step // factor
-            windows = _run_windows(layer, windows, left, step)
+            windows, _ = _run_windows(layer, windows, left, step)
         return windows[:, :, :chunk].flatten(1, 2)[:, :time]
+
+    @property
+    def streams(self) -> bool:
+        """Whether it goes step by step: not with a front end without ``step``."""
+        return self.front_end is None or hasattr(self.front_end, "step")
+
+    def start(self, batch: int = 1) -> EncoderState:
+        """As :meth:`RecurrentEncoder.start`."""
+        size = self.front_end.output_size if self.front_end is not None else self.input_size
+        waiting = self._windows().start(next(self.parameters()), (size,), batch)
+        return dataclasses.replace(super().start(batch), ahead=(waiting,))
+
+    def step_layers(
+        self, features: Tensor, counts: list[int], ended: list[bool], state: EncoderState
+    ) -> tuple[Tensor, list[int], EncoderState]:
+        """The chunks whose right context is there, one after the other."""
+        windows, frames = self._windows(), math.prod(self.factors)
+        held = [before + now for before, now in zip(state.ahead[0].held, counts, strict=True)]
+        stretch, chunks, waiting = windows.slide(state.ahead[0], features, counts, ended)
+        found = [
+            -(-have // frames) if end else number * self.config.chunk
+            for have, end, number in zip(held, ended, chunks, strict=True)
+        ]
+        outputs, cells = [], state.cells
+        for chunk in range(max(chunks)):
+            start = chunk * windows.stride
+            left = [
+                min(windows.width, have - start) if chunk < number else 0
+                for have, number in zip(held, chunks, strict=True)
+            ]
+            hidden, cells = self._run_chunk(stretch[:, start : start + windows.width], left, cells)
+            outputs.append(hidden)
+        hidden = torch.cat(outputs, 1) if outputs else features.new_zeros(len(features), 0, self.output_size)
+        return hidden[:, : max(found)], found, dataclasses.replace(state, ahead=(waiting,), cells=cells)
+
+    def _run_chunk(
+        self, window: Tensor, left: list[int], cells: tuple[Tensor, ...]
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """A chunk and its right context, of which each row has ``left`` frames, through all layers."""
+        windows, lengths = window[:, None], torch.tensor(left, device=window.device)[:, None]
+        chunk, after = self._windows().stride, []
+        for layer, factor, cell in zip(self.layers, self.factors, cells, strict=True):
+            assert isinstance(layer, RecurrentLayer)
+            if factor > 1:
+                windows = join_frames(windows[:, 0], lengths[:, 0], factor)[:, None]
+                lengths, chunk = divided(lengths, factor), chunk // factor
+            windows, cell = _run_windows(layer, windows, lengths, chunk, cell)
+            after.append(cell)
+        return windows[:, 0, : self.config.chunk], tuple(after)
+
+    def _windows(self) -> Windows:
+        """Chunks with their right contexts, in frames before the first layer."""
+        frames = math.prod(self.factors)
+        return Windows((self.config.chunk + self.config.right) * frames, self.config.chunk * frames)
 
     def _context(self) -> tuple[int, int]:
         """Chunk and right context of this batch, in output frames."""
@@ -138,7 +193,9 @@ def _drawn(choices: list[int]) -> int:
     return choices[int(torch.randint(len(choices), ()))]
 
 
-def _run_windows(layer: RecurrentLayer, windows: Tensor, left: Tensor, chunk: int) -> Tensor:
+def _run_windows(
+    layer: RecurrentLayer, windows: Tensor, left: Tensor, chunk: int, state: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """One layer over every chunk and its right context.
 
     Args:
@@ -146,14 +203,15 @@ def _run_windows(layer: RecurrentLayer, windows: Tensor, left: Tensor, chunk: in
         windows: (batch, chunks, chunk + right, feature), zeros beyond the utterance.
         left: frames of the utterance from the start of each chunk to its end, (batch, chunks).
         chunk: frames of a chunk.
+        state: of the forward cell before the first chunk, (batch, state); None means zeros.
 
     Returns:
-        (batch, chunks, chunk + right, output_size)
+        (batch, chunks, chunk + right, output_size), and the state of the forward cell after the last chunk.
     """
     shape = windows.shape[:3]
     width = shape[2]
     lengths = left.clamp(max=width).flatten()
-    hidden, states = _run_on(layer.forward_cell, windows[:, :, :chunk], left)
+    hidden, states = _run_on(layer.forward_cell, windows[:, :, :chunk], left, state)
     if width > chunk:
         beyond = (left - chunk).clamp(0, width - chunk).flatten()
         ahead, _ = layer.forward_cell(windows[:, :, chunk:].flatten(0, 1), beyond, states.flatten(0, 1))
@@ -167,19 +225,19 @@ def _run_windows(layer: RecurrentLayer, windows: Tensor, left: Tensor, chunk: in
         backward.unflatten(0, shape[:2]).flatten(1, 2),
         valid_frames(lengths, width).unflatten(0, shape[:2]).flatten(1, 2),
     )
-    return finished.unflatten(1, shape[1:])
+    return finished.unflatten(1, shape[1:]), states[:, -1]
 
 
-def _run_on(cell: Cell, pieces: Tensor, left: Tensor) -> tuple[Tensor, Tensor]:
+def _run_on(cell: Cell, pieces: Tensor, left: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """A cell over chunks (batch, chunks, chunk, feature), each from the state the one before it ended in.
 
     Returns:
         The outputs, and the states at the chunks' ends, (batch, chunks, state); right wherever an utterance goes on.
     """
-    if cell.state_size == cell.hidden_size:  # the output is the state, and one run gives them all
+    if cell.state_size == cell.hidden_size and state is None:  # the output is the state, one run gives them all
         hidden = cell(pieces.flatten(1, 2), left[:, 0])[0].unflatten(1, pieces.shape[1:3])
         return hidden, hidden[:, :, -1]
-    state = cell.initial_state(pieces)
+    state = cell.initial_state(pieces) if state is None else state
     outputs, states = [], []
     for piece, frames in zip(pieces.unbind(1), left.unbind(1), strict=True):
         output, state = cell(piece, frames.clamp(max=pieces.shape[2]), state)

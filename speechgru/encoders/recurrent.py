@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 import torch
@@ -13,6 +13,8 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import PackedSequence
 
 from speechgru.cells import Cell, GRUConfig
+from speechgru.encoders.arguments import refuse_torch_names
+from speechgru.encoders.stepping import EncoderState, Waiting, Windows, within
 from speechgru.errors import ConfigError
 from speechgru.lengths import check_lengths, divided, full_lengths, valid_frames
 from speechgru.registry import build, component
@@ -81,8 +83,7 @@ class GRUEncoderConfig:
             )
 
 
-# Lengths as a caller may have them.
-Lengths = Tensor | Sequence[int]
+Lengths = Tensor | Sequence[int]  # as a caller may have them
 
 
 class GRUEncoderSettings(TypedDict, total=False):
@@ -138,7 +139,7 @@ class RecurrentEncoder(nn.Module):
         self.output_size = size
         mixed = config.merge is not Merge.concat or config.projection_size > 0
         self.directions = (0 if mixed else 2) if config.bidirectional else 1
-        self.register_load_state_dict_pre_hook(_refuse_torch_names)
+        self.register_load_state_dict_pre_hook(refuse_torch_names)
 
     @property
     def reach(self) -> int:
@@ -203,6 +204,67 @@ class RecurrentEncoder(nn.Module):
             lengths = None if lengths is None else divided(lengths, factor)
         return features
 
+    @property
+    def look_ahead(self) -> int:
+        """Of one that ``streams``: output frame t depends on no input frame after ``t * subsampling + look_ahead``."""
+        return self.reach
+
+    @property
+    def streams(self) -> bool:
+        """Whether it goes step by step: without a backward direction, with a front end that does too."""
+        return not self.config.bidirectional and (self.front_end is None or hasattr(self.front_end, "step"))
+
+    def start(self, batch: int = 1) -> EncoderState:
+        """The state before the first frame of ``batch`` streams; ConfigError if the encoder waits for the end."""
+        if not self.streams:
+            raise ConfigError(
+                "this encoder waits for the end (bidirectional=True, or a front end without step); one that goes step "
+                "by step is trained with encoder=look_ahead, encoder=latency_controlled or bidirectional=False"
+            )
+        front_end = self.front_end.start(batch) if self.front_end is not None else ()
+        waiting, cells = zip(*(layer.start(batch) for layer in self.layers), strict=True)  # type: ignore[operator]
+        return EncoderState(front_end, waiting, (), cells)
+
+    @torch.no_grad()
+    def step(
+        self, features: Tensor, state: EncoderState, lengths: list[int] | None = None, ended: list[bool] | None = None
+    ) -> tuple[Tensor, list[int], EncoderState]:
+        """Encodes the next frames of streams: gives what no later frame can change, as :meth:`forward` in eval mode.
+
+        Args:
+            features: (batch, time, input_size); time may be 0.
+            state: of :meth:`start` or the last step, or several of those (``stepping.stack``); it is not changed.
+            lengths: valid frames of each row; None means all.
+            ended: whether these were each row's last frames; None means not.
+
+        Returns:
+            hidden (batch, longest, output_size), zeros beyond what a row has, how many frames each row has, and the
+            next state.
+        """
+        assert not self.training, "steps are those of eval mode; call encoder.eval()"
+        counts = [features.shape[1]] * len(features) if lengths is None else lengths
+        features = features.masked_fill(~within(counts, features), 0.0)
+        ends = [False] * len(features) if ended is None else ended
+        if self.front_end is not None:
+            features, counts, front_end = self.front_end.step(features, counts, ends, state.front_end)
+            state = dataclasses.replace(state, front_end=front_end)
+        return self.step_layers(features, counts, ends, state)
+
+    def step_layers(
+        self, features: Tensor, counts: list[int], ended: list[bool], state: EncoderState
+    ) -> tuple[Tensor, list[int], EncoderState]:
+        """A step of the recurrent layers."""
+        waiting, cells = list(state.layers), list(state.cells)
+        for place, layer in enumerate(self.layers):
+            assert isinstance(layer, RecurrentLayer)
+            if layer.factor > 1:
+                features, counts, waiting[place] = layer.windows.slide(waiting[place], features, counts, ended)
+                features = features.unflatten(1, (features.shape[1] // layer.factor, layer.factor)).flatten(2)
+            rows = torch.tensor(counts, device=features.device)
+            hidden, cells[place] = layer.forward_cell(features, rows, cells[place])
+            features = layer.finish(features, hidden, None, valid_frames(rows, hidden.shape[1]))
+        return features, counts, dataclasses.replace(state, layers=tuple(waiting), cells=tuple(cells))
+
     def extra_repr(self) -> str:
         config, default = self.config, type(self.config)()
         told = {name: getattr(config, name) for name in ("hidden_size", "num_layers", "bidirectional")}
@@ -232,6 +294,13 @@ class RecurrentLayer(nn.Module):
         self.projection = nn.Linear(size, config.projection_size) if config.projection_size else None
         self.output_size = config.projection_size or size
         self.normalization = nn.LayerNorm(self.output_size) if config.layer_norm else None
+        self.windows = Windows(factor, factor)
+
+    def start(self, batch: int) -> tuple[Waiting, Tensor]:
+        """What it keeps of ``batch`` streams at their begin: frames to join, and the state of the forward cell."""
+        like = next(self.parameters()).new_zeros(batch, 0)
+        size = self.forward_cell.input_size // self.factor
+        return self.windows.start(like, (size,), batch), self.forward_cell.initial_state(like)
 
     def forward(self, features: Tensor, lengths: Tensor | None) -> Tensor:
         """(batch, time, feature), lengths before the reduction or None -> (batch, shorter time, output_size)."""
@@ -278,11 +347,3 @@ def join_frames(features: Tensor, lengths: Tensor | None, factor: int) -> Tensor
     count = -(-time // factor)
     # By count, so that torch.export sees for any time that the frames are as many as the result holds.
     return F.pad(features, (0, 0, 0, count * factor - time)).reshape(batch, count, factor * size)
-
-
-def _refuse_torch_names(module: nn.Module, state: Mapping[str, Tensor], prefix: str, *rest: object) -> None:
-    if f"{prefix}weight_ih_l0" in state:
-        raise ConfigError(
-            f"{prefix}weight_ih_l0 is a name of torch.nn.GRU, LSTM or RNN; "
-            f"GRUEncoder.from_torch(module) makes an encoder of such a module"
-        )
