@@ -24,7 +24,7 @@ from speechgru.encoders import (
 )
 from speechgru.encoders.latency_controlled import LatencyControlledSettings
 from speechgru.encoders.look_ahead import LookAheadSettings
-from speechgru.encoders.recurrent import GRUEncoderSettings
+from speechgru.encoders.recurrent_config import GRUEncoderSettings
 from speechgru.errors import ConfigError
 
 INPUT = 6

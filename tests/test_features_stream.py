@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -74,6 +75,22 @@ def test_sample_by_sample_equals_the_whole(convention: Convention, padding: Padd
     stream = features.stream()
     found = torch.cat([*(stream.feed(sample[None]) for sample in waveform), stream.flush()])
     torch.testing.assert_close(found, features(waveform[None])[0][0], rtol=1e-5, atol=1e-5)
+
+
+@settings(max_examples=30, deadline=None)
+@given(config=CONFIGS)
+def test_the_samples_that_complete_a_frame(config: MFCCConfig) -> None:
+    """Oracle: what a stream gives for so many samples, and for one less."""
+    stream = fitted(config).stream()
+    needed = stream.samples_for(np.arange(1, 12))
+    assert (np.diff(needed) >= 0).all()
+    for frames in (1, 2, 11):
+        samples = int(needed[frames - 1])
+        given = [
+            len(fitted(config).stream().feed(0.1 * torch.ones(count))) if count else 0
+            for count in (samples, max(0, samples - 1))
+        ]
+        assert given[0] >= frames > given[1]
 
 
 def test_frames_come_as_soon_as_they_can() -> None:

@@ -4,7 +4,8 @@ from speechgru.encoders.convolution import Convolution, ConvolutionConfig
 from speechgru.encoders.gru import GRUEncoder
 from speechgru.encoders.latency_controlled import LatencyControlledConfig, LatencyControlledEncoder
 from speechgru.encoders.look_ahead import LookAheadConfig, LookAheadEncoder
-from speechgru.encoders.recurrent import GRUEncoderConfig, Merge, RecurrentEncoder
+from speechgru.encoders.recurrent import RecurrentEncoder
+from speechgru.encoders.recurrent_config import GRUEncoderConfig, Merge
 
 __all__ = [
     "Convolution",

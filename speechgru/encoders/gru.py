@@ -7,7 +7,8 @@ from typing import Never, Unpack
 from torch import nn
 
 from speechgru.encoders.arguments import read_arguments, shows_settings
-from speechgru.encoders.recurrent import GRUEncoderConfig, GRUEncoderSettings, RecurrentEncoder
+from speechgru.encoders.recurrent import RecurrentEncoder
+from speechgru.encoders.recurrent_config import GRUEncoderConfig, GRUEncoderSettings
 from speechgru.encoders.torch_weights import from_torch, to_torch
 from speechgru.registry import register
 

@@ -12,13 +12,8 @@ from torch.nn import functional as F
 
 from speechgru.cells import Cell
 from speechgru.encoders.arguments import read_arguments, shows_settings
-from speechgru.encoders.recurrent import (
-    GRUEncoderConfig,
-    GRUEncoderSettings,
-    RecurrentEncoder,
-    RecurrentLayer,
-    join_frames,
-)
+from speechgru.encoders.recurrent import RecurrentEncoder, RecurrentLayer, join_frames
+from speechgru.encoders.recurrent_config import GRUEncoderConfig, GRUEncoderSettings
 from speechgru.encoders.stepping import EncoderState, Windows
 from speechgru.errors import ConfigError
 from speechgru.lengths import divided, full_lengths, valid_frames
@@ -126,6 +121,11 @@ class LatencyControlledEncoder(RecurrentEncoder):
                 windows, left, step = joined.unflatten(0, left.shape), divided(left, factor), step // factor
             windows, _ = _run_windows(layer, windows, left, step)
         return windows[:, :, :chunk].flatten(1, 2)[:, :time]
+
+    @property
+    def least_look_ahead(self) -> int:
+        """Frames ahead that the last frame of a chunk has seen."""
+        return self.look_ahead - (self.config.chunk - 1) * self.subsampling
 
     @property
     def streams(self) -> bool:

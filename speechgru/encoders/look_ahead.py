@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from speechgru.encoders.arguments import read_arguments, shows_settings
-from speechgru.encoders.recurrent import GRUEncoderConfig, GRUEncoderSettings, Lengths, RecurrentEncoder
+from speechgru.encoders.recurrent import Lengths, RecurrentEncoder
+from speechgru.encoders.recurrent_config import GRUEncoderConfig, GRUEncoderSettings
 from speechgru.encoders.stepping import EncoderState, Windows, within
 from speechgru.errors import ConfigError
 from speechgru.registry import register

@@ -8,7 +8,8 @@ from typing import TypeVar
 from torch import Tensor, nn
 
 from speechgru.cells import GRUConfig, LSTMConfig, RNNConfig
-from speechgru.encoders.recurrent import GRUEncoderConfig, Merge, RecurrentEncoder, RecurrentLayer
+from speechgru.encoders.recurrent import RecurrentEncoder, RecurrentLayer
+from speechgru.encoders.recurrent_config import GRUEncoderConfig, Merge
 from speechgru.errors import ConfigError
 
 Encoder = TypeVar("Encoder", bound=RecurrentEncoder)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from speechgru.errors import ConfigError
+from speechgru.features.convention import Padding
 from speechgru.features.deltas import with_deltas
 from speechgru.features.frames import Framing
 from speechgru.features.log_mel_config import LogMelConfig
@@ -81,6 +83,20 @@ class FeatureStream:
         self._ended = True
         return self._advance(self._features.spectrum.weights.new_zeros(0), end=True)
 
+    def samples_for(self, frames: np.ndarray) -> np.ndarray:
+        """How many samples complete the first so many frames, each at least 1: integers of any shape -> the same."""
+        framing = self._features.framing
+        if self._sliding is not None:
+            _, lookahead, minimum = self._sliding.bounds
+            frames = np.maximum(frames + lookahead, minimum)
+        frames = frames + self._deltas.reach
+        samples = np.maximum(
+            framing.first + (frames - 1) * framing.hop + framing.window, frames * framing.hop - framing.slack
+        )
+        if framing.padding in (Padding.reflect, Padding.mirror):
+            samples = np.maximum(samples, 1 - framing.first)
+        return samples
+
     @torch.no_grad()
     def _advance(self, chunk: Tensor, end: bool) -> Tensor:
         with torch.autocast(chunk.device.type, enabled=False):
@@ -123,7 +139,7 @@ class _Deltas:
     def __init__(self, features: Streamable) -> None:
         config = features.config
         self._order, self._window = config.deltas, config.delta_window
-        self._reach = self._order * (self._window // 2)
+        self.reach = self._order * (self._window // 2)
         self._kept = features.spectrum.weights.new_zeros(0, features.static_size)
         self._given = 0  # how many of the kept frames have been given out
 
@@ -132,9 +148,9 @@ class _Deltas:
             return frames
         kept = torch.cat([self._kept, frames])
         length = torch.tensor([len(kept)], device=kept.device)
-        until = len(kept) if end else max(self._given, len(kept) - self._reach)
+        until = len(kept) if end else max(self._given, len(kept) - self.reach)
         ready = with_deltas(kept[None], length, self._order, self._window)[0, self._given : until] if until else None
-        drop = max(0, until - self._reach)
+        drop = max(0, until - self.reach)
         self._kept, self._given = kept[drop:], until - drop
         return kept.new_zeros(0, kept.shape[1] * (1 + self._order)) if ready is None else ready
 
@@ -143,7 +159,7 @@ class _Sliding:
     """Frames -> normalised by a sliding window. Keeps the running sums over the window and the frames not yet final."""
 
     def __init__(self, features: Streamable) -> None:
-        self._bounds = features.sliding_frames()
+        self.bounds = features.sliding_frames()
         self._variance = features.config.normalize_variance
         self._waiting = features.spectrum.weights.new_zeros(0, features.output_size)
         self._sums = features.spectrum.weights.new_zeros(1, 2 * features.output_size, dtype=torch.float64)
@@ -151,7 +167,7 @@ class _Sliding:
         self._given = 0  # frames given out
 
     def advance(self, frames: Tensor, end: bool) -> Tensor:
-        past, lookahead, minimum = self._bounds
+        past, lookahead, minimum = self.bounds
         wide = frames.double()
         steps = torch.cat([self._sums[-1:], torch.cat([wide, wide.square()], dim=1)])
         self._sums = torch.cat([self._sums[:-1], steps.cumsum(0)])

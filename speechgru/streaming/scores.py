@@ -1,0 +1,254 @@
+"""Scores of a waveform that comes in chunks: of every frame where the model goes step by step, of windows otherwise.
+
+Any chunks give the same scores (to 1e-5, from rounding). A stream keeps its state itself; the model keeps nothing, so
+that any number of streams share one. :func:`advance` takes several streams a chunk further in one batch.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from speechgru.encoders.stepping import split, stack
+from speechgru.errors import ConfigError, ModelError
+from speechgru.streaming.model import FrameScoringHead, Model, SteppedEncoder, StreamedFeatures
+
+# Windows computed together: a second of each is a batch of classify.
+_MOST_WINDOWS = 32
+
+
+@dataclasses.dataclass(frozen=True)
+class WindowConfig:
+    """How a model that does not go step by step is listened through.
+
+    Attributes:
+        length_s: seconds of a window, which the model hears as if it were a recording: those of its training clips.
+        hop_s: seconds from one window to the next. The cost is ``length_s / hop_s`` times that of the sound itself.
+    """
+
+    length_s: float = 1.0
+    hop_s: float = 0.1
+
+    def __post_init__(self) -> None:
+        if not 0.05 <= self.length_s <= 60:
+            raise ConfigError(f"length_s={self.length_s}: from 0.05 to 60 seconds")
+        if not 0.01 <= self.hop_s <= self.length_s:
+            raise ConfigError(f"hop_s={self.hop_s}: from 0.01 to length_s={self.length_s:g} seconds")
+
+
+class ScoreTrack(NamedTuple):
+    """Scores along a recording.
+
+    Attributes:
+        end_s: float64 (frames,): up to where in the recording, in seconds, the model has heard for each at least.
+        scores: float32 (frames, label): probabilities; of a CTC head their natural logarithms.
+    """
+
+    end_s: np.ndarray
+    scores: np.ndarray
+
+
+class FrameScores:
+    """One stream of a model that goes step by step: the scores of each frame as soon as its look-ahead is in."""
+
+    def __init__(self, model: Model) -> None:
+        self.features = cast(StreamedFeatures, model.features).stream()
+        self.state = cast(SteppedEncoder, model.encoder).start()
+        self.samples = 0  # taken in
+        self.frames = 0  # hidden frames given
+
+    def times(self, model: Model, count: int, ended: bool) -> np.ndarray:
+        """``end_s`` of the next ``count`` frames."""
+        encoder = cast(SteppedEncoder, model.encoder)
+        frames = np.arange(self.frames, self.frames + count)
+        self.frames += count
+        heard = self.features.samples_for(frames * encoder.subsampling + encoder.least_look_ahead + 1)
+        return (np.minimum(heard, self.samples) if ended else heard) / model.sample_rate
+
+
+class WindowScores:
+    """One stream of any other classifier: the scores of each window as if it were a recording.
+
+    Window i covers ``length_s`` from ``i * hop_s`` on. The last one ends with the stream; one shorter than a window is
+    heard whole.
+    """
+
+    def __init__(self, model: Model, config: WindowConfig) -> None:
+        self._length = round(config.length_s * model.sample_rate)
+        self._hop = round(config.hop_s * model.sample_rate)
+        self._held = torch.zeros(0)
+        self._origin = 0  # sample at which the held ones begin
+        self._next = 0  # sample at which the next window begins
+
+    def windows(self, chunk: Tensor, ended: bool) -> Iterator[tuple[int, Tensor]]:
+        """The windows that the chunk completes, each with the sample at which it ends."""
+        self._held = torch.cat([self._held, chunk])
+        known = self._origin + len(self._held)
+        while self._next + self._length <= known:
+            start = self._next - self._origin
+            yield self._next + self._length, self._held[start : start + self._length]
+            self._next += self._hop
+        if ended and known > max(0, self._next - self._hop + self._length if self._next else 0):
+            yield known, self._held[-self._length :]
+        # What a last window may reach back to is kept too.
+        drop = max(0, min(self._next, known - self._length) - self._origin)
+        self._held, self._origin = self._held[drop:].clone(), self._origin + drop
+
+
+ScoreStream = FrameScores | WindowScores
+
+
+def goes_by_frames(model: Model) -> bool:
+    """Whether the model scores every frame by itself: features, encoder and head all go step by step."""
+    if not (getattr(model.head, "streams", False) or model.head.scores_frames):
+        return False
+    if not getattr(model.encoder, "streams", False):
+        return False
+    try:
+        cast(StreamedFeatures, model.features).stream()
+    except (AttributeError, ConfigError):
+        return False
+    return True
+
+
+def score_stream(model: Model, config: WindowConfig | None = None) -> ScoreStream:
+    """A new stream of a model, for :func:`advance`; windows are those of ``config``.
+
+    Raises:
+        ModelError: a CTC model that needs the whole utterance.
+    """
+    if goes_by_frames(model):
+        return FrameScores(model)
+    if model.head.scores_frames:
+        raise ModelError(
+            "this model needs whole recordings; to score a stream train one with encoder=look_ahead or "
+            "latency_controlled, and normalization=sliding or global"
+        )
+    return WindowScores(model, config or WindowConfig())
+
+
+def advance(
+    model: Model, streams: Sequence[ScoreStream], chunks: Sequence[Tensor], ended: Sequence[bool]
+) -> list[ScoreTrack]:
+    """Takes each stream a chunk further, all in one batch.
+
+    Args:
+        model: the one they are of.
+        streams: of :func:`score_stream`, each once.
+        chunks: float32 samples (samples,) at the model's rate for each, possibly none.
+        ended: whether that was the stream's end.
+
+    Returns:
+        The new scores of each.
+
+    Raises:
+        ModelError: scores that are no numbers.
+    """
+    with model.in_eval_mode(), torch.no_grad():
+        if isinstance(streams[0], FrameScores):
+            found = _frames(model, cast(Sequence[FrameScores], streams), chunks, ended)
+        else:
+            found = _windows(model, cast(Sequence[WindowScores], streams), chunks, ended)
+    if not all(np.isfinite(track.scores).all() for track in found):
+        raise ModelError("the model's scores are no numbers: its weights are damaged, or its training diverged")
+    return found
+
+
+def _frames(
+    model: Model, streams: Sequence[FrameScores], chunks: Sequence[Tensor], ended: Sequence[bool]
+) -> list[ScoreTrack]:
+    frames = []
+    for stream, chunk, end in zip(streams, chunks, ended, strict=True):
+        stream.samples += len(chunk)
+        new = stream.features.feed(chunk.to(model.device))
+        frames.append(torch.cat([new, stream.features.flush()]) if end else new)
+    lengths = [len(one) for one in frames]
+    state = stack([stream.state for stream in streams])
+    encoder = cast(SteppedEncoder, model.encoder)
+    hidden, counts, state = encoder.step(pad_sequence(frames, batch_first=True), state, lengths, list(ended))
+    if model.head.scores_frames:
+        scores = model.head(hidden, torch.tensor(counts, device=hidden.device))
+    else:
+        scores = cast(FrameScoringHead, model.head).frame_scores(hidden)
+    rows = scores.float().cpu().numpy()
+    found = []
+    for stream, row, count, end, kept in zip(streams, rows, counts, ended, split(state), strict=True):
+        stream.state = kept
+        found.append(ScoreTrack(stream.times(model, count, end), row[:count]))
+    return found
+
+
+def _windows(
+    model: Model, streams: Sequence[WindowScores], chunks: Sequence[Tensor], ended: Sequence[bool]
+) -> list[ScoreTrack]:
+    ends: list[list[int]] = [[] for _ in streams]
+    rows: list[list[np.ndarray]] = [[] for _ in streams]
+    batch: list[tuple[int, Tensor]] = []  # whose window
+
+    def compute() -> None:
+        windows = [window for _, window in batch]
+        lengths = torch.tensor([len(window) for window in windows], device=model.device)
+        scores, _ = model(pad_sequence(windows, batch_first=True).to(model.device), lengths)
+        for (place, _), row in zip(batch, scores.float().softmax(1).cpu().numpy(), strict=True):
+            rows[place].append(row)
+        batch.clear()
+
+    for place, (stream, chunk, end) in enumerate(zip(streams, chunks, ended, strict=True)):
+        for end_sample, window in stream.windows(chunk.cpu(), end):
+            ends[place].append(end_sample)
+            batch.append((place, window))
+            if len(batch) == _MOST_WINDOWS:
+                compute()
+    if batch:
+        compute()
+    labels = len(model.tokens)
+    return [
+        ScoreTrack(
+            np.array(own_ends, np.float64) / model.sample_rate, np.array(own_rows, np.float32).reshape(-1, labels)
+        )
+        for own_ends, own_rows in zip(ends, rows, strict=True)
+    ]
+
+
+def score_track(
+    model: Model,
+    waveform: np.ndarray | Tensor | Iterable[np.ndarray],
+    block_s: float = 10.0,
+    config: WindowConfig | None = None,
+) -> ScoreTrack:
+    """The scores along a recording of any length: the same numbers as a stream gives.
+
+    Args:
+        model: a recognizer.
+        waveform: float samples (samples,) at the model's rate, or an iterable of such blocks, as of
+            :func:`speechgru.audio.read_blocks`, of which one is held at a time.
+        block_s: seconds of an array that are computed together, above 0.
+        config: of the windows.
+
+    Raises:
+        ConfigError: ``block_s`` is not above 0.
+        ModelError: as of :func:`score_stream`, or scores that are no numbers.
+    """
+    if not (math.isfinite(block_s) and block_s > 0):
+        raise ConfigError(f"block_s={block_s}: a time in seconds above 0")
+    stream = score_stream(model, config)
+    tracks = []
+    for block in _blocks(waveform, max(1, round(block_s * model.sample_rate))):
+        tracks += advance(model, [stream], [block], [False])
+    tracks += advance(model, [stream], [torch.zeros(0)], [True])
+    return ScoreTrack(*(np.concatenate(parts) for parts in zip(*tracks, strict=True)))
+
+
+def _blocks(waveform: np.ndarray | Tensor | Iterable[np.ndarray], samples: int) -> Iterator[Tensor]:
+    if isinstance(waveform, np.ndarray | Tensor):
+        whole = torch.as_tensor(waveform, dtype=torch.float32)
+        yield from (whole[start : start + samples] for start in range(0, len(whole), samples))
+    else:
+        yield from (torch.as_tensor(block, dtype=torch.float32) for block in waveform)
