@@ -29,11 +29,12 @@ from torch.overrides import TorchFunctionMode
 
 from speechgru.checksums import remove_checksums, write_checksums
 from speechgru.decoding.calibration import Calibration
+from speechgru.decoding.operating_point import KeywordConfig
 from speechgru.errors import ConfigError, DataError, ModelError, one_line
 from speechgru.features.fingerprint import fingerprint_difference
 from speechgru.files import write_atomically
 from speechgru.plain_yaml import from_yaml, to_yaml
-from speechgru.registry import build, component, from_plain, to_plain
+from speechgru.registry import build, component, from_plain, read_dataclass, to_plain
 from speechgru.text_files import read_text
 from speechgru.tokens import Tokens
 from speechgru.weights import check_outlines, read_outlines, read_tensors
@@ -56,6 +57,7 @@ class RecognizerConfig:
         units: what transcripts are written in, of a CTC head; None for classification.
         calibration: of the confidences of words.
         decoder: how a CTC model's scores become text; None means greedily.
+        keywords: when a score over time is a detection; None where nothing was chosen for this model.
     """
 
     features: Any = component("features")
@@ -65,6 +67,7 @@ class RecognizerConfig:
     units: Any = component("units", lambda: None)
     calibration: Calibration = dataclasses.field(default_factory=Calibration)
     decoder: Any = component("decoder", lambda: None)
+    keywords: KeywordConfig | None = None
 
 
 def write_folder(
@@ -98,6 +101,8 @@ def write_folder(
         del plain["units"], plain["calibration"]
     if config.decoder is None:
         del plain["decoder"]
+    if config.keywords is None:
+        del plain["keywords"]
     folder.mkdir(parents=True, exist_ok=True)
     remove_checksums(folder)
     contents = {"model.safetensors": save(dict(tensors)), **files, **decoder_files}
@@ -133,11 +138,26 @@ def read_config(folder: Path) -> RecognizerConfig:
         calibration = Calibration()
         if plain.get("calibration"):
             calibration = Calibration.from_plain(plain["calibration"], f"{path}: calibration")
-        config = RecognizerConfig(**parts, calibration=calibration, data=plain.get("data") or {})
+        keywords = None
+        if plain.get("keywords") is not None:
+            keywords = read_dataclass(KeywordConfig, plain["keywords"], "keywords")
+        config = RecognizerConfig(**parts, calibration=calibration, data=plain.get("data") or {}, keywords=keywords)
     except (KeyError, TypeError, AttributeError, OverflowError, ConfigError) as error:
         raise ModelError(f"{path} cannot be read: {one_line(error)}") from error
     config.decoder = _found_in(folder, config.decoder)
     return config
+
+
+def write_keywords(folder: Path, keywords: KeywordConfig) -> None:
+    """Puts an operating point into the config.yaml of a model folder; the file is replaced in one move.
+
+    Raises:
+        ModelError: config.yaml is missing or is none.
+    """
+    read_config(folder)
+    path = folder / "config.yaml"
+    plain = from_yaml(read_text(path, _MOST_TEXT_BYTES, ModelError, "copy it again"))
+    write_atomically(path, to_yaml({**plain, "keywords": to_plain(keywords)}))
 
 
 def read_tokens(folder: Path) -> Tokens:

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import gzip
 import math
+import re
 import resource
 import shutil
 import subprocess
@@ -20,6 +21,7 @@ import speechgru.tokens
 from speechgru.decoding import BeamConfig, BeamDecoder, GreedyConfig
 from speechgru.decoding.arpa import write_arpa
 from speechgru.decoding.kneser_ney import train
+from speechgru.decoding.operating_point import KeywordConfig
 from speechgru.errors import DataError, ModelError
 from speechgru.features import Normalization
 from speechgru.files import write_atomically
@@ -250,3 +252,29 @@ def test_sizes_are_not_believed(own: Recognizer, tmp_path: Path, key: str, value
     with pytest.raises(ModelError, match=r"does not fit config\.yaml|cannot be read: \w+=|describes no model"):
         load(tmp_path / "model")
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000
+
+
+def test_an_operating_point_is_kept_with_the_model(tones, tmp_path: Path) -> None:
+    """Oracle: what was written; the checksums stay true, the weights are not touched, and a second one takes its place.
+
+    A value that is none is refused with its key.
+    """
+    tones.recognizer.save(tmp_path)
+    assert load(tmp_path).config.keywords is None
+    weights = (tmp_path / "model.safetensors").stat().st_mtime_ns
+    for threshold in (0.4, 0.93):
+        chosen = KeywordConfig(250.0, 0.75, {"A": threshold}, {"hours": 3.5, "date": "2026-11-27"})
+        speechgru.model_folder.write_keywords(tmp_path, chosen)
+        again = load(tmp_path)
+        assert again.config.keywords == chosen
+    assert (tmp_path / "model.safetensors").stat().st_mtime_ns == weights
+    again.save(tmp_path / "copy")
+    assert load(tmp_path / "copy").config == again.config
+    text = (tmp_path / "config.yaml").read_text()
+    for wrong, key in (("A: 0", "thresholds.A=0"), ("A: high", "thresholds.A='high'"), ("B", "thresholds='B'")):
+        (tmp_path / "config.yaml").write_text(text.replace("A: 0.93", wrong))
+        with pytest.raises(ModelError, match=re.escape(f"config.yaml cannot be read: {key}")):
+            load(tmp_path)
+    (tmp_path / "config.yaml").write_text(text.replace("smoothing_ms", "smoothing"))
+    with pytest.raises(ModelError, match=r"keywords\.smoothing is not a setting"):
+        load(tmp_path)
