@@ -51,6 +51,9 @@ def store_components() -> None:
         store.store(name=f"{root}_schema", node=schema)
     for family, entries in families().items():
         for name, entry in list(entries.items()):
+            stored = store.repo.get(family, {}).get(f"{name}.yaml")
+            if stored is not None and OmegaConf.get_type(stored.node) is entry.config:
+                continue  # by an earlier call: the store lives as long as the process
             try:
                 node = OmegaConf.structured(entry.config)
             except OmegaConfBaseException as error:

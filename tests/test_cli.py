@@ -371,7 +371,7 @@ def test_scores_that_are_no_numbers_are_an_error(
 
 
 @pytest.mark.parametrize("command", ["classify", "transcribe"])
-@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+@pytest.mark.parametrize("encoding", ["ascii", pytest.param("latin-1", marks=pytest.mark.slow)])
 def test_json_is_json_in_every_encoding(command: str, encoding: str, model: Path, tmp_path: Path) -> None:
     """Oracle: the bytes are UTF-8 that parses, and the name of the file comes back."""
     path = write_noise(tmp_path / "ünï😀\n.wav")
@@ -437,7 +437,7 @@ def test_signals(number: int, code: int, times: int, model: Path, noise: Path) -
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
-@pytest.mark.parametrize("name", ["models", "classify", "transcribe"])
+@pytest.mark.parametrize("name", ["models", "classify", pytest.param("transcribe", marks=pytest.mark.slow)])
 def test_a_full_disk_is_one_line(name: str, model: Path, noise: Path, tmp_path: Path) -> None:
     """Standard output on a device that is always full; and a file that may not grow."""
     words = {"models": [], "classify": [noise, "-m", model], "transcribe": [noise]}[name]

@@ -24,6 +24,7 @@ from speechgru.registry import build, entry, names
 
 ROOT = Path(__file__).resolve().parent.parent
 CELLS = names("cell")
+COMPILED_BY_DEFAULT = ["gru", "li_gru", "lstm", "min_gru"]  # torch.compile takes seconds for each: the others are slow
 BATCH_NORM = ["li_gru", "sli_gru"]  # their statistics are over a batch
 INPUT, HIDDEN = 5, 4
 
@@ -217,7 +218,10 @@ def test_autocast_of_an_encoder(name):
 
 @SCRIPT
 @LEAF
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize(
+    "name",
+    [name if name in COMPILED_BY_DEFAULT else pytest.param(name, marks=pytest.mark.slow) for name in CELLS],
+)
 def test_compiled_encoder(name):
     """Oracle: the encoder itself, forward and backward, with lengths; frames of any number take the graphs there are.
 
@@ -261,7 +265,9 @@ def test_compiled_encoder(name):
         ),
     ],
 )
-@pytest.mark.parametrize("kind", names("encoder"))
+@pytest.mark.parametrize(
+    "kind", ["gru", *(pytest.param(kind, marks=pytest.mark.slow) for kind in names("encoder") if kind != "gru")]
+)
 def test_compiled_by_another_backend(kind, backend):
     """Oracle: the encoder itself; these backends also compile the backward pass."""
     torch._dynamo.reset()

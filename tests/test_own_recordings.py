@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections import Counter
 from pathlib import Path
+from statistics import fmean, stdev
 
 import pytest
 import torch
@@ -15,7 +17,10 @@ import speechgru
 from speechgru.cli import main
 from speechgru.commands.recipes import recipe_names
 from speechgru.config import compose, compose_untyped, to_dataclass
+from speechgru.data.corpora.folder import Folder, FolderConfig
+from speechgru.data.splits import SPLITS
 from speechgru.errors import ConfigError
+from speechgru.evaluation.intervals import wilson_interval
 from speechgru.registry import name_of, to_plain
 from speechgru.shipped import shipped_model
 
@@ -193,3 +198,80 @@ def test_a_shipped_model_is_evaluated_by_its_name(mine: str, three_tones: Path, 
         "model=comands: no such folder, and no model is called comands; did you mean commands?"
         in capsys.readouterr().err
     )
+
+
+@pytest.mark.parametrize(
+    ("speakers", "by"),
+    [(7, "speaker, 7 found, none in two of them"), (2, "file name: a speaker may be in all of them")],
+)
+def test_every_recording_is_once_in_the_test(speakers: int, by: str, tmp_path: Path) -> None:
+    """Oracle: the files. With fewer speakers than parts each part has its share of every class."""
+    for label, count in (("low", 14), ("high", 21)):
+        for number in range(count):
+            path = tmp_path / label / f"voice{number % speakers}_nohash_{number}.wav"
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(b"")
+    tested, chosen_on = [], []
+    for fold in range(5):
+        corpus = Folder(FolderConfig(root=str(tmp_path), folds=5, fold=fold))
+        parts = {split: corpus.utterances(split) for split in SPLITS}
+        assert (corpus.fold, corpus.can_fold) == (f"{fold} of 5", False)
+        assert corpus.split_rule == f"part {fold} of 0 to 4 is the test, the next the validation set, drawn by {by}"
+        assert len({one.audio for rows in parts.values() for one in rows}) == sum(map(len, parts.values())) == 35
+        if speakers == 7:
+            held = [{one.speaker for one in rows} for rows in parts.values()]
+            assert not held[0] & held[1] | held[0] & held[2] | held[1] & held[2]
+        else:
+            assert Counter(one.label for one in parts["test"])["high"] in (4, 5)
+            assert Counter(one.label for one in parts["test"])["low"] in (2, 3)
+        tested += [one.audio for one in parts["test"]]
+        chosen_on.append({one.audio for one in parts["valid"]})
+        if fold:
+            assert {one.audio for one in parts["test"]} == chosen_on[-2]
+    assert len(tested) == len(set(tested)) == 35
+
+
+def test_folds_that_cannot_be(three_tones: Path, tmp_path: Path) -> None:
+    """A part that there is not, too few parts, and recordings whose splits are named."""
+    for folds, fold, message in (
+        (2, 0, "folds=2: 0 for no"),
+        (5, 5, "fold=5: from 0 to below folds=5"),
+        (0, 1, "fold=1"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            FolderConfig(folds=folds, fold=fold)
+    shutil.copytree(three_tones, tmp_path / "train")
+    with pytest.raises(ConfigError, match=r"data.folds=5: .* names its splits \(train\); leave data.folds out"):
+        Folder(FolderConfig(root=str(tmp_path), folds=5)).utterances("train")
+
+
+def test_a_cross_validation_ends_with_its_mean(mine: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Oracle: the figures of the runs' own files, and of their evaluations."""
+    words = ["train", "--multirun", "data=folder", mine, "run_dir=folds", "data.folds=3", "data.fold=0,1,2", *BRIEF]
+    words.append("encoder.hidden_size=8")
+    assert main(words) == 0
+    said = capsys.readouterr().err
+    assert "part 2 of 0 to 2 is the test" in said
+    assert "are few" not in said
+    kept = [json.loads((Path("folds") / str(fold) / "run.json").read_text())["best_valid"] for fold in range(3)]
+    mean = f"mean and standard deviation: validation loss {-fmean(kept):.4f} +- {stdev(kept):.4f}"
+    assert f"3 of 3 folds, {mean}" in said
+    tested = []
+    for fold in range(2):
+        assert main(["evaluate", f"model=folds/{fold}/model", mine.removeprefix("data."), "device=cpu"]) == 0
+        record = json.loads((Path("folds") / str(fold) / "evaluation" / "test" / "results.json").read_text())
+        assert (record["fold"], record["n"]) == (f"{fold} of 3", 20)
+        tested.append(record["accuracy"])
+    capsys.readouterr()
+    assert main(["runs", "folds"]) == 0
+    shown = capsys.readouterr().out
+    assert f"{mean}, test accuracy {fmean(tested):.4f} +- {stdev(tested):.4f} (2 folds)" in shown
+
+
+def test_few_validation_recordings_are_told(mine: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The line names the number, an interval, and the command that judges by all recordings."""
+    assert main(["train", "data=folder", mine, "run_dir=run", *BRIEF]) == 0
+    found = re.search(r"(\d+) validation utterances are few: .* may be (\d+) to (\d+) %", capsys.readouterr().err)
+    assert found is not None
+    low, high = wilson_interval(round(0.9 * int(found[1])), int(found[1]))
+    assert (int(found[2]), int(found[3])) == (round(100 * low), round(100 * high))

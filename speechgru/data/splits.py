@@ -106,6 +106,37 @@ def divide(found: dict[str, list[Utterance]], valid_percent: float, test_percent
     return Division(splits, _rule(drawn, speakers, by_speaker))
 
 
+def divide_into_folds(rows: list[Utterance], folds: int, fold: int) -> Division:
+    """Cross-validation: one of ``folds`` parts is the test, the next one the validation set, the others are to learn.
+
+    The parts are alike in size, and over all folds every recording is once in the test. Where every speaker is known
+    and there are as many as parts, a part is made of whole speakers; else each class is dealt out in turn. The order of
+    dealing follows from a hash of the names.
+
+    Args:
+        rows: all recordings.
+        folds: parts, at least 3.
+        fold: the one to test on, 0 to folds - 1.
+    """
+    speakers = {utterance.speaker for utterance in rows}
+    by_speaker = len(speakers) >= folds and "" not in speakers
+
+    def key(one: Utterance) -> tuple[str, str]:
+        return ("", one.speaker) if by_speaker else (one.label or "", Path(one.audio).stem)
+
+    def place(name: tuple[str, str]) -> tuple[str, float, str]:
+        return name[0], hash_percent(name[1]), name[1]
+
+    part = {name: number % folds for number, name in enumerate(sorted({key(one) for one in rows}, key=place))}
+    splits: dict[str, list[Utterance]] = {split: [] for split in SPLITS}
+    for one in rows:
+        after = (part[key(one)] - fold) % folds
+        splits["test" if after == 0 else "valid" if after == 1 else "train"].append(one)
+    found = f"speaker, {len(speakers)} found, none in two of them"
+    by = found if by_speaker else "file name: a speaker may be in all of them"
+    return Division(splits, f"part {fold} of 0 to {folds - 1} is the test, the next the validation set, drawn by {by}")
+
+
 def _rule(drawn: list[str], speakers: set[str], by_speaker: bool) -> str:
     if not drawn:
         return "split as named"

@@ -12,12 +12,15 @@ import json
 import math
 import os
 import pathlib
+import time
 from typing import Any
 
 from speechgru.errors import ConfigError, DataError
 from speechgru.evaluation.run_folder import METRICS, read_metrics
 from speechgru.files import write_atomically
 from speechgru.plain import Record
+
+SECONDS_BETWEEN_DRAWINGS = 10.0
 
 
 class MetricsLog:
@@ -39,6 +42,7 @@ class MetricsLog:
         self._writer_class = _summary_writer() if tensorboard else None
         self._writer: Any = None
         self._purge_step: int | None = None
+        self._drawn = time.monotonic()
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             if self.path.exists():
@@ -79,10 +83,14 @@ class MetricsLog:
             self._writer.close()
             self._writer = None
 
-    def draw(self) -> None:
-        """Draws the learning curves of the rows so far, ``curves.png`` beside the file."""
+    def draw(self, last: bool) -> None:
+        """Draws the learning curves of the rows so far, ``curves.png`` beside the file; until the last every 10 s."""
+        # A drawing takes a third of a second, which is longer than many an epoch.
+        if not last and time.monotonic() - self._drawn < SECONDS_BETWEEN_DRAWINGS:
+            return
         from speechgru.evaluation.pictures import learning_curves
 
+        self._drawn = time.monotonic()
         write_atomically(self.path.with_name("curves.png"), learning_curves(read_metrics(self.path)))
 
     def _replace(self, rows: list[Record]) -> None:
@@ -111,7 +119,7 @@ class NullLog:
     def truncate_after(self, step: int, epoch: int | None = None) -> None:
         """Forgets nothing."""
 
-    def draw(self) -> None:
+    def draw(self, last: bool) -> None:
         """Draws nothing."""
 
     def __enter__(self) -> NullLog:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from speechgru.evaluation.intervals import wilson_interval
 from speechgru.training.progress import Progress
 from speechgru.wording import duration
 
@@ -49,3 +50,17 @@ def left_out(lines: Sequence[str], of: int, split: str) -> str:
     """
     head = f"{len(lines)} of {of} {split} recordings cannot be used and are left out:"
     return "\n".join([head, *(f"  {line}" for line in lines[:SHOWN]), *(["  ..."] if len(lines) > SHOWN else [])])
+
+
+# Below so many recordings a figure of the validation set says little.
+FEW = 100
+
+
+def few_to_choose_on(count: int) -> str:
+    """What is said of a validation set of so few recordings that they could be used in turn."""
+    low, high = wilson_interval(round(0.9 * count), count)
+    return (
+        f"{count} validation utterances are few: where 90 % are right, the truth may be {100 * low:.0f} to "
+        f"{100 * high:.0f} %; to judge by all recordings in turn: "
+        "speechgru train --multirun data.folds=5 data.fold=0,1,2,3,4 ..."
+    )

@@ -31,7 +31,7 @@ from speechgru.training.budget import within_budget
 from speechgru.training.checkpoint import NAME
 from speechgru.training.distributed import World, join_world
 from speechgru.training.lock import only_run
-from speechgru.training.messages import left_out
+from speechgru.training.messages import FEW, few_to_choose_on, left_out
 from speechgru.training.progress import Progress
 from speechgru.training.run_settings import (
     begin,
@@ -310,6 +310,8 @@ def _announce(trainer: Trainer, corpus: Corpus) -> None:
         f"{len(recognizer.tokens)} {trainer.task.outputs_are}; {size} on {where}",
         file=sys.stderr,
     )
+    if corpus.can_fold and counts[1] < FEW:
+        print(few_to_choose_on(counts[1]), file=sys.stderr)
 
 
 def _test_count(corpus: Corpus) -> int:

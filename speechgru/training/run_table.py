@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import statistics
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -110,6 +111,9 @@ def _tested(folder: Path) -> dict[str, float]:
     return found
 
 
+# Settings that say where a run is kept, not how it is made.
+_PLACES = ("name", "run_dir", "resume", "overwrite")
+
 COLUMNS = ("run", "changed", "epochs", "validation", "test", "time", "state")
 
 
@@ -136,13 +140,37 @@ def changed_settings(runs: Sequence[Run]) -> list[str]:
     return [
         key
         for key in keys
-        if key not in ("name", "run_dir", "resume", "overwrite")
+        if key not in _PLACES
         and any(settings.get(key, absent) != readable[0].get(key, absent) for settings in readable)
     ]
 
 
 def run_table(runs: Sequence[Run]) -> str:
-    """The rows as a table for a terminal; columns that would be empty are left out."""
+    """The rows as a table for a terminal; columns that would be empty are left out. Then what cross-validations say."""
     rows = run_rows(runs)
     columns = [column for column in COLUMNS if any(row[column] for row in rows)]
-    return table(columns, [[row[column] for column in columns] for row in rows], left=len(columns))
+    shown = table(columns, [[row[column] for column in columns] for row in rows], left=len(columns))
+    return "\n".join([shown, *cross_validations(runs)])
+
+
+def cross_validations(runs: Sequence[Run]) -> list[str]:
+    """A line for each group of finished runs that differ in ``data.fold`` alone: mean and deviation over its folds."""
+    groups: dict[str, list[Run]] = {}
+    for run in runs:
+        if run.state == "finished" and run.settings.get("data.folds"):
+            same = {key: value for key, value in run.settings.items() if key not in (*_PLACES, "data.fold")}
+            groups.setdefault(json.dumps(same, sort_keys=True, default=str), []).append(run)
+    lines = []
+    for group in groups.values():
+        folds = group[0].settings["data.folds"]
+        figures = {f"validation {group[0].metric}": [one.best for one in group if one.best is not None]}
+        for name in dict.fromkeys(name for one in group for name in one.test):
+            figures[f"test {name}"] = [one.test[name] for one in group if name in one.test]
+        told = ", ".join(_mean(name, values) for name, values in figures.items() if len(values) > 1)
+        lines += [f"{len(group)} of {folds} folds, mean and standard deviation: {told}"] if told else []
+    return lines
+
+
+def _mean(name: str, values: list[float]) -> str:
+    over = f" ({len(values)} folds)" if name.startswith("test") else ""
+    return f"{name} {statistics.fmean(values):.4f} +- {statistics.stdev(values):.4f}{over}"

@@ -173,7 +173,7 @@ class Trainer:
 
                 # What is on the disk now without the checkpoint below, a resumed run writes again.
                 log.write(progress.step, epoch=progress.epoch, **row)
-                log.draw()
+                log.draw(last=progress.trained)
                 self.world.say(epoch_line(progress, self.config.epochs, row, progress.seconds - began_s))
                 progress.begin_epoch()
                 self.world.same(self.recognizer)

@@ -21,11 +21,13 @@ class Corpus(abc.ABC):
         config: the settings; ``config.root`` is the folder of the corpus, relative to the working directory.
         sample_rate: the rate models of this corpus work at, in Hz.
         fold: what this split holds out of a cross-validation, such as a speaker; empty without one.
+        can_fold: whether ``folds`` and ``fold`` of its settings would make a cross-validation of it.
         split_rule: how the recordings came into their splits, in words, where that is worth telling.
     """
 
     sample_rate: int = 16000
     fold: str = ""
+    can_fold: bool = False
     split_rule: str = ""
 
     def __init__(self, config: Any):

@@ -12,7 +12,7 @@ import dataclasses
 
 from speechgru.data.corpora.corpus import Corpus, check_split
 from speechgru.data.recordings import read_recordings
-from speechgru.data.splits import divide
+from speechgru.data.splits import SPLITS, Division, divide, divide_into_folds
 from speechgru.data.utterance import Utterance
 from speechgru.errors import ConfigError, DataError
 from speechgru.registry import register
@@ -28,6 +28,9 @@ class FolderConfig:
         label_is_text: take the transcript as the label where a list has no labels of its own.
         valid_percent: share of the recordings to choose on, if none are named so: above 0, below 100.
         test_percent: share of the recordings to test on, if none are named so: 0 or more; together below 100.
+        folds: parts of a cross-validation, 3 to 100, for few recordings; 0: none. Then ``valid_percent`` and
+            ``test_percent`` say nothing. ``--multirun data.folds=5 data.fold=0,1,2,3,4`` trains one model for each.
+        fold: the part to test on, from 0 to below ``folds``; the next one is to choose on.
         sample_rate: rate the model works at, in Hz, at least 8000; recordings are resampled to it.
     """
 
@@ -36,6 +39,8 @@ class FolderConfig:
     label_is_text: bool = False
     valid_percent: float = 10.0
     test_percent: float = 10.0
+    folds: int = 0
+    fold: int = 0
     sample_rate: int = 16000
 
     def __post_init__(self) -> None:
@@ -43,6 +48,10 @@ class FolderConfig:
             raise ConfigError(f"valid_percent={self.valid_percent}: above 0 and below 100")
         if not 0 <= self.test_percent < 100 - self.valid_percent:
             raise ConfigError(f"test_percent={self.test_percent}: from 0 to below 100 - valid_percent")
+        if self.folds and not 3 <= self.folds <= 100:
+            raise ConfigError(f"folds={self.folds}: 0 for no cross-validation, else from 3 to 100")
+        if not 0 <= self.fold < max(self.folds, 1):
+            raise ConfigError(f"fold={self.fold}: from 0 to below folds={self.folds}")
         if self.sample_rate < 8000:
             raise ConfigError(f"sample_rate={self.sample_rate}: at least 8000 Hz")
 
@@ -58,6 +67,7 @@ class Folder(Corpus):
     def __init__(self, config: FolderConfig):
         super().__init__(config)
         self.sample_rate = config.sample_rate
+        self.fold = f"{config.fold} of {config.folds}" if config.folds else ""
         self._splits: dict[str, list[Utterance]] | None = None
 
     def labels(self) -> list[str] | None:
@@ -86,9 +96,22 @@ class Folder(Corpus):
                 found = {
                     split: [one for one in rows if one.label in self.config.labels] for split, rows in found.items()
                 }
-            division = divide(found, self.config.valid_percent, self.config.test_percent)
+            self.can_fold = not self.config.folds and not any(found.get(split) for split in SPLITS)
+            division = self._divide(found)
             self._splits, self.split_rule = division.splits, division.rule
         return self._splits
+
+    def _divide(self, found: dict[str, list[Utterance]]) -> Division:
+        config = self.config
+        if not config.folds:
+            return divide(found, config.valid_percent, config.test_percent)
+        named = [split for split in SPLITS if found.get(split)]
+        if named:
+            raise ConfigError(
+                f"data.folds={config.folds}: {config.root} names its splits ({', '.join(named)}); "
+                f"leave data.folds out, or take the names away"
+            )
+        return divide_into_folds(found.get("", []), config.folds, config.fold)
 
 
 def label_by_text(utterance: Utterance) -> Utterance:
