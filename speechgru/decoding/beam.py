@@ -17,8 +17,9 @@ from speechgru.text.units import BLANK
 from speechgru.tokens import Tokens
 
 if TYPE_CHECKING:  # numba is imported by the first beam search, not by the first import
+    from speechgru.decoding.found import Found
     from speechgru.decoding.language_model import LanguageModel
-    from speechgru.decoding.prefix_search import Found
+    from speechgru.decoding.prefix_search import Search
 
 
 @dataclasses.dataclass
@@ -102,6 +103,7 @@ class BeamDecoder:
 
     Attributes:
         gives_words: whether hypotheses have words, which phones do not tell by themselves.
+        known: what is known of words, as arrays.
     """
 
     def __init__(
@@ -120,8 +122,8 @@ class BeamDecoder:
         if language_model is None and config.language_model:
             language_model = LanguageModel.read(config.language_model)
         self.language_model = language_model
-        self._words, self._names = self._known_words(language_model)
-        self.gives_words = bool(self._words.mode)  # of whatever units
+        self.known, self._names = self._known_words(language_model)
+        self.gives_words = bool(self.known.mode)  # of whatever units
 
     def _known_words(self, model: LanguageModel | None) -> tuple[Any, list[str]]:
         from speechgru.decoding.lexicon import parse_hotwords, word_arrays
@@ -185,14 +187,16 @@ class BeamDecoder:
         Raises:
             DataError: another number of tokens, or a frame that holds a NaN.
         """
-        from speechgru.decoding.prefix_search import search
+        stream = self.stream()
+        stream.feed(log_probs)
+        return stream.hypotheses()
 
-        log_probs = check_scores(log_probs, self.tokens)
-        config, words = self.config, self._words
-        if not len(log_probs):
-            return [Hypothesis((), 0.0, (), ())]
-        probabilities = self._without_priors(np.exp(log_probs, dtype=np.float64))
-        found = search(probabilities, config.beam_size, config.token_threshold, words)
+    def stream(self) -> BeamStream:
+        """The search of an utterance whose scores come in parts."""
+        return BeamStream(self)
+
+    def read(self, found: Found, log_probs: np.ndarray) -> list[Hypothesis]:
+        """The hypotheses in what a search of ``log_probs`` (at least a frame) found."""
         if not len(found.rows):
             raise DataError("every token sequence has become impossible; the scores or the lexicon exclude them all")
         if np.isneginf(found.gains).all():
@@ -202,14 +206,23 @@ class BeamDecoder:
                 row = int(found.parent[row])
             return [self._hypothesis(found, row, float(found.scores[best]), -1, log_probs)]
         scores = found.scores + found.gains
-        order = np.argsort(-scores, kind="stable")[: config.nbest]
+        order = np.argsort(-scores, kind="stable")[: self.config.nbest]
         return [
             self._hypothesis(found, int(found.rows[place]), float(scores[place]), int(found.last[place]), log_probs)
             for place in order
             if scores[place] > -math.inf
         ]
 
-    def _without_priors(self, probabilities: np.ndarray) -> np.ndarray:
+    def whole_words(self, tokens: list[int], completed: list[int]) -> int:
+        """How many words of a sequence are whole, of its tokens and the word that each completes."""
+        from speechgru.decoding.words import CLOSED, JOINED
+
+        if self.known.mode in (CLOSED, JOINED):
+            return sum(word >= 0 for word in completed)
+        words = self.units.words(tokens, self.tokens) if self.units is not None else []
+        return sum(end < len(tokens) for _, _, end in words)
+
+    def without_priors(self, probabilities: np.ndarray) -> np.ndarray:
         """(frames, tokens), each frame's divided by the priors to their power and with the sum 1 again."""
         if not self.config.prior_weight:
             return probabilities
@@ -228,9 +241,9 @@ class BeamDecoder:
         tokens, latest = found.token[path], found.latest[[0, *path]]
         starts, ends, _ = best_path(log_probs, tokens, found.born[path], latest)
         words: tuple[tuple[str, int, int], ...] = ()
-        if self._words.mode in (CLOSED, JOINED):
+        if self.known.mode in (CLOSED, JOINED):
             words = self._spans(found.word[path].tolist(), last, tokens)
-        elif self._words.mode and self.units is not None:
+        elif self.known.mode and self.units is not None:
             words = tuple(self.units.words(tokens.tolist(), self.tokens))
         return Hypothesis(tuple(tokens.tolist()), score, tuple(starts.tolist()), tuple(ends.tolist()), words)
 
@@ -238,7 +251,7 @@ class BeamDecoder:
         """The words of a lexicon with the places of their tokens; ``completed`` holds the word that each token ends."""
         from speechgru.decoding.words import JOINED
 
-        words, joined = self._words, self._words.mode == JOINED
+        words, joined = self.known, self.known.mode == JOINED
         spans, start = [], 0
         for place, (word, token) in enumerate(zip(completed, tokens, strict=True)):
             if word >= 0:
@@ -249,3 +262,51 @@ class BeamDecoder:
         if last >= 0:
             spans.append((self._names[last], start, len(tokens)))
         return tuple(spans)
+
+
+class BeamStream:
+    """The search of one utterance whose scores come in parts: what it finds is what ``decode`` finds, to the bit.
+
+    The beam, with all that the language model knows of it, is kept from part to part.
+    """
+
+    def __init__(self, decoder: BeamDecoder) -> None:
+        self._decoder = decoder
+        self._search: Search | None = None
+        self._log_probs: list[np.ndarray] = []
+
+    def feed(self, log_probs: np.ndarray) -> None:
+        """Takes the scores (frames, tokens) that follow; DataError as of ``decode``."""
+        from speechgru.decoding.prefix_search import advance, begin
+
+        decoder, config = self._decoder, self._decoder.config
+        log_probs = check_scores(log_probs, decoder.tokens)
+        if not len(log_probs):
+            return
+        self._log_probs.append(log_probs)
+        probabilities = decoder.without_priors(np.exp(log_probs, dtype=np.float64))
+        search = begin(config.beam_size, decoder.known) if self._search is None else self._search
+        self._search = advance(search, probabilities, config.token_threshold, decoder.known)
+
+    def hypotheses(self) -> list[Hypothesis]:
+        """What ``decode`` gives of all scores so far; the search can go on."""
+        from speechgru.decoding.found import found
+
+        if self._search is None:
+            return [Hypothesis((), 0.0, (), ())]
+        self._log_probs = [np.concatenate(self._log_probs)]
+        return self._decoder.read(found(self._search, self._decoder.known), self._log_probs[0])
+
+    def settled(self) -> int:
+        """With how many words all later hypotheses begin, as the best one does now: those all in the beam share."""
+        from speechgru.decoding.found import settled
+
+        search = self._search
+        if search is None or not search.prefixes:
+            return 0
+        row, tokens, completed = settled(search.trie, search.beam[: search.prefixes]), [], []
+        while row > 0:
+            tokens.append(int(search.trie[row]["token"]))
+            completed.append(int(search.trie[row]["word"]))
+            row = int(search.trie[row]["parent"])
+        return self._decoder.whole_words(tokens[::-1], completed)

@@ -33,6 +33,10 @@ class GreedyDecoder:
     def __init__(self, tokens: Tokens, units: Units | None = None, config: GreedyConfig | None = None) -> None:
         self.tokens, self.units, self.config = tokens, units, config or GreedyConfig()
 
+    def stream(self) -> GreedyStream:
+        """The path of an utterance whose scores come in parts."""
+        return GreedyStream(self)
+
     def decode(self, log_probs: np.ndarray) -> list[Hypothesis]:
         """The one hypothesis of an utterance; without frames it is empty with the score 0.
 
@@ -56,3 +60,26 @@ class GreedyDecoder:
                 ends=tuple(edges[1:][spoken].tolist()),
             )
         ]
+
+
+class GreedyStream:
+    """The path of one utterance whose scores come in parts."""
+
+    def __init__(self, decoder: GreedyDecoder) -> None:
+        self._decoder = decoder
+        self._log_probs: list[np.ndarray] = []
+
+    def feed(self, log_probs: np.ndarray) -> None:
+        """Takes the scores (frames, tokens) that follow; DataError as of ``decode``."""
+        self._log_probs.append(check_scores(log_probs, self._decoder.tokens))
+
+    def hypotheses(self) -> list[Hypothesis]:
+        """What ``decode`` gives of all scores so far."""
+        self._log_probs = [np.concatenate(self._log_probs)] if self._log_probs else []
+        return self._decoder.decode(self._log_probs[0]) if self._log_probs else [Hypothesis((), 0.0, (), ())]
+
+    def settled(self) -> int:
+        """With how many words all later hypotheses begin: those that a token of another word follows."""
+        (best,), units = self.hypotheses(), self._decoder.units
+        words = units.words(best.tokens, self._decoder.tokens) if units is not None else []
+        return sum(end < len(best.tokens) for _, _, end in words)

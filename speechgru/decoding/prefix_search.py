@@ -33,7 +33,6 @@ from speechgru.decoding.words import (
     Words,
     choices,
     complete,
-    complete_end,
     granted,
     spell,
 )
@@ -42,52 +41,69 @@ BLANK = 0
 FLOOR = 1e-280
 
 
-class Found(NamedTuple):
-    """What a search found.
+class Search(NamedTuple):
+    """A search after some frames. Its arrays are reused by :func:`advance`, which gives the search to go on with.
 
     Attributes:
-        parent, token, word, born, latest: (prefixes,) of every prefix that was ever in the beam, as in the trie.
-        whole: (prefixes,) whether it ends with a whole word.
-        rows: (beam,) those in the beam after the last frame.
-        scores: (beam,) the logarithm of each one's probability times the factors it has been given.
-        gains: (beam,) what the end of the utterance adds to that.
-        last: (beam,) the word that the end completes, or NO_WORD.
+        trie: all prefixes that ever were in the beam, and room for more.
+        used: how many of its rows are taken.
+        beam, fresh: the prefixes after the last frame, and room for the next ones; (beam_size,) each.
+        prefixes: how many the beam holds.
+        scale: the logarithm of what their probabilities were divided by.
+        frames: how many it has read.
     """
 
-    parent: np.ndarray
-    token: np.ndarray
-    word: np.ndarray
-    born: np.ndarray
-    latest: np.ndarray
-    whole: np.ndarray
-    rows: np.ndarray
-    scores: np.ndarray
-    gains: np.ndarray
-    last: np.ndarray
+    trie: np.ndarray
+    used: int
+    beam: np.ndarray
+    fresh: np.ndarray
+    prefixes: int
+    scale: float
+    frames: int
 
 
 @compiled
-def search(probabilities: np.ndarray, beam_size: int, least: float, words: Words) -> Found:
-    """The prefixes in the beam after the last frame, and how they came there.
+def begin(beam_size: int, words: Words) -> Search:
+    """A search before the first frame: the empty prefix alone.
 
     Args:
-        probabilities: (frames, tokens) float64.
         beam_size: prefixes kept after each frame.
-        least: a token below this probability extends no prefix.
         words: what is known of words.
     """
-    frames, size = probabilities.shape
-    plain = words.mode == PLAIN
     trie = np.zeros(1024, NODE)
     trie[0].token, trie[0].child, trie[0].lexicon, trie[0].model = -1, -1, ROOT, words.start
     trie[0].reach = np.exp(words.most)
     beam, fresh = np.zeros(beam_size, PREFIX), np.zeros(beam_size, PREFIX)
     beam[0].blank = beam[0].total = 1.0
-    used = count = 1
+    return Search(trie, 1, beam, fresh, 1, 0.0, 0)
+
+
+@compiled
+def advance(search: Search, probabilities: np.ndarray, least: float, words: Words) -> Search:
+    """The search after some frames more.
+
+    Args:
+        search: what :func:`begin` or this gave; it is used up.
+        probabilities: (frames, tokens) float64.
+        least: a token below this probability extends no prefix.
+        words: what is known of words.
+    """
+    frames, size = probabilities.shape
+    plain = words.mode == PLAIN
+    trie, used, beam, fresh, count, scale = (
+        search.trie,
+        search.used,
+        search.beam,
+        search.fresh,
+        search.prefixes,
+        search.scale,
+    )
+    beam_size = len(beam)
     heap, order = np.zeros(beam_size, np.int64), np.zeros(size, np.int64)
     scaled = np.zeros(size)  # the frame's probabilities, divided by the best prefix's
-    scale = 0.0
     for frame in range(frames):
+        if count == 0:
+            break
         largest, furthest = 0.0, 0.0
         for place in range(count):
             largest = max(largest, beam[place].total)
@@ -114,12 +130,10 @@ def search(probabilities: np.ndarray, beam_size: int, least: float, words: Words
             kept = extend_in_words(trie, beam[:count], fresh, kept, heap, limit, scaled, order[:tokens], words)
         if used + kept > len(trie):
             trie = grow(trie, used, used + kept)
-        used = commit(trie, used, beam[:count], fresh[:kept], frame)
+        used = commit(trie, used, beam[:count], fresh[:kept], search.frames + frame)
         beam, fresh = fresh, beam
         count = kept
-        if count == 0:
-            break
-    return found(trie, used, beam, count, scale, words)
+    return Search(trie, used, beam, fresh, count, scale, search.frames + frames)
 
 
 @compiled
@@ -289,41 +303,3 @@ def commit(trie: np.ndarray, used: int, beam: np.ndarray, fresh: np.ndarray, fra
         fresh[slot].row = node
         trie[node].place, trie[node].latest = slot, frame
     return used
-
-
-@compiled
-def found(trie: np.ndarray, used: int, beam: np.ndarray, count: int, scale: float, words: Words) -> Found:
-    """The beam after the last frame, in plain arrays: Python is given those far faster than records."""
-    parent, token, word = np.zeros(used, np.int64), np.zeros(used, np.int64), np.zeros(used, np.int64)
-    born, latest, whole = np.zeros(used, np.int64), np.zeros(used, np.int64), np.zeros(used, np.bool_)
-    for row in range(used):
-        parent[row], token[row], word[row] = trie[row].parent, trie[row].token, trie[row].word
-        born[row], latest[row], whole[row] = trie[row].born, trie[row].latest, trie[row].lexicon == ROOT
-    rows, scores = np.zeros(count, np.int64), np.zeros(count)
-    gains, last = np.zeros(count), np.full(count, NO_WORD)
-    for place in range(count):
-        rows[place], scores[place] = beam[place].row, np.log(beam[place].total) + scale
-        if words.mode != PLAIN:
-            gains[place], last[place] = end(trie, beam[place].row, words)
-    return Found(parent, token, word, born, latest, whole, rows, scores, gains, last)
-
-
-@compiled
-def end(trie: np.ndarray, row: int, words: Words) -> tuple[float, int]:
-    """Ends the utterance: what completing a prefix's last word and the end itself add, and that word.
-
-    Minus infinity stands for a prefix that ends inside a word where the words of the lexicon alone are allowed.
-    """
-    state, model = trie[row].lexicon, trie[row].model
-    score, best = -np.inf, NO_WORD
-    if state == ROOT:
-        score = complete_end(words, model)
-    elif words.mode != JOINED:
-        first, options = choices(words, state)
-        for option in range(options):
-            word = UNKNOWN if first < 0 else words.words[first + option]
-            gain, following = complete(words, word, model)
-            gain += complete_end(words, following) - granted(words, state)
-            if gain > score:
-                score, best = gain, word
-    return score, best

@@ -1,0 +1,99 @@
+"""What a prefix search has found: prefixes in plain arrays, the scores of those in the beam, and what is settled."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from speechgru.decoding.compiled import compiled
+from speechgru.decoding.prefix_search import Search
+from speechgru.decoding.words import (
+    JOINED,
+    NO_WORD,
+    PLAIN,
+    ROOT,
+    UNKNOWN,
+    Words,
+    choices,
+    complete,
+    complete_end,
+    granted,
+)
+
+
+class Found(NamedTuple):
+    """What a search found.
+
+    Attributes:
+        parent, token, word, born, latest: (prefixes,) of every prefix that was ever in the beam, as in the trie.
+        whole: (prefixes,) whether it ends with a whole word.
+        rows: (beam,) those in the beam after the last frame.
+        scores: (beam,) the logarithm of each one's probability times the factors it has been given.
+        gains: (beam,) what the end of the utterance adds to that.
+        last: (beam,) the word that the end completes, or NO_WORD.
+    """
+
+    parent: np.ndarray
+    token: np.ndarray
+    word: np.ndarray
+    born: np.ndarray
+    latest: np.ndarray
+    whole: np.ndarray
+    rows: np.ndarray
+    scores: np.ndarray
+    gains: np.ndarray
+    last: np.ndarray
+
+
+@compiled
+def found(search: Search, words: Words) -> Found:
+    """The beam after the last frame, in plain arrays: Python is given those far faster than records."""
+    trie, used, beam, count = search.trie, search.used, search.beam, search.prefixes
+    parent, token, word = np.zeros(used, np.int64), np.zeros(used, np.int64), np.zeros(used, np.int64)
+    born, latest, whole = np.zeros(used, np.int64), np.zeros(used, np.int64), np.zeros(used, np.bool_)
+    for row in range(used):
+        parent[row], token[row], word[row] = trie[row].parent, trie[row].token, trie[row].word
+        born[row], latest[row], whole[row] = trie[row].born, trie[row].latest, trie[row].lexicon == ROOT
+    rows, scores = np.zeros(count, np.int64), np.zeros(count)
+    gains, last = np.zeros(count), np.full(count, NO_WORD)
+    for place in range(count):
+        rows[place], scores[place] = beam[place].row, np.log(beam[place].total) + search.scale
+        if words.mode != PLAIN:
+            gains[place], last[place] = end(trie, beam[place].row, words)
+    return Found(parent, token, word, born, latest, whole, rows, scores, gains, last)
+
+
+@compiled
+def end(trie: np.ndarray, row: int, words: Words) -> tuple[float, int]:
+    """Ends the utterance: what completing a prefix's last word and the end itself add, and that word.
+
+    Minus infinity stands for a prefix that ends inside a word where the words of the lexicon alone are allowed.
+    """
+    state, model = trie[row].lexicon, trie[row].model
+    score, best = -np.inf, NO_WORD
+    if state == ROOT:
+        score = complete_end(words, model)
+    elif words.mode != JOINED:
+        first, options = choices(words, state)
+        for option in range(options):
+            word = UNKNOWN if first < 0 else words.words[first + option]
+            gain, following = complete(words, word, model)
+            gain += complete_end(words, following) - granted(words, state)
+            if gain > score:
+                score, best = gain, word
+    return score, best
+
+
+@compiled
+def settled(trie: np.ndarray, beam: np.ndarray) -> int:
+    """The longest prefix that all in the beam begin with, as a row of the trie; no later frame can change it."""
+    row = beam[0].row
+    for place in range(1, len(beam)):
+        other = beam[place].row
+        while row != other:  # a row is made after that of its parent
+            if row > other:
+                row = trie[row].parent
+            else:
+                other = trie[other].parent
+    return row
