@@ -231,7 +231,7 @@ def test_test_script_runs_every_step_and_fails_if_one_does(clone, tmp_path):
     )
     done = run(clone / "scripts/test", "tests/test_a.py", "-k", "x y", path=tmp_path, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    expected = ["ruff check .", "ruff format --check .", "mypy", "pytest -n 2 tests/test_a.py -k x y"]
+    expected = ["ruff check .", "ruff format --check .", "mypy", "pytest -n 2 --dist loadfile tests/test_a.py -k x y"]
     lines = (clone / "calls").read_text().splitlines()
     assert lines == ["install dev docs log synth", *(f"-m {one} threads=1" for one in expected)]
     fake(clone / ".venv/bin/python", 'echo "$2" >>calls; [ "$2" != mypy ]')
