@@ -1,43 +1,28 @@
-"""Features, encoder and head as one module."""
+"""Recordings in, labels or text out: what a trained model is asked."""
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import dataclasses
 import os
-import threading
 from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, TypeVar, overload
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-import speechgru.encoders
-import speechgru.features
-import speechgru.heads  # noqa: F401  the imports register the components a model folder can name
 from speechgru.audio import read_audio
-from speechgru.checksums import check_checksums
-from speechgru.contracts import Decoder, Encoder, Features, Head
+from speechgru.classification import Classification
+from speechgru.contracts import Decoder
 from speechgru.decoding import GreedyConfig, Hypothesis
 from speechgru.decoding.silence import without_silence
 from speechgru.decoding.transcription import Transcription, transcription
-from speechgru.devices import find_device
-from speechgru.errors import AudioError, ConfigError, DataError, ModelError, one_line
-from speechgru.features.fingerprint import fingerprint
-from speechgru.model_folder import (
-    RecognizerConfig,
-    check_fingerprint,
-    read_config,
-    read_tokens,
-    read_weights,
-    write_folder,
-)
-from speechgru.registry import build, entry, name_of, names
+from speechgru.errors import AudioError, ConfigError, ModelError
+from speechgru.model import Model
+from speechgru.model_folder import RecognizerConfig
+from speechgru.registry import build
 from speechgru.shipped import default_model, model_path
-from speechgru.text import BLANK, Units
 from speechgru.tokens import Tokens
 
 if TYPE_CHECKING:
@@ -45,29 +30,9 @@ if TYPE_CHECKING:
 
 Recording = TypeVar("Recording", bound="Audio")
 
-# Held while a model changes between training and eval mode, not while it computes.
-_MODES = threading.Lock()
 
-
-@dataclasses.dataclass(frozen=True)
-class Classification:
-    """What a recording was classified as.
-
-    Attributes:
-        label: the most probable label.
-        confidence: its probability, 0 to 1.
-        scores: the ``top_k`` labels with their probabilities, the most probable first.
-        duration_s: length of the recording in seconds.
-    """
-
-    label: str
-    confidence: float
-    scores: dict[str, float]
-    duration_s: float
-
-
-class Recognizer(nn.Module):
-    """Waveforms in, scores out: features, encoder and head in one module, with the names of its labels.
+class Recognizer(Model):
+    """A model that answers about recordings; to train it, see :class:`~speechgru.model.Model`.
 
     Args:
         config: the components.
@@ -78,61 +43,8 @@ class Recognizer(nn.Module):
     """
 
     def __init__(self, config: RecognizerConfig, tokens: Tokens) -> None:
-        super().__init__()
-        self.config = config
-        self.tokens = tokens
-        self.features: Features = build("features", config.features)
-        self.encoder: Encoder = build("encoder", config.encoder, self.features.output_size)
-        self.units: Units | None = build("units", config.units) if config.units is not None else None
-        check_units(self.task, self.units, tokens)
-        self.head: Head = build(
-            "head", config.head, self.encoder.output_size, tokens, directions=self.encoder.directions
-        )
+        super().__init__(config, tokens)
         self._own_decoder: tuple[object, Decoder] | None = None  # and its settings
-        self._answering = 0  # threads at it
-        self._in_training: list[nn.Module] = []  # what they found in training mode
-
-    @property
-    def task(self) -> str:
-        """The registered name of the head: ``classification`` or ``ctc``."""
-        return name_of("head", self.config.head)
-
-    @property
-    def sample_rate(self) -> int:
-        """Samples per second of the waveforms it takes."""
-        return self.features.sample_rate
-
-    @property
-    def frame_s(self) -> float:
-        """Seconds from one of the encoder's frames to the next."""
-        return self.features.hop_s * self.encoder.subsampling
-
-    def output_lengths(self, samples: Tensor) -> Tensor:
-        """The encoder's frame counts of waveforms of so many samples, (batch,)."""
-        return self.encoder.output_lengths(self.features.output_lengths(samples))
-
-    @property
-    def device(self) -> torch.device:
-        """Where its parameters live."""
-        return next(self.parameters()).device
-
-    def forward(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Scores before the softmax; of CTC after it.
-
-        Args:
-            waveforms: (batch, samples) at ``sample_rate``, padded to the longest.
-            lengths: valid samples of each row, int64 (batch,).
-
-        Returns:
-            scores, (batch, labels) for classification, log-probabilities (batch, time, token) for CTC, and the
-            encoder's frame counts (batch,).
-        """
-        return self.score(*self.features(waveforms, lengths))
-
-    def score(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """What :meth:`forward` gives, of frames (batch, time, feature) and their counts (batch,)."""
-        hidden, lengths = self.encoder(features, lengths)
-        return self.head(hidden, lengths), lengths
 
     @overload
     def classify(
@@ -334,23 +246,6 @@ class Recognizer(nn.Module):
         rows = zip(scores.float().cpu().numpy(), lengths.tolist(), strict=True)
         return [row[:length] for row, length in rows]
 
-    @property
-    def transcript_units(self) -> Units:
-        """The units its transcripts are written in; ModelError where it makes none."""
-        if self.units is None:
-            raise self._unfit("transcribe", "ctc")
-        return self.units
-
-    def require(self, verb: str, head: str) -> None:
-        """ModelError unless its answers are had by ``verb``, as those of models with such a ``head`` are."""
-        if self.head.verb != verb:
-            raise self._unfit(verb, head)
-
-    def _unfit(self, verb: str, head: str) -> ModelError:
-        return ModelError(
-            f"this model has a {self.task} head; {verb} needs one with a {head} head; {self.head.verb} is for this one"
-        )
-
     def _read(self, audio: Sequence[Audio], source_rate: int | None, batch_size: int) -> Iterator[list[Tensor]]:
         """The waveforms of recordings, in batches."""
         if batch_size < 1:
@@ -366,102 +261,6 @@ class Recognizer(nn.Module):
             raise AudioError(f"waveform {int(lengths.argmin())} has no samples; leave it out")
         padded = nn.utils.rnn.pad_sequence(list(waveforms), batch_first=True)
         return padded.to(self.device), lengths.to(self.device)
-
-    @contextlib.contextmanager
-    def in_eval_mode(self) -> Iterator[None]:
-        """Answers are those of eval mode; after the last of several threads, each module has the mode it had before."""
-        with _MODES:
-            self._answering += 1
-            if self._answering == 1:
-                self._in_training = [module for module in self.modules() if module.training]
-                self.eval()
-        try:
-            yield
-        finally:
-            with _MODES:
-                self._answering -= 1
-                if not self._answering:
-                    for module in self._in_training:
-                        module.training = True
-                    self._in_training = []
-
-    def parameter_count(self) -> int:
-        """How many numbers training adjusts."""
-        return sum(parameter.numel() for parameter in self.parameters() if parameter.requires_grad)
-
-    def narrowed(self, tokens: Tokens) -> Recognizer:
-        """A copy that knows only ``tokens``, the first of its own labels; the others were learned to help these."""
-        assert self.tokens.names[: len(tokens)] == tokens.names
-        copied = copy.deepcopy(self)
-        copied.tokens = tokens
-        copied.config.head = copied.head.narrow(tokens)
-        return copied
-
-    def save(self, folder: str | os.PathLike[str], *, half: bool = False) -> None:
-        """Writes the model folder (:mod:`speechgru.model_folder`; ``card.py`` adds the card).
-
-        Args:
-            folder: where; it is made if it is not there, and of an older model only the files are replaced.
-            half: keep the parameters as float16, which halves the file; statistics stay as they are, and ``load`` gives
-                float32.
-
-        Raises:
-            DataError: a file of the decoder cannot be read.
-            ModelError: with ``half``, a parameter that is beyond float16.
-        """
-        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
-        for name, _ in self.named_parameters() if half else ():
-            tensors[name] = tensors[name].half()
-            if not tensors[name].isfinite().all():
-                raise ModelError(f"{name} has numbers that float16 cannot hold; save the model in float32")
-        files = self.units.files() if self.units is not None else {}
-        config = self.config
-        if self.units is not None:
-            config = dataclasses.replace(config, units=self.units.portable_config())
-        write_folder(
-            Path(folder),
-            config,
-            self.task,
-            tensors,
-            self.tokens,
-            fingerprint(self.features),
-            files,
-        )
-
-    @classmethod
-    def load(cls, folder: str | os.PathLike[str], device: str | torch.device = "cpu") -> Recognizer:
-        """Reads a model folder; nothing in it is executed.
-
-        Args:
-            folder: what ``save`` wrote. The language model of its decoder is read when it is first needed.
-            device: where to put the parameters, such as ``cpu`` or ``cuda``.
-
-        Raises:
-            ConfigError: the device is not there.
-            ModelError: a file is missing or damaged, or features computed here differ from those of training.
-        """
-        folder, device = Path(folder), find_device(device)
-        check_checksums(folder)
-        config, tokens = read_config(folder), read_tokens(folder)
-        try:
-            tensors = read_weights(folder, config, tokens)
-            model = cls(config, tokens)
-        except (ConfigError, TypeError, RuntimeError, OverflowError) as error:
-            raise ModelError(f"{folder / 'config.yaml'} describes no model: {one_line(error)}") from error
-        try:
-            if model.units is not None:
-                model.units.restore(folder)
-        except (DataError, ConfigError) as error:
-            raise ModelError(str(error)) from error
-        try:
-            model.load_state_dict(tensors)
-        except RuntimeError as error:
-            raise ModelError(
-                f"{folder / 'model.safetensors'} does not fit config.yaml and tokens.txt: {one_line(error)}"
-            ) from error
-        model.eval()
-        check_fingerprint(folder, fingerprint(model.features))
-        return model.to(device)
 
 
 def load(model: str | os.PathLike[str] | None = None, device: str | torch.device = "cpu") -> Recognizer:
@@ -483,19 +282,3 @@ def load(model: str | os.PathLike[str] | None = None, device: str | torch.device
     if folder is None:
         raise ModelError("no model ships with this version; give the folder of a trained one")
     return Recognizer.load(folder, device)
-
-
-def check_units(head: str, units: Units | None, tokens: Tokens | None = None) -> None:
-    """A CTC head scores the blank and units of transcripts; other heads know no units.
-
-    Raises:
-        ConfigError: the head of this name is given no units or may have none, or the first of ``tokens`` is no blank.
-    """
-    component: Any = entry("head", head).component
-    needed: bool = component.needs_units
-    if needed and units is None:
-        raise ConfigError(f"head={head}: needs units; add units=characters (known: {', '.join(names('units'))})")
-    if units is not None and not needed:
-        raise ConfigError(f"head={head}: knows no units; choose head=ctc for transcripts, or leave units out")
-    if needed and tokens is not None and tokens.names[0] != BLANK:
-        raise ConfigError(f"tokens: the first of a ctc head is {BLANK}, not {tokens.names[0]!r}; put it there")

@@ -40,7 +40,8 @@ class Tones:
         from speechgru.encoders import GRUEncoderConfig
         from speechgru.features import LogMelConfig
         from speechgru.heads import CTCConfig
-        from speechgru.recognizer import Recognizer, RecognizerConfig
+        from speechgru.model_folder import RecognizerConfig
+        from speechgru.recognizer import Recognizer
         from speechgru.text import CharactersConfig
         from speechgru.tokens import Tokens
 

@@ -23,13 +23,15 @@ import yaml
 
 from speechgru import shipped as shipped_models
 from speechgru.audio import read_audio
+from speechgru.classification import Classification
 from speechgru.cli import COMMANDS, main
 from speechgru.commands import corpus_settings, models, recipes
 from speechgru.encoders import GRUEncoderConfig
 from speechgru.errors import ModelError
 from speechgru.features import LogMelConfig
 from speechgru.heads import ClassificationConfig
-from speechgru.recognizer import Classification, Recognizer, RecognizerConfig
+from speechgru.model_folder import RecognizerConfig
+from speechgru.recognizer import Recognizer
 from speechgru.recordings import classification, parts
 from speechgru.recordings.classification import ClassifiedRecording, classify_recordings, windows
 from speechgru.recordings.classification_formats import FORMATS, JSONWriter

@@ -28,7 +28,8 @@ from speechgru.heads import ClassificationConfig, CTCConfig
 from speechgru.lab.bench.cost import costs, macs_per_s, training_step
 from speechgru.lab.comparison.comparison import CLAIMS, PICTURES, TRIO, beside, compare, comparison_markdown
 from speechgru.lab.comparison.pictures import accuracy_picture, cost_picture
-from speechgru.recognizer import Recognizer, RecognizerConfig
+from speechgru.model_folder import RecognizerConfig
+from speechgru.recognizer import Recognizer
 from speechgru.registry import names
 from speechgru.shipped import conf_dir, recipes_dir
 from speechgru.text import CharactersConfig

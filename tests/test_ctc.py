@@ -25,7 +25,8 @@ from speechgru.evaluation.diagnosis import explain_blanks
 from speechgru.evaluation.tasks import task_of
 from speechgru.features import LogMelConfig
 from speechgru.heads import ClassificationConfig, CTCConfig, CTCHead
-from speechgru.recognizer import Recognizer, RecognizerConfig
+from speechgru.model_folder import RecognizerConfig
+from speechgru.recognizer import Recognizer
 from speechgru.text import Characters, CharactersConfig, PhonesConfig
 from speechgru.tokens import Tokens
 from speechgru.training.run import train

@@ -33,7 +33,8 @@ from speechgru.encoders import GRUEncoderConfig
 from speechgru.errors import ConfigError, DataError, SpeechGRUError
 from speechgru.features import LogMelConfig
 from speechgru.heads import CTCConfig
-from speechgru.recognizer import Recognizer, RecognizerConfig, load
+from speechgru.model_folder import RecognizerConfig
+from speechgru.recognizer import Recognizer, load
 from speechgru.text import CharactersConfig
 from speechgru.tokens import Tokens
 

@@ -40,7 +40,8 @@ from speechgru.lab.inspection.page import write_xray_page
 from speechgru.lab.inspection.pictures import colours_of, gate_order, xray_picture
 from speechgru.lab.inspection.problems import ProblemConfig, adding, baseline, copying, train_on_problem
 from speechgru.lab.inspection.sound import sound_address
-from speechgru.recognizer import Recognizer, RecognizerConfig, load
+from speechgru.model_folder import RecognizerConfig
+from speechgru.recognizer import Recognizer, load
 from speechgru.registry import build, entry, names
 from speechgru.text import CharactersConfig
 from speechgru.tokens import Tokens

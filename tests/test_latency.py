@@ -26,7 +26,8 @@ from speechgru.heads import ClassificationConfig
 from speechgru.heads.classification import Pooling
 from speechgru.lab.latency.latency import PICTURE, WHOLE, encoder_and_context, latency_markdown, summarize, waits_ms
 from speechgru.lab.latency.picture import latency_picture
-from speechgru.recognizer import Recognizer, RecognizerConfig
+from speechgru.model_folder import RecognizerConfig
+from speechgru.recognizer import Recognizer
 from speechgru.shipped import conf_dir, recipes_dir
 from speechgru.tokens import Tokens
 

@@ -8,7 +8,8 @@ from torch.nn import functional as F
 from speechgru.encoders import GRUEncoderConfig
 from speechgru.features import LogMelConfig
 from speechgru.heads import CTCConfig
-from speechgru.recognizer import Recognizer, RecognizerConfig
+from speechgru.model_folder import RecognizerConfig
+from speechgru.recognizer import Recognizer
 from speechgru.text import CharactersConfig
 from speechgru.tokens import Tokens
 from speechgru.training.objective import Objective, Precision, disagreement

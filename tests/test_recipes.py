@@ -30,7 +30,8 @@ from speechgru.config import compose
 from speechgru.data.corpora import speech_commands
 from speechgru.evaluation.results import END, START, aggregate, markdown_table, read_results
 from speechgru.lab.bench.selection import CHOSEN, HEADING, chosen_rows
-from speechgru.recognizer import Recognizer, RecognizerConfig, load
+from speechgru.model_folder import RecognizerConfig
+from speechgru.recognizer import Recognizer, load
 from speechgru.registry import build, entry, from_plain
 from speechgru.shipped import conf_dir, model_names, recipes_dir
 from speechgru.tokens import Tokens

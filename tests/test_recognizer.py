@@ -21,12 +21,14 @@ from torch import nn
 import speechgru
 import speechgru.recognizer
 from speechgru.audio import resample
+from speechgru.classification import Classification
 from speechgru.encoders import ConvolutionConfig, GRUEncoderConfig, Merge
 from speechgru.errors import AudioError, ConfigError, ModelError
 from speechgru.features import LogMelConfig, MFCCConfig, Normalization
 from speechgru.files import write_atomically
 from speechgru.heads import ClassificationConfig, Pooling
-from speechgru.recognizer import Classification, Recognizer, RecognizerConfig, load
+from speechgru.model_folder import RecognizerConfig
+from speechgru.recognizer import Recognizer, load
 from speechgru.tokens import Tokens
 
 LABELS = Tokens(["yes", "no", "stop", "größer — 大"])

@@ -16,7 +16,8 @@ from speechgru.encoders import (
 from speechgru.errors import ConfigError, ModelError
 from speechgru.features import LogMelConfig, Normalization
 from speechgru.heads import ClassificationConfig, CTCConfig
-from speechgru.recognizer import Recognizer, RecognizerConfig
+from speechgru.model_folder import RecognizerConfig
+from speechgru.recognizer import Recognizer
 from speechgru.streaming.scores import (
     FrameScores,
     ScoreTrack,

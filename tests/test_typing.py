@@ -25,9 +25,9 @@ from speechgru.tokens import Tokens
 
 model = load("commands")
 reveal_type(model)  # speechgru.recognizer.Recognizer
-reveal_type(model.classify("yes.wav"))  # speechgru.recognizer.Classification
+reveal_type(model.classify("yes.wav"))  # speechgru.classification.Classification
 reveal_type(model.classify(np.zeros(100), source_rate=16000).scores)  # dict[str, float]
-reveal_type(model.classify(["a.wav", "b.wav"], top_k=3))  # list[speechgru.recognizer.Classification]
+reveal_type(model.classify(["a.wav", "b.wav"], top_k=3))  # list[speechgru.classification.Classification]
 reveal_type(model.classify((torch.zeros(9),), source_rate=8000)[0].confidence)  # float
 reveal_type(model.transcribe(Path("a.wav")).words[0].start_s)  # float
 reveal_type(model.transcribe([b"RIFF", b"RIFF"]))  # list[speechgru.decoding.transcription.Transcription]

@@ -11,7 +11,8 @@ import numpy as np
 from speechgru.recordings.parts import MOST_S, Part, Piece, compute_parts
 
 if TYPE_CHECKING:
-    from speechgru.recognizer import Classification, Recognizer
+    from speechgru.classification import Classification
+    from speechgru.recognizer import Recognizer
 
 _LAST_S = 1.0  # less than this at the end stays with the window before it
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from speechgru.errors import ConfigError
-from speechgru.recognizer import RecognizerConfig
+from speechgru.model_folder import RecognizerConfig
 from speechgru.registry import build, name_of
 from speechgru.tokens import Tokens
 

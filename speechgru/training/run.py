@@ -21,8 +21,10 @@ from speechgru.errors import ConfigError, DataError, Interrupted
 from speechgru.evaluation.card import CardConfig, card_of_run, write_card
 from speechgru.evaluation.machine import describe_machine
 from speechgru.evaluation.tasks import task_of
+from speechgru.heads.units import check_units
+from speechgru.model_folder import RecognizerConfig
 from speechgru.plain import Record
-from speechgru.recognizer import Recognizer, RecognizerConfig, check_units
+from speechgru.recognizer import Recognizer
 from speechgru.registry import MISSING, build, name_of, to_plain
 from speechgru.shipped import model_path
 from speechgru.text import Units
