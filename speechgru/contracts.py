@@ -132,3 +132,23 @@ class Decoder(Protocol):
 
     def decode(self, log_probs: np.ndarray) -> list[Hypothesis]:
         """(time, token) -> hypotheses, the best first; at least one."""
+
+
+class DecoderStream(Protocol):
+    """The search of one utterance whose scores come in parts."""
+
+    def feed(self, log_probs: np.ndarray) -> None:
+        """Takes the scores (time, token) that follow."""
+
+    def hypotheses(self) -> list[Hypothesis]:
+        """What :meth:`Decoder.decode` gives of all scores so far."""
+
+    def settled(self) -> int:
+        """With how many words all later hypotheses begin, as the best one does now."""
+
+
+class StreamingDecoder(Decoder, Protocol):
+    """A decoder that need not wait for the end."""
+
+    def stream(self) -> DecoderStream:
+        """A search before its first frame."""

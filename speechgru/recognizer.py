@@ -23,6 +23,7 @@ from speechgru.model import Model
 from speechgru.model_folder import RecognizerConfig
 from speechgru.registry import build
 from speechgru.shipped import default_model, model_path
+from speechgru.streaming.stream import Stream, StreamConfig
 from speechgru.tokens import Tokens
 
 if TYPE_CHECKING:
@@ -218,6 +219,20 @@ class Recognizer(Model):
             words = without_silence(found.words, waveform.cpu().numpy(), self.sample_rate)
             results.append(dataclasses.replace(found, words=words))
         return results
+
+    def stream(self, config: StreamConfig | None = None, decoder: Decoder | None = None) -> Stream:
+        """A new stream through this model: ``feed(samples, rate)`` and ``flush()`` give the words or labels heard.
+
+        Any number of streams may share the model, in any threads.
+
+        Args:
+            config: how it listens: pauses, windows, thresholds; its defaults where None.
+            decoder: of transcripts, what :meth:`decoder` gave; None means the model's own.
+
+        Raises:
+            ModelError: the decoder needs whole recordings.
+        """
+        return Stream(self, config, decoder)
 
     def transcription(self, hypothesis: Hypothesis, log_probabilities: np.ndarray, duration_s: float) -> Transcription:
         """Words, times and confidences of what a decoder found in a recording's ``log_probabilities`` (time, token).

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -41,13 +42,20 @@ def silent(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
         sample_rate: in Hz.
     """
     levels = levels_db(waveform, sample_rate)
-    if not len(levels):
-        return np.zeros(0, bool)
-    floor, speech = np.percentile(levels, [5, 95])
+    return levels < silence_db(levels) if len(levels) else np.zeros(0, bool)
+
+
+def silence_db(levels: np.ndarray, speech_db: float = -math.inf) -> float:
+    """What lies below this level is silent; minus infinity where the levels are all alike.
+
+    Args:
+        levels: of frames in dB, at least one.
+        speech_db: that of speech, where it was louder before these frames.
+    """
+    floor, loud = np.percentile(levels, [5, 95]).tolist()
+    speech = max(loud, speech_db)
     floor = max(floor, speech - MOST_RANGE_DB)
-    if speech - floor < LEAST_RANGE_DB:
-        return np.zeros(len(levels), bool)
-    return levels < floor + THRESHOLD * (speech - floor)
+    return floor + THRESHOLD * (speech - floor) if speech - floor >= LEAST_RANGE_DB else -math.inf
 
 
 def without_silence(words: Sequence[Word], waveform: np.ndarray, sample_rate: int) -> list[Word]:

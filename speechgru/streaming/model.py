@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from speechgru.contracts import Encoder, Features, Head
+from speechgru.contracts import Decoder, Encoder, Features, Head
+from speechgru.decoding.hypothesis import Hypothesis
+from speechgru.decoding.operating_point import KeywordConfig
+from speechgru.decoding.transcription import Transcription
 from speechgru.encoders.stepping import EncoderState
 from speechgru.features.stream import FeatureStream
 from speechgru.tokens import Tokens
 
 
-class Model(Protocol):
+class ModelConfig(Protocol):
+    """Of the settings of a recognizer what a stream reads."""
+
+    @property
+    def keywords(self) -> KeywordConfig | None:
+        """When a score over time is a detection."""
+
+
+class StreamedModel(Protocol):
     """Features, encoder and head, and how they answer; see the recognizer for each."""
 
     features: Features
@@ -33,6 +46,19 @@ class Model(Protocol):
     @property
     def device(self) -> torch.device:
         """Where its parameters live."""
+
+    @property
+    def config(self) -> ModelConfig:
+        """Its settings."""
+
+    def decoder(self, config: object = None) -> Decoder:
+        """The decoder of a CTC model."""
+
+    def transcription(self, hypothesis: Hypothesis, log_probabilities: np.ndarray, duration_s: float) -> Transcription:
+        """Words, times and confidences of what a decoder found."""
+
+    def transcribe_waveforms(self, waveforms: Sequence[Tensor], decoder: Decoder | None = None) -> list[Transcription]:
+        """The text of waveforms (samples,) at its rate."""
 
     def in_eval_mode(self) -> AbstractContextManager[None]:
         """Answers are those of eval mode."""

@@ -18,7 +18,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from speechgru.encoders.stepping import split, stack
 from speechgru.errors import ConfigError, ModelError
-from speechgru.streaming.model import FrameScoringHead, Model, SteppedEncoder, StreamedFeatures
+from speechgru.streaming.model import FrameScoringHead, SteppedEncoder, StreamedFeatures, StreamedModel
 
 # Windows computed together: a second of each is a batch of classify.
 _MOST_WINDOWS = 32
@@ -58,13 +58,13 @@ class ScoreTrack(NamedTuple):
 class FrameScores:
     """One stream of a model that goes step by step: the scores of each frame as soon as its look-ahead is in."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: StreamedModel) -> None:
         self.features = cast(StreamedFeatures, model.features).stream()
         self.state = cast(SteppedEncoder, model.encoder).start()
         self.samples = 0  # taken in
         self.frames = 0  # hidden frames given
 
-    def times(self, model: Model, count: int, ended: bool) -> np.ndarray:
+    def times(self, model: StreamedModel, count: int, ended: bool) -> np.ndarray:
         """``end_s`` of the next ``count`` frames."""
         encoder = cast(SteppedEncoder, model.encoder)
         frames = np.arange(self.frames, self.frames + count)
@@ -80,7 +80,7 @@ class WindowScores:
     heard whole.
     """
 
-    def __init__(self, model: Model, config: WindowConfig) -> None:
+    def __init__(self, model: StreamedModel, config: WindowConfig) -> None:
         self._length = round(config.length_s * model.sample_rate)
         self._hop = round(config.hop_s * model.sample_rate)
         self._held = torch.zeros(0)
@@ -105,7 +105,7 @@ class WindowScores:
 ScoreStream = FrameScores | WindowScores
 
 
-def goes_by_frames(model: Model) -> bool:
+def goes_by_frames(model: StreamedModel) -> bool:
     """Whether the model scores every frame by itself: features, encoder and head all go step by step."""
     if not (getattr(model.head, "streams", False) or model.head.scores_frames):
         return False
@@ -118,7 +118,7 @@ def goes_by_frames(model: Model) -> bool:
     return True
 
 
-def score_stream(model: Model, config: WindowConfig | None = None) -> ScoreStream:
+def score_stream(model: StreamedModel, config: WindowConfig | None = None) -> ScoreStream:
     """A new stream of a model, for :func:`advance`; windows are those of ``config``.
 
     Raises:
@@ -135,7 +135,7 @@ def score_stream(model: Model, config: WindowConfig | None = None) -> ScoreStrea
 
 
 def advance(
-    model: Model, streams: Sequence[ScoreStream], chunks: Sequence[Tensor], ended: Sequence[bool]
+    model: StreamedModel, streams: Sequence[ScoreStream], chunks: Sequence[Tensor], ended: Sequence[bool]
 ) -> list[ScoreTrack]:
     """Takes each stream a chunk further, all in one batch.
 
@@ -162,31 +162,38 @@ def advance(
 
 
 def _frames(
-    model: Model, streams: Sequence[FrameScores], chunks: Sequence[Tensor], ended: Sequence[bool]
+    model: StreamedModel, streams: Sequence[FrameScores], chunks: Sequence[Tensor], ended: Sequence[bool]
 ) -> list[ScoreTrack]:
-    frames = []
-    for stream, chunk, end in zip(streams, chunks, ended, strict=True):
+    labels = len(model.tokens)
+    found = [ScoreTrack(np.zeros(0), np.zeros((0, labels), np.float32)) for _ in streams]
+    places, frames = [], []  # of streams that have new frames
+    for place, (stream, chunk, end) in enumerate(zip(streams, chunks, ended, strict=True)):
         stream.samples += len(chunk)
         new = stream.features.feed(chunk.to(model.device))
-        frames.append(torch.cat([new, stream.features.flush()]) if end else new)
-    lengths = [len(one) for one in frames]
-    state = stack([stream.state for stream in streams])
+        if end:
+            new = torch.cat([new, stream.features.flush()])
+        if end or len(new):
+            places.append(place)
+            frames.append(new)
+    if not places:
+        return found
+    lengths, ends = [len(one) for one in frames], [ended[place] for place in places]
+    state = stack([streams[place].state for place in places])
     encoder = cast(SteppedEncoder, model.encoder)
-    hidden, counts, state = encoder.step(pad_sequence(frames, batch_first=True), state, lengths, list(ended))
+    hidden, counts, state = encoder.step(pad_sequence(frames, batch_first=True), state, lengths, ends)
     if model.head.scores_frames:
         scores = model.head(hidden, torch.tensor(counts, device=hidden.device))
     else:
         scores = cast(FrameScoringHead, model.head).frame_scores(hidden)
     rows = scores.float().cpu().numpy()
-    found = []
-    for stream, row, count, end, kept in zip(streams, rows, counts, ended, split(state), strict=True):
-        stream.state = kept
-        found.append(ScoreTrack(stream.times(model, count, end), row[:count]))
+    for place, row, count, end, kept in zip(places, rows, counts, ends, split(state), strict=True):
+        streams[place].state = kept
+        found[place] = ScoreTrack(streams[place].times(model, count, end), row[:count])
     return found
 
 
 def _windows(
-    model: Model, streams: Sequence[WindowScores], chunks: Sequence[Tensor], ended: Sequence[bool]
+    model: StreamedModel, streams: Sequence[WindowScores], chunks: Sequence[Tensor], ended: Sequence[bool]
 ) -> list[ScoreTrack]:
     ends: list[list[int]] = [[] for _ in streams]
     rows: list[list[np.ndarray]] = [[] for _ in streams]
@@ -218,7 +225,7 @@ def _windows(
 
 
 def score_track(
-    model: Model,
+    model: StreamedModel,
     waveform: np.ndarray | Tensor | Iterable[np.ndarray],
     block_s: float = 10.0,
     config: WindowConfig | None = None,

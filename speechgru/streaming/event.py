@@ -1,0 +1,27 @@
+"""What a stream tells of."""
+
+from __future__ import annotations
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class Event:
+    """A word or a label that was heard.
+
+    Attributes:
+        kind: ``word`` of a transcript, or ``label`` of a classifier.
+        text: the word or the label.
+        start_s: where it begins, in seconds from the first sample of the stream.
+        end_s: where it ends.
+        confidence: how probably it is right, 0 to 1.
+        final: False for a word of a phrase that is still going on. It stays; its times and its confidence may change
+            until it comes once more, with ``final``.
+    """
+
+    kind: str
+    text: str
+    start_s: float
+    end_s: float
+    confidence: float
+    final: bool = True
