@@ -88,3 +88,8 @@ class Tokens:
         # Only "\n" ends a line: splitlines() would also cut at characters a name may hold (U+2028, form feed).
         lines = text.removesuffix("\n").split("\n") if text else []
         return cls([line.removesuffix("\r") for line in lines], where=str(path))
+
+
+def is_word(label: str) -> bool:
+    """Whether a label is a word to be detected; ``_silence_``, ``_unknown_`` and ``<blank>`` are none."""
+    return not (len(label) > 1 and (label[0] + label[-1] in ("__", "<>")))

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from speechgru.errors import ConfigError, ModelError
-from speechgru.streaming.keywords import Detection, KeywordConfig, KeywordSpotter, alarm_places, fires
+from speechgru.streaming.keywords import Detection, KeywordConfig, KeywordSpotter, alarm_places
+from speechgru.tokens import is_word
 
 LABELS = ["_silence_", "yes", "no"]
 
@@ -97,8 +98,8 @@ def test_a_word_held_counts_once_a_refractory_time():
 
 def test_labels_that_are_no_words_never_fire():
     """Oracle: the two conventions of this package, and words that only look like them."""
-    assert [fires(label) for label in ("_unknown_", "_silence_", "<blank>", "<unk>")] == [False] * 4
-    assert [fires(label) for label in ("yes", "_", "up_", "a")] == [True] * 4
+    assert [is_word(label) for label in ("_unknown_", "_silence_", "<blank>", "<unk>")] == [False] * 4
+    assert [is_word(label) for label in ("yes", "_", "up_", "a")] == [True] * 4
     scores = np.array([[1.0, 0.0, 0.0]] * 20, np.float32)
     assert KeywordSpotter(LABELS, KeywordConfig()).feed(np.arange(20.0), scores) == []
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # imported when it is needed: a mistyped option is answered w
 
 Item = TypeVar("Item")
 
-# By the head of a model: what a command does that needs one.
+# What the commands do that need a model with one of these heads, or another one for the same.
 _VERBS = {"classification": "classify", "ctc": "transcribe"}
 
 
@@ -62,8 +62,8 @@ def load_recognizer(model: str | Path | None, device: str, threads: int | None, 
     if threads is not None:
         torch.set_num_threads(threads)
     recognizer = Recognizer.load(folder, place)
-    if task is not None and recognizer.task != task:
-        mend = f"; try speechgru {_VERBS[recognizer.task]}" if recognizer.task in _VERBS else ""
+    if task is not None and recognizer.head.verb != _VERBS[task]:
+        mend = f"; try speechgru {recognizer.head.verb}" if recognizer.task in _VERBS else ""
         raise ConfigError(f"-m {folder}: a model with a {recognizer.task} head does not {_VERBS[task]}{mend}")
     return recognizer
 

@@ -2,6 +2,7 @@
 
 from speechgru.heads.classification import ClassificationConfig, ClassificationHead, Pooling
 from speechgru.heads.ctc import CTCConfig, CTCHead
+from speechgru.heads.keyword import KeywordHead, KeywordHeadConfig
 from speechgru.heads.pooling import AttentionPooling, BestFramePooling, EndsPooling, MaxPooling, MeanPooling
 
 __all__ = [
@@ -12,6 +13,8 @@ __all__ = [
     "ClassificationConfig",
     "ClassificationHead",
     "EndsPooling",
+    "KeywordHead",
+    "KeywordHeadConfig",
     "MaxPooling",
     "MeanPooling",
     "Pooling",

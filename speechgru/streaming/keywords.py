@@ -9,8 +9,9 @@ import numpy as np
 
 from speechgru.decoding.operating_point import DEFAULT_THRESHOLD, KeywordConfig
 from speechgru.errors import ConfigError, ModelError
+from speechgru.tokens import is_word
 
-__all__ = ["DEFAULT_THRESHOLD", "Detection", "KeywordConfig", "KeywordSpotter", "fires"]
+__all__ = ["DEFAULT_THRESHOLD", "Detection", "KeywordConfig", "KeywordSpotter"]
 
 # Scores are summed as integers of this resolution: such sums are exact, so no chunking can change a mean.
 _ONE = 1 << 30
@@ -35,11 +36,6 @@ class Detection:
     confidence: float
 
 
-def fires(label: str) -> bool:
-    """Whether a label is a word to be detected; ``_silence_``, ``_unknown_`` and ``<blank>`` are none."""
-    return not (len(label) > 1 and (label[0] + label[-1] in ("__", "<>")))
-
-
 class KeywordSpotter:
     """Finds words in scores that come in chunks of any size; the chunks make no difference to what is found.
 
@@ -57,7 +53,7 @@ class KeywordSpotter:
 
     def __init__(self, labels: Sequence[str], config: KeywordConfig) -> None:
         self.labels, self.config = list(labels), config
-        self._words = [(column, label) for column, label in enumerate(self.labels) if fires(label)]
+        self._words = [(column, label) for column, label in enumerate(self.labels) if is_word(label)]
         known = [label for _, label in self._words]
         for label in config.thresholds:
             if label not in known:
