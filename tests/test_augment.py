@@ -13,11 +13,15 @@ from speechgru.audio import read_audio
 from speechgru.augment import (
     Augment,
     AugmentConfig,
+    Bandwidth,
+    BandwidthConfig,
     Gain,
     GainConfig,
     MaskFill,
     Noise,
     NoiseConfig,
+    Pause,
+    PauseConfig,
     Room,
     RoomConfig,
     Shift,
@@ -29,8 +33,10 @@ from speechgru.augment import (
     VocalTract,
     VocalTractConfig,
     add_noise,
+    background,
     change_speed,
     coloured_noise,
+    cut_above,
     reverberate,
     shifted,
     synthetic_response,
@@ -122,6 +128,50 @@ def test_speed_moves_a_tone_and_the_length(factor):
     assert peak_hz(out) == pytest.approx(1000 * factor, abs=0.1)
     assert np.abs(out - tone(1000 * factor, len(out)))[300:-300].max() < 1e-3
     assert out.dtype == np.float32
+
+
+@pytest.mark.parametrize("silence", [0.0, 1.0])
+def test_pauses_stand_around_the_clip(silence):
+    """Oracle: the clip is in the middle to the bit; pauses are zeros, or as loud as its quietest stretch; all lengths
+    up to the longest are drawn, short ones more often: their median is a quarter of it.
+    """
+    x = speech()
+    x[4000:6000] = 0.001 * rng(5).standard_normal(2000)
+    before, after = [], []
+    for seed in range(300):
+        out = Pause(PauseConfig(1.0, 0.5, silence))(x, RATE, rng(seed))
+        place = next(at for at in np.flatnonzero(out == x[1]) - 1 if np.array_equal(out[at : at + len(x)], x))
+        before.append(place)
+        after.append(len(out) - len(x) - place)
+        added = np.concatenate([out[:place], out[place + len(x) :]])
+        assert silence == 0 or not added.any()
+        assert out.dtype == np.float32
+    for lengths in (before, after):
+        assert 7600 < max(lengths) <= 8000  # 300 draws below it: 0.95 ** 150
+        assert np.median(lengths) == pytest.approx(2000, rel=0.25)
+    if not silence:
+        assert power_db(background(x, RATE, 160_000, rng())) == pytest.approx(-60, abs=1)
+    assert not background(np.zeros(100, np.float32), RATE, 50, rng()).any()
+    assert len(background(np.ones(1, np.float32), RATE, 5, rng())) == 5
+
+
+def test_background_has_the_colour_of_the_quietest_stretch():
+    """Oracle: the power of a tone of 1 kHz in it, which loud noise stands beside."""
+    x = np.concatenate([speech(), 0.001 * tone(1000)])
+    spectrum = np.abs(np.fft.rfft(background(x, RATE, RATE, rng()))) ** 2
+    assert spectrum[950:1051].sum() > 0.95 * spectrum.sum()  # 100 ms see 10 Hz; the edges spread 4 % further
+
+
+@pytest.mark.parametrize("hz", [2000.0, 3400.0, 7000.0])
+def test_high_frequencies_are_cut(hz):
+    """Oracle: tones: what lies below nine tenths stays, what lies above is gone."""
+    kept, gone = np.round(0.85 * hz), np.round(1.02 * hz)
+    assert np.abs(cut_above(tone(kept), RATE, hz) - tone(kept)).max() < 1e-5
+    assert power_db(cut_above(tone(gone), RATE, hz)) < -90
+    out = Bandwidth(BandwidthConfig(1.0, hz, hz))(speech(), RATE, rng())
+    assert np.array_equal(out, cut_above(speech(), RATE, hz))
+    assert out.dtype == np.float32
+    assert np.array_equal(Bandwidth(BandwidthConfig(1.0, 8000, 9000))(speech(), RATE, rng()), speech())
 
 
 def test_speed_does_not_alias():
@@ -443,6 +493,8 @@ def everything(folder: str = "") -> AugmentConfig:
     return AugmentConfig(
         speed=SpeedConfig(0.5),
         shift=ShiftConfig(0.5),
+        pause=PauseConfig(0.5),
+        bandwidth=BandwidthConfig(0.5),
         room=RoomConfig(0.5, folder, synthetic=0.5),
         noise=NoiseConfig(0.8, folder, synthetic=0.5),
         gain=GainConfig(0.5),
@@ -466,7 +518,9 @@ def test_the_default_does_nothing():
     [
         ("speed", Speed(SpeedConfig(1.0))),
         ("shift", Shift(ShiftConfig(1.0))),
+        ("pause", Pause(PauseConfig(1.0))),
         ("room", Room(RoomConfig(1.0))),
+        ("bandwidth", Bandwidth(BandwidthConfig(1.0))),
         ("noise", Noise(NoiseConfig(1.0))),
         ("gain", Gain(GainConfig(1.0))),
         ("vocal_tract", VocalTract(VocalTractConfig(1.0))),
@@ -534,6 +588,9 @@ def test_settings_go_through_a_model_folder():
         (ShiftConfig, {"max_ms": -1.0}, "shift.max_ms=-1.0: from 0"),
         (GainConfig, {"min_db": 3.0, "max_db": 1.0}, "gain.min_db=3.0: at most gain.max_db=1.0"),
         (GainConfig, {"max_db": float("nan")}, "gain.max_db=nan"),
+        (PauseConfig, {"max_s": 61.0}, "pause.max_s=61.0: from 0 to 60"),
+        (PauseConfig, {"silence": 1.5}, "pause.silence=1.5: from 0 to 1"),
+        (BandwidthConfig, {"min_hz": 10.0}, "bandwidth.min_hz=10.0: from 1000 to 384000"),
         (SpeedConfig, {"min_factor": 0.1}, "speed.min_factor=0.1: from 0.5 to 2"),
         (NoiseConfig, {"max_snr_db": 200.0}, "noise.max_snr_db=200.0: from -30 to 100"),
         (NoiseConfig, {"max_slope": 9.0}, "noise.max_slope=9.0"),

@@ -18,6 +18,7 @@ from speechgru.data.target import label_target
 from speechgru.data.utterance import Utterance
 from speechgru.errors import AudioError, ConfigError, DataError
 from speechgru.tokens import Tokens
+from speechgru.training.joining import Joining
 
 TOKENS = Tokens(["a", "b", "c"])
 RATE = 8000
@@ -199,6 +200,43 @@ def test_augmentation_is_drawn_anew_each_epoch(clips):
     assert len({round(factor, 4) for factor in first.values()}) > len(clips) - 3
     for other in (factors(0, 1), factors(1, 0)):
         assert all(abs(first[audio] - other[audio]) > 1e-6 for audio in first)
+
+
+def test_another_utterance_of_the_speaker_follows(clips):
+    """Oracle: the recordings themselves, end to end with noise between; the target is that of both texts."""
+    said = [
+        dataclasses.replace(clip, label=None, text=f"T{index}", speaker="ab"[index % 2])
+        for index, clip in enumerate(clips)
+    ]
+    heard = {one.text: read_utterance(one, RATE) for one in said}
+
+    def target(one):
+        return [int(word[1:]) for word in one.text.split()]
+
+    alone, joined, pauses = 0, 0, []
+    loader, other = (
+        BatchLoader(said, target, RATE, batch_size=4, shuffle=True, join=Joining(said, 0.3), workers=workers)
+        for workers in (0, 1)
+    )
+    for epoch in range(20):
+        again = list(other.epoch(epoch))
+        assert same(list(loader.epoch(epoch)), again)
+        for batch in again:
+            for one, row, length, found, count in zip(
+                batch.utterances, batch.waveforms, batch.lengths, batch.targets, batch.target_lengths, strict=True
+            ):
+                words = one.text.split()
+                assert found[:count].tolist() == [int(word[1:]) for word in words]
+                first, last = heard[words[0]], heard[words[-1]]
+                assert torch.equal(row[: len(first)], first)
+                assert torch.equal(row[length - len(last) : length], last)
+                joined, alone = joined + (len(words) == 2), alone + (len(words) == 1)
+                if len(words) == 2:
+                    assert int(words[0][1:]) % 2 == int(words[1][1:]) % 2
+                    pauses.append(int(length) - len(first) - len(last))
+    assert abs(joined - 0.3 * 460) < 4 * np.sqrt(460 * 0.3 * 0.7)
+    assert min(pauses) >= 0
+    assert 2.5 * RATE < max(pauses) <= 3 * RATE
 
 
 def test_global_random_state_is_left_alone(clips):

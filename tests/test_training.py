@@ -394,7 +394,7 @@ def test_each_epoch_leaves_a_line(three_tones: Path, tmp_path: Path, capsys: pyt
     for line, row in zip(lines, found, strict=False):
         if row["valid_accuracy"] >= best:
             best, best_epoch = row["valid_accuracy"], row["epoch"]
-        told = "best so far" if best_epoch == row["epoch"] else f"best {best:.4f} in epoch {best_epoch}"
+        told = "kept" if best_epoch == row["epoch"] else f"best {best:.4f} in epoch {best_epoch}"
         losses = f"train loss {row['train_loss']:.4f}, validation loss {row['valid_loss']:.4f}"
         assert line.startswith(f"epoch {row['epoch']}/4: {losses}, accuracy {row['valid_accuracy']:.4f} ({told}), ")
     last = found[-1]
@@ -461,3 +461,18 @@ def test_weight_decay_leaves_biases_alone() -> None:
     optimizer.step()
     torch.testing.assert_close(module.bias, before["bias"])
     torch.testing.assert_close(module.weight, before["weight"] * (1 - 0.1 * 0.5))
+
+
+def test_the_last_epoch_is_kept_where_that_is_asked_for(three_tones: Path, tmp_path: Path) -> None:
+    """Oracle: the averaged weights of the checkpoint; the run resumed in its middle keeps the same."""
+    run(three_tones, tmp_path / "run", "trainer.keep_last=true", "trainer.average_last=0", "trainer.monitor=loss")
+    kept, last = load_file(tmp_path / "run" / "model" / "model.safetensors"), tensors(tmp_path / "run")
+    assert all(torch.equal(tensor, last[f"average/{name}"]) for name, tensor in kept.items())
+    assert [row["best"] for row in rows(tmp_path / "run")] == [True] * 4
+    with pytest.raises(ConfigError, match="patience=3: keep_last=true waits for no best epoch"):
+        run(three_tones, tmp_path / "none", "trainer.keep_last=true", "trainer.patience=3")
+
+
+def test_only_transcripts_are_joined(three_tones: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"trainer.join=0.5: joins transcripts; 0 without head=ctc"):
+        run(three_tones, tmp_path / "none", "trainer.join=0.5")

@@ -1,7 +1,10 @@
-"""Augmentation, in training only: of the waveform (speed, shift, room, noise, gain) and of the frames (warp, masks)."""
+"""Augmentation, in training only: of the waveform (speed, shift, pause, room, noise,
+bandwidth, gain) and of the frames (warp, masks)."""
 
+from speechgru.augment.bandwidth import Bandwidth, BandwidthConfig, cut_above
 from speechgru.augment.gain import Gain, GainConfig
 from speechgru.augment.noise import Noise, NoiseConfig, add_noise, coloured_noise
+from speechgru.augment.pause import Pause, PauseConfig, background
 from speechgru.augment.room import Room, RoomConfig, reverberate, synthetic_response
 from speechgru.augment.shift import Shift, ShiftConfig, shifted
 from speechgru.augment.spectrogram import MaskFill, SpecAugment, SpecAugmentConfig
@@ -12,11 +15,15 @@ from speechgru.augment.vocal_tract import VocalTract, VocalTractConfig
 __all__ = [
     "Augment",
     "AugmentConfig",
+    "Bandwidth",
+    "BandwidthConfig",
     "Gain",
     "GainConfig",
     "MaskFill",
     "Noise",
     "NoiseConfig",
+    "Pause",
+    "PauseConfig",
     "Room",
     "RoomConfig",
     "Shift",
@@ -28,8 +35,10 @@ __all__ = [
     "VocalTract",
     "VocalTractConfig",
     "add_noise",
+    "background",
     "change_speed",
     "coloured_noise",
+    "cut_above",
     "reverberate",
     "shifted",
     "synthetic_response",

@@ -10,8 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from speechgru.augment.bandwidth import Bandwidth, BandwidthConfig
 from speechgru.augment.gain import Gain, GainConfig
 from speechgru.augment.noise import Noise, NoiseConfig
+from speechgru.augment.pause import Pause, PauseConfig
 from speechgru.augment.room import Room, RoomConfig
 from speechgru.augment.shift import Shift, ShiftConfig
 from speechgru.augment.spectrogram import SpecAugment, SpecAugmentConfig
@@ -27,14 +29,16 @@ class AugmentConfig:
     """Settings of :class:`Augment`, in the order of application; as it stands it does nothing.
 
     Attributes:
-        speed, shift, room, noise, gain: of the waveform, in the loader's workers.
+        speed, shift, pause, room, noise, bandwidth, gain: of the waveform, in the loader's workers.
         vocal_tract, spectrogram: of the features, in the training loop.
     """
 
     speed: SpeedConfig = dataclasses.field(default_factory=SpeedConfig)
     shift: ShiftConfig = dataclasses.field(default_factory=ShiftConfig)
+    pause: PauseConfig = dataclasses.field(default_factory=PauseConfig)
     room: RoomConfig = dataclasses.field(default_factory=RoomConfig)
     noise: NoiseConfig = dataclasses.field(default_factory=NoiseConfig)
+    bandwidth: BandwidthConfig = dataclasses.field(default_factory=BandwidthConfig)
     gain: GainConfig = dataclasses.field(default_factory=GainConfig)
     vocal_tract: VocalTractConfig = dataclasses.field(default_factory=VocalTractConfig)
     spectrogram: SpecAugmentConfig = dataclasses.field(default_factory=SpecAugmentConfig)
@@ -56,8 +60,10 @@ class Augment:
         self._waveform: list[Callable[[np.ndarray, int, np.random.Generator], np.ndarray]] = [
             Speed(config.speed),
             Shift(config.shift),
+            Pause(config.pause),
             Room(config.room),
             Noise(config.noise),
+            Bandwidth(config.bandwidth),
             Gain(config.gain),
         ]
         self._spectrogram: list[Callable[[Tensor, Tensor, torch.Generator], Tensor]] = [
@@ -66,7 +72,7 @@ class Augment:
         ]
 
     def waveform(self, waveform: Waveform, sample_rate: int, rng: np.random.Generator) -> Waveform:
-        """A clip ``(samples,)``, float32 on the CPU, augmented; speed changes its length, and nothing is clipped.
+        """A clip ``(samples,)``, float32 on the CPU, augmented; speed and pauses change its length, nothing is clipped.
 
         A tensor gives a tensor, an array an array. The input is never written into; where nothing is drawn it is
         returned itself.

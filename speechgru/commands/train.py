@@ -83,7 +83,8 @@ def _run(config: TrainConfig, folder: Path, words: list[str]) -> None:
         return  # of the processes of torchrun one speaks
     head = name_of("head", config.head)
     monitor = task_of(head).monitor(config.trainer.monitor, head)
-    figure = "" if progress.best is None else f", best validation {monitor} {abs(progress.best):.4f}"
+    which = "last" if config.trainer.keep_last else "best"
+    figure = "" if progress.best is None else f", {which} validation {monitor} {abs(progress.best):.4f}"
     print(
         f"{progress.epoch} epochs in {progress.seconds:.0f} s{figure} (epoch {progress.best_epoch})\n"
         f"learning curves: {folder / 'curves.png'}\n"

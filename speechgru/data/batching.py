@@ -60,6 +60,20 @@ class WaveformAugment(Protocol):
         """(samples,) -> (samples,)"""
 
 
+class Join(Protocol):
+    """What puts an utterance behind another one while training."""
+
+    def __call__(
+        self,
+        index: int,
+        waveform: torch.Tensor,
+        read: Callable[[int], torch.Tensor],
+        sample_rate: int,
+        rng: np.random.Generator,
+    ) -> tuple[Utterance, torch.Tensor]:
+        """The utterance ``index`` and its recording (samples,), or two as one; ``read`` gives that of another."""
+
+
 class BatchLoader:
     """Reads, augments and batches utterances; the same arguments give the same batches, bit for bit.
 
@@ -74,6 +88,7 @@ class BatchLoader:
         batch_s: most seconds of a batch with its padding, above 0; None for no such limit.
         seed: of order and augmentation, at least 0.
         augment: changes each waveform; None at evaluation.
+        join: puts utterances behind others; None at evaluation.
         shuffle: draw the order anew each epoch and batch utterances of similar duration; False keeps the order given.
         workers: processes that read; 0 reads in this one.
         cache_mb: memory for decoded audio, in MB; kept after resampling and before augmentation.
@@ -97,6 +112,7 @@ class BatchLoader:
         batch_s: float | None = None,
         seed: int = 0,
         augment: WaveformAugment | None = None,
+        join: Join | None = None,
         shuffle: bool = False,
         workers: int = 0,
         cache_mb: float = 1024,
@@ -122,7 +138,7 @@ class BatchLoader:
         self._sampler = _Batches()
         cache = WaveformCache(len(utterances), cache_mb)
         self._loader: DataLoader[_Item] = DataLoader(
-            _Recordings(self.utterances, target, sample_rate, seed, augment, cache, max_duration_s),
+            _Recordings(self.utterances, target, sample_rate, seed, augment, join, cache, max_duration_s),
             batch_sampler=self._sampler,
             num_workers=workers,
             persistent_workers=workers > 0,
@@ -210,27 +226,32 @@ class _Recordings(Dataset[_Item]):
         sample_rate: int,
         seed: int,
         augment: WaveformAugment | None,
+        join: Join | None,
         cache: WaveformCache,
         max_duration_s: float | None,
     ):
         self.utterances, self.sample_rate, self.seed, self.augment = utterances, sample_rate, seed, augment
-        self.cache, self.max_duration_s = cache, max_duration_s
+        self.join, self.cache, self.max_duration_s = join, cache, max_duration_s
+        self.target = target
         self.targets = [0 if target is None else target(utterance) for utterance in utterances]
 
     def __getitem__(self, key: tuple[int, int]) -> _Item:
         epoch, index = key
         utterance, target = self.utterances[index], self.targets[index]
         try:
-            waveform = self._read(index, utterance)
+            rng, waveform = np.random.default_rng([self.seed, epoch, index]), self._read(index)
+            if self.join is not None:
+                utterance, waveform = self.join(index, waveform, self._read, self.sample_rate, rng)
+                if utterance is not self.utterances[index] and self.target is not None:
+                    target = self.target(utterance)
             if self.augment is not None:
-                rng = np.random.default_rng([self.seed, epoch, index])
                 waveform = self.augment.waveform(waveform, self.sample_rate, rng)
         except AudioError as error:
             return _Item(utterance, target, None, str(error))
         return _Item(utterance, target, waveform)
 
-    def _read(self, index: int, utterance: Utterance) -> torch.Tensor:
-        waveform = self.cache.get(index)
+    def _read(self, index: int) -> torch.Tensor:
+        utterance, waveform = self.utterances[index], self.cache.get(index)
         if waveform is None:
             if self.max_duration_s is not None and (duration_s := measure_s(utterance)) > self.max_duration_s:
                 limit = f"max_duration_s={self.max_duration_s:g}"

@@ -13,7 +13,7 @@ SHOWN = 5
 
 
 def epoch_line(progress: Progress, epochs: int, row: Mapping[str, Any], seconds: float) -> str:
-    """What became of an epoch: its losses, the validation figures, whether it is the best so far, and its duration.
+    """What became of an epoch: its losses, the validation figures, whether it is kept, and its duration.
 
     Args:
         progress: after the epoch.
@@ -27,7 +27,7 @@ def epoch_line(progress: Progress, epochs: int, row: Mapping[str, Any], seconds:
         for name, value in row.items()
         if name.startswith("valid_") and name != "valid_loss"
     ]
-    best = "best so far" if row["best"] else f"best {abs(progress.best or 0.0):.4f} in epoch {progress.best_epoch}"
+    best = "kept" if row["best"] else f"best {abs(progress.best or 0.0):.4f} in epoch {progress.best_epoch}"
     line = f"epoch {progress.epoch}/{epochs}: {', '.join(figures)} ({best}), {duration(seconds)}"
     averaged = [
         f"{name.removeprefix('averaged_valid_')} {value:.4f}"

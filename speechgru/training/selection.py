@@ -1,4 +1,4 @@
-"""Which epoch is kept: validation after each, and the best model so far in the run's folder."""
+"""Which epoch is kept: validation after each, and the best model so far, or the last, in the run's folder."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ class Selection:
         monitor: the figure that decides, one of the task's.
         average_last: how many epochs' weights to remember for :meth:`try_mean_of_last`; 0 means none.
         folder: of the run; None where another process writes.
+        keep_last: take the last weights for the best, whatever their figures.
         kept: the labels of the finished model, the first of the recognizer's; None means all of them.
 
     Attributes:
@@ -41,11 +42,12 @@ class Selection:
         loader: BatchLoader,
         monitor: str,
         average_last: int,
+        keep_last: bool,
         folder: Path | None,
         kept: Tokens | None,
     ) -> None:
         self.recognizer, self.task, self.loader, self.monitor = recognizer, task, loader, monitor
-        self.average_last, self.folder, self.kept = average_last, folder, kept
+        self.average_last, self.keep_last, self.folder, self.kept = average_last, keep_last, folder, kept
         self.last: list[dict[str, Tensor]] = []
         self.found: Result | None = None
 
@@ -76,7 +78,7 @@ class Selection:
             figures = found.figures()
             figure = figures[self.monitor] * (1 if self.task.monitors[self.monitor] else -1)
             # Among equals the later epoch is kept: it has seen more, at a lower learning rate.
-            improved = progress.best is None or figure >= progress.best
+            improved = self.keep_last or progress.best is None or figure >= progress.best
             if improved:
                 progress.best, progress.best_epoch = figure, epoch
                 if self.folder is not None:

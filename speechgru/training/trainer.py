@@ -32,6 +32,7 @@ from speechgru.tokens import Tokens
 from speechgru.training.average import ExponentialAverage
 from speechgru.training.distributed import World
 from speechgru.training.interruption import Interruption
+from speechgru.training.joining import Joining
 from speechgru.training.logging import open_log
 from speechgru.training.messages import epoch_line
 from speechgru.training.objective import Objective
@@ -96,6 +97,8 @@ class Trainer:
         monitor = self.task.monitor(config.monitor, recognizer.task)
         if config.consistency and not recognizer.head.scores_frames:
             raise ConfigError(f"trainer.consistency={config.consistency:g}: compares frames; 0 without head=ctc")
+        if config.join and not recognizer.head.scores_frames:
+            raise ConfigError(f"trainer.join={config.join:g}: joins transcripts; 0 without head=ctc")
         self.recognizer = recognizer.to(world.device)
         self.config, self.seed, self.folder, self.world = config, method.seed, folder, world
         self.loader = self._loader(train, "training", method.augment)
@@ -107,7 +110,9 @@ class Trainer:
                 f"{world.size}; lower trainer.batch_size or trainer.accumulate"
             )
         where = folder if world.leads else None
-        self.selection = Selection(recognizer, self.task, self.valid_loader, monitor, config.average_last, where, kept)
+        self.selection = Selection(
+            recognizer, self.task, self.valid_loader, monitor, config.average_last, config.keep_last, where, kept
+        )
         self.objective: nn.Module = Objective(
             recognizer, method.augment, config.precision, config.mixup, config.consistency
         )
@@ -132,6 +137,7 @@ class Trainer:
             target=self.task.target(self.recognizer),
             sample_rate=self.recognizer.sample_rate,
             augment=augment,
+            join=Joining(utterances, config.join) if learns and config.join else None,
             shuffle=learns,
             batch_size=config.batch_size,
             seed=self.seed,

@@ -23,7 +23,11 @@ class TrainerConfig:
         mixup: strength of mixing pairs of waveforms and their targets (alpha of 1710.09412); 0 means none.
         consistency: weight of the disagreement between two differently masked copies of every utterance (2410.05101,
             which has 0.2), of a CTC head; 0 means one copy. A step takes about twice as long.
+        join: share of the transcripts that are heard with another one of their speaker behind them, after a pause of
+            up to 3 s, 0 to 1; without it a model does not know that a recording may hold two sentences.
         monitor: the validation figure that chooses the best epoch; None means accuracy of labels, wer of transcripts.
+        keep_last: keep the last epoch's weights whatever the validation says: among a few tens of recordings the best
+            epoch is one of luck.
         patience: stop after so many epochs without a new best; 0 means never.
         max_nonfinite: consecutive steps without a finite gradient that are skipped before the run stops, at least 1.
         checkpoint_s: seconds between checkpoints inside an epoch (there is always one after it), above 0.
@@ -44,7 +48,9 @@ class TrainerConfig:
     average_last: int = 0
     mixup: float = 0.0
     consistency: float = 0.0
+    join: float = 0.0
     monitor: str | None = None
+    keep_last: bool = False
     patience: int = 0
     max_nonfinite: int = 5
     checkpoint_s: float = 120.0
@@ -63,6 +69,10 @@ class TrainerConfig:
         for name in (*amounts, "workers", "cache_mb", "max_duration_s", "threads"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name}={getattr(self, name)}: at least 0")
+        if not 0 <= self.join <= 1:
+            raise ConfigError(f"join={self.join}: from 0 to 1")
+        if self.keep_last and self.patience:
+            raise ConfigError(f"patience={self.patience}: keep_last=true waits for no best epoch; leave one out")
         if not 0 <= self.ema_decay < 1:
             raise ConfigError(f"ema_decay={self.ema_decay}: from 0 to below 1")
         if not self.checkpoint_s > 0:
