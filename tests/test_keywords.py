@@ -66,7 +66,7 @@ def test_the_definition(smoothing_ms):
 )
 def test_chunks_make_no_difference(seed, cuts, smoothing_ms, refractory_s):
     """Oracle: the same scores in one piece, bit for bit."""
-    config = KeywordConfig(smoothing_ms, refractory_s, {"yes": 0.55})
+    config = KeywordConfig(smoothing_ms, refractory_s, {"yes": 0.55, "no": 0.5})
     end_s, scores = track(seed, hop_s=0.01 if seed % 2 else 0.1)
     whole = KeywordSpotter(LABELS, config).feed(end_s, scores)
     spotter, found = KeywordSpotter(LABELS, config), []
@@ -94,6 +94,14 @@ def test_a_word_held_counts_once_a_refractory_time():
     assert [round(one.end_s, 3) for one in found] == [round(0.1 + second, 3) for second in range(10)]
     assert {one.label for one in found} == {"yes"}
     assert found[0].confidence == pytest.approx(0.9, abs=1e-7)
+
+
+def test_only_words_with_a_threshold_are_detected():
+    """Oracle: two words that are both sure; without any threshold all have 0.5."""
+    end_s, scores = np.arange(1.0, 21.0), np.array([[0.0, 0.6, 0.6]] * 20, np.float32)
+    for thresholds, heard in (({}, {"yes", "no"}), ({"yes": 0.6}, {"yes"}), ({"yes": 0.7, "no": 0.1}, {"no"})):
+        found = KeywordSpotter(LABELS, KeywordConfig(thresholds=thresholds)).feed(end_s, scores)
+        assert {one.label for one in found} == heard
 
 
 def test_labels_that_are_no_words_never_fire():

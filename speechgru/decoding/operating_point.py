@@ -9,7 +9,7 @@ from reprlib import repr as shown
 
 from speechgru.errors import ConfigError
 
-# Of a word that has no threshold of its own.
+# Of every word, where nothing was chosen.
 DEFAULT_THRESHOLD = 0.5
 
 
@@ -20,7 +20,8 @@ class KeywordConfig:
     Attributes:
         smoothing_ms: a score is the mean over so many milliseconds, at least 0; 0 takes each score as it is.
         refractory_s: after a detection the same word is not detected again for so many seconds, at least 0.
-        thresholds: of the smoothed score of each word, above 0 and at most 1; a word that is not here has 0.5.
+        thresholds: of the smoothed score of each word, above 0 and at most 1. Words that are not here are not detected;
+            where there are none at all, every word is, at 0.5.
         chosen_on: what they were chosen on, such as hours of background and its alarms; texts and numbers, only noted.
     """
 
@@ -45,5 +46,5 @@ class KeywordConfig:
                 raise ConfigError(f"chosen_on.{name}={shown(value)}: a text or a number")
 
     def threshold(self, label: str) -> float:
-        """The threshold of one word."""
-        return self.thresholds.get(label, DEFAULT_THRESHOLD)
+        """The threshold of one word; infinite where it is not detected."""
+        return self.thresholds.get(label, math.inf) if self.thresholds else DEFAULT_THRESHOLD

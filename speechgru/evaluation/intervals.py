@@ -41,6 +41,51 @@ def wilson_interval(correct: int, total: int, confidence: float = 0.95) -> tuple
     return low, high
 
 
+def binomial_interval(count: int, total: int, confidence: float = 0.95) -> tuple[float, float]:
+    """The exact interval of a proportion, never shorter than it should be: where the true rate lies.
+
+    Where none or all of ``total`` are counted, all the doubt lies on one side.
+
+    Source: C. Clopper and E. Pearson, "The use of confidence or fiducial limits illustrated in the case of the
+    binomial", Biometrika 26 (4), 1934, pp. 404-413.
+
+    Args:
+        count: how many, 0 to ``total``.
+        total: of how many; 0 gives (0, 1), for nothing is known.
+        confidence: share of the intervals that hold the true rate at least, inside (0, 1).
+    """
+    from scipy.stats import beta
+
+    assert 0 <= count <= total
+    if total == 0:
+        return 0.0, 1.0
+    tail = (1 - confidence) / (1 if count in (0, total) else 2)
+    low = 0.0 if count == 0 else float(beta.ppf(tail, count, total - count + 1))
+    high = 1.0 if count == total else float(beta.ppf(1 - tail, count + 1, total - count))
+    return low, high
+
+
+def poisson_interval(count: int, exposure: float, confidence: float = 0.95) -> tuple[float, float]:
+    """The exact interval of a rate of events that come independently: where the true rate lies.
+
+    Without any event all the doubt lies above: no alarm in 3 hours bounds the rate under 1 an hour (95 %).
+
+    Source: F. Garwood, "Fiducial limits for the Poisson distribution", Biometrika 28 (3/4), 1936, pp. 437-442.
+
+    Args:
+        count: events, at least 0.
+        exposure: in how much time (or whatever the rate is of), above 0.
+        confidence: share of the intervals that hold the true rate at least, inside (0, 1).
+    """
+    from scipy.stats import chi2
+
+    assert count >= 0
+    assert exposure > 0
+    tail = (1 - confidence) / (2 if count else 1)
+    low = float(chi2.ppf(tail, 2 * count)) / 2 if count else 0.0
+    return low / exposure, float(chi2.ppf(1 - tail, 2 * count + 2)) / 2 / exposure
+
+
 def bootstrap_interval(
     errors: Sequence[int],
     words: Sequence[int],

@@ -1,0 +1,239 @@
+"""What a detector of words is worth: misses and false alarms an hour, for every threshold."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from speechgru.evaluation.intervals import binomial_interval, poisson_interval
+from speechgru.streaming.keywords import alarm_places
+
+# Scores below are not kept: no threshold is as low.
+LOWEST = 0.01
+# Thresholds are whole numbers of millionths.
+_STEPS = 1_000_000
+
+
+@dataclasses.dataclass(frozen=True)
+class Trial:
+    """A clip in which a word is said, as it was heard in a stream.
+
+    Attributes:
+        word: what is said.
+        audio: path of the clip.
+        condition: ``quiet``, or the ratio to the noise that was added, such as ``5 dB``.
+        score: the highest smoothed score of the word while a detection counts.
+        other: the word besides it with the highest score then; empty where the model knows one word.
+        other_score: that score.
+    """
+
+    word: str
+    audio: str
+    condition: str
+    score: float
+    other: str = ""
+    other_score: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Background:
+    """A recording in which no word is said, as it was heard.
+
+    Attributes:
+        audio: its path.
+        source: the list or folder it is of.
+        duration_s: its length in seconds.
+        sound_s: how much of it is above -60 dBFS, in seconds.
+        tracks: of each word the times in seconds and the smoothed scores, where these are ``LOWEST`` at least.
+    """
+
+    audio: str
+    source: str
+    duration_s: float
+    sound_s: float
+    tracks: Mapping[str, tuple[np.ndarray, np.ndarray]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Alarm:
+    """A detection in the background: the word, where (in seconds), and the highest score until the refractory time."""
+
+    word: str
+    recording: Background
+    end_s: float
+    score: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Share:
+    """So many of so many, with the exact 95 % interval of the share."""
+
+    count: int
+    total: int
+
+    @property
+    def share(self) -> float | None:
+        """None where there are none."""
+        return self.count / self.total if self.total else None
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """See :func:`speechgru.evaluation.intervals.binomial_interval`."""
+        return binomial_interval(self.count, self.total)
+
+
+@dataclasses.dataclass(frozen=True)
+class Rate:
+    """So many alarms in so many hours, with the exact 95 % interval of the rate."""
+
+    count: int
+    hours: float
+
+    @property
+    def per_hour(self) -> float:
+        """The rate that was seen."""
+        return self.count / self.hours
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """See :func:`speechgru.evaluation.intervals.poisson_interval`."""
+        return poisson_interval(self.count, self.hours)
+
+
+class Detections:
+    """Trials and background of one model, and what any threshold would make of them.
+
+    All words have one threshold in what follows unless thresholds are given. A threshold of its own for each word, just
+    above the highest score that the word has in the background, would look better here and be worse elsewhere: each of
+    as many records is broken once, on average, by as much background again.
+
+    Args:
+        words: those that count: of the trials, and as alarms.
+        trials: at least one.
+        background: recordings of some length in all.
+        refractory_s: the least time between two detections of a word.
+    """
+
+    def __init__(
+        self, words: Sequence[str], trials: Sequence[Trial], background: Sequence[Background], refractory_s: float
+    ) -> None:
+        assert trials
+        self.words, self.trials, self.background = list(words), list(trials), list(background)
+        self.refractory_s = refractory_s
+        self.hours = sum(one.duration_s for one in background) / 3600
+        assert self.hours > 0
+
+    @property
+    def conditions(self) -> list[str]:
+        """Those of the trials, in order."""
+        return list(dict.fromkeys(one.condition for one in self.trials))
+
+    @functools.cached_property
+    def _joined(self) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Of each word the times and scores of all recordings one after the other, and which recording each is of.
+
+        The recordings lie so far apart that none can silence a detection in the next.
+        """
+        gap_s = self.refractory_s + 1
+        begins = np.cumsum([0.0, *(one.duration_s + gap_s for one in self.background)])
+        joined = {}
+        for word in self.words:
+            kept = [(place, *one.tracks[word]) for place, one in enumerate(self.background) if word in one.tracks]
+            times = [begins[place] + end_s for place, end_s, _ in kept]
+            owners = [np.full(len(end_s), place) for place, end_s, _ in kept]
+            scores = [values for _, _, values in kept]
+            empty = np.zeros(0)
+            joined[word] = (
+                np.concatenate([empty, *times]),
+                np.concatenate([empty, *scores]),
+                np.concatenate([empty.astype(int), *owners]),
+            )
+        return joined
+
+    def alarm_count(self, thresholds: Mapping[str, float] | float) -> int:
+        """How many alarms there are in the background."""
+        return sum(len(self._places(word, thresholds)) for word in self.words)
+
+    def alarms(self, thresholds: Mapping[str, float] | float) -> list[Alarm]:
+        """The alarms in the background, the surest first."""
+        found = []
+        for word in self.words:
+            times, scores, owners = self._joined[word]
+            for place in self._places(word, thresholds):
+                until = np.searchsorted(times, times[place] + max(self.refractory_s, 1e-6))
+                recording = self.background[owners[place]]
+                end_s = float(recording.tracks[word][0][place - np.searchsorted(owners, owners[place])])
+                found.append(Alarm(word, recording, end_s, float(scores[place:until].max())))
+        return sorted(found, key=lambda one: -one.score)
+
+    def _places(self, word: str, thresholds: Mapping[str, float] | float) -> list[int]:
+        times, scores, _ = self._joined[word]
+        return alarm_places(times, scores, _of(thresholds, word), self.refractory_s)
+
+    def rate(self, thresholds: Mapping[str, float] | float) -> Rate:
+        """False alarms an hour of all words together."""
+        return Rate(self.alarm_count(thresholds), self.hours)
+
+    def misses(self, thresholds: Mapping[str, float] | float, condition: str = "", word: str = "") -> Share:
+        """The share of trials that are not detected; of one condition and of one word if these are given."""
+        of = [one for one in self.trials if condition in ("", one.condition) and word in ("", one.word)]
+        return Share(sum(one.score < _of(thresholds, one.word) for one in of), len(of))
+
+    def confusions(self, thresholds: Mapping[str, float] | float, condition: str = "", word: str = "") -> Share:
+        """The share of trials in which another word is detected (as well)."""
+        of = [one for one in self.trials if condition in ("", one.condition) and word in ("", one.word)]
+        return Share(sum(bool(one.other) and one.other_score >= _of(thresholds, one.other) for one in of), len(of))
+
+    def allowed(self, per_hour: float) -> int:
+        """How many alarms there may be in the background at so many an hour."""
+        return math.floor(per_hour * self.hours + 1e-9)
+
+    def threshold_for(self, per_hour: float) -> float | None:
+        """The threshold with the fewest misses that gives at most ``per_hour`` false alarms an hour.
+
+        Many thresholds do: from just above the first score that is one alarm too many to the lowest score of a trial
+        that is detected there. The one in the middle is taken. None where even a threshold of 1 gives too many.
+        """
+        allowed = self.allowed(per_hour)
+        scores = np.concatenate([self._joined[word][1] for word in self.words])
+        steps = np.unique(np.floor(scores * _STEPS).astype(np.int64) + 1)  # just above each score
+        steps = np.concatenate([[round(LOWEST * _STEPS)], steps[steps > LOWEST * _STEPS]])
+        below, above = -1, len(steps)  # places: too many alarms; few enough
+        while above - below > 1:
+            middle = (below + above) // 2
+            if self.alarm_count(int(steps[middle]) / _STEPS) <= allowed:
+                above = middle
+            else:
+                below = middle
+        if above == len(steps) or steps[above] > _STEPS:
+            return None
+        lowest = int(steps[above])
+        highest = min((one.score for one in self.trials if one.score >= lowest / _STEPS), default=0.0)
+        return max(lowest, (lowest + math.floor(highest * _STEPS)) // 2) / _STEPS
+
+    def curve(self, most_per_hour: float = 100.0) -> list[tuple[float, int]]:
+        """(threshold, alarms) from threshold 1 down, until there are more than ``most_per_hour``."""
+        logits = np.linspace(12, -4.6, 250)
+        points = []
+        for threshold in [1.0, *(1 / (1 + np.exp(-logits)))]:
+            points.append((float(threshold), self.alarm_count(float(threshold))))
+            if points[-1][1] > most_per_hour * self.hours:
+                break
+        return points
+
+    def knowable_per_hour(self) -> float:
+        """The lowest rate that this much background can vouch for: no alarm in it bounds the rate so (95 %)."""
+        return poisson_interval(0, self.hours)[1]
+
+
+def hours_needed(per_hour: float) -> float:
+    """Hours of background without an alarm that bound the rate under ``per_hour`` (95 %)."""
+    return poisson_interval(0, 1.0)[1] / per_hour
+
+
+def _of(thresholds: Mapping[str, float] | float, word: str) -> float:
+    return thresholds[word] if isinstance(thresholds, Mapping) else thresholds

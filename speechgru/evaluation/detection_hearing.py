@@ -1,0 +1,187 @@
+"""Lets a model hear clips and background as a stream would, and keeps the scores that a detector decides by."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+import torch
+
+from speechgru.audio import read_blocks
+from speechgru.augment.recordings import Recordings
+from speechgru.data.reading import read_utterance
+from speechgru.data.utterance import Utterance
+from speechgru.decoding.operating_point import KeywordConfig
+from speechgru.errors import AudioError, ConfigError
+from speechgru.evaluation.detection import LOWEST, Background, Trial
+from speechgru.evaluation.detection_sources import BackgroundRecording
+from speechgru.streaming.keywords import KeywordSpotter
+from speechgru.streaming.model import StreamedModel
+from speechgru.streaming.scores import advance, score_stream
+from speechgru.tokens import is_word
+
+QUIET = "quiet"
+# Silence around a clip: before it a window of a model that hears windows has room, after it the last word ends.
+BEFORE_S, AFTER_S = 1.5, 1.5
+# A detection counts until so long after the end of the clip.
+TOLERANCE_S = 0.75
+_LONGEST_CLIP_S = 60.0
+_BLOCK_S = 10.0
+_SOUND = 1e-3  # -60 dBFS
+
+
+class Ears:
+    """A model that listens with a smoothing, and the noises that clips are mixed with.
+
+    Args:
+        model: a classifier.
+        config: the smoothing; its thresholds do not matter.
+        words: those that are kept.
+        noises: recordings to mix clips with; None without any.
+        seed: of the excerpts of noise.
+    """
+
+    def __init__(
+        self,
+        model: StreamedModel,
+        config: KeywordConfig,
+        words: list[str],
+        noises: Recordings | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.model, self.words, self.noises, self.seed = model, words, noises, seed
+        self._config = KeywordConfig(config.smoothing_ms, config.refractory_s)
+        labels = model.tokens.names
+        self._columns = {label: place for place, label in enumerate(labels) if is_word(label)}
+
+    def smoothed(self, blocks: Iterator[np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Times (frames,) and smoothed scores (frames, label) of a recording that comes in blocks."""
+        stream = score_stream(self.model)
+        spotter = KeywordSpotter(self.model.tokens.names, self._config)
+        for block in blocks:
+            end_s, scores = advance(self.model, [stream], [torch.from_numpy(block)], [False])[0]
+            if len(end_s):
+                yield end_s, spotter.smooth(end_s, scores)
+        end_s, scores = advance(self.model, [stream], [torch.zeros(0)], [True])[0]
+        if len(end_s):
+            yield end_s, spotter.smooth(end_s, scores)
+
+    def trial(self, clip: Utterance, snr_db: float | None = None) -> Trial:
+        """What is heard of a clip between silences, or with noise all along at a ratio over the clip.
+
+        Raises:
+            AudioError: the clip, or the noise for it, cannot be read, or it is longer than a minute.
+        """
+        rate = self.model.sample_rate
+        samples = read_utterance(clip, rate).numpy()
+        if len(samples) > _LONGEST_CLIP_S * rate:
+            raise AudioError(f"{clip.audio}: {len(samples) / rate:.0f} s; a positive is a clip of a minute at most")
+        before = round(BEFORE_S * rate)
+        heard = np.pad(samples, (before, round(AFTER_S * rate)))
+        if snr_db is not None:
+            heard = self._noisy(clip, heard, slice(before, before + len(samples)), snr_db)
+        begin_s, end_s = BEFORE_S, BEFORE_S + len(samples) / rate + TOLERANCE_S
+        best = np.zeros(len(self.model.tokens))
+        for times, scores in self.smoothed(iter([heard])):
+            inside = (times > begin_s) & (times <= end_s)
+            best = np.maximum(best, scores[inside].max(0, initial=0.0))
+        others = [word for word in self.words if word != clip.label]
+        other = max(others, key=lambda word: best[self._columns[word]], default="")
+        assert clip.label is not None
+        return Trial(
+            clip.label,
+            clip.audio,
+            QUIET if snr_db is None else f"{snr_db:g} dB",
+            float(best[self._columns[clip.label]]),
+            other,
+            float(best[self._columns[other]]) if other else 0.0,
+        )
+
+    def _noisy(self, clip: Utterance, heard: np.ndarray, where: slice, snr_db: float) -> np.ndarray:
+        """Noise over all of what is heard; the same excerpt at every ratio."""
+        assert self.noises is not None
+        rng = np.random.default_rng([self.seed, zlib.crc32(clip.audio.rpartition("/")[2].encode(errors="replace"))])
+        for _ in range(20):  # of a noise that comes and goes another excerpt may be silent
+            index = int(rng.integers(len(self.noises)))
+            noise = self.noises.excerpt(index, self.model.sample_rate, len(heard), rng)
+            part = noise[where]
+            if float(part @ part) > 1e-8 * len(part):
+                clean = heard[where]
+                gain = np.sqrt(float(clean @ clean) / float(part @ part)) * 10 ** (-snr_db / 20)
+                return heard + noise * np.float32(gain)
+        raise ConfigError("--noise: twenty excerpts of its recordings are silent; name recordings of noise")
+
+    def background(self, recording: BackgroundRecording) -> Background:
+        """What is heard of a recording of any length, in blocks.
+
+        Raises:
+            AudioError: it cannot be read to its end.
+        """
+        rate, samples, sound = self.model.sample_rate, 0, 0.0
+
+        def counted() -> Iterator[np.ndarray]:
+            nonlocal samples, sound
+            for block in self._blocks(recording.utterance):
+                samples += len(block)
+                sound += len(block) / rate * float(np.mean(_levels(block, rate) > _SOUND))
+                yield block
+
+        kept: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}
+        for end_s, scores in self.smoothed(counted()):
+            for word in self.words:
+                values = scores[:, self._columns[word]]
+                above = values >= LOWEST
+                if word not in recording.said and above.any():
+                    kept.setdefault(word, []).append((end_s[above], values[above]))
+        tracks = {word: _joined(parts) for word, parts in kept.items()}
+        return Background(recording.utterance.audio, recording.source, samples / rate, sound, tracks)
+
+    def _blocks(self, utterance: Utterance) -> Iterator[np.ndarray]:
+        rate = self.model.sample_rate
+        if utterance.start_s or utterance.duration_s is not None:
+            yield read_utterance(utterance, rate).numpy()
+            return
+        for block, _ in read_blocks(utterance.audio, rate, block_s=_BLOCK_S):
+            yield block
+
+
+def hear_clips(
+    ears: Ears, clips: Iterable[Utterance], snrs_db: Sequence[float | None], errors: list[str]
+) -> list[Trial]:
+    """Every clip at every ratio (None: without noise), condition by condition; what fails is told in ``errors``."""
+    heard: dict[float | None, list[Trial]] = {snr_db: [] for snr_db in snrs_db}
+    for clip in clips:
+        try:
+            trials = [ears.trial(clip, snr_db) for snr_db in snrs_db]
+        except AudioError as error:
+            errors.append(str(error))
+            continue
+        for snr_db, trial in zip(snrs_db, trials, strict=True):
+            heard[snr_db].append(trial)
+    return [one for trials in heard.values() for one in trials]
+
+
+def hear_background(ears: Ears, recordings: Iterable[BackgroundRecording], errors: list[str]) -> list[Background]:
+    """Every recording; what fails is told in ``errors``."""
+    found = []
+    for recording in recordings:
+        try:
+            if recording.error:
+                raise AudioError(recording.error)
+            found.append(ears.background(recording))
+        except AudioError as error:
+            errors.append(str(error))
+    return found
+
+
+def _levels(block: np.ndarray, rate: int) -> np.ndarray:
+    """Root mean square of each tenth of a second of a block."""
+    size = min(len(block), rate // 10)
+    whole = len(block) // size * size
+    return np.sqrt(np.mean(block[:whole].reshape(-1, size) ** 2, axis=1))
+
+
+def _joined(parts: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    times, scores = zip(*parts, strict=True)
+    return np.concatenate(times), np.concatenate(scores)

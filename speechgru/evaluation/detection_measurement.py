@@ -1,0 +1,171 @@
+"""Measures a detector from clips and background on the disk to ``detection.json``, pictures, page and false alarms."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from speechgru.augment.recordings import Recordings
+from speechgru.decoding.operating_point import KeywordConfig
+from speechgru.errors import AudioError, ConfigError, DataError
+from speechgru.evaluation.detection import Alarm, Detections
+from speechgru.evaluation.detection_hearing import Ears, hear_background, hear_clips
+from speechgru.evaluation.detection_picture import detection_picture
+from speechgru.evaluation.detection_record import cut_alarms, detection_record
+from speechgru.evaluation.detection_report import write_detection_report
+from speechgru.evaluation.detection_sources import find_background, find_positives
+from speechgru.evaluation.machine import describe_machine
+from speechgru.evaluation.results import write_results
+from speechgru.plain import Record
+from speechgru.recognizer import Recognizer
+from speechgru.tokens import is_word
+
+_MOST_ALARMS = 100  # that are cut out to be listened to
+_NOISE_CACHE_MB = 64
+
+# Shows how far it is: items, how many, of what.
+Progress = Callable[[Iterable[Any], int, str], Iterator[Any]]
+
+
+@dataclasses.dataclass(frozen=True)
+class DetectionSources:
+    """What a detector is measured on.
+
+    Attributes:
+        positives: folders and lists of clips that say its words.
+        background: recordings, folders and lists in which none is said.
+        noise: recordings that clips are mixed with; None: quiet only.
+        snr_db: at which ratios, in dB over the clip.
+        words: those that count, with commas; empty or None: all that the model detects.
+        word: what every clip says; empty: what lists and folders say.
+        split: only these rows of lists; empty: all.
+        seed: of the excerpts of noise.
+        false_alarms_per_hour: for which the threshold is chosen.
+    """
+
+    positives: Sequence[str]
+    background: Sequence[str]
+    noise: str | None = None
+    snr_db: Sequence[float] = (10.0, 5.0, 0.0)
+    words: str | None = None
+    word: str = ""
+    split: str = ""
+    seed: int = 0
+    false_alarms_per_hour: float = 0.5
+
+
+def measure_detection(
+    recognizer: Recognizer,
+    config: KeywordConfig,
+    sources: DetectionSources,
+    folder: Path,
+    about: Record,
+    progress: Progress = lambda items, total, what: iter(items),
+) -> Record:
+    """Hears clips and background and writes ``detection.json``, ``det.png``, ``report.html`` and ``false_alarms/``.
+
+    Args:
+        recognizer: a model that classifies.
+        config: smoothing and refractory time; its thresholds do not matter.
+        sources: clips, background and noises.
+        folder: where to write; it is there.
+        about: ``model`` and ``command``, for the page.
+        progress: shows how far it is.
+
+    Returns:
+        What ``detection.json`` keeps.
+
+    Raises:
+        ConfigError: no clip says a word of the model, or nothing can be heard.
+        DataError: a list is wrong, or every clip or recording failed.
+    """
+    began = time.perf_counter()
+    words = detected_words(recognizer, sources.words)
+    positives = find_positives(sources.positives, words, sources.split, sources.word)
+    clips = positives.clips
+    recordings = find_background(sources.background, words, [one.audio for one in clips], sources.split)
+    noises = _noises(sources.noise)
+    snrs_db: list[float | None] = [None, *(sources.snr_db if noises else [])]
+    errors: list[str] = []
+    ears = Ears(recognizer, config, words, noises, sources.seed)
+    trials = hear_clips(ears, progress(clips, len(clips), "clips"), snrs_db, errors)
+    if not trials:
+        raise DataError(f"no clip could be heard; the first: {errors[0]}")
+    background = hear_background(ears, progress(recordings, len(recordings), "background"), errors)
+    if not background:
+        raise DataError(f"no background could be heard; the last: {errors[-1]}")
+    heard = Detections(words, trials, background, config.refractory_s)
+    own = _own(recognizer, config, words)
+    record = detection_record(heard, config, sources.false_alarms_per_hour, own)
+    alarms = _surest(heard, record, own)
+    clips_of_alarms = cut_alarms(alarms, folder / "false_alarms", recognizer.sample_rate)
+    record = {
+        "format": 1,
+        "task": "detection",
+        "model": about["model"],
+        **record,
+        "left_out": positives.left_out,
+        "false_alarms": [
+            row | {"from_per_hour": _counts_from(alarm.score, record)}
+            for alarm, row in zip(alarms, clips_of_alarms, strict=True)
+        ],
+        "errors": errors,
+        "wall_clock_s": round(time.perf_counter() - began, 1),
+        "machine": describe_machine(str(recognizer.device)),
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "command": about["command"],
+    }
+    write_results(folder / "detection.json", record)
+    detection_picture(record, folder / "det.png", title=f"{record['model']}: {', '.join(words)}")
+    write_detection_report(folder / "report.html", record)
+    return record
+
+
+def detected_words(recognizer: Recognizer, asked: str | None = None) -> list[str]:
+    """The words that a model detects, or those of ``asked`` (with commas).
+
+    Raises:
+        ConfigError: it does not detect words, or not one that is asked for.
+    """
+    if recognizer.head.verb != "classify":
+        raise ConfigError(f"a model with a {recognizer.task} head detects no words; train one that classifies")
+    known = [label for label in recognizer.tokens.names if is_word(label)]
+    words = [word.strip() for word in asked.split(",")] if asked else known
+    for word in words:
+        if word not in known:
+            raise ConfigError(f"--words {word}: not among the words of this model ({', '.join(known)})")
+    if not words:
+        raise ConfigError("this model knows no word: its labels are all such as _unknown_ and _silence_")
+    return list(dict.fromkeys(words))
+
+
+def _noises(path: str | None) -> Recordings | None:
+    try:
+        return Recordings(path, _NOISE_CACHE_MB) if path else None
+    except AudioError as error:
+        raise ConfigError(f"--noise {error}") from None
+
+
+def _own(recognizer: Recognizer, config: KeywordConfig, words: list[str]) -> dict[str, float] | None:
+    """The thresholds of the model folder, where they are meant for these scores."""
+    own = recognizer.config.keywords
+    if own is None or (own.smoothing_ms, own.refractory_s) != (config.smoothing_ms, config.refractory_s):
+        return None
+    return {word: own.threshold(word) for word in words}
+
+
+def _surest(heard: Detections, record: Record, own: dict[str, float] | None) -> list[Alarm]:
+    """The false alarms at the highest rate that is told of, and at the model's own thresholds."""
+    lowest = min((point["threshold"] for point in record["points"] if point["threshold"] is not None), default=math.inf)
+    return heard.alarms({word: min(lowest, (own or {}).get(word, math.inf)) for word in heard.words})[:_MOST_ALARMS]
+
+
+def _counts_from(score: float, record: Record) -> float | None:
+    """The lowest of the rates at whose threshold an alarm of this score counts."""
+    rates = (one["at_most_per_hour"] for one in record["points"] if score >= (one["threshold"] or 2))
+    return next(rates, None)

@@ -1,0 +1,135 @@
+"""What a detector is measured on: clips in which one of its words is said, and recordings in which none is."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import os
+import re
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+from speechgru.audio import list_audio
+from speechgru.data.label_folders import recordings_in
+from speechgru.data.recordings import read_recordings
+from speechgru.data.splits import SPLITS
+from speechgru.data.utterance import Utterance
+from speechgru.errors import AudioError, ConfigError, DataError
+
+
+@dataclasses.dataclass(frozen=True)
+class Positives:
+    """Clips, each with the word that is said in it as label; and how many were left out, by what is said in them."""
+
+    clips: list[Utterance]
+    left_out: dict[str, int]
+
+
+@dataclasses.dataclass(frozen=True)
+class BackgroundRecording:
+    """A recording to hear for false alarms.
+
+    Attributes:
+        utterance: where it is.
+        source: the list or folder that it is of.
+        error: why it cannot be heard; empty where it can.
+        said: words that its text has: their detections are no false alarms.
+    """
+
+    utterance: Utterance
+    source: str
+    error: str = ""
+    said: frozenset[str] = frozenset()
+
+
+def find_positives(paths: Sequence[str], words: Sequence[str], split: str = "", word: str = "") -> Positives:
+    """The clips of folders and lists.
+
+    Args:
+        paths: lists or folders as :func:`speechgru.data.recordings.read_recordings` takes them, or folders of clips.
+        words: those that the model detects.
+        split: only these of a list that names splits.
+        word: what is said in every clip; empty: what label or text say. Clips that lie right in a folder say the word
+            that the folder is named by, or the only one that the model knows.
+
+    Raises:
+        ConfigError: no clip says one of the words.
+        DataError: a list is missing or wrong.
+    """
+    clips, left_out = [], collections.Counter[str]()
+    for path in paths:
+        for one in _listed(path, split, word or _word_of_folder(path, words)):
+            said = [word] if word else _said(one, words)
+            if len(said) == 1:
+                clips.append(dataclasses.replace(one, label=said[0]))
+            else:
+                left_out[one.label or (f"{len(said)} words" if said else "no word")] += 1
+    if not clips:
+        found = f"; they say {', '.join(list(left_out)[:5])}" if left_out else ""
+        raise ConfigError(
+            f"--positives {' '.join(paths)}: no clip says a word of this model ({', '.join(words)}){found}; name the "
+            "folders by word, or say what all clips say with --word"
+        )
+    return Positives(clips, dict(left_out))
+
+
+def find_background(
+    paths: Sequence[str], words: Sequence[str], positives: Collection[str] = (), split: str = ""
+) -> list[BackgroundRecording]:
+    """The recordings of folders, at any depth, and of lists.
+
+    Args:
+        paths: folders, files, globs, and lists (.jsonl, .csv, .tsv).
+        words: those that the model detects.
+        positives: paths of the clips that say them, which are left out.
+        split: only these of a list that names splits.
+
+    Raises:
+        ConfigError: nothing can be heard.
+        DataError: a list is missing or wrong.
+    """
+    known = {os.path.abspath(path) for path in positives}
+    found = []
+    for path in paths:
+        if Path(path).suffix.lower() in (".jsonl", ".json", ".csv", ".tsv"):
+            for one in _listed(path, split, ""):
+                found.append(BackgroundRecording(one, path, said=frozenset(_said(one, words))))
+            continue
+        try:
+            found += [BackgroundRecording(Utterance(audio), path, error) for audio, error in list_audio(path)]
+        except AudioError as error:
+            raise ConfigError(f"--background {error}") from None
+    found = [one for one in found if os.path.abspath(one.utterance.audio) not in known]
+    if not any(not one.error for one in found):
+        raise ConfigError(f"--background {' '.join(paths)}: no recording besides the positives; add hours of others")
+    return found
+
+
+def _listed(path: str, split: str, word: str) -> list[Utterance]:
+    """The rows of a list; the clips right in a folder where ``word`` says what they say."""
+    if word and os.path.isdir(path) and (clips := recordings_in(path)):
+        return [Utterance(clip, label=word) for clip in clips.values()]
+    rows = read_recordings(path)
+    if split and any(rows.get(name) for name in SPLITS):
+        found = rows.get(split, [])
+        if not found:
+            raise DataError(f"{path}: lists no recordings of the {split} split")
+        return found
+    return [one for part in rows.values() for one in part]
+
+
+def _word_of_folder(path: str, words: Sequence[str]) -> str:
+    name = Path(path).absolute().name
+    return name if name in words else words[0] if len(words) == 1 else ""
+
+
+def _said(utterance: Utterance, words: Sequence[str]) -> list[str]:
+    """The words that label or text have, each as often as it is there."""
+    if utterance.label is not None and utterance.label in words:
+        return [utterance.label]
+    text = f" {_plain(utterance.label or utterance.text)} "
+    return [word for word in words for _ in range(text.count(f" {_plain(word)} "))]
+
+
+def _plain(text: str) -> str:
+    return " ".join(re.findall(r"[^\W_]+(?:'\w+)?", text.casefold()))
