@@ -8,6 +8,7 @@ import io
 import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -26,11 +27,12 @@ from speechgru.audio import read_audio
 from speechgru.classification import Classification
 from speechgru.cli import COMMANDS, main
 from speechgru.commands import corpus_settings, models, recipes
+from speechgru.decoding.operating_point import KeywordConfig
 from speechgru.encoders import GRUEncoderConfig
 from speechgru.errors import ModelError
 from speechgru.features import LogMelConfig
 from speechgru.heads import ClassificationConfig
-from speechgru.model_folder import RecognizerConfig
+from speechgru.model_folder import RecognizerConfig, write_keywords
 from speechgru.recognizer import Recognizer
 from speechgru.recordings import classification, parts
 from speechgru.recordings.classification import ClassifiedRecording, classify_recordings, windows
@@ -165,6 +167,37 @@ def test_csv(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert {row["label"] for row in rows[:2]} <= set(LABELS)
     assert float(rows[0]["confidence"]) >= float(rows[0]["confidence_2"])
     assert rows[2]["label"] == rows[2]["confidence"] == rows[2]["duration_s"] == ""
+
+
+def test_a_word_that_is_not_sure_enough_is_unknown(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Oracle: Recognizer.classify. A threshold of the command line, just above a confidence; and one of the model."""
+    audio = write_noise(tmp_path / "clip.wav")
+    recognizer = Recognizer.load(model)
+    word, confidence = recognizer.classify(str(audio)).label, recognizer.classify(str(audio)).confidence
+
+    def told(output_format: str, *more: str, folder: Path = model) -> str:
+        assert main(["classify", str(audio), "-m", str(folder), "-k", "2", "-f", output_format, *more]) == 0
+        return capsys.readouterr().out
+
+    above, below = str(confidence + 1e-4), str(confidence - 1e-4)
+    assert told("txt", "--threshold", below) == told("txt", "--threshold", "0") == told("txt")
+    assert told("txt", "--threshold", above) == told("txt").replace(f"\t{word}\t", "\t_unknown_\t", 1)
+    record = json.loads(told("jsonl", "--threshold", above))
+    assert (record["label"], record["rejected"]) == ("_unknown_", word)
+    assert record["confidence"] == record["scores"][word] == pytest.approx(confidence, abs=1e-6)
+    assert "rejected" not in json.loads(told("jsonl", "--threshold", below))
+    for threshold, label, rejected in ((above, "_unknown_", word), (below, word, "")):
+        (row,) = csv.DictReader(io.StringIO(told("csv", "--threshold", threshold)))
+        assert (row["label"], row["rejected"]) == (label, rejected)
+        assert float(row["confidence"]) == pytest.approx(confidence, abs=1e-6)
+    shutil.copytree(model, tmp_path / "own")
+    write_keywords(tmp_path / "own", KeywordConfig(thresholds={word: confidence + 1e-4}))
+    assert told("txt", folder=tmp_path / "own") == told("txt", "--threshold", above)
+    assert told("txt", "--threshold", "0", folder=tmp_path / "own") == told("txt")
+    assert main(["classify", str(audio), "--threshold", "1.5"]) == 2
+    assert capsys.readouterr().err == "speechgru classify: --threshold 1.5: 0 to 1\n"
 
 
 def test_text_keeps_a_record_on_its_line(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

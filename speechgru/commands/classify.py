@@ -6,8 +6,8 @@ import argparse
 import contextlib
 import os
 import sys
-from collections.abc import Iterator
-from typing import TextIO
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, TextIO
 
 from speechgru.commands.recordings import find_recordings, load_recognizer, on_terminal, progress, standard_output
 from speechgru.compiled import disabled
@@ -15,6 +15,9 @@ from speechgru.errors import ConfigError
 from speechgru.recordings.classification import ClassifiedRecording, classify_recordings
 from speechgru.recordings.classification_formats import FORMATS, classification_writer
 from speechgru.recordings.lines import JSON_ESCAPES, one_field, printable
+
+if TYPE_CHECKING:  # imported when it is needed: a mistyped option is answered without waiting for torch
+    from speechgru.recognizer import Recognizer
 
 _EPILOG = """\
 A folder is searched at any depth; a glob in quotes may contain **; - reads one whole audio file from standard input.
@@ -28,6 +31,10 @@ output formats, one record for each recording in the order of the arguments:
   jsonl  the same records, one object a line, nothing around them
   csv    a header, then audio, label, confidence (label_2, confidence_2, ...), duration_s, error; text is quoted
 
+With --threshold a recording whose likeliest label is a word of less confidence is called _unknown_. The confidence is
+still that of the word, which json and jsonl have under the key rejected, and csv in a last column. Without the option
+the thresholds of the model hold, where it has any (speechgru detect --save); --threshold 0 accepts every word.
+
 A recording of more than ten minutes is classified in windows of ten minutes; its scores are the mean of theirs,
 weighted by length (a note on standard error and the key windows say so): hours of audio need no more memory than
 ten minutes.
@@ -37,6 +44,7 @@ The exit code is 0, 1 when a recording failed (the others are done all the same)
 
 examples:
   speechgru classify clip.wav
+  speechgru classify clip.wav --threshold 0.8
   speechgru classify recordings/ -m runs/synth_digits/model -f csv -o results
   arecord -d 1 -r 16000 -f S16_LE | speechgru classify - -k 3
 """
@@ -51,6 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output_dir", help="write OUTPUT_DIR/classify.FORMAT instead of standard output")
     parser.add_argument("-f", "--output_format", choices=FORMATS, default="txt", help="default: txt")
     parser.add_argument("-k", "--top_k", type=int, default=1, help="labels for each recording (default: 1)")
+    parser.add_argument("--threshold", type=float, metavar="T", help="call words of less confidence _unknown_")
     parser.add_argument("--batch_size", type=int, default=32, help="recordings computed together (default: 32)")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
     parser.add_argument("--threads", type=int, help="processor threads (default: torch's choice)")
@@ -68,13 +77,18 @@ def run(arguments: argparse.Namespace) -> int:
         value = getattr(arguments, name)
         if value is not None and value < 1:
             raise ConfigError(f"--{name} {value}: at least 1")
+    if arguments.threshold is not None and not 0 <= arguments.threshold <= 1:
+        raise ConfigError(f"--threshold {arguments.threshold:g}: 0 to 1")
     items = find_recordings(arguments.audio)
     recognizer = load_recognizer(arguments.model, arguments.device, arguments.threads, "classification")
+    threshold = _threshold(recognizer, arguments.threshold)
     top_k, failed = min(arguments.top_k, len(recognizer.tokens)), 0
     with _output(arguments.output_dir, arguments.output_format) as (stream, path):
-        writer = classification_writer(arguments.output_format, stream, top_k)
+        writer = classification_writer(arguments.output_format, stream, top_k, threshold is not None)
         try:
-            records = classify_recordings(recognizer, items, top_k=top_k, batch_size=arguments.batch_size)
+            records = classify_recordings(
+                recognizer, items, top_k=top_k, batch_size=arguments.batch_size, threshold=threshold
+            )
             # A bar between the lines of results on the same terminal would tear both.
             for record in progress(records, len(items), "classify", hidden=path is None and on_terminal()):
                 failed += bool(record.error)
@@ -87,6 +101,14 @@ def run(arguments: argparse.Namespace) -> int:
     if failed:
         print(f"speechgru classify: {failed} of {len(items)} failed", file=sys.stderr)
     return int(failed > 0)
+
+
+def _threshold(recognizer: Recognizer, asked: float | None) -> Callable[[str], float] | None:
+    """What the confidence of a word must reach: what was asked for, else what was chosen for the model."""
+    if asked is not None:
+        return lambda label: asked
+    own = recognizer.config.keywords
+    return own.threshold if own is not None else None
 
 
 def _tell_windows(record: ClassifiedRecording) -> None:

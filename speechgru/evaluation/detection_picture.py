@@ -29,7 +29,7 @@ def detection_picture(
     with style(colours):
         figure = Figure(figsize=(7.4, 5.6), layout="constrained")
         axes = figure.subplots()
-        least_share = 0.5 / max(1, record["clips"])
+        least_share = _lowest(record)
         for place, condition in enumerate(record["conditions"]):
             points = [(max(one["per_hour"], least_rate), one[condition]) for one in record["curve"]]
             colour, dash = lines[place % len(lines)]
@@ -46,13 +46,14 @@ def detection_picture(
             if chosen["threshold"] is not None:
                 rate, share = max(chosen["per_hour"], least_rate), chosen["misses"][condition]["share"]
                 axes.plot(rate, 100 * max(share, least_share), "o", color=colours[colour], markersize=6)
-        axes.set(xscale="log", yscale="log", xlim=(least_rate * 0.85, 110), ylim=(min(0.9, 70 * least_share), 115))
+        axes.set(xscale="log", yscale="log")
         known = record["knowable_per_hour"]
         shown = f"{known:.0f}" if known >= 9.95 else f"{known:.2g}"
         axes.axvspan(least_rate * 0.5, known, color=colours["faint"], alpha=0.5, linewidth=0)
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
         axes.set_yticks([1, 2, 5, 10, 20, 50, 100], ["1", "2", "5", "10", "20", "50", "100"], minor=False)
         axes.set_yticks([], minor=True)
+        axes.set(xlim=(least_rate * 0.85, 110), ylim=(75 * least_share, 115))
         axes.grid(which="major", color=colours["faint"], linewidth=0.6)
         axes.set_xlabel(
             f"False alarms an hour, in {record['hours']:.3g} h; none at the left edge.\n"
@@ -64,3 +65,9 @@ def detection_picture(
         if title:
             axes.set_title(short(title, 70), fontsize=11)
         return png(figure, path)
+
+
+def _lowest(record: Record) -> float:
+    """Where the picture draws that nothing is missed, below every other share."""
+    shares = [one[condition] for one in record["curve"] for condition in record["conditions"]]
+    return min((share for share in shares if share > 0), default=0.1) * (0.5 if 0 in shares else 0.9)

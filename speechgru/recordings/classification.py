@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from speechgru.recordings.parts import MOST_S, Part, Piece, compute_parts
+from speechgru.tokens import is_word
 
 if TYPE_CHECKING:
     from speechgru.classification import Classification
     from speechgru.recognizer import Recognizer
 
+# What a recording is called in which no word is sure enough.
+UNKNOWN = "_unknown_"
 _LAST_S = 1.0  # less than this at the end stays with the window before it
 
 
@@ -26,16 +29,23 @@ class ClassifiedRecording:
         result: its labels, best first; None where there is an error.
         error: why there is none; empty where there is one.
         windows: in how many the recording was classified.
+        rejected: the likeliest label, where it is a word below its threshold: the label is then ``_unknown_``.
     """
 
     audio: str
     result: Classification | None = None
     error: str = ""
     windows: int = 1
+    rejected: str = ""
 
 
 def classify_recordings(
-    recognizer: Recognizer, items: Iterable[tuple[str, str]], *, top_k: int = 1, batch_size: int = 32
+    recognizer: Recognizer,
+    items: Iterable[tuple[str, str]],
+    *,
+    top_k: int = 1,
+    batch_size: int = 32,
+    threshold: Callable[[str], float] | None = None,
 ) -> Iterator[ClassifiedRecording]:
     """Labels recordings in their order; one that cannot be read or computed has its ``error`` instead.
 
@@ -47,6 +57,7 @@ def classify_recordings(
         items: (path, error) of files, or ``-`` for standard input; one that has an error already keeps it.
         top_k: labels of each, at least 1.
         batch_size: recordings computed together, at least 1.
+        threshold: what the confidence of a word must reach; below it the label is ``_unknown_``. None accepts any.
     """
     import torch
 
@@ -66,8 +77,17 @@ def classify_recordings(
             results.append(part.result)
         if part.last:
             found = None if error else _mean(results, top_k)
-            yield ClassifiedRecording(part.path, found, error, max(1, len(results)))
+            record = ClassifiedRecording(part.path, found, error, max(1, len(results)))
+            yield _judged(record, threshold) if threshold else record
             results, error = [], ""
+
+
+def _judged(record: ClassifiedRecording, threshold: Callable[[str], float]) -> ClassifiedRecording:
+    """The record with a word that is not sure enough rejected; confidence and scores stay as they are."""
+    result = record.result
+    if result is None or not is_word(result.label) or result.confidence >= threshold(result.label):
+        return record
+    return dataclasses.replace(record, result=dataclasses.replace(result, label=UNKNOWN), rejected=result.label)
 
 
 def windows(blocks: Iterable[np.ndarray], sample_rate: int, longest_s: float = MOST_S) -> Iterator[Piece]:

@@ -23,17 +23,22 @@ class Writer(Protocol):
         """Writes what comes after the last one."""
 
 
-def classification_writer(output_format: str, stream: TextIO, top_k: int) -> Writer:
+def classification_writer(output_format: str, stream: TextIO, top_k: int, judged: bool = False) -> Writer:
     """The writer of a format: txt, json, jsonl or csv.
 
     Args:
         output_format: its name.
         stream: where to; that of JSON knows :data:`~speechgru.recordings.lines.JSON_ESCAPES`.
         top_k: labels of each record.
+        judged: whether there is a threshold: CSV has a column ``rejected`` then.
     """
     if output_format == "txt":
         return TextWriter(stream)
-    return CSVWriter(stream, top_k) if output_format == "csv" else JSONWriter(stream, lines=output_format == "jsonl")
+    return (
+        CSVWriter(stream, top_k, judged)
+        if output_format == "csv"
+        else JSONWriter(stream, lines=output_format == "jsonl")
+    )
 
 
 class TextWriter:
@@ -49,6 +54,7 @@ class TextWriter:
             print(f"{printable(name)}\terror: {printable(record.error)}", file=sys.stderr, flush=True)
             return
         pairs = [part for label, score in record.result.scores.items() for part in (label, f"{score:.4f}")]
+        pairs[0] = record.result.label
         self.stream.write("\t".join([name, *pairs]) + "\n")
         self.stream.flush()
 
@@ -76,6 +82,8 @@ class JSONWriter:
                 "scores": {label: round(score, 6) for label, score in result.scores.items()},
                 "duration_s": round(result.duration_s, 6),
             }
+            if record.rejected:
+                values["rejected"] = record.rejected
             if record.windows > 1:
                 values["windows"] = record.windows
         text = json.dumps(values, ensure_ascii=False, allow_nan=False)
@@ -93,11 +101,11 @@ class JSONWriter:
 class CSVWriter:
     """A header and rows; every text is quoted, every number is not."""
 
-    def __init__(self, stream: TextIO, top_k: int) -> None:
-        self.stream, self.top_k = stream, top_k
+    def __init__(self, stream: TextIO, top_k: int, judged: bool = False) -> None:
+        self.stream, self.top_k, self.judged = stream, top_k, judged
         self.rows = csv.writer(stream, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
         more = [f"{name}_{rank}" for rank in range(2, top_k + 1) for name in ("label", "confidence")]
-        self.rows.writerow(["audio", "label", "confidence", *more, "duration_s", "error"])
+        self.rows.writerow(["audio", "label", "confidence", *more, "duration_s", "error", *["rejected"] * judged])
 
     def write(self, record: ClassifiedRecording) -> None:
         """Writes one row."""
@@ -105,8 +113,9 @@ class CSVWriter:
             values: list[str | float] = [""] * (2 * self.top_k + 1)
         else:
             values = [value for label, score in record.result.scores.items() for value in (label, round(score, 6))]
+            values[0] = record.result.label
             values.append(round(record.result.duration_s, 6))
-        self.rows.writerow([record.audio, *values, record.error])
+        self.rows.writerow([record.audio, *values, record.error, *[record.rejected] * self.judged])
         self.stream.flush()
 
     def close(self) -> None:
