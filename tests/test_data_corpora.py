@@ -78,6 +78,20 @@ def test_which_set_of_known_names():
     assert which_set("a69b9b3e_nohash_0.wav") == "valid"  # from the official validation_list.txt
 
 
+def test_strange_words_are_validated_on_and_never_learned(tree):
+    """Oracle: the words of the clips; the test is as it is without."""
+    corpus, usual = (commands(tree, unknown=True, unknown_percent=1000, strange=words) for words in (["cat"], []))
+    learned = {one.text for one in corpus.utterances("train") if one.label == UNKNOWN}
+    assert learned == {"bed", "dog"}
+    strange = [one for one in corpus.utterances("valid") if one.text == "cat"]
+    cats = [one for split in ("train", "valid") for one in usual.utterances(split) if one.text == "cat"]
+    assert {one.audio for one in strange} == {one.audio for one in cats}
+    assert {one.label for one in strange} == {UNKNOWN}
+    assert corpus.utterances("test") == usual.utterances("test")
+    with pytest.raises(ConfigError, match=r"strange=\['cat'\]: .*set unknown=true"):
+        commands(tree, strange=["cat"])
+
+
 def test_protocol_of_unknown_and_silence(tree):
     """Oracle: the counts of input_data.py; unknown only from other words, of the right split, and no clip twice."""
     corpus = commands(tree, unknown=True, silence=True)

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from speechgru.data.cache import WaveformCache
 from speechgru.data.order import count_batches, epoch_batches
 from speechgru.data.reading import measure_s, read_utterance
+from speechgru.data.surroundings import Surroundings
 from speechgru.data.target import Target
 from speechgru.data.utterance import Utterance
 from speechgru.errors import AudioError, ConfigError, DataError
@@ -89,6 +90,7 @@ class BatchLoader:
         seed: of order and augmentation, at least 0.
         augment: changes each waveform; None at evaluation.
         join: puts utterances behind others; None at evaluation.
+        surroundings: windows of background, and what lies in them, before the augmentation; None without background.
         shuffle: draw the order anew each epoch and batch utterances of similar duration; False keeps the order given.
         workers: processes that read; 0 reads in this one.
         cache_mb: memory for decoded audio, in MB; kept after resampling and before augmentation.
@@ -113,6 +115,7 @@ class BatchLoader:
         seed: int = 0,
         augment: WaveformAugment | None = None,
         join: Join | None = None,
+        surroundings: Surroundings | None = None,
         shuffle: bool = False,
         workers: int = 0,
         cache_mb: float = 1024,
@@ -135,10 +138,11 @@ class BatchLoader:
         self.shuffle, self.pool_batches = shuffle, pool_batches
         self.rank, self.world_size = rank, world_size
         self._headers: list[tuple[float, str]] | None = None
+        self._chosen: list[int] | None = None
         self._sampler = _Batches()
         cache = WaveformCache(len(utterances), cache_mb)
         self._loader: DataLoader[_Item] = DataLoader(
-            _Recordings(self.utterances, target, sample_rate, seed, augment, join, cache, max_duration_s),
+            _Recordings(self.utterances, target, sample_rate, seed, augment, join, surroundings, cache, max_duration_s),
             batch_sampler=self._sampler,
             num_workers=workers,
             persistent_workers=workers > 0,
@@ -147,11 +151,23 @@ class BatchLoader:
             generator=torch.Generator(),
         )
 
+    def choose(self, indices: list[int] | None) -> None:
+        """Epochs hear only these of the ``utterances`` from now on; None: all."""
+        self._chosen = indices
+
     def batches(self, epoch: int) -> list[list[int]]:
         """The indices into ``utterances`` of every batch of this process in ``epoch``."""
+        durations_s, chosen = self._measured(), self._chosen
+        if chosen is None:
+            return self._ordered(durations_s, len(self.utterances), epoch)
+        if durations_s is not None:
+            durations_s = [durations_s[index] for index in chosen]
+        return [[chosen[place] for place in batch] for batch in self._ordered(durations_s, len(chosen), epoch)]
+
+    def _ordered(self, durations_s: list[float] | None, count: int, epoch: int) -> list[list[int]]:
         return epoch_batches(
-            self._measured(),
-            len(self.utterances),
+            durations_s,
+            count,
             batch_size=self.batch_size,
             batch_s=self.batch_s,
             shuffle=self.shuffle,
@@ -165,7 +181,8 @@ class BatchLoader:
     def __len__(self) -> int:
         """The number of batches of an epoch (with ``batch_s`` that of epoch 0; others may differ a little)."""
         if self.batch_s is None:
-            return count_batches(len(self.utterances), self.batch_size, self.world_size)
+            count = len(self.utterances) if self._chosen is None else len(self._chosen)
+            return count_batches(count, self.batch_size, self.world_size)
         return len(self.batches(0))
 
     def epoch(self, epoch: int, start_batch: int = 0) -> Iterator[Batch]:
@@ -227,11 +244,13 @@ class _Recordings(Dataset[_Item]):
         seed: int,
         augment: WaveformAugment | None,
         join: Join | None,
+        surroundings: Surroundings | None,
         cache: WaveformCache,
         max_duration_s: float | None,
     ):
         self.utterances, self.sample_rate, self.seed, self.augment = utterances, sample_rate, seed, augment
-        self.join, self.cache, self.max_duration_s = join, cache, max_duration_s
+        self.join, self.surroundings, self.cache = join, surroundings, cache
+        self.max_duration_s = max_duration_s
         self.target = target
         self.targets = [0 if target is None else target(utterance) for utterance in utterances]
 
@@ -244,6 +263,8 @@ class _Recordings(Dataset[_Item]):
                 utterance, waveform = self.join(index, waveform, self._read, self.sample_rate, rng)
                 if utterance is not self.utterances[index] and self.target is not None:
                     target = self.target(utterance)
+            if self.surroundings is not None:
+                waveform = self.surroundings.around(index, waveform, self.sample_rate, rng, self._read)
             if self.augment is not None:
                 waveform = self.augment.waveform(waveform, self.sample_rate, rng)
         except AudioError as error:
@@ -257,6 +278,8 @@ class _Recordings(Dataset[_Item]):
                 limit = f"max_duration_s={self.max_duration_s:g}"
                 raise AudioError(f"{utterance.audio}: lasts {duration_s:.2f} s, more than {limit}; left out")
             waveform = read_utterance(utterance, self.sample_rate)
+            if self.surroundings is not None:
+                waveform = self.surroundings.recorded(index, waveform, self.sample_rate, self.seed)
             self.cache.put(index, waveform)
         return waveform
 

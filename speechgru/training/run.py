@@ -14,8 +14,10 @@ from typing import Any
 
 import torch
 
+from speechgru.data.background import BackgroundConfig, WithBackground
 from speechgru.data.corpora.corpus import Corpus
 from speechgru.data.splits import SPLITS
+from speechgru.data.surroundings import Surroundings
 from speechgru.data.utterance import Utterance
 from speechgru.errors import ConfigError, DataError, Interrupted
 from speechgru.evaluation.card import CardConfig, card_of_run, write_card
@@ -32,6 +34,7 @@ from speechgru.tokens import Tokens
 from speechgru.training.budget import within_budget
 from speechgru.training.checkpoint import NAME
 from speechgru.training.distributed import World, join_world
+from speechgru.training.hard_negatives import HardNegatives
 from speechgru.training.lock import only_run
 from speechgru.training.messages import FEW, few_to_choose_on, left_out
 from speechgru.training.progress import Progress
@@ -75,6 +78,7 @@ class TrainConfig:
         data: the corpus; recordings of one's own are data=folder.
         optimizer: how weights follow gradients.
         schedule: how the learning rate changes over a run.
+        background: recordings of any length without the words, for a classifier that is to be left switched on.
         trainer: the loop.
         extra_data: a second corpus whose training split is learned from as well (recordings that are in data too are
             left out). Labels that data lacks are learned beside the others and dropped from the finished model.
@@ -102,6 +106,7 @@ class TrainConfig:
     optimizer: Any = MISSING
     schedule: Any = MISSING
     extra_data: Any = None
+    background: BackgroundConfig = dataclasses.field(default_factory=BackgroundConfig)
     trainer: TrainerConfig = dataclasses.field(default_factory=TrainerConfig)
     card: CardConfig = dataclasses.field(default_factory=CardConfig)
     init_from: str = ""
@@ -194,7 +199,9 @@ def _train(config: TrainConfig, folder: Path, settings: Record | None, words: Se
     units: Units | None = build("units", config.units) if config.units is not None else None
     check_units(name_of("head", config.head), units)
     task = task_of(name_of("head", config.head))
-    learn, choose = corpus.utterances("train") + _unseen(corpus, extra), corpus.utterances("valid")
+    heard = WithBackground(corpus, config.background) if listens(config.background) else None
+    judged = corpus if heard is None else heard
+    learn, choose = judged.utterances("train") + _unseen(corpus, extra), judged.utterances("valid")
     parts = RecognizerConfig(
         config.features,
         config.encoder,
@@ -202,7 +209,7 @@ def _train(config: TrainConfig, folder: Path, settings: Record | None, words: Se
         data=portable(to_plain(config.data, "data")),
         units=config.units,
     )
-    tokens, kept = task.outputs(corpus, extra, learn, units)
+    tokens, kept = task.outputs(judged, extra, learn, units)
     if config.parameters:
         parts.encoder = within_budget(parts, tokens, config.parameters)
     torch.manual_seed(config.seed)
@@ -224,6 +231,7 @@ def _train(config: TrainConfig, folder: Path, settings: Record | None, words: Se
             lambda steps: build("schedule", config.schedule, steps),
             build("augment", config.augment) if config.augment is not None else None,
             config.seed,
+            *_background(config, heard, learn, world),
         ),
         folder,
         world,
@@ -247,6 +255,23 @@ def _train(config: TrainConfig, folder: Path, settings: Record | None, words: Se
         _finish(trainer, config, [corpus, *extra], kept or tokens)
     trainer.mark_finished()
     return trainer.progress
+
+
+def listens(config: BackgroundConfig) -> bool:
+    """Whether there is any background."""
+    return bool(config.recordings or config.noises)
+
+
+def _background(
+    config: TrainConfig, heard: WithBackground | None, learn: list[Utterance], world: World
+) -> tuple[Surroundings | None, HardNegatives | None]:
+    """What training hears of the background, and which windows of it each epoch has."""
+    if heard is None:
+        return None, None
+    if config.background.hard and world.size > 1:
+        raise ConfigError(f"background.hard={config.background.hard}: needs one process; 0 with torchrun")
+    surroundings = Surroundings(config.background, learn, heard.windows("train"))
+    return surroundings, HardNegatives(config.background, learn, surroundings.rows, config.seed)
 
 
 def _finish(trainer: Trainer, config: TrainConfig, corpora: list[Corpus], tokens: Tokens) -> None:

@@ -23,6 +23,7 @@ from tqdm import tqdm
 from speechgru.augment import Augment
 from speechgru.cells.subnormals import flushed_subnormals
 from speechgru.data.batching import Batch, BatchLoader
+from speechgru.data.surroundings import Surroundings
 from speechgru.data.utterance import Utterance
 from speechgru.errors import ConfigError, DataError, Interrupted, SpeechGRUError
 from speechgru.evaluation.tasks import task_of
@@ -31,6 +32,7 @@ from speechgru.recognizer import Recognizer
 from speechgru.tokens import Tokens
 from speechgru.training.average import ExponentialAverage
 from speechgru.training.distributed import World
+from speechgru.training.hard_negatives import HardNegatives
 from speechgru.training.interruption import Interruption
 from speechgru.training.joining import Joining
 from speechgru.training.logging import open_log
@@ -56,12 +58,16 @@ class Method:
         schedule: a function of the number of steps; it gives a function from a step to the learning rate's factor.
         augment: augmentation of waveforms and frames, or None.
         seed: of the data order, augmentation, dropout and masks.
+        surroundings: what recordings are laid into, or None.
+        negatives: which windows of background each epoch hears, or None.
     """
 
     optimizer: Callable[[nn.Module], torch.optim.Optimizer]
     schedule: Callable[[int], Callable[[int], float]]
     augment: Augment | None
     seed: int
+    surroundings: Surroundings | None = None
+    negatives: HardNegatives | None = None
 
 
 class Trainer:
@@ -101,7 +107,9 @@ class Trainer:
             raise ConfigError(f"trainer.join={config.join:g}: joins transcripts; 0 without head=ctc")
         self.recognizer = recognizer.to(world.device)
         self.config, self.seed, self.folder, self.world = config, method.seed, folder, world
+        self.surroundings, self.negatives = method.surroundings, method.negatives
         self.loader = self._loader(train, "training", method.augment)
+        self._choose(0)
         self.valid_loader = self._loader(valid, "validation")
         self.updates = len(self.loader) // config.accumulate
         if not self.updates:
@@ -138,6 +146,7 @@ class Trainer:
             sample_rate=self.recognizer.sample_rate,
             augment=augment,
             join=Joining(utterances, config.join) if learns and config.join else None,
+            surroundings=self.surroundings if learns else None,
             shuffle=learns,
             batch_size=config.batch_size,
             seed=self.seed,
@@ -147,6 +156,12 @@ class Trainer:
             rank=self.world.rank if learns else 0,
             world_size=self.world.size if learns else 1,
         )
+
+    def _choose(self, epoch: int) -> None:
+        """Which windows of background the epoch hears."""
+        if self.negatives is not None:
+            self.negatives.draw(epoch)
+            self.loader.choose(self.negatives.indices())
 
     def fit(self) -> Progress:
         """Trains until the last epoch, early stopping, an interruption or too many non-finite steps.
@@ -182,6 +197,7 @@ class Trainer:
                 log.draw(last=progress.trained)
                 self.world.say(epoch_line(progress, self.config.epochs, row, progress.seconds - began_s))
                 progress.begin_epoch()
+                self._choose(progress.epoch)
                 self.world.same(self.recognizer)
                 self._checkpoint()
         return progress
@@ -269,6 +285,8 @@ class Trainer:
                 # DistributedDataParallel takes the mean over processes, whose batches may differ by one utterance.
                 (losses.sum() * (self.world.size / total)).backward()
             loss_sum += float(losses.detach().sum())
+            if self.negatives is not None:
+                self.negatives.note(batch.utterances, losses.detach())
 
         # One that is too long is shortened; one that is not a number is skipped. After DistributedDataParallel's mean
         # the norm is the same in every process, so all of them skip or none.
@@ -339,8 +357,10 @@ class Trainer:
             sample_rate=self.recognizer.sample_rate,
             batch_size=self.config.batch_size,
             seed=self.seed,
+            surroundings=self.surroundings,
             max_duration_s=self.config.max_duration_s or None,
         )
+        batches.choose(self.negatives.indices() if self.negatives is not None else None)
         device = self.world.device
         self.recognizer.features.fit(
             (b.waveforms.to(device), b.lengths.to(device)) for b in batches.epoch(0) if b.utterances

@@ -16,6 +16,7 @@ from speechgru.recognizer import Recognizer
 from speechgru.training.average import ExponentialAverage
 from speechgru.training.checkpoint import load_checkpoint, optimizer_tensors, restore_optimizer, save_checkpoint
 from speechgru.training.distributed import World
+from speechgru.training.hard_negatives import HardNegatives
 from speechgru.training.progress import Progress
 from speechgru.training.selection import Selection
 
@@ -32,6 +33,7 @@ class Training(Protocol):
     selection: Selection
     loader: BatchLoader
     valid_loader: BatchLoader
+    negatives: HardNegatives | None
     progress: Progress
 
 
@@ -41,6 +43,8 @@ def save_state(trainer: Training) -> None:
     groups = {"model": trainer.recognizer.state_dict(), "optimizer": optimizer_tensors(trainer.optimizer)}
     if average is not None:
         groups["average"] = average.tensors
+    if trainer.negatives is not None:
+        groups["negatives"] = trainer.negatives.state()
     groups |= {f"last{number}": tensors for number, tensors in enumerate(last)}
     state = {
         "seed": trainer.seed,
@@ -84,6 +88,9 @@ def restore_state(trainer: Training, path: Path) -> None:
         device = trainer.world.device
         trainer.average.updates = state["average_updates"]
         trainer.average.tensors = {name: tensor.to(device) for name, tensor in tensors["average"].items()}
+    if trainer.negatives is not None:
+        trainer.negatives.restore(tensors["negatives"])
+        trainer.loader.choose(trainer.negatives.indices())
     trainer.selection.last = [tensors[f"last{number}"] for number in range(state["snapshots"])]
 
 

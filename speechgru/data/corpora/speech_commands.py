@@ -64,6 +64,8 @@ class SpeechCommandsConfig:
         silence: adds the class ``_silence_``, one-second cuts of the background noise at drawn volumes.
         unknown_percent: number of unknown clips, in percent of the wanted clips of the split.
         silence_percent: number of silence clips, likewise.
+        strange: words that training never hears, as a user's words would be; all their clips of train and valid are
+            validated on, as ``_unknown_``. Needs unknown.
         split: auto, lists (official files) or hash (official rule on the speaker's name, 10 % valid and 10 % test).
         seed: draws the unknown and silence clips; the same seed gives the same clips.
     """
@@ -74,6 +76,7 @@ class SpeechCommandsConfig:
     silence: bool = False
     unknown_percent: float = 10.0
     silence_percent: float = 10.0
+    strange: list[str] = dataclasses.field(default_factory=list)
     split: SplitRule = SplitRule.auto
     seed: int = 59185
 
@@ -86,6 +89,8 @@ class SpeechCommandsConfig:
         for key in ("unknown_percent", "silence_percent"):
             if not 0 < getattr(self, key) <= 1000:
                 raise ConfigError(f"{key}={getattr(self, key)}: above 0 and at most 1000")
+        if self.strange and not self.unknown:
+            raise ConfigError(f"strange={self.strange}: such words are unknown ones; set unknown=true")
 
 
 @register("data", "speech_commands", SpeechCommandsConfig)
@@ -141,11 +146,22 @@ class SpeechCommands(Corpus):
     def _unknown(self, root: Path, split: str, rule: _Rule, others: list[str], wanted: int) -> list[Utterance]:
         if split == "test" and (root / UNKNOWN).is_dir() and set(self.words) <= set(COMMANDS):
             return _canonical(root, UNKNOWN)
+        strange = [word for word in others if word in self.config.strange]
+        if split != "test":
+            others = [word for word in others if word not in strange]
         clips = [one for word in others for one in _clips(root, word, UNKNOWN, split, rule)]
         if not clips and wanted:
             raise DataError(f"{root}: unknown=true needs folders of other words with {split} clips; there are none")
         random.Random(f"{self.config.seed}/unknown/{split}").shuffle(clips)
-        return clips[: math.ceil(wanted * self.config.unknown_percent / 100)]
+        clips = clips[: math.ceil(wanted * self.config.unknown_percent / 100)]
+        if split == "valid":
+            clips += [
+                one
+                for word in strange
+                for each in ("train", "valid")
+                for one in _clips(root, word, UNKNOWN, each, rule)
+            ]
+        return clips
 
     def _silence(self, root: Path, split: str, wanted: int) -> list[Utterance]:
         if split == "test" and (root / SILENCE).is_dir():

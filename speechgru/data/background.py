@@ -1,0 +1,160 @@
+"""Background: recordings of any length in which none of the words is said, heard in windows."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+from pathlib import Path, PurePath
+
+from speechgru.audio import find_audio
+from speechgru.data.corpora.corpus import Corpus
+from speechgru.data.reading import measure_s
+from speechgru.data.recordings import MANIFESTS, TABLES, read_recordings
+from speechgru.data.splits import SPLITS, hash_percent
+from speechgru.data.utterance import Utterance
+from speechgru.errors import ConfigError, DataError
+
+UNKNOWN, SILENCE = "_unknown_", "_silence_"
+_VALID_PERCENT = 10.0
+_BLOCK_S = 60.0  # of a recording that no list puts into a split, minutes are held out for validation
+_SHORTEST_S = 0.1  # what is left of a last minute, and is not heard
+
+
+@dataclasses.dataclass
+class BackgroundConfig:
+    """Running sound in training and validation, for a classifier that is to be left switched on.
+
+    Attributes:
+        recordings: folders, files or lists of recordings of any length in which none of the words is said, such as
+            [talk, music.jsonl]; their windows are ``_unknown_``. Of lists with splits train and valid are taken; of
+            others one minute in ten is held out for validation.
+        noises: the same without speech; their windows are ``_silence_`` where there is such a label.
+        window_s: how long a window is, 0.5 to 10 seconds. Its place is drawn anew in each epoch.
+        windows: how many windows of all are heard in an epoch; 0 means all.
+        hard: share of those that are the ones that passed most for a word when they were last heard (hard negatives);
+            the others are drawn. 0 to 1, and 0 where windows=0.
+        laid: share of the other recordings that are laid into a window of background, at a drawn place, 0 to 1.
+        min_snr_db, max_snr_db: the ratio of the power of a recording to that of the background it is laid into is drawn
+            uniformly, in dB, between the two, -20 to 60.
+        coded: share of the other recordings that are coded once with Opus and decoded, 0 to 1: where the background
+            was, a model would learn to hear that instead of words.
+    """
+
+    recordings: list[str] = dataclasses.field(default_factory=list)
+    noises: list[str] = dataclasses.field(default_factory=list)
+    window_s: float = 2.0
+    windows: int = 0
+    hard: float = 0.0
+    laid: float = 0.7
+    min_snr_db: float = -5.0
+    max_snr_db: float = 40.0
+    coded: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0.5 <= self.window_s <= 10:
+            raise ConfigError(f"background.window_s={self.window_s}: from 0.5 to 10 seconds")
+        if self.windows < 0:
+            raise ConfigError(f"background.windows={self.windows}: at least 0 (0 means all)")
+        for name in ("hard", "laid", "coded"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"background.{name}={getattr(self, name)}: from 0 to 1")
+        if self.hard and not self.windows:
+            raise ConfigError(f"background.hard={self.hard}: needs background.windows, of which it is a share")
+        if not -20 <= self.min_snr_db <= self.max_snr_db <= 60:
+            raise ConfigError(
+                f"background.min_snr_db={self.min_snr_db}, max_snr_db={self.max_snr_db}: from -20 to 60, the first at "
+                "most the second"
+            )
+
+
+class WithBackground(Corpus):
+    """A corpus whose training and validation hear background too; ``_unknown_`` is a label of it.
+
+    A row is a stretch of a recording up to two windows long, so that a window can be drawn from it and nothing longer
+    is ever decoded; a recording shorter than a window is one row.
+
+    Args:
+        corpus: the words.
+        config: see :class:`BackgroundConfig`.
+
+    Raises:
+        ConfigError: the corpus has no labels.
+    """
+
+    def __init__(self, corpus: Corpus, config: BackgroundConfig) -> None:
+        super().__init__(corpus.config)
+        self.corpus, self.background = corpus, config
+        self.sample_rate, self.split_rule, self.can_fold = corpus.sample_rate, corpus.split_rule, corpus.can_fold
+        labels = corpus.labels()
+        if labels is None:
+            raise ConfigError("background: is for words, and this corpus has transcripts; leave background out")
+        self._labels = labels if UNKNOWN in labels else [*labels, UNKNOWN]
+        self._windows: dict[str, list[Utterance]] = {}
+
+    def labels(self) -> list[str]:
+        """Those of the corpus, and ``_unknown_``."""
+        return list(self._labels)
+
+    def utterances(self, split: str) -> list[Utterance]:
+        """Those of the corpus, then the background; a test is that of the corpus."""
+        return self.corpus.utterances(split) + (self.windows(split) if split != "test" else [])
+
+    def windows(self, split: str) -> list[Utterance]:
+        """The rows of background of a split.
+
+        Raises:
+            DataError: an entry is not there, or the training split has none.
+            AudioError: a header cannot be read.
+        """
+        if split not in self._windows:
+            silence = SILENCE if SILENCE in self._labels else UNKNOWN
+            found = []
+            for label, entries in ((UNKNOWN, self.background.recordings), (silence, self.background.noises)):
+                for entry in entries:
+                    rows = _stretches(entry, split, self.background.window_s)
+                    if not rows and split == "train":
+                        raise DataError(
+                            f"{entry}: has no background for training; name other recordings or leave it out"
+                        )
+                    found += [dataclasses.replace(one, text="", label=label) for one in rows]
+            self._windows[split] = found
+        return self._windows[split]
+
+
+def _stretches(entry: str, split: str, window_s: float) -> list[Utterance]:
+    """The rows of one entry: stretches of up to two windows."""
+    rows = _recordings(entry)
+    named = [name for name in SPLITS if rows.get(name)]
+    if named:
+        return [row for one in rows.get(split, []) for row in _cut(one, measure_s(one), window_s)]
+    divided: dict[bool, list[Utterance]] = {False: [], True: []}  # by whether they are held out
+    for one in rows.get("", []):
+        length_s = measure_s(one)
+        for minute in range(max(1, math.ceil((length_s - _SHORTEST_S) / _BLOCK_S))):
+            part = dataclasses.replace(one, start_s=one.start_s + minute * _BLOCK_S)
+            held_out = hash_percent(f"{PurePath(one.audio).name}/{minute}") < _VALID_PERCENT
+            divided[held_out] += _cut(part, min(_BLOCK_S, length_s - minute * _BLOCK_S), window_s)
+    if not divided[False]:  # little as it is, it is learned from
+        divided = {False: divided[True], True: []}
+    return divided[split == "valid"]
+
+
+def _cut(recording: Utterance, length_s: float, window_s: float) -> list[Utterance]:
+    """Stretches of a recording, one beginning every window; the last one takes what is left, below two windows."""
+    found = []
+    for number in range(max(1, int(length_s / window_s))):
+        left_s = length_s - number * window_s
+        duration_s = left_s if left_s < 2 * window_s else 2 * window_s
+        start_s = recording.start_s + number * window_s
+        found.append(dataclasses.replace(recording, start_s=start_s, duration_s=duration_s))
+    return found
+
+
+def _recordings(entry: str) -> dict[str, list[Utterance]]:
+    """The recordings of an entry by split, under "" those of none."""
+    path = Path(os.path.expanduser(entry))
+    listed = path.suffix.lower() in MANIFESTS + TABLES
+    if path.is_dir():
+        listed = any(one.suffix.lower() in MANIFESTS + TABLES or one.name == "wav.scp" for one in path.iterdir())
+    return read_recordings(path) if listed else {"": [Utterance(audio) for audio in find_audio([str(path)])]}

@@ -1,0 +1,113 @@
+"""What training hears around a recording: windows of background, and words said inside of it."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from speechgru.data.background import SILENCE, BackgroundConfig
+from speechgru.data.utterance import Utterance
+
+_FADE_S = 0.01
+_CODEC_LEVELS = (0.8, 0.97)  # of libsndfile's Opus: about 60 to 15 kbit/s
+
+
+class Surroundings:
+    """Cuts a window out of a row of background, and lays any other recording into such a window.
+
+    The label stays true: a recording is laid in whole, and the background has none of the words. The background is
+    speech as often as it is noise, where there are both. Silence stays as it is. The fades at the ends of what is laid
+    keep its edges from being heard.
+
+    Args:
+        config: see :class:`BackgroundConfig`.
+        utterances: all that is learned from.
+        windows: those of it that are rows of background.
+    """
+
+    def __init__(self, config: BackgroundConfig, utterances: Sequence[Utterance], windows: Iterable[Utterance]) -> None:
+        self.config = config
+        known = set(windows)
+        self.rows = [index for index, one in enumerate(utterances) if one in known]
+        self._background = set(self.rows)
+        self._silent = {index for index, one in enumerate(utterances) if one.label == SILENCE}
+        # Into which others are laid: rows that fill a window.
+        places = [index for index in self.rows if (utterances[index].duration_s or 0) >= config.window_s]
+        kinds = [[index for index in places if (index in self._silent) == silent] for silent in (False, True)]
+        self._places = [kind for kind in kinds if kind]
+
+    def recorded(self, index: int, waveform: Tensor, sample_rate: int, seed: int) -> Tensor:
+        """A recording as it is kept, coded or not: always the same."""
+        if index in self._background or not self.config.coded:
+            return waveform
+        rng = np.random.default_rng([seed, index])
+        if rng.random() >= self.config.coded:
+            return waveform
+        return torch.from_numpy(through_opus(waveform.numpy(), sample_rate, rng.uniform(*_CODEC_LEVELS)))
+
+    def around(
+        self, index: int, waveform: Tensor, sample_rate: int, rng: np.random.Generator, read: Callable[[int], Tensor]
+    ) -> Tensor:
+        """What is heard of a recording in this epoch, (samples,) -> (samples,).
+
+        Args:
+            index: of the utterance.
+            waveform: the recording.
+            sample_rate: of it.
+            rng: draws places and levels.
+            read: gives the waveform of another utterance.
+        """
+        window = round(self.config.window_s * sample_rate)
+        if index in self._background and len(waveform) >= window:
+            return _cut(waveform, window, rng)
+        if index in self._silent or not self._places or rng.random() >= self.config.laid:
+            return waveform
+        kind = self._places[int(rng.integers(len(self._places)))]
+        background = _cut(read(kind[int(rng.integers(len(kind)))]), max(window, len(waveform)), rng)
+        snr_db = rng.uniform(self.config.min_snr_db, self.config.max_snr_db)
+        return _laid(waveform, background, snr_db, round(_FADE_S * sample_rate), rng)
+
+
+def _cut(waveform: Tensor, samples: int, rng: np.random.Generator) -> Tensor:
+    """``samples`` samples from a drawn place; a shorter waveform is repeated."""
+    if len(waveform) < samples:
+        waveform = waveform.repeat(-(-samples // max(1, len(waveform))))
+    start = int(rng.integers(len(waveform) - samples + 1))
+    return waveform[start : start + samples]
+
+
+def _laid(waveform: Tensor, background: Tensor, snr_db: float, fade: int, rng: np.random.Generator) -> Tensor:
+    """The waveform inside the background, whose level follows from the ratio of their powers."""
+    start = int(rng.integers(len(background) - len(waveform) + 1))
+    power, other = waveform.square().mean(), background.square().mean()
+    scale = torch.sqrt(power / other) * 10 ** (-snr_db / 20) if power > 0 and other > 0 else 1.0
+    heard = background * scale
+    ends = torch.linspace(0, 1, min(fade, len(waveform) // 2))
+    weight = torch.ones(len(waveform))
+    weight[: len(ends)] = ends
+    weight[len(waveform) - len(ends) :] = ends.flip(0)
+    heard[start : start + len(waveform)] += waveform * weight
+    return heard
+
+
+def through_opus(samples: np.ndarray, sample_rate: int, compression: float) -> np.ndarray:
+    """Samples ``(samples,)`` coded with Opus and decoded, of the same length.
+
+    Args:
+        samples: float32.
+        sample_rate: in Hz; where Opus has none such (8, 12, 16, 24, 48 kHz) the samples come back as they are.
+        compression: 0, the least, to 1.
+    """
+    import soundfile
+
+    if sample_rate not in (8000, 12000, 16000, 24000, 48000) or not len(samples):
+        return samples
+    file = io.BytesIO()
+    soundfile.write(file, samples, sample_rate, format="OGG", subtype="OPUS", compression_level=compression)
+    file.seek(0)
+    decoded, _ = soundfile.read(file, dtype="float32")
+    return np.resize(decoded, len(samples)) if len(decoded) else samples
