@@ -28,6 +28,7 @@ COMMANDS = {
     "classify": "label recordings: files, folders, globs or - (standard input)",
     "transcribe": "turn recordings into text, subtitles and word times",
     "detect": "measure a detector of words: misses at false alarms an hour; choose its threshold",
+    "listen": "tell words and labels while they are said: microphone, file or pipe",
     "align": "tell when each word of a known text is spoken (TextGrid, CTM, JSON)",
     "lm": "train an n-gram language model from text or a corpus",
     "tune": "choose a language model's weight on validation data, and put it into the model",

@@ -1,0 +1,197 @@
+"""``speechgru listen``: tells words and labels while the sound is being made."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from speechgru.commands.recordings import load_recognizer, on_terminal, standard_output
+from speechgru.errors import ConfigError, SpeechGRUError
+
+if TYPE_CHECKING:
+    from speechgru.audio.live import Block
+    from speechgru.commands.listening import Listening
+    from speechgru.recognizer import Recognizer
+    from speechgru.streaming.event import Event
+    from speechgru.streaming.stream import StreamConfig
+
+_EPILOG = """\
+Without FILE the microphone is heard (extra mic: pip install 'speechgru[mic]') until Ctrl-C; - reads raw samples from a
+pipe: signed 16 bits, one channel, --rate of them a second. A file is heard as fast as it can be.
+
+A model that hears labels tells each once its smoothed score reaches the threshold that was chosen for the model
+(speechgru detect), or --threshold. A model that transcribes tells words: one that goes step by step the settled words
+of a phrase at once, and all of them with their times at the pause after it; any other one at the pause only.
+
+On a terminal labels are told a line each, START LABEL CONFIDENCE, and phrases a line each, START WORDS. In a pipe each
+event is an object of JSON a line: kind (word or label), text, start_s, end_s, confidence, final (false: a settled word
+of a phrase that goes on; it comes once more when the phrase has ended).
+At the end standard error says how late words were told, what it cost, and for a file how the answer differs from that
+of the model over the recording at once (classifiers: the track of its scores; else: speechgru transcribe).
+
+The exit code is 0, 1 when the sound broke off, 2 when nothing could be heard, 130 after Ctrl-C; the microphone's 0.
+
+examples:
+  speechgru listen
+  speechgru listen meeting.flac -m an4
+  arecord -t raw -f S16_LE -r 16000 | speechgru listen - --rate 16000 --save_alarms alarms
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the options of ``speechgru listen``."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = _EPILOG
+    parser.add_argument("audio", nargs="?", metavar="FILE", help="a recording, or - for raw samples from a pipe")
+    parser.add_argument("-m", "--model", help="model folder, or the name of a shipped model")
+    parser.add_argument(
+        "-f", "--output_format", choices=("txt", "jsonl"), help="default: txt on a terminal, else jsonl"
+    )
+    parser.add_argument("--rate", type=int, default=16000, help="of raw samples, in Hz (default: 16000)")
+    parser.add_argument("--microphone", metavar="DEVICE", help="number or part of the name (default: the system's)")
+    parser.add_argument("--threshold", type=float, help="of all labels, instead of those chosen for the model")
+    parser.add_argument("--pause", type=float, metavar="SECONDS", help="the silence that ends a phrase (default: 0.5)")
+    parser.add_argument("--window", type=float, metavar="SECONDS", help="of models that hear windows (default: 1.0)")
+    parser.add_argument("--hop", type=float, metavar="SECONDS", help="from one window to the next (default: 0.1)")
+    parser.add_argument("--save_alarms", metavar="DIR", help="keep what triggered, a wav file for each label told")
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
+    parser.add_argument("--threads", type=int, default=1, help="processor threads (default: 1)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Listens until the sound ends, or until Ctrl-C where that is the only end there is; 0.
+
+    Raises:
+        ConfigError: an option is out of range, or there is no microphone.
+        AudioError: the sound cannot be read, or broke off.
+        KeyboardInterrupt: Ctrl-C; what was heard is told.
+        ModelError: the model folder cannot be loaded.
+    """
+    if arguments.threads < 1:
+        raise ConfigError(f"--threads {arguments.threads}: at least 1")
+    form = arguments.output_format or ("txt" if on_terminal() else "jsonl")
+    output = standard_output(form == "jsonl")
+    recognizer = load_recognizer(arguments.model, arguments.device, arguments.threads, None)
+    from speechgru.commands.listening import Alarms, JsonLines, Lines, Listening
+
+    config = _config(arguments, recognizer)
+    alarms = Alarms(arguments.save_alarms) if arguments.save_alarms else None
+    if alarms and recognizer.head.scores_frames:
+        raise ConfigError("--save_alarms: is for models that hear labels; this one transcribes")
+    writer = Lines(output) if form == "txt" else JsonLines(output)
+    listening = Listening(recognizer.stream(config), writer, alarms)
+    stopped, failure = False, None
+    with _source(arguments) as (blocks, rate):
+        try:
+            for number, block in enumerate(blocks):
+                if not number:
+                    _tell_threshold(recognizer, config)
+                listening.hear(block, rate)
+        except KeyboardInterrupt:
+            stopped = True
+        except SpeechGRUError as error:  # what was heard until then is told first
+            failure = error
+    if not failure or listening.seconds:
+        listening.end()
+        listening.tell()
+    if failure:
+        raise failure
+    if stopped and arguments.audio is not None:
+        raise KeyboardInterrupt  # the command line knows its exit code
+    if arguments.audio not in (None, "-"):
+        _compare(recognizer, arguments.audio, config, listening)
+    return 0
+
+
+def _config(arguments: argparse.Namespace, recognizer: Recognizer) -> StreamConfig:
+    """How to listen."""
+    from speechgru.decoding.operating_point import KeywordConfig
+    from speechgru.streaming.keywords import fires
+    from speechgru.streaming.scores import WindowConfig
+    from speechgru.streaming.stream import StreamConfig
+
+    default, windows = StreamConfig(), WindowConfig()
+    keywords = recognizer.config.keywords
+    if arguments.threshold is not None:
+        if not 0 < arguments.threshold <= 1:
+            raise ConfigError(f"--threshold {arguments.threshold:g}: above 0 and at most 1")
+        thresholds = {label: arguments.threshold for label in recognizer.tokens.names if fires(label)}
+        chosen = keywords or KeywordConfig()
+        keywords = KeywordConfig(chosen.smoothing_ms, chosen.refractory_s, thresholds)
+    return StreamConfig(
+        WindowConfig(
+            windows.length_s if arguments.window is None else arguments.window,
+            windows.hop_s if arguments.hop is None else arguments.hop,
+        ),
+        default.pause_s if arguments.pause is None else arguments.pause,
+        keywords=keywords,
+    )
+
+
+def _tell_threshold(recognizer: Recognizer, config: StreamConfig) -> None:
+    """Says which threshold there is where none was chosen."""
+    from speechgru.decoding.operating_point import DEFAULT_THRESHOLD
+
+    if config.keywords is None and not recognizer.head.scores_frames:
+        print(
+            f"speechgru listen: no threshold was chosen for this model (speechgru detect does); {DEFAULT_THRESHOLD:g} "
+            "for each label",
+            file=sys.stderr,
+        )
+
+
+@contextlib.contextmanager
+def _source(arguments: argparse.Namespace) -> Iterator[tuple[Iterator[Block], int]]:
+    """The blocks to hear, and their rate."""
+    from speechgru.audio import audio_info, read_blocks
+    from speechgru.audio.live import Block, Microphone, read_pcm
+
+    if arguments.audio is None:
+        with Microphone(arguments.microphone) as microphone:
+            print(f"speechgru listen: {microphone.name}, {microphone.rate} Hz; Ctrl-C ends", file=sys.stderr)
+            yield microphone.blocks(), microphone.rate
+    elif arguments.audio == "-":
+        if sys.stdin is None:
+            raise ConfigError("standard input is closed; give a file")
+        yield read_pcm(sys.stdin.buffer, arguments.rate), arguments.rate
+    else:
+        rate = audio_info(arguments.audio).sample_rate
+        yield (Block(samples) for samples, _ in read_blocks(arguments.audio, block_s=0.1)), rate
+
+
+def _compare(recognizer: Recognizer, audio: str, config: StreamConfig, listening: Listening) -> None:
+    """Says how what was told differs from what the model says of the recording at once."""
+    if listening.events is None:
+        print("speechgru listen: too much was told to be compared with the recording at once", file=sys.stderr)
+        return
+    if recognizer.head.scores_frames:
+        from speechgru.evaluation.error_rate import edit_distance
+        from speechgru.transcripts import transcribe_recordings
+
+        (transcript,) = transcribe_recordings(recognizer, [(audio, "")])
+        wanted, found = transcript.text.split(), [event.text for event in listening.events]
+        errors = edit_distance(wanted, found)
+        line = f"{errors} of {len(wanted)} words differ from those of speechgru transcribe"
+    else:
+        wanted_events = _at_once(recognizer, audio, config)
+        told = {(event.text, round(event.end_s, 3)) for event in listening.events}
+        expected = {(event.text, round(event.end_s, 3)) for event in wanted_events}
+        line = f"{len(told ^ expected)} of {len(expected)} labels differ from those of the track of the recording"
+    print(f"speechgru listen: {line}", file=sys.stderr)
+
+
+def _at_once(recognizer: Recognizer, audio: str, config: StreamConfig) -> list[Event]:
+    from speechgru.audio import read_blocks
+    from speechgru.decoding.operating_point import KeywordConfig
+    from speechgru.streaming.event import Event
+    from speechgru.streaming.keywords import KeywordSpotter
+    from speechgru.streaming.scores import score_track
+
+    blocks = (block for block, _ in read_blocks(audio, recognizer.sample_rate))
+    track = score_track(recognizer, blocks, config=config.windows)
+    keywords = config.keywords or KeywordConfig()
+    found = KeywordSpotter(recognizer.tokens.names, keywords).feed(track.end_s, track.scores)
+    return [Event("label", one.label, one.start_s, one.end_s, one.confidence) for one in found]

@@ -1,0 +1,213 @@
+"""What ``speechgru listen`` does with what it hears: writes events as they come, keeps alarms, counts what it cost."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import sys
+import time
+from collections import deque
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol, TextIO
+
+import numpy as np
+
+from speechgru.audio.live import Block
+from speechgru.errors import ConfigError
+
+if TYPE_CHECKING:
+    from speechgru.streaming.event import Event
+    from speechgru.streaming.stream import Stream
+
+# What --save_alarms keeps before and after what is said to have triggered.
+_AROUND_S = 0.5
+# Sound that may be part of an alarm yet to come.
+_RECENT_S = 10.0
+
+
+class Writer(Protocol):
+    """Writes events as they come."""
+
+    def write(self, events: Sequence[Event]) -> None:
+        """Those of one block."""
+
+    def close(self) -> None:
+        """After the last."""
+
+
+class JsonLines:
+    """An object a line; partial words too."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, events: Sequence[Event]) -> None:
+        """Those of one block."""
+        for event in events:
+            values = dataclasses.asdict(event)
+            times = {name: round(values[name], 3) for name in ("start_s", "end_s")}
+            self._stream.write(json.dumps({**values, **times, "confidence": round(event.confidence, 4)}) + "\n")
+        if events:
+            self._stream.flush()
+
+    def close(self) -> None:
+        """Nothing is left to write."""
+
+
+class Lines:
+    """For reading: a label a line; the words of a phrase on one line, each as soon as it is settled."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._told = 0  # words of the phrase that is on the line
+
+    def write(self, events: Sequence[Event]) -> None:
+        """Those of one block."""
+        ended = 0  # words of a phrase that has ended
+        for event in events:
+            if event.kind == "label":
+                self._stream.write(f"{event.start_s:8.2f}  {event.text}  {event.confidence:.2f}\n")
+            elif not event.final:
+                self._end_line(ended)
+                ended = 0
+                self._word(event)
+                self._told += 1
+            else:
+                ended += 1
+                if ended > self._told:
+                    self._word(event)
+                    self._told += 1
+        self._end_line(ended)
+        if events:
+            self._stream.flush()
+
+    def close(self) -> None:
+        """Ends the line."""
+        self._end_line(self._told)
+
+    def _word(self, event: Event) -> None:
+        self._stream.write(f" {event.text}" if self._told else f"{event.start_s:8.2f}  {event.text}")
+
+    def _end_line(self, ended: int) -> None:
+        if ended:
+            self._stream.write("\n")
+            self._told = 0
+
+
+class Alarms:
+    """Keeps the sound of each label in a wav file of its own, half a second more on both sides."""
+
+    def __init__(self, folder: str) -> None:
+        try:
+            os.makedirs(folder, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(f"--save_alarms {folder}: {error.strerror}; choose another folder") from error
+        self._folder, self.saved = folder, 0
+        self._recent: deque[np.ndarray] = deque()
+        self._samples = self._end = 0
+        self._waiting: list[Event] = []
+
+    def hear(self, samples: np.ndarray, rate: int, events: Sequence[Event], ended: bool = False) -> None:
+        """Takes what was heard, and the events that it brought; an alarm is written once what follows it is there."""
+        heard = samples if samples.ndim == 1 else samples.mean(axis=0).astype(samples.dtype)
+        self._recent.append(heard)
+        self._samples, self._end = self._samples + len(heard), self._end + len(heard)
+        while self._samples - len(self._recent[0]) > _RECENT_S * rate:
+            self._samples -= len(self._recent.popleft())
+        self._waiting += [event for event in events if event.kind == "label"]
+        ready = [event for event in self._waiting if ended or event.end_s + _AROUND_S <= self._end / rate]
+        self._waiting = [event for event in self._waiting if event not in ready]
+        for event in ready:
+            self._save(event, rate)
+
+    def _save(self, event: Event, rate: int) -> None:
+        import soundfile
+
+        begin = self._end - self._samples
+        first = max(0, round((event.start_s - _AROUND_S) * rate) - begin)
+        last = round((event.end_s + _AROUND_S) * rate) - begin
+        sound = np.concatenate(list(self._recent))[first:last]
+        name = f"{event.end_s:010.2f}_{event.text}_{event.confidence:.2f}.wav".replace(os.sep, "_")
+        path = os.path.join(self._folder, name)
+        try:
+            soundfile.write(path, sound, rate)
+        except (OSError, soundfile.SoundFileError) as error:
+            raise ConfigError(f"{path}: cannot be written ({error}); choose another folder") from error
+        self.saved += 1
+
+
+class Listening:
+    """One run: blocks go in, events are written; counts what it cost and how late each word was.
+
+    Attributes:
+        events: the final ones so far, at most ``keep`` of them; None where there were more.
+        lost: samples that were dropped on the way.
+    """
+
+    def __init__(self, stream: Stream, writer: Writer, alarms: Alarms | None, keep: int = 100_000) -> None:
+        self._stream, self._writer, self._alarms, self._keep = stream, writer, alarms, keep
+        self.events: list[Event] | None = []
+        self.lost = 0
+        self.told = 0
+        self._computing_s = self._processor_s = 0.0
+        self._lags: deque[float] = deque(maxlen=keep)
+        self._rate = 1
+
+    @property
+    def seconds(self) -> float:
+        """How much was heard."""
+        return self._stream.seconds
+
+    def hear(self, block: Block, rate: int) -> None:
+        """One block."""
+        self._rate = rate
+        self.lost += block.lost
+        self._advance(block.samples, rate)
+
+    def end(self) -> None:
+        """What was still to be told."""
+        self._advance(None, self._rate)
+        self._writer.close()
+
+    def _advance(self, samples: np.ndarray | None, rate: int) -> None:
+        wall, processor = time.perf_counter(), time.process_time()
+        events = self._stream.flush() if samples is None else self._stream.feed(samples, rate)
+        computing_s = time.perf_counter() - wall
+        self._computing_s += computing_s
+        self._processor_s += time.process_time() - processor
+        if self._alarms is not None:
+            self._alarms.hear(np.zeros(0, np.float32) if samples is None else samples, rate, events, samples is None)
+        later_s = self.lost / rate
+        if later_s:  # times are those of the sound as it was, with what was dropped
+            events = [
+                dataclasses.replace(event, start_s=event.start_s + later_s, end_s=event.end_s + later_s)
+                for event in events
+            ]
+        self._writer.write(events)
+        final = [event for event in events if event.final]
+        self.told += len(final)
+        self._lags += [self._stream.seconds + later_s + computing_s - event.end_s for event in final]
+        if self.events is not None:
+            self.events += final
+            if len(self.events) > self._keep:
+                self.events = None
+
+    def tell(self) -> None:
+        """What it cost, on standard error."""
+        seconds = self._stream.seconds
+        lines = [f"heard {seconds:.1f} s, {self.told} told"]
+        if self._lags:
+            lags = np.array(self._lags)
+            lines[0] += f", {np.median(lags):.2f} s after their end (median; at most {lags.max():.2f} s)"
+        if seconds:
+            lines.append(
+                f"computing took {self._computing_s / seconds:.4f} of the time of the sound, "
+                f"{100 * self._processor_s / seconds:.1f} % of one core"
+            )
+        if self.lost:
+            lines.append(f"{self.lost / self._rate:.2f} s were dropped: this machine is too slow for this model")
+        if self._alarms is not None:
+            lines.append(f"{self._alarms.saved} alarms saved")
+        for line in lines:
+            print(f"speechgru listen: {line}", file=sys.stderr)
