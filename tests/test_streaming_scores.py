@@ -15,7 +15,7 @@ from speechgru.encoders import (
 )
 from speechgru.errors import ConfigError, ModelError
 from speechgru.features import LogMelConfig, Normalization
-from speechgru.heads import ClassificationConfig, CTCConfig
+from speechgru.heads import ClassificationConfig, CTCConfig, KeywordHeadConfig
 from speechgru.model_folder import RecognizerConfig
 from speechgru.recognizer import Recognizer
 from speechgru.streaming.scores import (
@@ -39,23 +39,9 @@ SLIDING = LogMelConfig(
 SMALL = {"hidden_size": 4, "dropout": 0.0}
 
 
-class FrameLabels(nn.Module):
-    """A head that scores each frame by itself."""
-
-    verb, needs_units, scores_frames, streams = "classify", False, False, True
-
-    def __init__(self, size):
-        super().__init__()
-        self.output = nn.Linear(size, len(LABELS))
-
-    def frame_scores(self, hidden):
-        return self.output(hidden).softmax(2)
-
-
 def stepping(encoder):
     torch.manual_seed(0)
-    model = Recognizer(RecognizerConfig(SLIDING, encoder, ClassificationConfig()), LABELS)
-    model.head = FrameLabels(model.encoder.output_size)
+    model = Recognizer(RecognizerConfig(SLIDING, encoder, KeywordHeadConfig()), LABELS)
     if isinstance(encoder, LookAheadConfig):
         nn.init.uniform_(model.encoder.row_weight, 0.5, 1.5)  # begins without looking ahead
     return model.eval()

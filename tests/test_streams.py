@@ -7,14 +7,13 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from torch import nn
 
 from speechgru.audio import read_audio
 from speechgru.decoding import BeamConfig, GreedyConfig
 from speechgru.encoders import GRUEncoderConfig, LookAheadConfig
 from speechgru.errors import AudioError, ConfigError, ModelError
 from speechgru.features import LogMelConfig, Normalization
-from speechgru.heads import ClassificationConfig, CTCConfig
+from speechgru.heads import ClassificationConfig, CTCConfig, KeywordHeadConfig
 from speechgru.recognizer import Recognizer, RecognizerConfig
 from speechgru.streaming.keywords import KeywordConfig, KeywordSpotter
 from speechgru.streaming.phrases import Phrases
@@ -30,27 +29,12 @@ LABELS = Tokens(["yes", "no", "_silence_"])
 FEATURES = LogMelConfig(sample_rate=RATE, mels=12, normalization=Normalization.sliding, sliding_window_ms=500.0)
 
 
-class FrameLabels(nn.Module):
-    """A head that scores each frame by itself."""
-
-    verb, needs_units, scores_frames, streams = "classify", False, False, True
-
-    def __init__(self, size):
-        super().__init__()
-        self.output = nn.Linear(size, len(LABELS))
-
-    def frame_scores(self, hidden):
-        return (8 * self.output(hidden)).softmax(2)
-
-
 def classifier(frames):
-    torch.manual_seed(1)
+    torch.manual_seed(7 if frames else 1)
     encoder = LookAheadConfig(hidden_size=8, context=2) if frames else GRUEncoderConfig(hidden_size=8)
-    model = Recognizer(RecognizerConfig(FEATURES, encoder, ClassificationConfig()), LABELS)
-    if frames:
-        model.head = FrameLabels(model.encoder.output_size)
-    else:
-        model.head.output.weight.data *= 8
+    head = KeywordHeadConfig() if frames else ClassificationConfig()
+    model = Recognizer(RecognizerConfig(FEATURES, encoder, head), LABELS)
+    model.head.output.weight.data *= 8
     return model.eval()
 
 

@@ -109,16 +109,16 @@ def run(arguments: argparse.Namespace) -> int:
 def _config(arguments: argparse.Namespace, recognizer: Recognizer) -> StreamConfig:
     """How to listen."""
     from speechgru.decoding.operating_point import KeywordConfig
-    from speechgru.streaming.keywords import fires
     from speechgru.streaming.scores import WindowConfig
     from speechgru.streaming.stream import StreamConfig
+    from speechgru.tokens import is_word
 
     default, windows = StreamConfig(), WindowConfig()
     keywords = recognizer.config.keywords
     if arguments.threshold is not None:
         if not 0 < arguments.threshold <= 1:
             raise ConfigError(f"--threshold {arguments.threshold:g}: above 0 and at most 1")
-        thresholds = {label: arguments.threshold for label in recognizer.tokens.names if fires(label)}
+        thresholds = {label: arguments.threshold for label in recognizer.tokens.names if is_word(label)}
         chosen = keywords or KeywordConfig()
         keywords = KeywordConfig(chosen.smoothing_ms, chosen.refractory_s, thresholds)
     return StreamConfig(
