@@ -129,6 +129,8 @@ def test_numbers_by_hand():
     assert found.threshold_for(1) == pytest.approx(0.65, abs=2e-6)
     assert found.threshold_for(0.5) == pytest.approx(0.85, abs=2e-6)
     assert (found.rate(0.55).per_hour, found.rate(0.65).per_hour) == (2, 1)
+    # The curve: 1, just above 0.8 (no alarm, three clips missed but the surest), just above 0.6, and the floor.
+    assert found.curve() == [(1.0, 0), (0.800001, 0), (0.600001, 1), (0.01, 2)]
     certain = dataclasses.replace(found.background[0], tracks={"yes": (np.array([1.0]), np.array([1.0]))})
     assert Detections(["yes"], trials[:3], [certain], 1.0).threshold_for(0.5) is None
 
@@ -336,7 +338,14 @@ def test_the_command(model, sounds, tmp_path, capsys):
     assert "are too short to tell 150 false alarms an hour: none in them bounds the rate only under 359" in printed.err
 
 
-def test_the_point_is_kept_and_measured_again(model, sounds, tmp_path, capsys):
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Nothing is drawn: pictures take nine tenths of the time, and test_the_command draws them."""
+    for room in ("measurement", "report"):
+        monkeypatch.setattr(f"speechgru.evaluation.detection_{room}.detection_picture", lambda *args, **more: b"")
+
+
+def test_the_point_is_kept_and_measured_again(undrawn, model, sounds, tmp_path, capsys):
     """Oracle: the model folder and the record; a second measurement tells what the model's own threshold gives."""
     recognizer = load(model)
     recognizer.save(tmp_path / "model")
@@ -361,7 +370,7 @@ def test_the_point_is_kept_and_measured_again(model, sounds, tmp_path, capsys):
     assert "the model's own" in capsys.readouterr().out
 
 
-def test_bad_input_is_one_line(model, sounds, tmp_path, capsys):
+def test_bad_input_is_one_line(undrawn, model, sounds, tmp_path, capsys):
     """Oracle: exit codes, and what each line names."""
 
     def refused(code, message, *words):

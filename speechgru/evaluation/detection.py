@@ -198,7 +198,14 @@ class Detections:
         Many thresholds do: from just above the first score that is one alarm too many to the lowest score of a trial
         that is detected there. The one in the middle is taken. None where even a threshold of 1 gives too many.
         """
-        allowed = self.allowed(per_hour)
+        lowest = self._lowest(self.allowed(per_hour))
+        if lowest is None:
+            return None
+        highest = min((one.score for one in self.trials if one.score >= lowest / _STEPS), default=0.0)
+        return max(lowest, (lowest + math.floor(highest * _STEPS)) // 2) / _STEPS
+
+    def _lowest(self, allowed: int) -> int | None:
+        """The lowest threshold with at most so many alarms, in millionths; None where there is none up to 1."""
         scores = np.concatenate([self._joined[word][1] for word in self.words])
         steps = np.unique(np.floor(scores * _STEPS).astype(np.int64) + 1)  # just above each score
         steps = np.concatenate([[round(LOWEST * _STEPS)], steps[steps > LOWEST * _STEPS]])
@@ -209,21 +216,19 @@ class Detections:
                 above = middle
             else:
                 below = middle
-        if above == len(steps) or steps[above] > _STEPS:
-            return None
-        lowest = int(steps[above])
-        highest = min((one.score for one in self.trials if one.score >= lowest / _STEPS), default=0.0)
-        return max(lowest, (lowest + math.floor(highest * _STEPS)) // 2) / _STEPS
+        return int(steps[above]) if above < len(steps) and steps[above] <= _STEPS else None
 
-    def curve(self, most_per_hour: float = 100.0) -> list[tuple[float, int]]:
-        """(threshold, alarms) from threshold 1 down, until there are more than ``most_per_hour``."""
-        logits = np.linspace(12, -4.6, 250)
-        points = []
-        for threshold in [1.0, *(1 / (1 + np.exp(-logits)))]:
-            points.append((float(threshold), self.alarm_count(float(threshold))))
-            if points[-1][1] > most_per_hour * self.hours:
-                break
-        return points
+    def curve(self, most_per_hour: float = 100.0, most_points: int = 200) -> list[tuple[float, int]]:
+        """(threshold, alarms) from 1 down, just above the scores of alarms, up to ``most_per_hour``.
+
+        Between two of them only clips are gained; of more than ``most_points`` alarms the surest have the most points.
+        """
+        lowest = self._lowest(self.allowed(most_per_hour)) or _STEPS
+        alarms = self.alarms(lowest / _STEPS)
+        ranks = np.unique(np.geomspace(1, max(1, len(alarms)), most_points).astype(int)) - 1
+        steps = {math.floor(alarms[rank].score * _STEPS) + 1 for rank in ranks if alarms}
+        thresholds = [step / _STEPS for step in sorted({lowest, _STEPS} | steps, reverse=True) if step <= _STEPS]
+        return [(threshold, self.alarm_count(threshold)) for threshold in thresholds]
 
     def knowable_per_hour(self) -> float:
         """The lowest rate that this much background can vouch for: no alarm in it bounds the rate so (95 %)."""
