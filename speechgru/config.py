@@ -35,6 +35,7 @@ def register_components() -> None:
     import speechgru.augment
     import speechgru.data.corpora
     import speechgru.recognizer
+    import speechgru.synthesis
     import speechgru.training.optimizer
     import speechgru.training.schedule  # noqa: F401  imports register components
 

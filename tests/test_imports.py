@@ -27,7 +27,7 @@ ALLOWED = {
     "tokens": {"errors", "files", "text_files"},
     "text": {"errors", "registry", "text_files", "tokens"},
     "shipped": {"errors"},
-    "synthesis": {"errors", "audio"},
+    "synthesis": {"errors", "registry"},
     "data": {"errors", "files", "text_files", "registry", "audio", "tokens", "synthesis"},
 }
 LAYERS = [

@@ -23,6 +23,7 @@ from speechgru.data.corpora.synth_sentences import (
 )
 from speechgru.decoding.silence import levels_db
 from speechgru.errors import ConfigError, DataError
+from speechgru.synthesis import Espeak
 
 
 def value(words: list[str]) -> int:
@@ -76,7 +77,7 @@ def test_words_are_where_the_sound_is() -> None:
     """Oracle: the energy of the waveform, in a quiet one; without its words the clip is what its noise is."""
     found = 0
     for number in range(12):
-        text, waveform, words = say_sentence("test", number, synth.voices("test", 30)[number % 6])
+        text, waveform, words = say_sentence("test", number, Espeak().voices("test", 30)[number % 6])
         assert " ".join(word.text for word in words) == text
         spans = np.zeros(len(waveform), bool)
         for word in words:
@@ -116,8 +117,8 @@ def test_prepare_makes_the_corpus(corpus: SynthSentences) -> None:
             info = soundfile.info(one.audio)
             assert (info.samplerate, info.channels, info.duration) == (16000, 1, one.duration_s)
             assert one.text == sentence(split, number) == " ".join(word.text for word in words)
-            assert one.speaker in synth.voices(split, 10)
-        _, waveform, words = say_sentence("valid", 3, synth.voices("valid", 10)[0])
+            assert one.speaker in Espeak().voices(split, 10)
+        _, waveform, words = say_sentence("valid", 3, Espeak().voices("valid", 10)[0])
         written, _ = soundfile.read(corpus.utterances("valid")[3].audio)
         np.testing.assert_allclose(written, waveform, atol=1 / 32768)
         np.testing.assert_allclose(

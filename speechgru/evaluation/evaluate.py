@@ -38,6 +38,7 @@ class EvaluateConfig:
         model: the model folder or the name of a shipped one, or a list of them, [runs/a/model,runs/b/model].
         split: train, valid or test.
         data: the corpus; left out, it is the one the model was trained on.
+        synthesiser: who speaks in a corpus that is made here.
         root: where the recordings of the model's own corpus are; empty means where its config says.
         output_dir: where results.json and the report go; empty means <model>/../evaluation/<split> (of a shipped
             model evaluation/<name>/<split>), with another decoder than greedy <split>-<decoder>.
@@ -51,6 +52,7 @@ class EvaluateConfig:
     model: Any = MISSING
     split: str = "test"
     data: Any = None
+    synthesiser: Any = None
     root: str = ""
     output_dir: str = ""
     recipe_dir: str = ""

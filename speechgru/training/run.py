@@ -76,6 +76,7 @@ class TrainConfig:
         head: what is learned: classification of whole recordings, or ctc for transcripts.
         units: what transcripts are written in, for head=ctc.
         data: the corpus; recordings of one's own are data=folder.
+        synthesiser: who speaks in a corpus that is made here, such as synth.
         optimizer: how weights follow gradients.
         schedule: how the learning rate changes over a run.
         background: recordings of any length without the words, for a classifier that is to be left switched on.
@@ -107,6 +108,7 @@ class TrainConfig:
     schedule: Any = MISSING
     extra_data: Any = None
     background: BackgroundConfig = dataclasses.field(default_factory=BackgroundConfig)
+    synthesiser: Any = None
     trainer: TrainerConfig = dataclasses.field(default_factory=TrainerConfig)
     card: CardConfig = dataclasses.field(default_factory=CardConfig)
     init_from: str = ""
@@ -310,7 +312,11 @@ def _finish(trainer: Trainer, config: TrainConfig, corpora: list[Corpus], tokens
 
 def portable(data: Record) -> Record:
     """Settings of a corpus without absolute paths, which mean something on one machine only."""
-    return {key: value for key, value in data.items() if not (isinstance(value, str) and os.path.isabs(value))}
+    return {
+        key: portable(value) if isinstance(value, dict) else value
+        for key, value in data.items()
+        if not (isinstance(value, str) and os.path.isabs(value))
+    }
 
 
 def _unseen(corpus: Corpus, extra: list[Corpus]) -> list[Utterance]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import abc
-import dataclasses
 import json
 import os
 import shutil
@@ -16,6 +15,8 @@ from speechgru.data.corpora.corpus import Corpus, check_split, existing_root
 from speechgru.data.manifest import read_manifest
 from speechgru.data.utterance import Utterance
 from speechgru.errors import DataError
+from speechgru.registry import to_plain
+from speechgru.synthesis import EspeakConfig
 
 _SETTINGS = "settings.json"
 _ABANDONED_S = 3600.0
@@ -78,8 +79,9 @@ class MadeCorpus(Corpus):
         """Writes the recordings and manifests into an empty folder."""
 
     def _settings(self) -> dict[str, Any]:
-        settings = {key: value for key, value in dataclasses.asdict(self.config).items() if key != "root"}
-        settings = {key: list(value) if isinstance(value, list) else value for key, value in settings.items()}
+        settings = {key: value for key, value in to_plain(self.config).items() if key != "root"}
+        if settings.get("synthesiser") == to_plain(EspeakConfig(), "synthesiser"):
+            del settings["synthesiser"]  # not there in folders that were made before there was another
         return {"format": self.format, **settings}
 
     def _check_settings(self, root: Path) -> None:

@@ -1,6 +1,6 @@
 """Spoken words in synthetic voices: a corpus that is made in seconds, where nothing can be downloaded.
 
-- Licence: free; the recordings are made on this machine by espeak-ng (extra synth).
+- Licence: free; the recordings are made on this machine by espeak-ng (extra synth) or another synthesiser.
 - Size: 4,500 clips of about a second (ten digits, 150 voices, 3 takes), 16 kHz, 75 minutes, about 90 MB.
 - URL: https://github.com/espeak-ng/espeak-ng makes the speech; nothing is downloaded.
 - Layout: ``<split>/<word>/<voice>-<take>.flac``, a manifest ``<split>.jsonl`` per split, ``settings.json``.
@@ -18,32 +18,18 @@ import re
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from speechgru.data.corpora.corpus import SPLITS, check_split
+from speechgru.data.corpora.corpus import SPLITS
 from speechgru.data.corpora.made import MadeCorpus
 from speechgru.data.manifest import write_manifest
 from speechgru.data.utterance import Utterance
 from speechgru.errors import ConfigError
-from speechgru.registry import register
-from speechgru.synthesis import ACCENTS, speak
-
-# espeak-ng's variants that sound like a person, one of each group of near twins (left out: robots, whispers, echoes).
-# fmt: off
-SPEAKERS = {
-    "train": (
-        "f1", "m2", "Alicia", "m4", "f3", "Diogo", "belinda", "m5", "f5", "Jacky", "grandma", "m6", "shelby", "m8",
-        "zac", "Alex", "Lee", "Marco", "Mario", "Michael", "Mike", "Storm", "antonio", "boris", "david", "grandpa",
-        "gustave", "iven4", "klatt4", "norbert", "pablo", "rob", "sandro", "victor",
-    ),
-    "valid": ("f4", "m1", "Andrea", "Denis", "anika", "ed", "quincy", "edward"),
-    "test": ("f2", "m3", "Annie", "m7", "steph", "Gene", "linda", "Andy", "paul", "adam", "Nguyen", "travis"),
-}
-# fmt: on
-SHARES = {"train": 0.7, "valid": 0.1, "test": 0.2}
-MOST_VOICES = 380
+from speechgru.registry import build, component, register
+from speechgru.synthesis import Espeak, EspeakConfig, Synthesiser
+from speechgru.synthesis.espeak import MOST_VOICES
 
 _CLIP_S = 1.0
 
@@ -59,6 +45,7 @@ class SynthConfig:
         takes: how often each voice says each word, 1 to 100.
         sample_rate: of the clips, in Hz, 8000 to 48000 (espeak-ng itself speaks at 22050).
         seed: another seed gives other pitches, paces, noises; the voices and their splits stay.
+        synthesiser: who speaks.
     """
 
     root: str = "data/synth_digits"
@@ -69,6 +56,7 @@ class SynthConfig:
     takes: int = 3
     sample_rate: int = 16000
     seed: int = 0
+    synthesiser: Any = component("synthesiser", EspeakConfig)
 
     def __post_init__(self) -> None:
         _check_words(self.words)
@@ -84,7 +72,7 @@ class SynthConfig:
 
 @register("data", "synth", SynthConfig)
 class Synth(MadeCorpus):
-    """Words spoken by espeak-ng's voices, split by speaker.
+    """Words spoken by the voices of a synthesiser, split by speaker.
 
     Args:
         config: see :class:`SynthConfig`.
@@ -106,11 +94,14 @@ class Synth(MadeCorpus):
 
         config = self.config
         total = config.voices * len(config.words) * config.takes
+        synthesiser: Synthesiser = build("synthesiser", config.synthesiser)
         with tqdm(total=total, desc="synthesising", unit="clip", disable=not progress, leave=False) as bar:
             for split in SPLITS:
                 found = []
-                heard = voices(split, config.voices)
-                for clip in synthesise_words(config.words, heard, config.takes, config.seed, config.sample_rate):
+                heard = synthesiser.voices(split, config.voices)
+                for clip in synthesise_words(
+                    config.words, heard, config.takes, config.seed, config.sample_rate, synthesiser
+                ):
                     found.append(_save(clip, folder / split, config.sample_rate))
                     bar.update()
                 write_manifest(folder / f"{split}.jsonl", found)
@@ -125,27 +116,13 @@ class SpokenWord(NamedTuple):
     take: int
 
 
-def voices(split: str, count: int) -> list[str]:
-    """The voices of a split ("en-us+f3") in a corpus of ``count`` voices, 10 to 380; no variant is in two splits.
-
-    A larger count adds voices and changes none.
-    """
-    check_split(split)
-    if not 10 <= count <= MOST_VOICES:
-        raise ConfigError(f"voices={count}: from 10 to {MOST_VOICES}")
-    share = {name: round(SHARES[name] * count) for name in ("valid", "test")}
-    share["train"] = count - sum(share.values())
-    speakers = SPEAKERS[split]
-    found = []
-    for index in range(share[split]):
-        # The first round gives every speaker one accent, the next round the next accent.
-        number, speaker = divmod(index, len(speakers))
-        found.append(f"{ACCENTS[(speaker + number) % len(ACCENTS)]}+{speakers[speaker]}")
-    return found
-
-
 def synthesise_words(
-    words: Sequence[str], voices: Sequence[str], takes: int = 1, seed: int = 0, sample_rate: int = 16000
+    words: Sequence[str],
+    voices: Sequence[str],
+    takes: int = 1,
+    seed: int = 0,
+    sample_rate: int = 16000,
+    synthesiser: Synthesiser | None = None,
 ) -> Iterator[SpokenWord]:
     """Clips of words as recordings would be: drawn pitch, pace, melody, level, noise and position in about a second.
 
@@ -153,10 +130,11 @@ def synthesise_words(
 
     Args:
         words: what is said.
-        voices: names as :func:`speechgru.synthesis.speak` takes them; :func:`voices` gives those of a split.
+        voices: names as the synthesiser takes them; its ``voices`` gives those of a split.
         takes: clips of each word in each voice.
         seed: of everything drawn, from 0.
         sample_rate: of the clips, in Hz.
+        synthesiser: who speaks; espeak unless said.
 
     Yields:
         By voice, word and take: at least 1 s, more only for words that last longer.
@@ -165,13 +143,14 @@ def synthesise_words(
         ConfigError: an unknown voice, or a word that cannot be spoken.
     """
     _check_words(words)
+    synthesiser = synthesiser or Espeak()
     for voice in voices:
         traits = np.random.default_rng([seed, zlib.crc32(voice.encode())])
         pitch, rate_wpm = traits.uniform(30, 70), traits.uniform(130, 220)
         for word in words:
             for take in range(takes):
                 rng = np.random.default_rng([seed, zlib.crc32(voice.encode()), zlib.crc32(word.encode()), take])
-                speech = speak(
+                speech = synthesiser.speak(
                     word + str(rng.choice(["", ".", "!", "?", ","])),
                     voice,
                     rate_wpm=round(rate_wpm * rng.uniform(0.85, 1.15)),

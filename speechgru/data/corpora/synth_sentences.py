@@ -16,18 +16,21 @@ import dataclasses
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from speechgru.data.corpora.corpus import SPLITS, check_split, existing_root
 from speechgru.data.corpora.made import MadeCorpus
-from speechgru.data.corpora.synth import MOST_VOICES, SHARES, record, voices, write_flac
+from speechgru.data.corpora.synth import record, write_flac
 from speechgru.data.manifest import write_manifest
 from speechgru.data.splits import hash_percent
 from speechgru.data.utterance import Utterance
 from speechgru.errors import ConfigError, DataError
-from speechgru.registry import register
-from speechgru.synthesis import Speech, Word, speak
+from speechgru.registry import build, component, register
+from speechgru.synthesis import Espeak, EspeakConfig, Speech, Synthesiser, Word
+from speechgru.synthesis.espeak import MOST_VOICES
+from speechgru.synthesis.speech import SHARES
 from speechgru.text_files import read_lines
 
 UNITS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
@@ -54,6 +57,7 @@ class SynthSentencesConfig:
         voices: how many voices, 10 to 380, in the same shares.
         sample_rate: of the recordings, in Hz, 8000 to 48000 (espeak-ng itself speaks at 22050).
         seed: another seed says other sentences; the voices and their splits stay.
+        synthesiser: who speaks. Kokoro tells no times of words: of each sentence one entry.
     """
 
     root: str = "data/synth_sentences"
@@ -61,6 +65,7 @@ class SynthSentencesConfig:
     voices: int = 150
     sample_rate: int = 16000
     seed: int = 0
+    synthesiser: Any = component("synthesiser", EspeakConfig)
 
     def __post_init__(self) -> None:
         for key, value, low, high in (
@@ -114,12 +119,13 @@ class SynthSentences(MadeCorpus):
         from tqdm import tqdm
 
         config = self.config
+        synthesiser: Synthesiser = build("synthesiser", config.synthesiser)
         with tqdm(total=config.sentences, desc="synthesising", unit="clip", disable=not progress, leave=False) as bar:
             for split in SPLITS:
-                found, times, heard = [], [], voices(split, config.voices)
+                found, times, heard = [], [], synthesiser.voices(split, config.voices)
                 for number in range(_share(split, config.sentences)):
                     voice = heard[number % len(heard)]
-                    text, clip, words = say_sentence(split, number, voice, config.seed, config.sample_rate)
+                    text, clip, words = say_sentence(split, number, voice, config.seed, config.sample_rate, synthesiser)
                     path = folder / split / f"{voice}-{number}.flac"
                     write_flac(path, clip, config.sample_rate)
                     duration_s = len(clip) / config.sample_rate
@@ -131,11 +137,16 @@ class SynthSentences(MadeCorpus):
 
 
 def say_sentence(
-    split: str, number: int, voice: str, seed: int = 0, sample_rate: int = 16000
+    split: str,
+    number: int,
+    voice: str,
+    seed: int = 0,
+    sample_rate: int = 16000,
+    synthesiser: Synthesiser | None = None,
 ) -> tuple[str, np.ndarray, list[Word]]:
     """A sentence of a split as a recording would be: drawn words, pitch, pace, melody, level, noise and room around it.
 
-    It depends on these arguments alone.
+    It depends on these arguments alone; espeak speaks where no synthesiser is given.
 
     Returns:
         The text, the waveform (samples,) float32, and its words with their times in the waveform.
@@ -144,7 +155,7 @@ def say_sentence(
     traits = np.random.default_rng([seed, zlib.crc32(voice.encode())])
     pitch, rate_wpm = traits.uniform(30, 70), traits.uniform(130, 200)
     rng = np.random.default_rng([seed, zlib.crc32(voice.encode()), zlib.crc32(text.encode()), number])
-    speech = speak(
+    speech = (synthesiser or Espeak()).speak(
         text,
         voice,
         rate_wpm=round(rate_wpm * rng.uniform(0.9, 1.1)),

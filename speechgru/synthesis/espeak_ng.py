@@ -15,17 +15,19 @@ import contextlib
 import ctypes
 import functools
 import os
+import re
 import shutil
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from speechgru.errors import ConfigError, SpeechGRUError
+from speechgru.synthesis.speech import Speech, Word
 
 # The accents of English in espeak-ng 1.52, by the name it knows them under; "en" is taken for en-gb.
 ACCENTS = (
@@ -46,31 +48,10 @@ _WORD, _PHONEME, _SENTENCE_END = 1, 7, 5  # espeak_EVENT_TYPE
 _SYNCHRONOUS = 2  # espeak_AUDIO_OUTPUT: the callback runs in this thread, within espeak_Synth
 _OPTIONS = 0x8000 | 0x0002 | 0x0001  # do not exit the process on failure; phoneme events, in IPA
 _UTF8, _CHARACTERS = 1, 1
+_IPA = 0x02 | ord("_") << 8  # phoneme mode of espeak_TextToPhonemes: IPA, "_" between phonemes
 _LONGEST_PATH = 150  # espeak-ng cuts the path of its data at 160 bytes and then finds nothing
 
 _one_at_a_time = threading.Lock()
-
-
-class Word(NamedTuple):
-    """When a word is spoken, in seconds from the first sample: without the pause that follows it."""
-
-    start_s: float
-    end_s: float
-    text: str
-
-
-class Speech(NamedTuple):
-    """Synthesised speech.
-
-    Attributes:
-        waveform: float32 samples, ``(samples,)``, full scale at 1.
-        sample_rate: in Hz, 22050 for every voice of espeak-ng's own.
-        words: the words with their times, in order. What is spoken as one unit ("of the") is one entry.
-    """
-
-    waveform: np.ndarray
-    sample_rate: int
-    words: list[Word]
 
 
 def speak(
@@ -113,7 +94,7 @@ def speak(
     if variant and variant not in variants():
         # espeak-ng itself would say nothing and speak without it.
         raise ConfigError(f"voice={voice}: {variant!r} is not a variant (known: {', '.join(variants())})")
-    name = ("en" if accent == "en-gb" else accent) + (f"+{variant}" if variant else "")
+    name = _name(accent) + (f"+{variant}" if variant else "")
     with _one_at_a_time, _engine() as engine:
         if engine.espeak_SetVoiceByName(name.encode()) != 0:
             raise ConfigError(f"voice={voice}: espeak-ng has no voice {accent!r} (English: {', '.join(ACCENTS)})")
@@ -131,6 +112,35 @@ def speak(
         _check(status, "espeak_Synth")
         _check(engine.espeak_Synchronize(), "espeak_Synchronize")
     return recording.speech(text)
+
+
+def pronounce(texts: Sequence[str], voice: str = "en-us") -> list[tuple[str, ...]]:
+    """The phones of each text as espeak-ng would say it, in IPA, without stress; empty where it says nothing.
+
+    Args:
+        texts: words or phrases.
+        voice: an accent, as for :func:`speak`.
+
+    Raises:
+        ConfigError: an unknown voice.
+        SpeechGRUError: the extra is not installed, or espeak-ng fails.
+    """
+    found = []
+    with _one_at_a_time, _engine() as engine:
+        if engine.espeak_SetVoiceByName(_name(voice).encode()) != 0:
+            raise ConfigError(f"voice={voice}: espeak-ng has no voice {voice!r} (English: {', '.join(ACCENTS)})")
+        engine.espeak_TextToPhonemes.restype = ctypes.c_char_p
+        for text in texts:
+            rest = ctypes.c_char_p(text.encode("utf-8", "replace"))
+            said = ""
+            while rest.value:  # a clause at a time; it leaves NULL at the end
+                said += (engine.espeak_TextToPhonemes(ctypes.byref(rest), _UTF8, _IPA) or b"").decode() + " "
+            found.append(tuple(phone for phone in re.split(r"[_\s]+", re.sub("[ˈˌ]|\\(\\w+\\)", "", said)) if phone))
+    return found
+
+
+def _name(accent: str) -> str:
+    return "en" if accent == "en-gb" else accent
 
 
 @functools.cache
