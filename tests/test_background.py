@@ -123,6 +123,23 @@ def test_a_word_is_whole_inside_of_the_background_at_the_drawn_level(snr_db):
     assert len(places) > 5
 
 
+def test_pieces_of_speech_are_laid_as_words_are():
+    """Oracle: with every window a piece, 0.2 to 0.8 s of it sound in silence; noises have none."""
+    heard = surroundings(pieces=1.0, min_snr_db=60, max_snr_db=60)
+    torch.manual_seed(0)
+    speech = torch.randn(3 * RATE)
+    lengths = set()
+    for seed in range(20):
+        window = heard.around(2, speech, RATE, np.random.default_rng(seed), lambda index: speech)
+        loud = (window.abs() > 0.05).nonzero().flatten()
+        lengths.add(int(loud[-1] - loud[0]) // 200)
+        assert len(window) == RATE
+        assert 0.15 * RATE < loud[-1] - loud[0] < 0.8 * RATE
+    assert len(lengths) > 10
+    window = heard.around(3, speech, RATE, np.random.default_rng(0), lambda index: speech)
+    assert all(bool((end.abs() > 0.05).any()) for end in (window[:80], window[-80:]))
+
+
 def test_silence_is_never_laid_into_speech_and_words_are_laid_at_their_share():
     """Oracle: identity of the tensors given."""
     heard = surroundings(laid=0.5)

@@ -37,6 +37,8 @@ class BackgroundConfig:
         laid: share of the other recordings that are laid into a window of background, at a drawn place, 0 to 1.
         min_snr_db, max_snr_db: the ratio of the power of a recording to that of the background it is laid into is drawn
             uniformly, in dB, between the two, -20 to 60.
+        pieces: share of the windows of speech that are a piece of it, 0.2 to 0.8 seconds long, laid into other
+            background: what words sound like that nobody listed, in as many voices as there are, 0 to 1.
         coded: share of the other recordings that are coded once with Opus and decoded, 0 to 1: where the background
             was, a model would learn to hear that instead of words.
     """
@@ -49,6 +51,7 @@ class BackgroundConfig:
     laid: float = 0.7
     min_snr_db: float = -5.0
     max_snr_db: float = 40.0
+    pieces: float = 0.0
     coded: float = 0.0
 
     def __post_init__(self) -> None:
@@ -56,7 +59,7 @@ class BackgroundConfig:
             raise ConfigError(f"background.window_s={self.window_s}: from 0.5 to 10 seconds")
         if self.windows < 0:
             raise ConfigError(f"background.windows={self.windows}: at least 0 (0 means all)")
-        for name in ("hard", "laid", "coded"):
+        for name in ("hard", "laid", "pieces", "coded"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"background.{name}={getattr(self, name)}: from 0 to 1")
         if self.hard and not self.windows:

@@ -13,6 +13,7 @@ from speechgru.data.background import SILENCE, BackgroundConfig
 from speechgru.data.utterance import Utterance
 
 _FADE_S = 0.01
+_PIECE_S = (0.2, 0.8)
 _CODEC_LEVELS = (0.8, 0.97)  # of libsndfile's Opus: about 60 to 15 kbit/s
 
 
@@ -63,9 +64,18 @@ class Surroundings:
         """
         window = round(self.config.window_s * sample_rate)
         if index in self._background and len(waveform) >= window:
-            return _cut(waveform, window, rng)
+            if index in self._silent or not self.config.pieces or rng.random() >= self.config.pieces:
+                return _cut(waveform, window, rng)
+            waveform = _cut(waveform, round(rng.uniform(*_PIECE_S) * sample_rate), rng)
+            return self._inside(waveform, window, sample_rate, rng, read)
         if index in self._silent or not self._places or rng.random() >= self.config.laid:
             return waveform
+        return self._inside(waveform, window, sample_rate, rng, read)
+
+    def _inside(
+        self, waveform: Tensor, window: int, sample_rate: int, rng: np.random.Generator, read: Callable[[int], Tensor]
+    ) -> Tensor:
+        """The waveform in a drawn window of background."""
         kind = self._places[int(rng.integers(len(self._places)))]
         background = _cut(read(kind[int(rng.integers(len(kind)))]), max(window, len(waveform)), rng)
         snr_db = rng.uniform(self.config.min_snr_db, self.config.max_snr_db)
