@@ -31,7 +31,7 @@ from speechgru.commands.inspect import add_arguments
 from speechgru.encoders import ConvolutionConfig, GRUEncoderConfig, Merge
 from speechgru.errors import AudioError, ConfigError, ModelError
 from speechgru.features import LogMelConfig
-from speechgru.heads import ClassificationConfig, CTCConfig, Pooling
+from speechgru.heads import ClassificationConfig, CTCConfig, KeywordHeadConfig, Pooling
 from speechgru.lab.inspection import trace
 from speechgru.lab.inspection.evidence import evidence
 from speechgru.lab.inspection.gradients import GradientFlow, fresh_gradients, gradient_norms, model_gradients
@@ -166,6 +166,18 @@ def test_evidence_of_a_frame_is_what_the_score_loses_without_it():
         without[0, 2] = 0
         lost = scores - head(without, lengths)
         torch.testing.assert_close(evidence(head, hidden, lengths).added[:, 2], lost, atol=1e-6, rtol=0)
+
+
+def test_a_keyword_model_gives_probabilities_of_frames_and_of_the_recording():
+    """Oracle: the head itself, and classify."""
+    model = recognizer(KeywordHeadConfig())
+    found = trace(model, sound(), RATE)
+    heard = model.classify(sound(), len(model.tokens), RATE)
+    assert found.probabilities == pytest.approx(heard.scores, abs=1e-6)
+    with torch.no_grad(), model.in_eval_mode():
+        wanted = model.head.frame_scores(torch.from_numpy(found.hidden))
+    np.testing.assert_allclose(found.posteriors, wanted.numpy(), atol=1e-6)
+    assert found.evidence is None
 
 
 def test_a_model_that_transcribes_gives_posteriors_and_words(tones):

@@ -91,8 +91,8 @@ class KeywordHead(nn.Module):
         """
         odds = self.log_odds(hidden)
         heard = odds.sigmoid() * self.words
-        left = 1 - heard.amax(2, keepdim=True)
-        return torch.where(self.words, heard, left * odds.masked_fill(self.words, -torch.inf).softmax(2))
+        left = 1 - heard.amax(-1, keepdim=True)
+        return torch.where(self.words, heard, left * odds.masked_fill(self.words, -torch.inf).softmax(-1))
 
     def forward(self, hidden: Tensor, lengths: Tensor) -> Tensor:
         """Scores before the softmax, Z_k of words: (batch, time, hidden), (batch,) -> (batch, label)."""

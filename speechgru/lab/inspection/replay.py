@@ -17,7 +17,7 @@ from speechgru.audio import read_audio
 from speechgru.cells import Cell
 from speechgru.decoding.transcription import Word
 from speechgru.errors import AudioError, ModelError
-from speechgru.heads import ClassificationHead
+from speechgru.heads import ClassificationHead, KeywordHead
 from speechgru.lab.inspection.evidence import evidence
 from speechgru.plain import Record
 from speechgru.recognizer import Recognizer
@@ -140,6 +140,9 @@ def trace(model: Recognizer, audio: Source, source_rate: int | None = None) -> T
             answer["posteriors"] = _array(scores.softmax(2)[0])
         if isinstance(model.head, ClassificationHead):
             answer |= _classification(model.head, model.tokens, hidden, hidden_frames, scores)
+        if isinstance(model.head, KeywordHead):
+            answer["posteriors"] = _array(model.head.frame_scores(hidden)[0])
+            answer["probabilities"] = _ranked(model.tokens, scores)
         if model.units is not None:
             answer["words"] = model.transcribe_waveforms([waveform])[0].words
     return Trace(
@@ -223,13 +226,17 @@ def _classification(
 ) -> Record:
     parts = evidence(head, hidden, lengths)
     _check_equal("the sum of what the frames add to the scores", parts.added.sum(1) + parts.bias, scores, 1e-4)
-    ranked = scores[0].softmax(0).sort(descending=True)
-    names = [tokens.names[index] for index in ranked.indices.tolist()]
     return {
         "attention": None if parts.attention is None else _array(parts.attention[0]),
         "evidence": _array(parts.added[0]),
-        "probabilities": dict(zip(names, ranked.values.tolist(), strict=True)),
+        "probabilities": _ranked(tokens, scores),
     }
+
+
+def _ranked(tokens: Tokens, scores: Tensor) -> dict[str, float]:
+    ranked = scores[0].softmax(0).sort(descending=True)
+    names = [tokens.names[index] for index in ranked.indices.tolist()]
+    return dict(zip(names, ranked.values.tolist(), strict=True))
 
 
 def _check_equal(what: str, replayed: Tensor, own: Tensor, tolerance: float = TOLERANCE) -> None:
