@@ -129,7 +129,8 @@ class Model(nn.Module):
             self._answering += 1
             if self._answering == 1:
                 self._in_training = [module for module in self.modules() if module.training]
-                self.eval()
+                if self._in_training:
+                    self.eval()
         try:
             yield
         finally:

@@ -56,6 +56,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pause", type=float, metavar="SECONDS", help="the silence that ends a phrase (default: 0.5)")
     parser.add_argument("--window", type=float, metavar="SECONDS", help="of models that hear windows (default: 1.0)")
     parser.add_argument("--hop", type=float, metavar="SECONDS", help="from one window to the next (default: 0.1)")
+    parser.add_argument(
+        "--block",
+        type=float,
+        metavar="SECONDS",
+        default=0.25,
+        help="of sound heard together: shorter tells sooner, longer costs less (default: 0.25)",
+    )
     parser.add_argument("--save_alarms", metavar="DIR", help="keep what triggered, a wav file for each label told")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
     parser.add_argument("--threads", type=int, default=1, help="processor threads (default: 1)")
@@ -72,6 +79,8 @@ def run(arguments: argparse.Namespace) -> int:
     """
     if arguments.threads < 1:
         raise ConfigError(f"--threads {arguments.threads}: at least 1")
+    if not 0.02 <= arguments.block <= 10:
+        raise ConfigError(f"--block {arguments.block:g}: from 0.02 to 10 seconds")
     form = arguments.output_format or ("txt" if on_terminal() else "jsonl")
     output = standard_output(form == "jsonl")
     recognizer = load_recognizer(arguments.model, arguments.device, arguments.threads, None)
@@ -150,16 +159,16 @@ def _source(arguments: argparse.Namespace) -> Iterator[tuple[Iterator[Block], in
     from speechgru.audio.live import Block, Microphone, read_pcm
 
     if arguments.audio is None:
-        with Microphone(arguments.microphone) as microphone:
+        with Microphone(arguments.microphone, arguments.block) as microphone:
             print(f"speechgru listen: {microphone.name}, {microphone.rate} Hz; Ctrl-C ends", file=sys.stderr)
             yield microphone.blocks(), microphone.rate
     elif arguments.audio == "-":
         if sys.stdin is None:
             raise ConfigError("standard input is closed; give a file")
-        yield read_pcm(sys.stdin.buffer, arguments.rate), arguments.rate
+        yield read_pcm(sys.stdin.buffer, arguments.rate, arguments.block), arguments.rate
     else:
         rate = audio_info(arguments.audio).sample_rate
-        yield (Block(samples) for samples, _ in read_blocks(arguments.audio, block_s=0.1)), rate
+        yield (Block(samples) for samples, _ in read_blocks(arguments.audio, block_s=arguments.block)), rate
 
 
 def _compare(recognizer: Recognizer, audio: str, config: StreamConfig, listening: Listening) -> None:

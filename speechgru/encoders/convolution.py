@@ -156,8 +156,7 @@ class Convolution(nn.Module):
                 planes = stretch.new_zeros(len(stretch), 0, convolution.out_channels, size)
             if config.residual and stride[0] == 1 and planes.shape[2:] == stretch.shape[2:]:
                 planes = planes + stretch[:, windows.before : windows.before + planes.shape[1]]
-        frames = planes.flatten(2)
-        return frames.masked_fill(~within(lengths, frames), 0.0), lengths, tuple(waiting)
+        return within(lengths, planes.flatten(2)), lengths, tuple(waiting)
 
     def _windows(self) -> list[Windows]:
         width = self.config.kernel_time

@@ -98,7 +98,7 @@ class LookAheadEncoder(RecurrentEncoder):
         hidden, counts, state = super().step_layers(features, counts, ended, state)
         stretch, counts, waiting = self._windows.slide(state.ahead[0], hidden, counts, ended)
         hidden = self._looked_ahead(stretch) if stretch.shape[1] else stretch
-        return hidden.masked_fill(~within(counts, hidden), 0.0), counts, dataclasses.replace(state, ahead=(waiting,))
+        return within(counts, hidden), counts, dataclasses.replace(state, ahead=(waiting,))
 
     @property
     def _windows(self) -> Windows:

@@ -167,7 +167,7 @@ class RecurrentEncoder(nn.Module):
         """
         assert not self.training, "steps are those of eval mode; call encoder.eval()"
         counts = [features.shape[1]] * len(features) if lengths is None else lengths
-        features = features.masked_fill(~within(counts, features), 0.0)
+        features = within(counts, features)
         ends = [False] * len(features) if ended is None else ended
         if self.front_end is not None:
             features, counts, front_end = self.front_end.step(features, counts, ends, state.front_end)
@@ -184,9 +184,11 @@ class RecurrentEncoder(nn.Module):
             if layer.factor > 1:
                 features, counts, waiting[place] = layer.windows.slide(waiting[place], features, counts, ended)
                 features = features.unflatten(1, (features.shape[1] // layer.factor, layer.factor)).flatten(2)
-            rows = torch.tensor(counts, device=features.device)
+            full = min(counts) == features.shape[1]
+            rows = None if full else torch.tensor(counts, device=features.device)
             hidden, cells[place] = layer.forward_cell(features, rows, cells[place])
-            features = layer.finish(features, hidden, None, valid_frames(rows, hidden.shape[1]))
+            valid = None if rows is None else valid_frames(rows, hidden.shape[1])
+            features = layer.finish(features, hidden, None, valid)
         return features, counts, dataclasses.replace(state, layers=tuple(waiting), cells=tuple(cells))
 
     def extra_repr(self) -> str:

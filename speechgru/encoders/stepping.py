@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from speechgru.lengths import valid_frames
 
@@ -88,6 +89,8 @@ class Windows:
             -(-max(0, have - self.before) // self.stride) if end else max(0, (have - self.width) // self.stride + 1)
             for have, (_, _, end) in zip(known, rows, strict=True)
         ]
+        if len(rows) == 1 and not ended[0] and waiting.held[0] >= 0:
+            return self._slide_one(waiting, frames[:, : lengths[0]], counts)
         span = (max(counts) - 1) * self.stride + self.width if any(counts) else 0
         stretch = frames.new_zeros(len(rows), max(span, *known, 0), *frames.shape[2:])
         kept = torch.zeros_like(waiting.frames)
@@ -102,6 +105,16 @@ class Windows:
             if left[row] > 0:
                 kept[row, : left[row]] = stretch[row, read : read + left[row]]
         return stretch[:, :span], counts, Waiting(kept, tuple(left))
+
+    def _slide_one(self, waiting: Waiting, frames: Tensor, counts: list[int]) -> tuple[Tensor, list[int], Waiting]:
+        """One stream that goes on, which is the most common: the same without a place for each row."""
+        known = torch.cat((waiting.frames[:, : waiting.held[0]], frames), 1)
+        read = counts[0] * self.stride
+        left = known[:, read:]
+        missing = self.width - 1 - left.shape[1]
+        kept = F.pad(left, (0, 0) * (left.dim() - 2) + (0, missing)) if missing else left.clone()
+        span = read - self.stride + self.width if read else 0
+        return known[:, :span], counts, Waiting(kept, (known.shape[1] - read,))
 
 
 def stack(states: Sequence[EncoderState]) -> EncoderState:
@@ -132,8 +145,11 @@ def split(state: EncoderState) -> list[EncoderState]:
 
 
 def within(counts: Sequence[int], frames: Tensor) -> Tensor:
-    """True where a frame belongs to its row: (batch, time, 1) for ``counts`` of ``frames`` (batch, time, ...)."""
-    return valid_frames(torch.tensor(counts, device=frames.device), frames.shape[1])[..., None]
+    """The frames (batch, time, ...) with zeros beyond each row's ``counts``."""
+    if min(counts) == frames.shape[1]:
+        return frames
+    valid = valid_frames(torch.tensor(counts, device=frames.device), frames.shape[1])
+    return frames.masked_fill(~valid[..., None], 0.0)
 
 
 def _stacked(streams: Sequence[tuple[Waiting, ...]]) -> tuple[Waiting, ...]:

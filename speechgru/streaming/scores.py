@@ -151,7 +151,7 @@ def advance(
     Raises:
         ModelError: scores that are no numbers.
     """
-    with model.in_eval_mode(), torch.no_grad():
+    with model.in_eval_mode(), torch.inference_mode():
         if isinstance(streams[0], FrameScores):
             found = _frames(model, cast(Sequence[FrameScores], streams), chunks, ended)
         else:
