@@ -29,6 +29,7 @@ from torch.overrides import TorchFunctionMode
 
 from speechgru.checksums import remove_checksums, write_checksums
 from speechgru.decoding.calibration import Calibration
+from speechgru.decoding.familiarity import FamiliarityConfig
 from speechgru.decoding.operating_point import KeywordConfig
 from speechgru.errors import ConfigError, DataError, ModelError, one_line
 from speechgru.features.fingerprint import fingerprint_difference
@@ -58,6 +59,7 @@ class RecognizerConfig:
         calibration: of the confidences of words.
         decoder: how a CTC model's scores become text; None means greedily.
         keywords: when a score over time is a detection; None where nothing was chosen for this model.
+        familiarity: when a recording does not sound like what the model knows; None likewise.
     """
 
     features: Any = component("features")
@@ -68,6 +70,7 @@ class RecognizerConfig:
     calibration: Calibration = dataclasses.field(default_factory=Calibration)
     decoder: Any = component("decoder", lambda: None)
     keywords: KeywordConfig | None = None
+    familiarity: FamiliarityConfig | None = None
 
 
 def write_folder(
@@ -101,8 +104,9 @@ def write_folder(
         del plain["units"], plain["calibration"]
     if config.decoder is None:
         del plain["decoder"]
-    if config.keywords is None:
-        del plain["keywords"]
+    for name in ("keywords", "familiarity"):
+        if getattr(config, name) is None:
+            del plain[name]
     folder.mkdir(parents=True, exist_ok=True)
     remove_checksums(folder)
     contents = {"model.safetensors": save(dict(tensors)), **files, **decoder_files}
@@ -138,10 +142,10 @@ def read_config(folder: Path) -> RecognizerConfig:
         calibration = Calibration()
         if plain.get("calibration"):
             calibration = Calibration.from_plain(plain["calibration"], f"{path}: calibration")
-        keywords = None
-        if plain.get("keywords") is not None:
-            keywords = read_dataclass(KeywordConfig, plain["keywords"], "keywords")
-        config = RecognizerConfig(**parts, calibration=calibration, data=plain.get("data") or {}, keywords=keywords)
+        for name, kind in (("keywords", KeywordConfig), ("familiarity", FamiliarityConfig)):
+            if plain.get(name) is not None:
+                parts[name] = read_dataclass(kind, plain[name], name)
+        config = RecognizerConfig(**parts, calibration=calibration, data=plain.get("data") or {})
     except (KeyError, TypeError, AttributeError, OverflowError, ConfigError) as error:
         raise ModelError(f"{path} cannot be read: {one_line(error)}") from error
     config.decoder = _found_in(folder, config.decoder)
@@ -154,10 +158,23 @@ def write_keywords(folder: Path, keywords: KeywordConfig) -> None:
     Raises:
         ModelError: config.yaml is missing or is none.
     """
+    _write_setting(folder, "keywords", keywords)
+
+
+def write_familiarity(folder: Path, familiarity: FamiliarityConfig) -> None:
+    """Puts what marks strange recordings into the config.yaml of a model folder; the file is replaced in one move.
+
+    Raises:
+        ModelError: config.yaml is missing or is none.
+    """
+    _write_setting(folder, "familiarity", familiarity)
+
+
+def _write_setting(folder: Path, name: str, value: KeywordConfig | FamiliarityConfig) -> None:
     read_config(folder)
     path = folder / "config.yaml"
     plain = from_yaml(read_text(path, _MOST_TEXT_BYTES, ModelError, "copy it again"))
-    write_atomically(path, to_yaml({**plain, "keywords": to_plain(keywords)}))
+    write_atomically(path, to_yaml({**plain, name: to_plain(value)}))
 
 
 def read_tokens(folder: Path) -> Tokens:

@@ -16,7 +16,7 @@ from speechgru.audio import read_audio
 from speechgru.classification import Classification
 from speechgru.contracts import Decoder
 from speechgru.decoding import GreedyConfig, Hypothesis
-from speechgru.decoding.silence import without_silence
+from speechgru.decoding.silence import is_even, without_silence
 from speechgru.decoding.transcription import Transcription, transcription
 from speechgru.errors import AudioError, ConfigError, ModelError
 from speechgru.model import Model
@@ -208,6 +208,8 @@ class Recognizer(Model):
     def transcribe_waveforms(self, waveforms: Sequence[Tensor], decoder: Decoder | None = None) -> list[Transcription]:
         """The text of waveforms (samples,) that already have ``sample_rate``, in one batch, in eval mode.
 
+        Where a model that knows what it knows does not know a sound, and that sound is even, nobody speaks: no text.
+
         Raises:
             AudioError: a waveform has no samples.
             ModelError: the model has no CTC head.
@@ -216,7 +218,11 @@ class Recognizer(Model):
         results = []
         for scores, waveform in zip(self.log_probabilities(waveforms), waveforms, strict=True):
             found = self.transcription(decoder.decode(scores)[0], scores, len(waveform) / self.sample_rate)
-            words = without_silence(found.words, waveform.cpu().numpy(), self.sample_rate)
+            samples = waveform.cpu().numpy()
+            if found.familiar is False and is_even(samples, self.sample_rate):
+                results.append(dataclasses.replace(found, text="", words=[], tokens=[], familiar=None))
+                continue
+            words = without_silence(found.words, samples, self.sample_rate)
             results.append(dataclasses.replace(found, words=words))
         return results
 
@@ -243,7 +249,11 @@ class Recognizer(Model):
             duration_s: length of the recording in seconds.
         """
         units, calibration = self.transcript_units, self.config.calibration
-        return transcription(hypothesis, log_probabilities, self.tokens, units, self.frame_s, duration_s, calibration)
+        found = transcription(hypothesis, log_probabilities, self.tokens, units, self.frame_s, duration_s, calibration)
+        known = self.config.familiarity
+        if known is None or not found.tokens:
+            return found
+        return dataclasses.replace(found, familiar=found.entropy <= known.most_entropy)
 
     @torch.no_grad()
     def log_probabilities(self, waveforms: Sequence[Tensor]) -> list[np.ndarray]:

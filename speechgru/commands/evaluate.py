@@ -15,6 +15,10 @@ def run_hydra(words: list[str]) -> int:
     def run(config: EvaluateConfig, folder: Path, words: list[str]) -> None:
         for result, record, output in evaluate(config, ["speechgru", "evaluate", *words]):
             print(f"{record['model']} on {record['dataset']} {record['split']}: {result.headline()}")
+            for one in record.get("foreign", ()):
+                print(
+                    f"foreign, {one['name']}: {one['marked']} of {one['n']} marked, {one['without_text']} without text"
+                )
             for error in result.errors:
                 print(error, file=sys.stderr)
             print(f"report: {output / 'report.html'}", file=sys.stderr)

@@ -10,6 +10,7 @@ from speechgru.commands.recordings import find_recordings, load_recognizer, on_t
 from speechgru.compiled import disabled
 from speechgru.errors import ConfigError
 from speechgru.plain import Record
+from speechgru.recordings.lines import one_field, printable
 from speechgru.recordings.names import file_names
 from speechgru.transcripts.cues import CuesConfig
 from speechgru.transcripts.formats import writer
@@ -29,12 +30,14 @@ output formats:
   vtt    WebVTT subtitles        srt  SubRip subtitles
   tsv    start and end in milliseconds, text
   json   audio, text, duration_s, segments (id, start, end, text, confidence); with --word_timestamps also words
-         (word, start, end, confidence); or audio and error
+         (word, start, end, confidence); familiar (whether it sounds like what the model knows), of a model that can
+         tell; or audio and error
   all    each of them; with -o only
 
 With -o each recording has its own file, OUTPUT_DIR/NAME.FORMAT, and its path is printed. Without, one recording is
 written to standard output in its format; a folder, a glob or several recordings as PATH <tab> TEXT a line (txt) or as
-one JSON array (json). Failures go to standard error.
+one JSON array (json). Failures go to standard error, and so does a line for each recording that does not sound like
+what the model knows: its text is a guess.
 The exit code is 0, 1 when a recording failed (the others are done all the same), 2 when nothing could be tried.
 
 examples:
@@ -113,6 +116,9 @@ def run(arguments: argparse.Namespace) -> int:
         # A bar between the lines of results on the same terminal would tear both.
         for transcript in progress(transcripts, len(items), "transcribe", hidden=on_terminal()):
             failed += not output.write(transcript)
+            if transcript.familiar is False:
+                name = printable(one_field(transcript.audio))
+                print(f"{name}\tthis does not sound like what the model knows", file=sys.stderr, flush=True)
     finally:  # what was written before Ctrl-C can be read
         output.close()
     if failed:

@@ -1,4 +1,4 @@
-"""``speechgru tune``: gives models a decoder with a language model, its weight chosen on their validation split."""
+"""``speechgru tune``: a decoder with a language model, and what marks foreign recordings, chosen on validation data."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from speechgru.decoding.beam import BeamConfig
     from speechgru.evaluation.decoder_choice import Grid, Scored
+    from speechgru.evaluation.foreign import ForeignSource
     from speechgru.recognizer import Recognizer
 
 LM_WEIGHTS = "0.25,0.5,0.75,1,1.5"
@@ -27,12 +28,21 @@ Each model scores the validation split of the corpus it was trained on once; the
 tried with every bonus for a word and every weight of the tokens' priors. The setting with the fewest word errors of all
 models together goes into the folder of each, with the language model itself and confidences that are right for it.
 From then on transcribe, evaluate and recognizer.transcribe() decode so; --decoder greedy (decoder=greedy for evaluate)
-does without. A list that begins with a number below 0 is written --word_bonuses=-1,0,1.
+does without.
+
+With --foreign a model also learns what it does not know: other speech, other languages, noises. The score is how unsure
+it is of the tokens it hears; the threshold between the recordings of its validation split and the foreign ones goes
+into its folder, and from then on transcribe says which recordings do not sound like what the model knows. --foreign
+alone leaves the decoder as it is. Of a list of recordings with splits (manifest.tsv) those of train are taken, so that
+speechgru evaluate split=test foreign=[...] measures on others.
+
+A list that begins with a number below 0 is written --word_bonuses=-1,0,1.
 
 examples:
   speechgru lm an4 root=data/an4 -o words.arpa.gz -m runs/an4/model
   speechgru tune runs/an4/model --lm words.arpa.gz --closed
   speechgru tune runs/an4/[012]/model --lm words.arpa.gz --closed --root data/an4
+  speechgru tune runs/an4/model --foreign lj_speech/manifest.tsv noises/
 """
 
 
@@ -52,6 +62,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--prior_weights", default=PRIOR_WEIGHTS, metavar="LIST", help=f"0 to 1 (default: {PRIOR_WEIGHTS})"
     )
+    parser.add_argument(
+        "--foreign", nargs="+", default=[], metavar="PATH", help="folders and lists of what the model does not know"
+    )
     parser.add_argument("--root", default="", help="where the corpus is (default: where it was at training)")
     parser.add_argument("--split", default="valid", choices=("train", "valid"), help="to choose on (default: valid)")
     parser.add_argument("--batch_size", type=int, default=32, help="recordings computed together (default: 32)")
@@ -61,8 +74,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Chooses, prints the grid on standard output and writes the model folders; 0.
 
     Raises:
+        AudioError, DataError: the corpus, the language model or the foreign recordings cannot be read.
         ConfigError: an option is out of range, or a model has no CTC head or no language model.
-        DataError: the corpus or the language model cannot be read.
         ModelError: a model folder cannot be loaded.
     """
     weights = _numbers("lm_weights", arguments.lm_weights)
@@ -72,29 +85,49 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigError(f"--batch_size {arguments.batch_size}: at least 1")
     folders = _folders(arguments.model)
 
+    from speechgru.commands.recordings import load_recognizer
+
+    recognizers = [load_recognizer(folder, "cpu", None, "ctc") for folder in folders]
+    only_foreign = bool(arguments.foreign) and not arguments.lm
+    config = None if only_foreign else _decoder(recognizers[0], arguments)
+    if config:  # complains before anything is computed
+        for end in (min, max):
+            tried: dict[str, Any] = {
+                "lm_weight": end(weights),
+                "word_bonus": end(bonuses),
+                "prior_weight": end(prior_weights),
+            }
+            dataclasses.replace(config, **tried, priors=[1.0])
+    sources = _foreign(arguments.foreign)
+    models = [
+        (recognizer, _scored(recognizer, folder, arguments), folder)
+        for recognizer, folder in zip(recognizers, folders, strict=True)
+    ]
+    if config:
+        _choose_decoder(models, config, weights, bonuses, prior_weights)
+    for recognizer, scored, folder in models if sources else ():
+        _choose_familiarity(recognizer, scored, folder, sources)
+    return 0
+
+
+def _choose_decoder(
+    models: list[tuple[Recognizer, list[Scored], Path]],
+    config: BeamConfig,
+    weights: list[float],
+    bonuses: list[float],
+    prior_weights: list[float],
+) -> None:
+    """Prints the grids and keeps the best setting in every model folder."""
     from tqdm import tqdm
 
-    from speechgru.commands.recordings import load_recognizer
     from speechgru.decoding.greedy import GreedyConfig
     from speechgru.evaluation.decoder_choice import measure_grid, token_shares, word_errors
 
-    recognizers = [load_recognizer(folder, "cpu", None, "ctc") for folder in folders]
-    config = _decoder(recognizers[0], arguments)
-    for end in (min, max):  # complains before anything is computed
-        tried: dict[str, Any] = {
-            "lm_weight": end(weights),
-            "word_bonus": end(bonuses),
-            "prior_weight": end(prior_weights),
-        }
-        dataclasses.replace(config, **tried, priors=[1.0])
-    models = [
-        (recognizer, _scored(recognizer, folder, arguments))
-        for recognizer, folder in zip(recognizers, folders, strict=True)
-    ]
+    pairs = [(recognizer, scored) for recognizer, scored, _ in models]
     grids = []
     for prior_weight in sorted(set(prior_weights)):
         bar = functools.partial(tqdm, desc=f"prior_weight={prior_weight:g}", unit="setting", disable=None)
-        grids.append(measure_grid(models, config, weights, bonuses, prior_weight, bar))
+        grids.append(measure_grid(pairs, config, weights, bonuses, prior_weight, bar))
         print(f"prior_weight={prior_weight:g}\n{_table(grids[-1])}")
     grid = min(grids, key=lambda one: one.quality)
     row, column = grid.best
@@ -104,15 +137,53 @@ def run(arguments: argparse.Namespace) -> int:
         f"lm_weight={chosen.lm_weight:g} word_bonus={chosen.word_bonus:g} prior_weight={grid.prior_weight:g}: "
         f"{share:.2f} % of {grid.words} words wrong"
     )
-    if all(one.units is not None and one.units.gives_words for one in recognizers):
-        greedy = sum(word_errors(scored, one.decoder(GreedyConfig()), one) for one, scored in models)
+    if all(one.units is not None and one.units.gives_words for one, _ in pairs):
+        greedy = sum(word_errors(scored, one.decoder(GreedyConfig()), one) for one, scored in pairs)
         print(f"decoder=greedy: {100 * greedy / grid.words:.2f} %")
     if grid.at_edge or min(prior_weights) < grid.prior_weight == max(prior_weights):
         print("the best lies at the edge of what was tried: wider lists may hold a better one")
-    for (recognizer, scored), folder in zip(models, folders, strict=True):
+    for recognizer, scored, folder in models:
         shares = token_shares(scored) if grid.prior_weight else []
         _keep(recognizer, scored, dataclasses.replace(chosen, priors=shares, prior_weight=grid.prior_weight), folder)
-    return 0
+
+
+def _foreign(paths: list[str]) -> list[ForeignSource]:
+    """The recordings to choose on: of a list with splits those of train."""
+    if not paths:
+        return []
+    from speechgru.evaluation.foreign import find_foreign
+
+    return find_foreign(paths, ("train",))
+
+
+def _choose_familiarity(
+    recognizer: Recognizer, scored: list[Scored], folder: Path, sources: list[ForeignSource]
+) -> None:
+    """Puts the threshold between own and foreign recordings into a model folder, and prints how well it parts them."""
+    from tqdm import tqdm
+
+    from speechgru.decoding.familiarity import token_entropy
+    from speechgru.decoding.greedy import GreedyConfig
+    from speechgru.evaluation.foreign import choose_familiarity, hear
+    from speechgru.model_folder import write_familiarity
+
+    recognizer.config.familiarity = None  # an older one would leave out the text of what is even
+    decoder, found = recognizer.decoder(GreedyConfig()), []
+    for source in sources:
+        bar = functools.partial(tqdm, total=len(source.items), desc=source.name, unit="recording", disable=None)
+        for transcript in hear(recognizer, source, decoder, bar):
+            if transcript.error:
+                print(f"{transcript.audio}: {transcript.error}", file=sys.stderr)
+            elif transcript.entropy is not None:
+                found.append(transcript.entropy)
+    chosen = choose_familiarity([token_entropy(one.log_probabilities) for one in scored], found)
+    write_familiarity(folder, chosen)
+    numbers = chosen.chosen_on
+    print(
+        f"most_entropy={chosen.most_entropy:g}: marks {numbers['own_marked']} of {numbers['own']} own recordings and "
+        f"{numbers['foreign_marked']} of {numbers['foreign']} foreign ones"
+    )
+    print(f"{folder} knows what it does not know from now on", file=sys.stderr)
 
 
 def _keep(recognizer: Recognizer, scored: list[Scored], decoder: BeamConfig, folder: Path) -> None:

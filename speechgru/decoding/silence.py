@@ -45,6 +45,17 @@ def silent(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
     return levels < silence_db(levels) if len(levels) else np.zeros(0, bool)
 
 
+def is_even(waveform: np.ndarray, sample_rate: int) -> bool:
+    """Whether all of a recording is alike in level, as silence, hum and hiss are and speech is not.
+
+    Args:
+        waveform: float samples (samples,).
+        sample_rate: in Hz.
+    """
+    levels = levels_db(waveform, sample_rate)
+    return not len(levels) or silence_db(levels) == -math.inf
+
+
 def silence_db(levels: np.ndarray, speech_db: float = -math.inf) -> float:
     """What lies below this level is silent; minus infinity where the levels are all alike.
 

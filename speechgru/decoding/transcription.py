@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 
 from speechgru.decoding.calibration import Calibration
+from speechgru.decoding.familiarity import token_entropy
 from speechgru.decoding.hypothesis import Hypothesis
 from speechgru.text import Units
 from speechgru.tokens import Tokens
@@ -39,6 +40,10 @@ class Transcription:
         tokens: the names of the tokens that were heard, without blanks.
         confidence: the mean of the words' confidences; without words the mean probability of the blank.
         duration_s: length of the recording in seconds.
+        entropy: how unsure the model is of the tokens it hears, in nats
+            (:func:`speechgru.decoding.familiarity.token_entropy`).
+        familiar: whether it sounds like what the model knows; None where nothing was heard, or where the model's folder
+            does not say (``speechgru tune --foreign``).
     """
 
     text: str
@@ -46,6 +51,8 @@ class Transcription:
     tokens: list[str]
     confidence: float
     duration_s: float
+    entropy: float = 0.0
+    familiar: bool | None = None
 
 
 def transcription(
@@ -88,7 +95,8 @@ def transcription(
     else:
         confidence = float(np.exp(log_probabilities[:, 0], dtype=np.float64).mean()) if len(log_probabilities) else 1.0
     text = " ".join(word.word for word in words)
-    return Transcription(text, words, [tokens.names[index] for index in hypothesis.tokens], confidence, duration_s)
+    names = [tokens.names[index] for index in hypothesis.tokens]
+    return Transcription(text, words, names, confidence, duration_s, token_entropy(log_probabilities))
 
 
 def _edges(spans: list[tuple[int, int]]) -> list[tuple[float, float]]:

@@ -13,6 +13,7 @@ from speechgru.data.utterance import Utterance
 from speechgru.devices import find_device
 from speechgru.errors import ConfigError, DataError
 from speechgru.evaluation.card import card_of_run, write_card
+from speechgru.evaluation.foreign import find_foreign, hear, measure_foreign
 from speechgru.evaluation.results import (
     markdown_table,
     read_results,
@@ -46,6 +47,8 @@ class EvaluateConfig:
             rows of other decoders are kept.
         batch_size: utterances at a time, at least 1.
         decoder: how the scores of a CTC model become text; left out, as its folder says, or greedily.
+        foreign: recordings of what a CTC model should not know, to count those that it marks: a folder, file, glob or
+            list, or [several]; of a list with splits those of valid and test: ``speechgru tune`` chooses on train.
         device: auto (cuda where there is one), cpu, cuda, cuda:<number> or mps.
     """
 
@@ -58,6 +61,7 @@ class EvaluateConfig:
     recipe_dir: str = ""
     batch_size: int = 64
     decoder: Any = None
+    foreign: Any = None
     device: str = "auto"
 
     def __post_init__(self) -> None:
@@ -81,7 +85,7 @@ def evaluate(config: EvaluateConfig, words: Sequence[str] = ()) -> list[tuple[Re
         ConfigError: no corpus is known, or the results of several models were to go into one folder.
         ModelError, DataError: a model or the corpus cannot be read.
     """
-    models = [config.model] if isinstance(config.model, str) else list(config.model)
+    models = _several(config.model)
     if len(models) > 1 and config.output_dir:
         raise ConfigError(
             f"output_dir={config.output_dir}: {len(models)} models would overwrite one another; leave it out"
@@ -94,6 +98,11 @@ def evaluate(config: EvaluateConfig, words: Sequence[str] = ()) -> list[tuple[Re
         if (folder / "README.md").is_file():
             update_readme(folder / "README.md", markdown_table(summary))
     return found
+
+
+def _several(value: Any) -> list[str]:
+    """The items of a setting that is one or a list of them."""
+    return [value] if isinstance(value, str) else list(value or ())
 
 
 def _of_other_decoders(path: Path, records: list[Record]) -> list[Record]:
@@ -113,11 +122,14 @@ def _evaluate_one(model: str, config: EvaluateConfig, words: Sequence[str]) -> t
     task = task_of(recognizer.task)
     if config.decoder is not None and not task.decodes:
         raise ConfigError(f"decoder={name_of('decoder', config.decoder)}: {folder} has no ctc head; leave it out")
+    if config.foreign and not task.decodes:
+        raise ConfigError(f"foreign={config.foreign}: {folder} has no ctc head; leave it out")
     settings = config.data if config.data is not None else own_data(recognizer, folder, config.root)
     corpus = build("data", settings)
     utterances = corpus.utterances(config.split)
     if not utterances:
         raise DataError(f"the {config.split} split has no utterances; choose another split= or check data=")
+    sources = find_foreign(_several(config.foreign), ("valid", "test"))
     decoder = recognizer.config.decoder if config.decoder is None else config.decoder
     began = time.monotonic()
     result = measure(recognizer, utterances, config)
@@ -136,6 +148,9 @@ def _evaluate_one(model: str, config: EvaluateConfig, words: Sequence[str]) -> t
         train_wall_clock_s=run.get("wall_clock_s"),
         command=words,
     )
+    if sources:
+        used = recognizer.decoder(config.decoder)
+        record["foreign"] = [measure_foreign(one, hear(recognizer, one, used)) for one in sources]
     way = "greedy" if decoder is None else name_of("decoder", decoder)
     place = config.split if way == "greedy" else f"{config.split}-{way}"
     output = Path(config.output_dir) if config.output_dir else _reports(folder) / place

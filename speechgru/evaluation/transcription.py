@@ -68,6 +68,8 @@ class TranscriptionResult(Result):
         utterances: the recordings, for their files and speakers.
         confidences: for each utterance the confidence, 0 to 1, of each word of the hypothesis; empty where unknown.
         errors: one line for each file that could not be used; these are in none of the other lists.
+        familiar: of each utterance, whether it sounds like what the model knows
+            (:class:`speechgru.decoding.transcription.Transcription`); empty where unknown.
         seed: of the bootstrap.
         loss: the mean of the head's loss over the utterances whose transcript their frames can hold, in nats; 0 where
             it was not computed.
@@ -85,6 +87,7 @@ class TranscriptionResult(Result):
     utterances: list[Utterance]
     confidences: Sequence[Sequence[float]] = ()
     errors: list[str] = dataclasses.field(default_factory=list)
+    familiar: Sequence[bool | None] = ()
     seed: int = 0
     loss: float = 0.0
     blank_share: float = 0.0
@@ -145,6 +148,12 @@ class TranscriptionResult(Result):
     def ser(self) -> float:
         """Share of the utterances with an error."""
         return self.counts.wrong / self.counts.utterances
+
+    @property
+    def marked(self) -> int | None:
+        """How many utterances do not sound like what the model knows; None where it cannot tell."""
+        known = [one for one in self.familiar if one is not None]
+        return known.count(False) if known else None
 
     @property
     def interval_over(self) -> str:
@@ -236,6 +245,7 @@ class TranscriptionResult(Result):
             "interval_over": self.interval_over,
             "cer": rounded(self.cer),
             "ser": rounded(self.ser),
+            "marked": self.marked,
             "substitutions": counts.substitutions,
             "insertions": counts.insertions,
             "deletions": counts.deletions,

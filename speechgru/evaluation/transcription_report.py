@@ -112,6 +112,13 @@ def _summary(result: TranscriptionResult, record: Record) -> str:
         )
     if (told := result.normalized_cross_entropy) is not None:
         facts.append(f"normalized cross entropy of the word confidences {told:.3f} (1 tells all, 0 nothing)")
+    if result.marked is not None:
+        facts.append(f"marked as not sounding like what the model knows: {result.marked:,} utterances")
+    for one in record.get("foreign") or ():
+        facts.append(
+            f"of {one['n']:,} foreign recordings of {one['name']} marked: {one['marked']:,}, without text: "
+            f"{one['without_text']:,}"
+        )
     if record.get("parameters"):
         facts.append(f"{record['parameters']:,} parameters")
     if result.errors:

@@ -26,7 +26,7 @@ from speechgru.plain import Record
 from speechgru.recognizer import Recognizer
 from speechgru.text import Units
 from speechgru.tokens import Tokens
-from speechgru.wording import markdown_cell
+from speechgru.wording import markdown_cell, markdown_grid
 
 
 class TranscriptionTask(Task[TranscriptionResult]):
@@ -113,6 +113,7 @@ class TranscriptionTask(Task[TranscriptionResult]):
             utterances,
             [[word.confidence for word in one.words] for one in heard],
             errors,
+            familiar=[one.familiar for one in heard],
             loss=sum(losses) / max(1, len(losses)),
             blank_share=blanks / max(1, frames),
             frames_per_token=frames / max(1, tokens),
@@ -181,7 +182,26 @@ class TranscriptionTask(Task[TranscriptionResult]):
             "| ---: | ---: | ---: | ---: | ---: |",
             f"| {record['substitutions']:,} | {record['insertions']:,} | {record['deletions']:,} | "
             f"{100 * record['cer']:.2f} | {100 * record['ser']:.1f} |",
+            *_card_familiarity(record),
         ]
+
+
+def _card_familiarity(record: Record) -> list[str]:
+    """How many recordings are marked as not sounding like what the model knows, here and of foreign ones."""
+    if record.get("marked") is None:
+        return []
+    lines = [
+        "",
+        f"Marked as not sounding like what the model knows: {record['marked']:,} of these {record['n']:,} recordings.",
+    ]
+    if record.get("foreign"):
+        rows = [
+            [markdown_cell(one["name"]), f"{one['n']:,}", f"{one['marked']:,}", f"{one['without_text']:,}"]
+            for one in record["foreign"]
+        ]
+        head = ["Foreign recordings", "Number", "Marked", "Without text"]
+        lines += ["", markdown_grid([head, ["---", "---:", "---:", "---:"], *rows])]
+    return lines
 
 
 def transcript_target(utterance: Utterance, tokens: Tokens, units: Units) -> list[int]:

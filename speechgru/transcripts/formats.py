@@ -49,7 +49,10 @@ def tsv(transcript: Transcript) -> str:
 
 
 def record(transcript: Transcript, word_timestamps: bool = False) -> dict[str, object]:
-    """The values of the JSON: audio, text, duration_s and segments, with words where wanted; or audio and error."""
+    """The values of the JSON: audio, text, duration_s, familiar where that is known, segments; or audio and error.
+
+    Segments have their words where these are wanted.
+    """
     if transcript.error:
         return {"audio": transcript.audio, "error": transcript.error}
     segments = []
@@ -64,10 +67,12 @@ def record(transcript: Transcript, word_timestamps: bool = False) -> dict[str, o
         if word_timestamps:
             values["words"] = [word_record(word) for word in segment.words]
         segments.append(values)
+    known = {} if transcript.familiar is None else {"familiar": transcript.familiar}
     return {
         "audio": transcript.audio,
         "text": transcript.text,
         "duration_s": round(transcript.duration_s, 3),
+        **known,
         "segments": segments,
     }
 

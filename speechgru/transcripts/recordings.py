@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +17,8 @@ from speechgru.transcripts.transcript import Transcript
 
 if TYPE_CHECKING:
     from speechgru.contracts import Decoder
-    from speechgru.decoding.transcription import Word
+    from speechgru.decoding.familiarity import FamiliarityConfig
+    from speechgru.decoding.transcription import Transcription, Word
     from speechgru.recognizer import Recognizer
 
 
@@ -50,18 +51,17 @@ def transcribe_recordings(
     recognizer.require("transcribe", "ctc")
     rate, cut = recognizer.sample_rate, config or PiecesConfig()
 
-    def compute(waveforms: list[np.ndarray]) -> list[Sequence[Word]]:
-        results = recognizer.transcribe(waveforms, source_rate=rate, batch_size=len(waveforms), decoder=decoder)
-        return [result.words for result in results]
+    def compute(waveforms: list[np.ndarray]) -> list[Transcription]:
+        return recognizer.transcribe(waveforms, source_rate=rate, batch_size=len(waveforms), decoder=decoder)
 
-    parts: Iterator[Part[Sequence[Word]]] = compute_parts(
+    parts: Iterator[Part[Transcription]] = compute_parts(
         items, rate, lambda blocks: pieces(blocks, rate, cut), compute, batch_size
     )
     recording = _Recording()
     for part in parts:
         recording.add(part, rate)
         if part.last:
-            yield recording.transcript(part.path)
+            yield recording.transcript(part.path, recognizer.config.familiarity)
             recording = _Recording()
 
 
@@ -70,27 +70,32 @@ class _Recording:
 
     def __init__(self) -> None:
         self.words: list[Word] = []
+        self.entropy, self.tokens = 0.0, 0  # the sum over all tokens heard, and their number
         self.duration_s = 0.0
         self.error = ""
 
-    def add(self, part: Part[Sequence[Word]], sample_rate: int) -> None:
+    def add(self, part: Part[Transcription], sample_rate: int) -> None:
         """Appends the words of the next piece."""
         self.error = self.error or part.error
-        if self.error or not part.piece:
+        if self.error or not part.piece or part.result is None:
             return
         start_s, overlap_s = part.piece.start_s, part.piece.overlap_s
-        words = [_later(word, start_s) for word in part.result or ()]
+        self.entropy += part.result.entropy * len(part.result.tokens)
+        self.tokens += len(part.result.tokens)
+        words = [_later(word, start_s) for word in part.result.words]
         if overlap_s:
             self.words = join(self.words, words, start_s, start_s + overlap_s)
         else:
             self.words += words
         self.duration_s = start_s + part.samples / sample_rate
 
-    def transcript(self, path: str) -> Transcript:
-        """All of them."""
+    def transcript(self, path: str, known: FamiliarityConfig | None) -> Transcript:
+        """All of them, and whether the recording is one of those that the model knows."""
         if self.error:
             return Transcript(path, error=self.error)
-        return Transcript(path, segments(self.words), self.duration_s)
+        entropy = self.entropy / self.tokens if self.tokens else None
+        familiar = None if known is None or entropy is None else entropy <= known.most_entropy
+        return Transcript(path, segments(self.words), self.duration_s, entropy=entropy, familiar=familiar)
 
 
 def _later(word: Word, by_s: float) -> Word:

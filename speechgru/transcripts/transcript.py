@@ -51,12 +51,17 @@ class Transcript:
         segments: in order; none where nothing was said.
         duration_s: length of the recording in seconds.
         error: why there is no transcript; empty where there is one.
+        entropy: how unsure the model is of the tokens it hears, in nats
+            (:func:`speechgru.decoding.familiarity.token_entropy`); None where it hears none.
+        familiar: whether it sounds like what the model knows; None where nothing was heard or nobody can say.
     """
 
     audio: str
     segments: tuple[Segment, ...] = ()
     duration_s: float = 0.0
     error: str = ""
+    entropy: float | None = None
+    familiar: bool | None = None
 
     @property
     def text(self) -> str:

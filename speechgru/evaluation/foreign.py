@@ -1,0 +1,105 @@
+"""Recordings of what a model does not know, such as other speech and noises: chosen by them, and measured on them."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from speechgru.audio import list_audio
+from speechgru.contracts import Decoder
+from speechgru.data.recordings import MANIFESTS, TABLES, read_recordings
+from speechgru.data.splits import SPLITS
+from speechgru.decoding.familiarity import FamiliarityConfig, choose_most_entropy
+from speechgru.errors import DataError
+from speechgru.plain import Record
+from speechgru.recognizer import Recognizer
+from speechgru.transcripts import transcribe_recordings
+from speechgru.transcripts.transcript import Transcript
+
+Progress = Callable[[Iterable[Transcript]], Iterable[Transcript]]
+
+
+@dataclasses.dataclass(frozen=True)
+class ForeignSource:
+    """Recordings of one folder or list.
+
+    Attributes:
+        name: what tables call it.
+        items: path and error of each recording.
+    """
+
+    name: str
+    items: list[tuple[str, str]]
+
+
+def find_foreign(paths: Sequence[str], splits: Sequence[str]) -> list[ForeignSource]:
+    """The recordings of folders, files and globs, and of lists (.jsonl, .json, .csv, .tsv).
+
+    Args:
+        paths: of them.
+        splits: only these of a list that names splits, so that what a model is chosen on does not measure it.
+
+    Raises:
+        DataError, AudioError: one is missing or holds no recording.
+    """
+    return [ForeignSource(_name(Path(path)), _items(path, splits)) for path in paths]
+
+
+def _name(path: Path) -> str:
+    folder = path.absolute().parent.name
+    return folder if path.stem.lower() in ("manifest", "metadata", *SPLITS) else path.stem
+
+
+def _items(path: str, splits: Sequence[str]) -> list[tuple[str, str]]:
+    if Path(path).suffix.lower() not in MANIFESTS + TABLES:
+        files = list_audio(path)
+        if files == [(path, "")] and not os.path.exists(path):
+            raise DataError(f"{path}: is not there; give a folder, a recording or a list of recordings")
+        return files
+    rows = read_recordings(path)
+    chosen = splits if any(rows.get(name) for name in SPLITS) else list(rows)
+    found = dict.fromkeys(one.audio for name in chosen for one in rows.get(name, []))
+    if not found:
+        raise DataError(f"{path}: lists no recordings of the splits {', '.join(splits)}")
+    return [(audio, "") for audio in found]
+
+
+def hear(
+    recognizer: Recognizer, source: ForeignSource, decoder: Decoder | None = None, progress: Progress = iter
+) -> list[Transcript]:
+    """What a model makes of the recordings of a source; those that cannot be read have an error."""
+    return list(progress(transcribe_recordings(recognizer, source.items, decoder=decoder)))
+
+
+def choose_familiarity(own: Sequence[float], foreign: Sequence[float]) -> FamiliarityConfig:
+    """What marks foreign recordings, from entropies of both kinds, with the shares that it gets wrong.
+
+    Raises:
+        DataError: none of one kind.
+    """
+    most = float(f"{choose_most_entropy(own, foreign):.4g}")
+    return FamiliarityConfig(
+        most,
+        {
+            "own": len(own),
+            "own_marked": int((np.asarray(own) > most).sum()),
+            "foreign": len(foreign),
+            "foreign_marked": int((np.asarray(foreign) > most).sum()),
+        },
+    )
+
+
+def measure_foreign(source: ForeignSource, transcripts: Sequence[Transcript]) -> Record:
+    """How many recordings of a source are marked, and how many get no text: what ``results.json`` keeps of them."""
+    heard = [one for one in transcripts if not one.error]
+    return {
+        "name": source.name,
+        "n": len(heard),
+        "failed": len(transcripts) - len(heard),
+        "marked": sum(one.familiar is False for one in heard),
+        "without_text": sum(not one.text for one in heard),
+    }
