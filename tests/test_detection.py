@@ -24,8 +24,8 @@ from speechgru.evaluation.detection import Background, Detections, Trial, hours_
 from speechgru.evaluation.detection_hearing import BEFORE_S, TOLERANCE_S, Ears
 from speechgru.evaluation.detection_sources import BackgroundRecording, find_background, find_positives
 from speechgru.evaluation.intervals import binomial_interval, poisson_interval
-from speechgru.features import LogMelConfig
-from speechgru.heads import ClassificationConfig, CTCConfig
+from speechgru.features import LogMelConfig, Normalization
+from speechgru.heads import ClassificationConfig, CTCConfig, KeywordHeadConfig
 from speechgru.recognizer import Recognizer, RecognizerConfig, load
 from speechgru.streaming.keywords import KeywordConfig, KeywordSpotter
 from speechgru.streaming.scores import score_track
@@ -226,24 +226,34 @@ def test_noise_has_the_ratio_that_was_asked_for(model, sounds):
 
 
 def test_background_in_blocks_is_the_whole(model, sounds, monkeypatch):
-    """Oracle: the scores along the whole recording at once, where they are a hundredth at least."""
-    recognizer = load(model)
+    """Oracle: the scores along the whole recording at once, where they are a hundredth at least.
+
+    One model hears windows, the other, with random weights, scores each frame.
+    """
+    features = LogMelConfig(sample_rate=RATE, mels=16, hop_ms=20.0, normalization=Normalization.none)
+    encoder = GRUEncoderConfig(hidden_size=8, num_layers=1, bidirectional=False)
+    framewise = Recognizer(RecognizerConfig(features, encoder, KeywordHeadConfig()), load(model).tokens).eval()
     recording = BackgroundRecording(Utterance(str(sounds / "talk" / "long.wav")), "talk")
-    monkeypatch.setattr("speechgru.evaluation.detection_hearing._BLOCK_S", 0.73)
-    heard = Ears(recognizer, KeywordConfig(300), ["low", "high"]).background(recording)
     wave, _ = soundfile.read(sounds / "talk" / "long.wav", dtype="float32")
-    end_s, scores = score_track(recognizer, wave, block_s=60)
-    smoothed = KeywordSpotter(recognizer.tokens.names, KeywordConfig(300)).smooth(end_s, scores)[:, 0]
-    assert heard.duration_s == 30
-    np.testing.assert_allclose(heard.tracks["low"][0], end_s[smoothed >= 0.01])
-    np.testing.assert_allclose(heard.tracks["low"][1], smoothed[smoothed >= 0.01], atol=1e-6)
+    monkeypatch.setattr("speechgru.evaluation.detection_hearing._BLOCK_S", 0.73)
+    for recognizer, least in ((load(model), 100), (framewise, 1400)):
+        heard = Ears(recognizer, KeywordConfig(300), ["low", "high"]).background(recording)
+        end_s, scores = score_track(recognizer, wave, block_s=60)
+        assert len(end_s) > least
+        smoothed = KeywordSpotter(recognizer.tokens.names, KeywordConfig(300)).smooth(end_s, scores)[:, 0]
+        assert heard.duration_s == 30
+        np.testing.assert_allclose(heard.tracks["low"][0], end_s[smoothed >= 0.01])
+        np.testing.assert_allclose(heard.tracks["low"][1], smoothed[smoothed >= 0.01], atol=1e-5)
+        said = dataclasses.replace(recording, said=frozenset(["low"]))
+        assert "low" not in Ears(recognizer, KeywordConfig(), ["low", "high"]).background(said).tracks
+
+
+def test_silence_is_told_from_sound(model, sounds):
+    """Oracle: three seconds of noise at -40 dBFS after two of zeros."""
     half = np.concatenate([np.zeros(2 * RATE), np.random.default_rng(0).normal(0, 0.01, 3 * RATE)])
     soundfile.write(sounds / "half.wav", half, RATE)
-    quiet = BackgroundRecording(Utterance(str(sounds / "half.wav")), "talk")
-    monkeypatch.undo()
-    assert Ears(recognizer, KeywordConfig(), ["low"]).background(quiet).sound_s == pytest.approx(3)
-    said = dataclasses.replace(recording, said=frozenset(["low"]))
-    assert "low" not in Ears(recognizer, KeywordConfig(), ["low", "high"]).background(said).tracks
+    recording = BackgroundRecording(Utterance(str(sounds / "half.wav")), "talk")
+    assert Ears(load(model), KeywordConfig(), ["low"]).background(recording).sound_s == pytest.approx(3)
 
 
 def listed(path: Path, rows: list[str]) -> str:
