@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Collection, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from speechgru.errors import ConfigError
 from speechgru.model_folder import read_config
@@ -92,7 +92,7 @@ def take_model(config: DictConfig, model: str, chosen: Collection[str]) -> None:
         given = read_config(model_path(model))
     except ConfigError as error:
         raise ConfigError(f"init_from={error}") from None
-    parts: dict[str, Any] = {"features": given.features, "encoder": given.encoder}
+    parts: dict[str, object] = {"features": given.features, "encoder": given.encoder}
     for name in ("cell", "front_end"):
         if any(field.name == name for field in dataclasses.fields(given.encoder)):
             parts[name] = getattr(given.encoder, name)
@@ -107,7 +107,7 @@ def take_model(config: DictConfig, model: str, chosen: Collection[str]) -> None:
         config.encoder[name] = f"${{{name}}}"  # so that cell.KEY=... reaches the encoder
 
 
-def _strange_keys(config: Any, prefix: str = "") -> Iterator[str]:
+def _strange_keys(config: object, prefix: str = "") -> Iterator[str]:
     """The keys below ``config`` that the dataclasses do not have."""
     from omegaconf import DictConfig, OmegaConf
 

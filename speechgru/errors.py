@@ -5,6 +5,10 @@ class SpeechGRUError(Exception):
     """Base of every error this package raises on purpose; the command line prints it without a traceback."""
 
 
+class TrainingStopped(SpeechGRUError):
+    """Training ended before its time; the message says why and how to go on."""
+
+
 class Interrupted(SpeechGRUError):
     """Somebody asked the command to stop; the message says how to go on.
 

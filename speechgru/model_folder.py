@@ -18,10 +18,10 @@ from __future__ import annotations
 import dataclasses
 import gzip
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from reprlib import repr as shown
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -34,11 +34,15 @@ from speechgru.decoding.operating_point import KeywordConfig
 from speechgru.errors import ConfigError, DataError, ModelError, one_line
 from speechgru.features.fingerprint import fingerprint_difference
 from speechgru.files import write_atomically
+from speechgru.plain import Record
 from speechgru.plain_yaml import from_yaml, to_yaml
 from speechgru.registry import build, component, from_plain, read_dataclass, to_plain
 from speechgru.text_files import read_text
 from speechgru.tokens import Tokens
 from speechgru.weights import check_outlines, read_outlines, read_tensors
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 FORMAT = 1
 _MOST_TEXT_BYTES = 4 << 20
@@ -65,7 +69,7 @@ class RecognizerConfig:
     features: Any = component("features")
     encoder: Any = component("encoder")
     head: Any = component("head")
-    data: dict[str, Any] = dataclasses.field(default_factory=dict)
+    data: Record = dataclasses.field(default_factory=dict)
     units: Any = component("units", lambda: None)
     calibration: Calibration = dataclasses.field(default_factory=Calibration)
     decoder: Any = component("decoder", lambda: None)
@@ -79,7 +83,7 @@ def write_folder(
     task: str,
     tensors: Mapping[str, Tensor],
     tokens: Tokens,
-    fingerprint: Any,
+    fingerprint: Record,
     files: Mapping[str, bytes],
 ) -> None:
     """Writes a model folder. Each file is complete or not there: it is written beside its place and renamed.
@@ -218,7 +222,13 @@ class _Countdown(TorchFunctionMode):
         super().__init__()
         self.calls, self.path = calls, path
 
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_function__(
+        self,
+        func: Callable[..., object],
+        types: object,
+        args: tuple[object, ...] = (),
+        kwargs: Record | None = None,
+    ) -> object:
         self.calls -= 1
         if self.calls < 0:
             raise ModelError(
@@ -227,7 +237,7 @@ class _Countdown(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-def check_fingerprint(folder: Path, computed: Any) -> None:
+def check_fingerprint(folder: Path, computed: Record) -> None:
     """Compares the features of a fixed chirp with those of the machine that wrote the folder.
 
     Raises:
@@ -246,15 +256,17 @@ def check_fingerprint(folder: Path, computed: Any) -> None:
         )
 
 
-def _own_names(decoder: Any) -> dict[str, str]:
+def _own_names(decoder: DataclassInstance) -> dict[str, str]:
     """The settings of a decoder that name files, with the names those have in a model folder."""
-    fields = dataclasses.fields(decoder) if decoder is not None else ()
+    fields = dataclasses.fields(decoder)
     return {field.name: field.metadata["file"] for field in fields if "file" in field.metadata}
 
 
-def _taken_in(decoder: Any) -> tuple[Any, dict[str, bytes]]:
+def _taken_in(decoder: DataclassInstance | None) -> tuple[DataclassInstance | None, dict[str, bytes]]:
     """The settings of a decoder with its files' names in a model folder, and their content."""
-    files = {}
+    files: dict[str, bytes] = {}
+    if decoder is None:
+        return None, files
     for key, name in _own_names(decoder).items():
         path = getattr(decoder, key)
         if not path:
@@ -269,8 +281,10 @@ def _taken_in(decoder: Any) -> tuple[Any, dict[str, bytes]]:
     return decoder, files
 
 
-def _found_in(folder: Path, decoder: Any) -> Any:
+def _found_in(folder: Path, decoder: DataclassInstance | None) -> DataclassInstance | None:
     """The settings of a decoder with the paths of its files; a model folder names none but its own."""
+    if decoder is None:
+        return None
     for key, name in _own_names(decoder).items():
         named = getattr(decoder, key)
         if named and named != name:

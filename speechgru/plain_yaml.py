@@ -14,7 +14,7 @@ _MOST_VALUES = 20_000
 _MOST_DEPTH = 20
 
 
-def to_yaml(plain: Any, width: int = 80) -> str:
+def to_yaml(plain: object, width: int = 80) -> str:
     """Plain values as YAML text that reads back the same, in the order they have."""
     import yaml
 
@@ -37,7 +37,7 @@ def from_yaml(text: str) -> Any:
 
         values = depth = 0
 
-        def compose_node(self, parent: Any, index: Any) -> Any:
+        def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
             self.values, self.depth = self.values + 1, self.depth + 1
             if self.check_event(yaml.AliasEvent):
                 raise ConfigError("aliases (&, *) are not for settings; write the values out")
@@ -59,7 +59,7 @@ def from_yaml(text: str) -> Any:
     return plain
 
 
-def _check(plain: Any) -> None:
+def _check(plain: object) -> None:
     if isinstance(plain, dict):
         for key, value in plain.items():
             if not isinstance(key, str):

@@ -23,13 +23,17 @@ import sys
 import types
 import typing
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from speechgru.errors import ConfigError
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 MISSING = "???"  # what a setting without a default has until it is given one
 
-Component = TypeVar("Component", bound=Callable[..., Any])
+Settings = TypeVar("Settings", bound="DataclassInstance")
+Component = TypeVar("Component", bound=Callable[..., object])
 
 
 class Entry(NamedTuple):
@@ -68,13 +72,16 @@ def register(family: str, name: str, config: type) -> Callable[[Component], Comp
     return enter
 
 
-def _path(component: Callable[..., Any]) -> str:
+def _path(component: Callable[..., object]) -> str:
     return f"{component.__module__}.{component.__qualname__}"
 
 
-def component(family: str, default: Any = dataclasses.MISSING) -> Any:
+def component(family: str, default: Callable[[], object] | None = None) -> Any:
     """A dataclass field that holds the settings of another component of ``family`` (``default``: a factory)."""
-    return dataclasses.field(default_factory=default, metadata={"family": family})
+    metadata = {"family": family}
+    if default is None:
+        return dataclasses.field(metadata=metadata)
+    return dataclasses.field(default_factory=default, metadata=metadata)
 
 
 @functools.cache
@@ -123,7 +130,7 @@ def entry(family: str, name: str) -> Entry:
     return entries[name]
 
 
-def name_of(family: str, config: Any) -> str:
+def name_of(family: str, config: object) -> str:
     """The name under which the class of ``config`` is registered in ``family``."""
     for name, item in _FAMILIES.get(family, {}).items():
         if item.config is type(config):
@@ -133,12 +140,12 @@ def name_of(family: str, config: Any) -> str:
     )
 
 
-def build(family: str, config: Any, *arguments: Any, **more: Any) -> Any:
+def build(family: str, config: object, *arguments: object, **more: object) -> Any:
     """The component of ``family`` that ``config`` configures: ``Component(*arguments, config, **more)``."""
     return entry(family, name_of(family, config)).component(*arguments, config, **more)
 
 
-def to_plain(config: Any, family: str | None = None) -> Any:
+def to_plain(config: object, family: str | None = None) -> Any:
     """Settings as plain dicts, lists and scalars, components with their ``name`` first: what a model folder stores."""
     if dataclasses.is_dataclass(config) and not isinstance(config, type):
         plain = {"name": name_of(family, config)} if family else {}
@@ -154,7 +161,7 @@ def to_plain(config: Any, family: str | None = None) -> Any:
     return config
 
 
-def from_plain(plain: dict[str, Any], family: str, where: str = "") -> Any:
+def from_plain(plain: object, family: str, where: str = "") -> Any:
     """The settings written by :func:`to_plain`; unknown keys and names raise ConfigError that says where."""
     if not isinstance(plain, dict):
         raise ConfigError(f"{where or family}={reprlib.repr(plain)}: a component is written as its name and settings")
@@ -166,7 +173,7 @@ def from_plain(plain: dict[str, Any], family: str, where: str = "") -> Any:
     return read_dataclass(entry(family, values.pop("name")).config, values, where or family)
 
 
-def read_dataclass(kind: type, values: dict[str, Any], where: str) -> Any:
+def read_dataclass(kind: type[Settings], values: object, where: str) -> Settings:
     """The dataclass ``kind`` of plain values; unknown keys and wrong types raise ConfigError that says where."""
     if not isinstance(values, dict):
         raise ConfigError(f"{where}={reprlib.repr(values)}: the settings of a {kind.__name__} are expected")
@@ -185,7 +192,7 @@ def read_dataclass(kind: type, values: dict[str, Any], where: str) -> Any:
     return kind(**read)
 
 
-def _value(hint: Any, value: Any, where: str, family: str | None = None) -> Any:
+def _value(hint: object, value: Any, where: str, family: str | None = None) -> object:
     optional = isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union
     if value is None and (family or optional):
         return None

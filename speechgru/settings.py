@@ -17,13 +17,13 @@ import types
 import typing
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from speechgru.registry import Entry
 
 STORED = Path(__file__).with_name("settings.json")
 CHOICE = "choice of "
-_KINDS = {int: "whole number", float: "number", bool: "true or false", str: "text"}
+_KINDS: dict[object, str] = {int: "whole number", float: "number", bool: "true or false", str: "text"}
 
 
 class Setting(NamedTuple):
@@ -123,7 +123,7 @@ def _plain(text: str) -> str:
     return text.replace("``", "`").replace("\\|", "|").strip()
 
 
-def _kind(hint: Any) -> str:
+def _kind(hint: object) -> str:
     if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
         inner = [one for one in typing.get_args(hint) if one is not type(None)]
         return f"{_kind(inner[0])} or null"
@@ -135,7 +135,7 @@ def _kind(hint: Any) -> str:
     return _KINDS.get(hint, "text or list of texts")
 
 
-def _value(default: Any) -> str:
+def _value(default: object) -> str:
     """A default as it would be written after ``key=``."""
     if default is dataclasses.MISSING or default == "???":
         return ""

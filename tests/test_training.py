@@ -14,14 +14,14 @@ from small_run import ALONE, SMALL, command, cut, rows, run, same, tensors
 
 from speechgru.cells.subnormals import subnormals_are_flushed
 from speechgru.config import compose, plain
-from speechgru.errors import ConfigError, DataError, ModelError
+from speechgru.errors import ConfigError, DataError, ModelError, TrainingStopped
 from speechgru.registry import build, names
 from speechgru.training.average import ExponentialAverage, mean_of
 from speechgru.training.logging import MetricsLog
 from speechgru.training.objective import Objective
 from speechgru.training.run import train
 from speechgru.training.selection import Selection
-from speechgru.training.trainer import Trainer, TrainingStopped
+from speechgru.training.trainer import Trainer
 
 
 def test_learns_and_leaves_its_folder(three_tones: Path, tmp_path: Path) -> None:

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Protocol
 
 import numpy as np
 
 from speechgru.errors import ConfigError
 
 
-def check_probability(name: str, config: Any) -> None:
+class Drawn(Protocol):
+    """Settings of an augmentation that is applied with a probability."""
+
+    probability: float
+
+
+def check_probability(name: str, config: Drawn) -> None:
     """Raises ConfigError where ``config.probability`` is not between 0 and 1."""
     if not 0 <= config.probability <= 1:
         raise ConfigError(f"{name}.probability={config.probability}: from 0 (never) to 1 (always)")
 
 
-def check_range(name: str, config: Any, low_key: str, high_key: str, lowest: float, highest: float) -> None:
+def check_range(name: str, config: object, low_key: str, high_key: str, lowest: float, highest: float) -> None:
     """Raises ConfigError unless lowest <= low <= high <= highest for the two fields of ``config``."""
     low, high = getattr(config, low_key), getattr(config, high_key)
     for key, value in ((low_key, low), (high_key, high)):

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 from numba import float32
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from speechgru.cells.kernels import compiled, multiply, sigmoid, tanh
+from speechgru.cells.kernels import Context, compiled, multiply, sigmoid, tanh
 
 
 class FusedFastGRNN(torch.autograd.Function):
@@ -23,7 +21,7 @@ class FusedFastGRNN(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any,
+        ctx: Context,
         projected: Tensor,
         lengths: Tensor,
         state: Tensor,
@@ -54,7 +52,7 @@ class FusedFastGRNN(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Context, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         lengths, weight, shares = ctx.saved_tensors
         gates, before = ctx.kept
         time, batch, size = before.shape

@@ -6,14 +6,12 @@ reversed and masked. Here every row is read at its own places, forwards or backw
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from speechgru.cells.kernels import compiled, multiply, sigmoid, standardize, tanh, through_standardize
+from speechgru.cells.kernels import Context, compiled, multiply, sigmoid, standardize, tanh, through_standardize
 
 
 class FusedGRU(torch.autograd.Function):
@@ -27,7 +25,7 @@ class FusedGRU(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any,
+        ctx: Context,
         inputs: Tensor,
         lengths: Tensor,
         state: Tensor,
@@ -66,7 +64,7 @@ class FusedGRU(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Context, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         lengths, weight_hh, gain = ctx.saved_tensors
         gates, before, recurrent, normal, scale = ctx.kept
         batch, time, rows = gates.shape

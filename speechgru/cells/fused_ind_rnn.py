@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 from numba import float32
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from speechgru.cells.kernels import compiled
+from speechgru.cells.kernels import Context, compiled
 
 
 class FusedIndRNN(torch.autograd.Function):
@@ -22,7 +20,7 @@ class FusedIndRNN(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, projected: Tensor, lengths: Tensor, state: Tensor, reverse: bool, weight: Tensor
+        ctx: Context, projected: Tensor, lengths: Tensor, state: Tensor, reverse: bool, weight: Tensor
     ) -> tuple[Tensor, Tensor]:
         projected, state = projected.contiguous(), state.contiguous()
         hidden, final = torch.empty_like(projected), state.clone()
@@ -33,7 +31,7 @@ class FusedIndRNN(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Context, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         lengths, state, weight, hidden = ctx.saved_tensors
         at_projected = torch.empty_like(hidden)
         at_weight = torch.zeros_like(state)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from speechgru.cells.kernels import compiled, multiply, sigmoid, standardize, tanh, through_standardize
+from speechgru.cells.kernels import Context, compiled, multiply, sigmoid, standardize, tanh, through_standardize
 
 
 class FusedLight(torch.autograd.Function):
@@ -24,7 +22,7 @@ class FusedLight(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any,
+        ctx: Context,
         inputs: Tensor,
         lengths: Tensor,
         state: Tensor,
@@ -58,14 +56,14 @@ class FusedLight(torch.autograd.Function):
             scale.numpy(),
         )
         ctx.save_for_backward(lengths, weight_hh, keep)
-        ctx.flags, ctx.kept = (reverse, normalize, rectify), (gates, before, normal, scale)
+        ctx.reverse, ctx.flags, ctx.kept = reverse, (normalize, rectify), (gates, before, normal, scale)
         return hidden, final
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Context, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         lengths, weight_hh, keep = ctx.saved_tensors
-        reverse, normalize, rectify = ctx.flags
+        reverse, (normalize, rectify) = ctx.reverse, ctx.flags
         gates, before, normal, scale = ctx.kept
         rows, size = weight_hh.shape
         at_inputs, state = torch.empty_like(gates), gradients[1].clone(memory_format=torch.contiguous_format)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from speechgru.cells.kernels import compiled, multiply, sigmoid, standardize, tanh, through_standardize
+from speechgru.cells.kernels import Context, compiled, multiply, sigmoid, standardize, tanh, through_standardize
 
 
 class FusedLSTM(torch.autograd.Function):
@@ -24,7 +22,7 @@ class FusedLSTM(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any,
+        ctx: Context,
         inputs: Tensor,
         lengths: Tensor,
         state: Tensor,
@@ -64,7 +62,7 @@ class FusedLSTM(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Context, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         lengths, weight_hh, gain, cell_gain = ctx.saved_tensors
         gates, before, cells, squashed, normal, scale = ctx.kept
         rows, size = weight_hh.shape

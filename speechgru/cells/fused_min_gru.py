@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 from numba import float32
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from speechgru.cells.kernels import compiled, sigmoid
+from speechgru.cells.kernels import Context, compiled, sigmoid
 
 
 class FusedMinGRU(torch.autograd.Function):
@@ -22,19 +20,19 @@ class FusedMinGRU(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, projected: Tensor, lengths: Tensor, state: Tensor, reverse: bool, positive: bool
+        ctx: Context, projected: Tensor, lengths: Tensor, state: Tensor, reverse: bool, positive: bool
     ) -> tuple[Tensor, Tensor]:
         projected, state = projected.contiguous(), state.contiguous()
         batch, time, _ = projected.shape
         hidden, final = torch.empty(batch, time, state.shape[1]), state.clone()
         _states(projected.numpy(), lengths.numpy(), reverse, positive, final.numpy(), hidden.numpy())
         ctx.save_for_backward(projected, lengths, state, hidden)
-        ctx.reverse, ctx.positive = reverse, positive
+        ctx.reverse, ctx.flags = reverse, (positive,)
         return hidden, final
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Context, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         projected, lengths, state, hidden = ctx.saved_tensors
         at_projected = torch.empty_like(projected)
         at_state = gradients[1].clone(memory_format=torch.contiguous_format)
@@ -42,7 +40,7 @@ class FusedMinGRU(torch.autograd.Function):
             projected.numpy(),
             lengths.numpy(),
             ctx.reverse,
-            ctx.positive,
+            ctx.flags[0],
             state.numpy(),
             hidden.numpy(),
             gradients[0].contiguous().numpy(),

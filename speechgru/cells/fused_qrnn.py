@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 from numba import float32
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from speechgru.cells.kernels import compiled, sigmoid, tanh
+from speechgru.cells.kernels import Context, compiled, sigmoid, tanh
 
 
 class FusedQRNN(torch.autograd.Function):
@@ -21,19 +19,21 @@ class FusedQRNN(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, convolved: Tensor, lengths: Tensor, state: Tensor, reverse: bool) -> tuple[Tensor, Tensor]:
+    def forward(
+        ctx: Context, convolved: Tensor, lengths: Tensor, state: Tensor, reverse: bool
+    ) -> tuple[Tensor, Tensor]:
         convolved, state = convolved.contiguous(), state.contiguous()
         batch, time, _ = convolved.shape
         hidden, cells = torch.empty(2, batch, time, state.shape[1] // 2)
         final = state.clone()
         _states(convolved.numpy(), lengths.numpy(), reverse, final.numpy(), hidden.numpy(), cells.numpy())
         ctx.save_for_backward(convolved, lengths, state)
-        ctx.reverse, ctx.cells = reverse, cells
+        ctx.reverse, ctx.kept = reverse, (cells,)
         return hidden, final
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Context, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         convolved, lengths, state = ctx.saved_tensors
         at_convolved = torch.empty_like(convolved)
         at_state = gradients[1].clone(memory_format=torch.contiguous_format)
@@ -42,7 +42,7 @@ class FusedQRNN(torch.autograd.Function):
             lengths.numpy(),
             ctx.reverse,
             state.numpy(),
-            ctx.cells.numpy(),
+            ctx.kept[0].numpy(),
             gradients[0].contiguous().numpy(),
             at_state.numpy(),
             at_convolved.numpy(),

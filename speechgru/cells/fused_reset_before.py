@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from speechgru.cells.kernels import compiled, multiply, sigmoid, tanh
+from speechgru.cells.kernels import Context, compiled, multiply, sigmoid, tanh
 
 
 class FusedResetBefore(torch.autograd.Function):
@@ -23,7 +21,7 @@ class FusedResetBefore(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any,
+        ctx: Context,
         inputs: Tensor,
         lengths: Tensor,
         state: Tensor,
@@ -56,7 +54,7 @@ class FusedResetBefore(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Context, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         lengths, weight_hh, bias = ctx.saved_tensors
         gates, before, reset = ctx.kept
         rows, size = weight_hh.shape

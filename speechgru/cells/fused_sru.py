@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -10,7 +10,11 @@ from numba import float32
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from speechgru.cells.kernels import compiled, sigmoid
+from speechgru.cells.kernels import Context, compiled, sigmoid
+
+
+class _Context(Context, Protocol):
+    scale: float
 
 
 class FusedSRU(torch.autograd.Function):
@@ -23,7 +27,7 @@ class FusedSRU(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any,
+        ctx: _Context,
         gates: Tensor,
         skip: Tensor,
         scale: float,
@@ -47,12 +51,12 @@ class FusedSRU(torch.autograd.Function):
             cells.numpy(),
         )
         ctx.save_for_backward(gates, skip, lengths, state, weight)
-        ctx.reverse, ctx.scale, ctx.cells = reverse, scale, cells
+        ctx.reverse, ctx.scale, ctx.kept = reverse, scale, (cells,)
         return hidden, final
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: _Context, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         gates, skip, lengths, state, weight = ctx.saved_tensors
         at_gates, at_skip = torch.empty_like(gates), torch.empty_like(skip)
         at_weight = torch.zeros(skip.shape[0], len(weight))
@@ -65,7 +69,7 @@ class FusedSRU(torch.autograd.Function):
             ctx.reverse,
             weight.detach().numpy(),
             state.numpy(),
-            ctx.cells.numpy(),
+            ctx.kept[0].numpy(),
             gradients[0].contiguous().numpy(),
             at_state.numpy(),
             at_gates.numpy(),

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import numba
 import numpy as np
 from numba import float32
+from torch import Tensor
 
 from speechgru.compiled import kernel
 
@@ -12,6 +15,25 @@ FAST = {"contract", "reassoc"}  # fused multiply-adds and reordered sums; NaN an
 # x / 0 as in NumPy: Python's rule is a branch in every division, and a loop with a branch in it is not vectorised.
 compiled = kernel(fastmath=FAST, error_model="numpy")
 EPSILON = 1e-5  # torch's layer norm has it below the root
+
+
+class Context(Protocol):
+    """What a ``torch.autograd.Function`` remembers from its forward to its backward pass.
+
+    Attributes:
+        saved_tensors: what ``save_for_backward`` was given.
+        kept: other tensors that the gradient needs.
+        reverse: whether rows are read from their end.
+        flags: other choices of the cell.
+    """
+
+    saved_tensors: tuple[Tensor, ...]
+    kept: tuple[Tensor, ...]
+    reverse: bool
+    flags: tuple[bool, ...]
+
+    def save_for_backward(self, *tensors: Tensor | None) -> None:
+        """Inputs and outputs; torch sees when one is changed in between."""
 
 
 @numba.njit(inline="always")

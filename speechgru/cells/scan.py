@@ -8,11 +8,14 @@ taken, so that the error stays that of the plain loop.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+
+if TYPE_CHECKING:  # without the compiled kernels, which a scan does not need
+    from speechgru.cells.kernels import Context
 
 
 def scan(decay: Tensor, value: Tensor, state: Tensor) -> Tensor:
@@ -35,13 +38,13 @@ class _Scan(torch.autograd.Function):
         return blocked(decay, value, state)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+    def setup_context(ctx: Context, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         decay, _, state = inputs
         ctx.save_for_backward(decay, state, output)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, ...]:
+    def backward(ctx: Context, *gradients: Tensor) -> tuple[Tensor, ...]:
         decay, state, states = ctx.saved_tensors
         # The gradient runs through the same recurrence from the last frame to the first, one frame ahead in decay.
         ahead = torch.cat((decay[:, 1:], torch.zeros_like(decay[:, :1])), 1)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import dataclasses
 import re
 import typing
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from speechgru.errors import ConfigError
 
+if TYPE_CHECKING:
+    import yaml
 
-def settings_of(words: list[str], config_type: type) -> dict[str, Any]:
+
+def settings_of(words: list[str], config_type: type) -> dict[str, object]:
     """``KEY=VALUE`` words as plain values of a corpus's settings; text where the setting is text, YAML otherwise.
 
     Raises:
@@ -19,7 +22,7 @@ def settings_of(words: list[str], config_type: type) -> dict[str, Any]:
     import yaml
 
     hints = typing.get_type_hints(config_type)
-    values: dict[str, Any] = {}
+    values: dict[str, object] = {}
     for word in words:
         key, equals, text = word.partition("=")
         key = key.removeprefix("data.")
@@ -40,7 +43,7 @@ def _keys(config_type: type) -> list[str]:
     return [field.name for field in dataclasses.fields(config_type)]
 
 
-def _loader() -> Any:
+def _loader() -> type[yaml.SafeLoader]:
     """YAML's safe loader without its yes, no, on and off for true and false: they are words people record."""
     import yaml
 
@@ -55,9 +58,9 @@ def _loader() -> Any:
     return Loader
 
 
-def _check_type(word: str, hint: Any, value: Any) -> None:
+def _check_type(word: str, hint: Any, value: object) -> None:
     """The registry checks keys, names and nested settings; plain numbers, truths and lists are checked here."""
-    wanted = {int: "a whole number", float: "a number", bool: "true or false"}
+    wanted: dict[object, str] = {int: "a whole number", float: "a number", bool: "true or false"}
     if typing.get_origin(hint) is list:
         items = typing.get_args(hint)[0]
         if not isinstance(value, list):

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from speechgru.commands.inspect_files import folder_of, read_records, write, write_json
 from speechgru.commands.recordings import find_recordings, load_recognizer, progress
 from speechgru.compiled import disabled
-from speechgru.errors import AudioError, ConfigError, SpeechGRUError
+from speechgru.errors import AudioError, ConfigError
 from speechgru.plain import Record
 from speechgru.recordings.lines import brief, one_field, printable
 
 if TYPE_CHECKING:  # imported when they are needed: a mistyped option is answered without waiting for torch
     from speechgru.lab.inspection import Trace
+    from speechgru.lab.inspection.gradients import GradientFlow
     from speechgru.recognizer import Recognizer
 
 MOST_S = 60.0
@@ -104,7 +104,7 @@ def run(arguments: argparse.Namespace) -> int:
                 raise ConfigError(f"--{name}: has no effect without recordings; name some to measure a model")
         return _gradients_of_cells(arguments)
     items = find_recordings(audio)
-    folder = _folder(arguments.output_dir)
+    folder = folder_of(arguments.output_dir)
     recognizer = load_recognizer(arguments.model, "cpu", None, None)
     return (_gates if what == "gates" else _gradients_of_model)(recognizer, items, folder, arguments)
 
@@ -126,15 +126,15 @@ def _gates(recognizer: Recognizer, items: list[tuple[str, str]], folder: Path, a
         traces.append(found)
         shown = _shown_gates(arguments.gates, found)
         picture, page = (folder / f"{stems[path]}.{suffix}" for suffix in ("png", "html"))
-        _write(picture, xray_picture, found, title=Path(path).name, gates=shown)
-        _write(page, write_xray_page, found, title=Path(path).name)
+        write(picture, xray_picture, found, title=Path(path).name, gates=shown)
+        write(page, write_xray_page, found, title=Path(path).name)
         print(picture, page, sep="\n", flush=True)
     half_lives = layer_half_lives_s(traces) if traces else {}
     if half_lives:
         numbers = {name: [_finite(value) for value in values] for name, values in half_lives.items()}
         frame_s = {layer.name: layer.frame_s for layer in traces[0].layers}
-        _write_json(folder / "half_lives.json", {"half_life_s": numbers, "frame_s": frame_s, "recordings": len(traces)})
-        _write(folder / "half_lives.png", half_life_picture, half_lives)
+        write_json(folder / "half_lives.json", {"half_life_s": numbers, "frame_s": frame_s, "recordings": len(traces)})
+        write(folder / "half_lives.png", half_life_picture, half_lives)
         _print_half_lives(half_lives, arguments.readme)
         print(folder / "half_lives.json", folder / "half_lives.png", sep="\n")
     return _failures(failed, len(items))
@@ -190,7 +190,7 @@ def _gradients_of_cells(arguments: argparse.Namespace) -> int:
     hidden_size = 128 if arguments.hidden_size is None else arguments.hidden_size
     if hidden_size < 1:
         raise ConfigError(f"--hidden_size {hidden_size}: at least 1")
-    folder = _folder(arguments.output_dir)
+    folder = folder_of(arguments.output_dir)
 
     from speechgru.lab.inspection.gradients import fresh_gradients
 
@@ -201,15 +201,15 @@ def _gradients_of_cells(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _write_gradients(flows: list[Any], folder: Path, about: Record, readme: str | None, mark: str) -> None:
+def _write_gradients(flows: list[GradientFlow], folder: Path, about: Record, readme: str | None, mark: str) -> None:
     from speechgru.lab.inspection.curves import gradient_picture
 
     cells = []
     for flow in flows:
         shares = {name: flow.quantile(share).tolist() for name, share in (("median", 0.5), ("p10", 0.1), ("p90", 0.9))}
         cells.append({"name": flow.name, "frame_s": flow.frame_s, "half_lag": flow.half_lag, **shares})
-    _write_json(folder / "gradients.json", {**about, "cells": cells})
-    _write(folder / "gradients.png", gradient_picture, flows)
+    write_json(folder / "gradients.json", {**about, "cells": cells})
+    write(folder / "gradients.png", gradient_picture, flows)
     lags = flows[0].norms.shape[1] - 1
     shown = sorted({lag for lag in (1, 5, 10, 20, 50, 100, 200, 500, 1000) if lag < lags} | {lags})
     rows = [[flow.name, *(f"{flow.quantile(0.5)[lag]:.2g}" for lag in shown)] for flow in flows]
@@ -228,9 +228,9 @@ def _memory(arguments: argparse.Namespace) -> int:
 
     settings = {name: value for name, value in given.items() if value is not None}
     runs = [ProblemConfig(task, cell, lag, **settings) for task in tasks for lag in lags for cell in cells]
-    folder = _folder(arguments.output_dir)
+    folder = folder_of(arguments.output_dir)
     path = folder / "memory.json"
-    records = _read_records(path)
+    records = read_records(path)
     wanted = []
     for number, config in enumerate(runs, 1):
         own = vars(config)
@@ -241,9 +241,9 @@ def _memory(arguments: argparse.Namespace) -> int:
             )
             record = train_on_problem(config)
             records.append(record)
-            _write_json(path, {"runs": records})
+            write_json(path, {"runs": records})
         wanted.append(record)
-    _write(folder / "memory.png", problem_picture, wanted)
+    write(folder / "memory.png", problem_picture, wanted)
     rows = [
         [one["task"], str(one["lag"]), one["cell"], f"{one['hidden_size']}", f"{one['cell_parameters']:,}",
          f"{one['baseline']:.4f}", f"{one['loss']:.4f}", f"{max(0, 100 * (1 - one['loss'] / one['baseline'])):.0f} %",
@@ -314,37 +314,6 @@ def _numbers(option: str, given: str | None, default: list[int], most: int | Non
         wanted = "a whole number" if most == 1 else "whole numbers with commas between"
         raise ConfigError(f"--{option} {given}: {wanted}, at least 1")
     return values
-
-
-def _folder(name: str) -> Path:
-    try:
-        Path(name).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"-o {name}: cannot be made ({error.strerror}); choose another folder") from error
-    return Path(name)
-
-
-def _write(path: Path, write: Callable[..., Any], content: Any, **options: Any) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write(content, path, **options)
-    except OSError as error:
-        raise ConfigError(f"-o: {path} cannot be written ({error.strerror}); choose another folder") from error
-
-
-def _write_json(path: Path, content: Record) -> None:
-    from speechgru.files import write_atomically
-
-    _write(path, lambda text, to: write_atomically(to, text.encode()), json.dumps(content, indent=1) + "\n")
-
-
-def _read_records(path: Path) -> list[Record]:
-    if not path.is_file():
-        return []
-    try:
-        return list(json.loads(path.read_text(encoding="utf-8"))["runs"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise SpeechGRUError(f"{path}: no results of an earlier run ({error}); move it away") from error
 
 
 def _finite(value: float) -> float | None:

@@ -73,7 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _can_prepare(component: Any) -> bool:
+def _can_prepare(component: object) -> bool:
     from speechgru.data.corpora import Corpus
 
     return getattr(component, "prepare", Corpus.prepare) is not Corpus.prepare

@@ -6,7 +6,7 @@ import argparse
 import dataclasses
 import functools
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from speechgru.errors import ConfigError
 from speechgru.shipped import model_names, model_path
@@ -92,12 +92,8 @@ def run(arguments: argparse.Namespace) -> int:
     config = None if only_foreign else _decoder(recognizers[0], arguments)
     if config:  # complains before anything is computed
         for end in (min, max):
-            tried: dict[str, Any] = {
-                "lm_weight": end(weights),
-                "word_bonus": end(bonuses),
-                "prior_weight": end(prior_weights),
-            }
-            dataclasses.replace(config, **tried, priors=[1.0])
+            tried = dataclasses.replace(config, lm_weight=end(weights), word_bonus=end(bonuses))
+            dataclasses.replace(tried, prior_weight=end(prior_weights), priors=[1.0])
     sources = _foreign(arguments.foreign)
     models = [
         (recognizer, _scored(recognizer, folder, arguments), folder)
@@ -247,7 +243,7 @@ def _table(grid: Grid) -> str:
     """Word error rates in percent; a line a bonus, a column a weight."""
     from speechgru.wording import table
 
-    rows: list[list[Any]] = [
+    rows: list[list[str]] = [
         [f"{bonus:g}", *(f"{100 * one / grid.words:.2f}" for one in errors)]
         for bonus, errors in zip(grid.word_bonuses, grid.errors, strict=True)
     ]

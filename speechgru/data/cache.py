@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import mmap
-from typing import Any
 
 import numpy as np
 import torch
@@ -71,9 +70,9 @@ class WaveformCache:
         self._rows[index, :2] = offset, len(data)
         self._rows[index, 2] = kind  # last: from here on others see it
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, float]:
         # A spawned (not forked) worker cannot share the pages; it begins with an empty cache of its own.
         return {"count": self.count, "capacity_mb": self.capacity_mb}
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
+    def __setstate__(self, state: dict[str, float]) -> None:
         self.__init__(**state)  # type: ignore[misc]

@@ -10,7 +10,6 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
-from typing import Any
 
 from speechgru.data.archive import extract
 from speechgru.errors import DataError
@@ -104,7 +103,7 @@ def _fetch(url: str, part: Path, resumable: bool, progress: bool, retry_wait_s: 
                 return  # nothing follows what is there: it is whole (the checksum will tell)
             if error.code < 500:
                 raise DataError(f"{url}: the server answers {error.code} {error.reason}; check the address") from None
-            problem: Any = f"{error.code} {error.reason}"
+            problem: object = f"{error.code} {error.reason}"
         except (urllib.error.URLError, ConnectionError, TimeoutError, http.client.HTTPException) as error:
             problem = getattr(error, "reason", None) or error
         if not resumable:

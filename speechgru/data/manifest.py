@@ -16,7 +16,6 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 from reprlib import repr as shown
-from typing import Any
 
 from speechgru.data.splits import speaker_of
 from speechgru.data.utterance import Utterance
@@ -93,7 +92,7 @@ def read_seconds(value: object, key: str, where: str, *, positive: bool) -> floa
     return seconds
 
 
-def _utterance(row: dict[str, Any], folder: str, where: str) -> Utterance:
+def _utterance(row: dict[str, object], folder: str, where: str) -> Utterance:
     texts = {}
     for key in ("audio_filepath", "text", "label", "speaker"):
         value = row.get(key)
@@ -125,9 +124,9 @@ def _utterance(row: dict[str, Any], folder: str, where: str) -> Utterance:
     )
 
 
-def _row(utterance: Utterance, folder: Path) -> dict[str, Any]:
+def _row(utterance: Utterance, folder: Path) -> dict[str, str | float]:
     audio = Path(utterance.audio).absolute()
-    row: dict[str, Any] = {"audio_filepath": str(audio)}
+    row: dict[str, str | float] = {"audio_filepath": str(audio)}
     for candidate in (audio, audio.resolve()):
         if candidate.is_relative_to(folder):
             row["audio_filepath"] = candidate.relative_to(folder).as_posix()

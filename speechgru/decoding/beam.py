@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from speechgru.tokens import Tokens
 if TYPE_CHECKING:  # numba is imported by the first beam search, not by the first import
     from speechgru.decoding.found import Found
     from speechgru.decoding.language_model import LanguageModel
+    from speechgru.decoding.lexicon import Spellings, Words
     from speechgru.decoding.prefix_search import Search
 
 
@@ -125,7 +126,7 @@ class BeamDecoder:
         self.known, self._names = self._known_words(language_model)
         self.gives_words = bool(self.known.mode)  # of whatever units
 
-    def _known_words(self, model: LanguageModel | None) -> tuple[Any, list[str]]:
+    def _known_words(self, model: LanguageModel | None) -> tuple[Words, list[str]]:
         from speechgru.decoding.lexicon import parse_hotwords, word_arrays
 
         config = self.config
@@ -147,7 +148,7 @@ class BeamDecoder:
             raise ConfigError(f"hotwords={missing[0]}: not in the lexicon, or has symbols the model lacks")
         return arrays, names
 
-    def _spellings(self, model: LanguageModel | None, hotwords: list[str]) -> tuple[dict[str, list[Any]] | None, bool]:
+    def _spellings(self, model: LanguageModel | None, hotwords: list[str]) -> tuple[Spellings | None, bool]:
         """The words and their spellings, None where words do not matter; and whether others are impossible."""
         from speechgru.decoding.lexicon import read_words, separates
 

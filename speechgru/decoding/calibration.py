@@ -6,7 +6,6 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from reprlib import repr as shown
-from typing import Any
 
 import numpy as np
 
@@ -94,7 +93,7 @@ class Calibration:
         return dataclasses.asdict(self)
 
     @classmethod
-    def from_plain(cls, plain: Mapping[str, Any], where: str = "calibration") -> Calibration:
+    def from_plain(cls, plain: Mapping[str, object], where: str = "calibration") -> Calibration:
         """What :meth:`to_plain` gave.
 
         Raises:
@@ -103,11 +102,14 @@ class Calibration:
         names = [field.name for field in dataclasses.fields(cls)]
         if not isinstance(plain, Mapping) or set(plain) != set(names):
             raise ModelError(f"{where}: {shown(plain)} is not {{{', '.join(f'{name}: number' for name in names)}}}")
+        numbers = {}
         for name in names:
-            if not isinstance(plain[name], (int, float)) or isinstance(plain[name], bool):
-                raise ModelError(f"{where}: {name}={shown(plain[name])}: a finite number")
+            value = plain[name]
+            if not isinstance(value, (int, float)) or isinstance(value, bool):
+                raise ModelError(f"{where}: {name}={shown(value)}: a finite number")
+            numbers[name] = value
         try:
-            return cls(**{name: float(plain[name]) for name in names})
+            return cls(**{name: float(value) for name, value in numbers.items()})
         except ConfigError as error:
             raise ModelError(f"{where}: {error}") from None
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -77,18 +77,19 @@ class FlashlightDecoder:
                 "decoder=flashlight needs an extra that is not installed: pip install 'speechgru[decode]'; "
                 "decoder=beam needs none"
             ) from None
-        options: dict[str, Any] = {
-            "tokens": tokens.names,
-            "nbest": config.nbest,
-            "beam_size": config.beam_size,
-            "beam_threshold": config.beam_threshold,
-            "log_add": True,
-            "blank_token": BLANK,
+        make = functools.partial(
+            ctc_decoder,
+            tokens=tokens.names,
+            nbest=config.nbest,
+            beam_size=config.beam_size,
+            beam_threshold=config.beam_threshold,
+            log_add=True,
+            blank_token=BLANK,
             # A silence is put at both ends: a blank is harmless, a space would count as said.
-            "sil_token": SPACE if config.language_model and SPACE in tokens else BLANK,
-        }
+            sil_token=SPACE if config.language_model and SPACE in tokens else BLANK,
+        )
         if not config.language_model:
-            self._decoder = ctc_decoder(lexicon=None, lm=None, **options)
+            self._decoder = make(lexicon=None, lm=None)
             return
         if SPACE not in tokens:
             raise ConfigError("decoder=flashlight: a language model needs characters as units; use decoder=beam")
@@ -102,12 +103,11 @@ class FlashlightDecoder:
         with tempfile.TemporaryDirectory() as folder:
             lexicon = Path(folder) / "lexicon.txt"
             lexicon.write_text("".join(f"{word} {' '.join(word)} {SPACE}\n" for word in words), encoding="utf-8")
-            self._decoder = ctc_decoder(
+            self._decoder = make(
                 lexicon=str(lexicon),
                 lm=config.language_model,
                 lm_weight=config.lm_weight * math.log(10),  # KenLM's logarithms are to the base 10
                 word_score=config.word_bonus,
-                **options,
             )
 
     def decode(self, log_probs: np.ndarray) -> list[Hypothesis]:

@@ -5,14 +5,22 @@ The valid frames of a row are its first ones, so in memory they are one run per 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from speechgru.cells.kernels import Context
 from speechgru.compiled import kernel
+
+
+class _Context(Context, Protocol):
+    mean: np.ndarray
+    inverse: np.ndarray
+
+    def mark_non_differentiable(self, *tensors: Tensor) -> None: ...
 
 
 class FusedBatchNorm(torch.autograd.Function):
@@ -20,7 +28,7 @@ class FusedBatchNorm(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, planes: Tensor, lengths: Tensor, scale: Tensor, shift: Tensor, eps: float
+        ctx: _Context, planes: Tensor, lengths: Tensor, scale: Tensor, shift: Tensor, eps: float
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         planes = planes.contiguous()
         valid = (lengths * planes.shape[3]).numpy()
@@ -39,7 +47,7 @@ class FusedBatchNorm(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: _Context, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         planes, lengths, scale, out = ctx.saved_tensors
         shape = (*planes.shape[:2], -1)
         valid = (lengths * planes.shape[3]).numpy()

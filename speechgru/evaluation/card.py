@@ -10,10 +10,9 @@ import dataclasses
 import os
 import pathlib
 import re
-from typing import Any
 
 from speechgru.errors import ConfigError, ModelError
-from speechgru.evaluation.task import Task
+from speechgru.evaluation.task import Result, Task
 from speechgru.evaluation.tasks import task_of
 from speechgru.files import write_atomically
 from speechgru.plain import Record
@@ -153,7 +152,7 @@ def front_matter(card: Card) -> Record:
     return {key: value for key, value in front.items() if value}
 
 
-def _hub_result(record: Record, task: Task[Any]) -> Record:
+def _hub_result(record: Record, task: Task[Result]) -> Record:
     dataset = {"type": record["dataset"], "name": record["dataset"], "split": record["split"]}
     return {"task": task.hub, "dataset": dataset, "metrics": task.hub_metrics(record)}
 
@@ -219,7 +218,7 @@ def _code(text: str) -> str:
     return f"{fence}sh\n{text.strip()}\n{fence}"
 
 
-def _result(record: Record, task: Task[Any]) -> str:
+def _result(record: Record, task: Task[Result]) -> str:
     lines = [f"## Results: {markdown_cell(record['dataset'])}, {markdown_cell(record['split'])}\n"]
     return "\n".join([*lines, *task.card_result(record), *_measured_by(record)])
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import torch
@@ -118,7 +117,7 @@ def measure_grid(
     lm_weights: Sequence[float],
     word_bonuses: Sequence[float],
     prior_weight: float = 0.0,
-    progress: Any = iter,
+    progress: Callable[[list[tuple[int, int]]], Iterable[tuple[int, int]]] = iter,
 ) -> Grid:
     """The word errors of all models together with every weight and bonus.
 

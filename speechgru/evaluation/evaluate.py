@@ -172,7 +172,7 @@ def measure(recognizer: Recognizer, utterances: list[Utterance], config: Evaluat
     return result
 
 
-def decoder_name(decoder: Any) -> str:
+def decoder_name(decoder: object) -> str:
     """The decoder with the settings that are not as they were, such as ``beam beam_size=50``; of paths the name.
 
     A number for each token is no setting to tell runs apart by.

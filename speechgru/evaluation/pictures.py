@@ -22,6 +22,7 @@ from speechgru.plain import Record
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 LIGHT = {"paper": "#ffffff", "ink": "#1f2328", "faint": "#d8dee4"}
 LIGHT |= {"blue": "#1f5fa8", "orange": "#c4500a", "green": "#1a7f37"}
@@ -298,7 +299,7 @@ def style(colours: dict[str, str]) -> Iterator[None]:
         yield
 
 
-def png(figure: Any, path: str | os.PathLike[str] | None) -> bytes:
+def png(figure: Figure, path: str | os.PathLike[str] | None) -> bytes:
     """The figure as a PNG, written to ``path`` as well if given."""
     from PIL import Image  # comes with matplotlib
 

@@ -14,7 +14,6 @@ import re
 import shlex
 import statistics
 from collections.abc import Sequence
-from typing import Any
 
 from speechgru.errors import DataError
 from speechgru.evaluation.machine import describe_machine
@@ -107,7 +106,7 @@ def write_summary(path: str | os.PathLike[str], runs: Sequence[Record]) -> list[
     return summary
 
 
-def _layout(value: Any, indent: str = "") -> str:
+def _layout(value: object, indent: str = "") -> str:
     """JSON in which whatever fits stays on one line: a row of the confusion matrix is a row of the file."""
     flat = json.dumps(value, ensure_ascii=False, allow_nan=False)
     inner = indent + "  "
@@ -144,9 +143,11 @@ def read_results(path: str | os.PathLike[str]) -> list[Record]:
     return runs
 
 
-def _is_record(run: Any) -> bool:
+def _is_record(run: object) -> bool:
     """Whether ``run`` holds what its task is judged by."""
-    task = TASKS.get(str(run.get("task"))) if isinstance(run, dict) else None
+    if not isinstance(run, dict):
+        return False
+    task = TASKS.get(str(run.get("task")))
     return task is not None and all(measure.key in run for measure in task.judged_by)
 
 
@@ -171,7 +172,7 @@ def aggregate(results: Sequence[Record]) -> list[Record]:
 def _summary(group: tuple, runs: list[Record]) -> Record:
     task, dataset, split, model, decoder = group
     judged_by = [measure.key for measure in TASKS[task].judged_by]
-    by_seed: dict[Any, dict[str, Record]] = {}
+    by_seed: dict[int | None, dict[str, Record]] = {}
     by_fold: dict[str, list[float]] = {}
     for run in runs:
         seed, fold = run.get("seed"), run.get("fold") or ""

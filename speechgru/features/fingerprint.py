@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from speechgru import compiled
+from speechgru.plain import Record
 
 
 class Fingerprinted(Protocol):
@@ -36,7 +37,7 @@ def chirp(sample_rate: int) -> Tensor:
     return (0.5 * torch.sin(phase)).float()
 
 
-def fingerprint(features: Fingerprinted) -> dict[str, Any]:
+def fingerprint(features: Fingerprinted) -> Record:
     """Features of a fixed chirp in evaluation mode: ``{"sample_rate", "frames", "size", "values"}``, fit for JSON.
 
     ``values`` are eight frames spread over the chirp, ``size`` numbers each, rounded to 1e-5.
@@ -55,7 +56,7 @@ def fingerprint(features: Fingerprinted) -> dict[str, Any]:
     return {"sample_rate": features.sample_rate, "frames": len(frames), "size": frames.shape[1], "values": values}
 
 
-def fingerprint_difference(expected: dict[str, Any], found: dict[str, Any]) -> float:
+def fingerprint_difference(expected: Record, found: Record) -> float:
     """Largest difference between two fingerprints' values; infinite where their sizes or rates differ."""
     if any(expected.get(key) != found.get(key) for key in ("sample_rate", "frames", "size")):
         return math.inf

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -89,17 +89,24 @@ def _read(
     items: Iterable[tuple[str, str]], sample_rate: int, cut: Callable[[Iterator[np.ndarray]], Iterable[Piece]]
 ) -> Iterator[Part[Result]]:
     for path, error in items:
-        waiting: Piece | None = None  # told only when the next is there: the last one is known as such
+        last: Piece | None = None
         try:
             if not error:
                 blocks = (block for block, _ in read_blocks(path, sample_rate, block_s=_BLOCK_S))
-                for piece in cut(blocks):
-                    if waiting:
-                        yield Part(path, waiting)
-                    waiting = piece
+                last = yield from _all_but_the_last(path, cut(blocks))
         except (SpeechGRUError, MemoryError) as failure:
             error = str(failure) or "no memory left"
-        yield Part(path, None if error else waiting, error=brief(path, error), last=True)
+        yield Part(path, None if error else last, error=brief(path, error), last=True)
+
+
+def _all_but_the_last(path: str, pieces: Iterable[Piece]) -> Generator[Part[Result], None, Piece | None]:
+    """The parts of a recording whose next piece is there; returns its last piece, which is known as such only then."""
+    waiting: Piece | None = None
+    for piece in pieces:
+        if waiting:
+            yield Part(path, waiting)
+        waiting = piece
+    return waiting
 
 
 def _computed(batch: list[Part[Result]], compute: Callable[[list[np.ndarray]], Sequence[Result]]) -> list[Part[Result]]:

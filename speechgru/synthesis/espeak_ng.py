@@ -22,7 +22,7 @@ import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from types import ModuleType
 
 import numpy as np
 
@@ -179,7 +179,7 @@ class _Recording:
         self.error: BaseException | None = None
         self.callback = _Callback(self._receive)
 
-    def _receive(self, samples: Any, count: int, events: Any) -> int:
+    def _receive(self, samples: ctypes._Pointer[ctypes.c_short], count: int, events: ctypes._Pointer[_Event]) -> int:
         """1 ends the synthesis. An exception must not cross C: it is kept and raised afterwards."""
         try:
             if samples and count > 0:
@@ -231,7 +231,7 @@ def _data_folder() -> Path:
     return Path(_loader().get_data_path())
 
 
-def _loader() -> Any:
+def _loader() -> ModuleType:
     try:
         import espeakng_loader
     except ImportError as error:
@@ -240,12 +240,12 @@ def _loader() -> Any:
 
 
 @functools.cache
-def _c_library() -> Any:
+def _c_library() -> ctypes.CDLL:
     return ctypes.CDLL("ucrtbase" if sys.platform == "win32" else None)
 
 
 @contextlib.contextmanager
-def _engine() -> Iterator[Any]:
+def _engine() -> Iterator[ctypes.CDLL]:
     """A library nobody has spoken with, initialised; unloaded afterwards."""
     library, data = Path(_loader().get_library_path()), str(_data_folder())
     with tempfile.TemporaryDirectory() if len(os.fsencode(data)) > _LONGEST_PATH else contextlib.nullcontext() as short:
@@ -267,7 +267,7 @@ def _engine() -> Iterator[Any]:
             _unload(engine)
 
 
-def _load(library: Path) -> Any:
+def _load(library: Path) -> ctypes.CDLL:
     try:
         if not _is_loaded(library):
             return ctypes.CDLL(str(library))
@@ -290,7 +290,7 @@ def _is_loaded(library: Path) -> bool:
     return True
 
 
-def _unload(engine: Any) -> None:
+def _unload(engine: ctypes.CDLL) -> None:
     import _ctypes
 
     if sys.platform == "win32":

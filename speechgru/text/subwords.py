@@ -7,6 +7,7 @@ import enum
 import io
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from speechgru.errors import ConfigError, DataError
@@ -117,7 +118,7 @@ class Subwords(Units):
         self._processor = _sentencepiece().SentencePieceProcessor(model_proto=model)
 
 
-def _sentencepiece() -> Any:
+def _sentencepiece() -> ModuleType:
     try:
         import sentencepiece
     except ImportError:

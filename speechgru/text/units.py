@@ -6,7 +6,6 @@ import abc
 import dataclasses
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 from speechgru.errors import DataError
 from speechgru.text.normalization import Step, normalize
@@ -37,7 +36,7 @@ class Units(abc.ABC):
 
     gives_words = True
 
-    def __init__(self, config: Any) -> None:
+    def __init__(self, config: UnitsConfig) -> None:
         self.config = config
 
     def normalize(self, text: str) -> str:
@@ -99,6 +98,6 @@ class Units(abc.ABC):
             DataError: a file is missing or not what it should be.
         """
 
-    def portable_config(self) -> Any:
+    def portable_config(self) -> UnitsConfig:
         """The settings as a model folder keeps them: without paths of the machine it was trained on."""
         return self.config

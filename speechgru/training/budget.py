@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -14,10 +14,13 @@ from speechgru.model_folder import RecognizerConfig
 from speechgru.registry import build, name_of
 from speechgru.tokens import Tokens
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 LARGEST = 1 << 16
 
 
-def within_budget(config: RecognizerConfig, tokens: Tokens, parameters: int) -> Any:
+def within_budget(config: RecognizerConfig, tokens: Tokens, parameters: int) -> DataclassInstance:
     """The settings of the encoder with the largest ``hidden_size`` that keeps the model within ``parameters``.
 
     The model is counted as it is built, on a device that holds no numbers, so it may be of any components whose count

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import signal
+from collections.abc import Callable
 from types import FrameType
-from typing import Any
 
 
 class Interruption:
@@ -17,7 +17,7 @@ class Interruption:
 
     def __init__(self) -> None:
         self.signal = 0
-        self._before: dict[int, Any] = {}
+        self._before: dict[int, Callable[[int, FrameType | None], object] | int | None] = {}
 
     def __enter__(self) -> Interruption:
         with contextlib.suppress(ValueError):  # not the main thread: whoever runs us handles signals

@@ -52,7 +52,7 @@ class MetricsLog:
         except OSError as error:
             raise DataError(f"{self.path}: cannot be written ({error.strerror}); choose another folder") from None
 
-    def write(self, step: int, **values: Any) -> None:
+    def write(self, step: int, **values: object) -> None:
         """Append one row: ``step`` (optimizer steps done) and numbers, strings, None or one-element tensors."""
         row = {"step": int(step)} | {name: _plain(value) for name, value in values.items()}
         line = json.dumps(row, allow_nan=False).encode() + b"\n"
@@ -113,7 +113,7 @@ class MetricsLog:
 class NullLog:
     """A log that keeps nothing: of the processes of a run one writes."""
 
-    def write(self, step: int, **values: Any) -> None:
+    def write(self, step: int, **values: object) -> None:
         """Writes nothing."""
 
     def truncate_after(self, step: int, epoch: int | None = None) -> None:
@@ -134,7 +134,7 @@ def open_log(folder: pathlib.Path | None, tensorboard: bool) -> MetricsLog | Nul
     return NullLog() if folder is None else MetricsLog(folder, tensorboard)
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> str | float | None:
     if value is None or isinstance(value, (str, bool)):
         return value
     value = value.item() if hasattr(value, "item") else value

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+import sys
+from collections.abc import Sequence
 
+from speechgru.errors import DataError
 from speechgru.evaluation.intervals import wilson_interval
+from speechgru.plain import Record
 from speechgru.training.progress import Progress
 from speechgru.wording import duration
 
 SHOWN = 5
 
 
-def epoch_line(progress: Progress, epochs: int, row: Mapping[str, Any], seconds: float) -> str:
+def epoch_line(progress: Progress, epochs: int, row: Record, seconds: float) -> str:
     """What became of an epoch: its losses, the validation figures, whether it is kept, and its duration.
 
     Args:
@@ -54,6 +56,18 @@ def left_out(lines: Sequence[str], of: int, split: str) -> str:
 
 # Below so many recordings a figure of the validation set says little.
 FEW = 100
+
+
+def report_unreadable(lines: list[str], of: int, split: str) -> None:
+    """Says which recordings cannot be used.
+
+    Raises:
+        DataError: none of them can.
+    """
+    if len(lines) == of:
+        raise DataError(f"none of the {of} {split} recordings can be used; the first: {lines[0]}")
+    if lines:
+        print(left_out(lines, of, split), file=sys.stderr)
 
 
 def few_to_choose_on(count: int) -> str:

@@ -19,7 +19,7 @@ from speechgru.data.corpora.corpus import Corpus
 from speechgru.data.splits import SPLITS
 from speechgru.data.surroundings import Surroundings
 from speechgru.data.utterance import Utterance
-from speechgru.errors import ConfigError, DataError, Interrupted
+from speechgru.errors import ConfigError, DataError, Interrupted, TrainingStopped
 from speechgru.evaluation.card import CardConfig, card_of_run, write_card
 from speechgru.evaluation.machine import describe_machine
 from speechgru.evaluation.tasks import task_of
@@ -36,7 +36,8 @@ from speechgru.training.checkpoint import NAME
 from speechgru.training.distributed import World, join_world
 from speechgru.training.hard_negatives import HardNegatives
 from speechgru.training.lock import only_run
-from speechgru.training.messages import FEW, few_to_choose_on, left_out
+from speechgru.training.messages import FEW, few_to_choose_on, report_unreadable
+from speechgru.training.method import Method
 from speechgru.training.progress import Progress
 from speechgru.training.run_settings import (
     begin,
@@ -49,7 +50,7 @@ from speechgru.training.run_settings import (
 )
 from speechgru.training.starting_point import start_from
 from speechgru.training.targets import describe, usable, write_left_out
-from speechgru.training.trainer import Method, Trainer, TrainingStopped
+from speechgru.training.trainer import Trainer
 from speechgru.training.trainer_config import TrainerConfig
 from speechgru.training.trainer_state import restore_state
 
@@ -183,18 +184,6 @@ def _again(folder: Path) -> str:
     return go_on(folder) if (folder / NAME).is_file() else "begin again, nothing was trained yet"
 
 
-def report_unreadable(lines: list[str], of: int, split: str) -> None:
-    """Says which recordings cannot be used.
-
-    Raises:
-        DataError: none of them can.
-    """
-    if len(lines) == of:
-        raise DataError(f"none of the {of} {split} recordings can be used; the first: {lines[0]}")
-    if lines:
-        print(left_out(lines, of, split), file=sys.stderr)
-
-
 def _train(config: TrainConfig, folder: Path, settings: Record | None, words: Sequence[str], world: World) -> Progress:
     corpus: Corpus = build("data", config.data)
     extra: list[Corpus] = [build("data", config.extra_data)] if config.extra_data is not None else []
@@ -204,13 +193,8 @@ def _train(config: TrainConfig, folder: Path, settings: Record | None, words: Se
     heard = WithBackground(corpus, config.background) if listens(config.background) else None
     judged = corpus if heard is None else heard
     learn, choose = judged.utterances("train") + _unseen(corpus, extra), judged.utterances("valid")
-    parts = RecognizerConfig(
-        config.features,
-        config.encoder,
-        config.head,
-        data=portable(to_plain(config.data, "data")),
-        units=config.units,
-    )
+    data = portable(to_plain(config.data, "data"))
+    parts = RecognizerConfig(config.features, config.encoder, config.head, data=data, units=config.units)
     tokens, kept = task.outputs(judged, extra, learn, units)
     if config.parameters:
         parts.encoder = within_budget(parts, tokens, config.parameters)

@@ -16,7 +16,6 @@ import shlex
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from speechgru.errors import ConfigError, ModelError
 from speechgru.evaluation.results import plain_command
@@ -162,7 +161,7 @@ def flat(settings: Record, prefix: str = "") -> dict[str, str]:
     return values
 
 
-def _short(value: Any) -> str:
+def _short(value: object) -> str:
     """A value as a command line has it; of a component its name."""
     if isinstance(value, dict):
         return str(value.get("name", "{...}"))

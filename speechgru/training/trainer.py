@@ -8,11 +8,9 @@ counters, and a run resumed from them ends as the uninterrupted one does.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import math
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -23,51 +21,25 @@ from tqdm import tqdm
 from speechgru.augment import Augment
 from speechgru.cells.subnormals import flushed_subnormals
 from speechgru.data.batching import Batch, BatchLoader
-from speechgru.data.surroundings import Surroundings
 from speechgru.data.utterance import Utterance
-from speechgru.errors import ConfigError, DataError, Interrupted, SpeechGRUError
+from speechgru.errors import ConfigError, DataError, Interrupted, TrainingStopped
 from speechgru.evaluation.tasks import task_of
 from speechgru.plain import Record
 from speechgru.recognizer import Recognizer
 from speechgru.tokens import Tokens
 from speechgru.training.average import ExponentialAverage
 from speechgru.training.distributed import World
-from speechgru.training.hard_negatives import HardNegatives
 from speechgru.training.interruption import Interruption
 from speechgru.training.joining import Joining
 from speechgru.training.logging import open_log
 from speechgru.training.messages import epoch_line
+from speechgru.training.method import Method
 from speechgru.training.objective import Objective
 from speechgru.training.progress import Progress
 from speechgru.training.run_settings import go_on
 from speechgru.training.selection import Selection
 from speechgru.training.trainer_config import TrainerConfig
 from speechgru.training.trainer_state import save_state
-
-
-class TrainingStopped(SpeechGRUError):
-    """Training ended before its time; the message says why and how to go on."""
-
-
-@dataclasses.dataclass
-class Method:
-    """How a run learns, beside the settings of the loop.
-
-    Attributes:
-        optimizer: a function of the module giving its optimizer.
-        schedule: a function of the number of steps; it gives a function from a step to the learning rate's factor.
-        augment: augmentation of waveforms and frames, or None.
-        seed: of the data order, augmentation, dropout and masks.
-        surroundings: what recordings are laid into, or None.
-        negatives: which windows of background each epoch hears, or None.
-    """
-
-    optimizer: Callable[[nn.Module], torch.optim.Optimizer]
-    schedule: Callable[[int], Callable[[int], float]]
-    augment: Augment | None
-    seed: int
-    surroundings: Surroundings | None = None
-    negatives: HardNegatives | None = None
 
 
 class Trainer:

@@ -9,7 +9,6 @@ import shutil
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 from speechgru.data.corpora.corpus import Corpus, check_split, existing_root
 from speechgru.data.manifest import read_manifest
@@ -78,7 +77,7 @@ class MadeCorpus(Corpus):
     def make(self, folder: Path, progress: bool) -> None:
         """Writes the recordings and manifests into an empty folder."""
 
-    def _settings(self) -> dict[str, Any]:
+    def _settings(self) -> dict[str, object]:
         settings = {key: value for key, value in to_plain(self.config).items() if key != "root"}
         if settings.get("synthesiser") == to_plain(EspeakConfig(), "synthesiser"):
             del settings["synthesiser"]  # not there in folders that were made before there was another

@@ -6,7 +6,6 @@ import dataclasses
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -58,7 +57,7 @@ def bench_augment(repeats: int = 30) -> list[Record]:
     return [row(f"{name}, a clip", taken[name] / (BATCH if name in in_batch else 1)) for name in candidates]
 
 
-def _always(*names: str, **settings: Any) -> AugmentConfig:
+def _always(*names: str, **settings: object) -> AugmentConfig:
     """The config with the named augmentations applied to every clip, with ``settings`` changed in each."""
     config = AugmentConfig()
     for name in names:

@@ -8,7 +8,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -72,7 +71,7 @@ def macs_per_s(model: Recognizer) -> int:
     return round(total)
 
 
-def _macs(cell: Cell, config: Any) -> int:
+def _macs(cell: Cell, config: object) -> int:
     formula = entry("cell", name_of("cell", config)).component.multiply_accumulates  # type: ignore[attr-defined]
     return formula(cell.input_size, cell.hidden_size, config)
 

@@ -6,13 +6,13 @@ import importlib.util
 import logging
 import sys
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
 from speechgru.decoding import BeamConfig, BeamDecoder, FlashlightConfig, FlashlightDecoder, GreedyDecoder
 from speechgru.errors import SpeechGRUError
 from speechgru.lab.bench.timing import interleaved_ms, row
+from speechgru.plain import Record
 from speechgru.tokens import Tokens
 
 FRAMES = 1000
@@ -20,7 +20,7 @@ TOKENS = Tokens(["<blank>", "|", "'", *"abcdefghijklmnopqrstuvwxyz"])
 PEERS = {"flashlight-text": "flashlight", "pyctcdecode": "pyctcdecode"}
 
 
-def bench_decoding(repeats: int = 10) -> list[dict[str, Any]]:
+def bench_decoding(repeats: int = 10) -> list[Record]:
     """1,000 frames of 29 tokens into text, greedily and by beam search without a language model, on one thread.
 
     Milliseconds for 1,000 frames: a million divided by them are frames a second. All three add up the paths of equal
@@ -82,8 +82,9 @@ def _flashlight(beam_size: int, scores: np.ndarray) -> Callable[[], object]:
     from torchaudio.models.decoder import ctc_decoder
 
     # Its decoder bare: our wrapper would add the time of our frames to it.
-    options: dict[str, Any] = {"beam_size": beam_size, "log_add": True, "blank_token": "<blank>"}
-    decoder = ctc_decoder(lexicon=None, tokens=TOKENS.names, lm=None, sil_token="<blank>", **options)
+    decoder = ctc_decoder(
+        None, TOKENS.names, beam_size=beam_size, log_add=True, blank_token="<blank>", sil_token="<blank>"
+    )
     batch = torch.from_numpy(scores)[None]
     return lambda: decoder(batch)
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
+import numpy as np
 import torch
 
 from speechgru.errors import ConfigError, SpeechGRUError
@@ -51,11 +51,11 @@ def _compare(count: int, seconds: int, repeats: int) -> list[Record]:
     settings: Record = {"n_fft": 400, "hop_length": 160, "n_mels": 40}
     torchaudio_mfcc = torchaudio.transforms.MFCC(SAMPLE_RATE, 13, melkwargs=settings)
 
-    def ours(convention: Convention) -> Callable[[], Any]:
+    def ours(convention: Convention) -> Callable[[], tuple[torch.Tensor, torch.Tensor]]:
         features = MFCC(MFCCConfig(convention=convention, normalization=Normalization.none)).eval()
         return lambda: features(waveforms, lengths)
 
-    def peer_librosa() -> Any:
+    def peer_librosa() -> np.ndarray:
         return librosa.feature.mfcc(y=arrays, sr=SAMPLE_RATE, n_mfcc=13, **settings)
 
     candidates = {

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
 from speechgru.evaluation.pictures import DARK, LIGHT, png, short, style
 from speechgru.lab.inspection.gradients import GradientFlow
 from speechgru.lab.inspection.pictures import LINES
+from speechgru.plain import Record
 
 SMALLEST = 1e-8  # shares of a gradient below it are not drawn
 
@@ -88,7 +88,7 @@ def gradient_picture(
 
 
 def problem_picture(
-    records: Sequence[Mapping[str, Any]],
+    records: Sequence[Record],
     path: str | os.PathLike[str] | None = None,
     *,
     title: str = "Adding and copying",
