@@ -7,6 +7,7 @@ from pathlib import Path
 
 from speechgru.commands.hydra_job import hydra_main
 from speechgru.evaluation.evaluate import EvaluateConfig, evaluate
+from speechgru.evaluation.tasks import TASKS
 
 
 def run_hydra(words: list[str]) -> int:
@@ -15,6 +16,9 @@ def run_hydra(words: list[str]) -> int:
     def run(config: EvaluateConfig, folder: Path, words: list[str]) -> None:
         for result, record, output in evaluate(config, ["speechgru", "evaluate", *words]):
             print(f"{record['model']} on {record['dataset']} {record['split']}: {result.headline()}")
+            measure = TASKS[record["task"]].judged_by[0]
+            for one in record.get("conditions", ()):
+                print(f"{one['name']}: {measure.short} {100 * one[measure.key]:.2f} %")
             for one in record.get("foreign", ()):
                 print(
                     f"foreign, {one['name']}: {one['marked']} of {one['n']} marked, {one['without_text']} without text"

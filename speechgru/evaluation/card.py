@@ -17,7 +17,7 @@ from speechgru.evaluation.tasks import task_of
 from speechgru.files import write_atomically
 from speechgru.plain import Record
 from speechgru.plain_yaml import from_yaml, to_yaml
-from speechgru.wording import duration, markdown_cell
+from speechgru.wording import duration, markdown_cell, markdown_grid
 
 FILE = "card.md"
 
@@ -220,7 +220,17 @@ def _code(text: str) -> str:
 
 def _result(record: Record, task: Task[Result]) -> str:
     lines = [f"## Results: {markdown_cell(record['dataset'])}, {markdown_cell(record['split'])}\n"]
-    return "\n".join([*lines, *task.card_result(record), *_measured_by(record)])
+    return "\n".join([*lines, *task.card_result(record), *_conditions(record, task), *_measured_by(record)])
+
+
+def _conditions(record: Record, task: Task[Result]) -> list[str]:
+    """What is left where recordings are not as the corpus has them."""
+    if not record.get("conditions"):
+        return []
+    measure = task.judged_by[0]
+    rows = [[markdown_cell(one["name"]), f"{100 * one[measure.key]:.2f}"] for one in record["conditions"]]
+    head = ["The same recordings with", f"{measure.name.capitalize()}, %"]
+    return ["", markdown_grid([head, ["---", "---:"], *rows])]
 
 
 def _measured_by(record: Record) -> list[str]:

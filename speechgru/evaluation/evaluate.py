@@ -13,6 +13,7 @@ from speechgru.data.utterance import Utterance
 from speechgru.devices import find_device
 from speechgru.errors import ConfigError, DataError
 from speechgru.evaluation.card import card_of_run, write_card
+from speechgru.evaluation.conditions import Condition, conditions
 from speechgru.evaluation.foreign import find_foreign, hear, measure_foreign
 from speechgru.evaluation.results import (
     markdown_table,
@@ -49,6 +50,9 @@ class EvaluateConfig:
         decoder: how the scores of a CTC model become text; left out, as its folder says, or greedily.
         foreign: recordings of what a CTC model should not know, to count those that it marks: a folder, file, glob or
             list, or [several]; of a list with splits those of valid and test: ``speechgru tune`` chooses on train.
+        conditions: also measure where recordings are not as the corpus has them: pauses around, two in one, a room,
+            noise, a telephone, softer.
+        rooms: impulse responses (a folder, file or glob), each a condition more.
         device: auto (cuda where there is one), cpu, cuda, cuda:<number> or mps.
     """
 
@@ -62,6 +66,8 @@ class EvaluateConfig:
     batch_size: int = 64
     decoder: Any = None
     foreign: Any = None
+    conditions: bool = False
+    rooms: str = ""
     device: str = "auto"
 
     def __post_init__(self) -> None:
@@ -69,6 +75,8 @@ class EvaluateConfig:
             raise ConfigError(f"split={self.split}: train, valid or test")
         if self.batch_size < 1:
             raise ConfigError(f"batch_size={self.batch_size}: at least 1")
+        if self.rooms and not self.conditions:
+            raise ConfigError(f"rooms={self.rooms}: has no effect without conditions=true")
 
 
 def evaluate(config: EvaluateConfig, words: Sequence[str] = ()) -> list[tuple[Result, Record, Path]]:
@@ -148,6 +156,8 @@ def _evaluate_one(model: str, config: EvaluateConfig, words: Sequence[str]) -> t
         train_wall_clock_s=run.get("wall_clock_s"),
         command=words,
     )
+    if config.conditions:
+        record["conditions"] = measure_conditions(recognizer, utterances, config)
     if sources:
         used = recognizer.decoder(config.decoder)
         record["foreign"] = [measure_foreign(one, hear(recognizer, one, used)) for one in sources]
@@ -162,14 +172,31 @@ def _evaluate_one(model: str, config: EvaluateConfig, words: Sequence[str]) -> t
     return result, record, output
 
 
-def measure(recognizer: Recognizer, utterances: list[Utterance], config: EvaluateConfig) -> Result:
+def measure(
+    recognizer: Recognizer, utterances: list[Utterance], config: EvaluateConfig, condition: Condition | None = None
+) -> Result:
     """What a model makes of utterances; ``batch_size`` and ``decoder`` of ``config`` say how."""
     task = task_of(recognizer.task)
     # Without targets: no loss is wanted, and a reference may hold letters the model has not got.
     loader = BatchLoader(utterances, None, recognizer.sample_rate, batch_size=config.batch_size, cache_mb=0)
     decoder = recognizer.decoder(config.decoder) if task.decodes else None
-    result: Result = task.answer(recognizer, loader, decoder)
+    batches = loader.epoch(0)
+    result: Result = task.answer(recognizer, condition.apply(batches) if condition else batches, decoder)
     return result
+
+
+def measure_conditions(
+    recognizer: Recognizer, utterances: list[Utterance], config: EvaluateConfig
+) -> list[dict[str, str | float]]:
+    """Name, error rate (or accuracy) and marked recordings of every condition: what ``results.json`` keeps of them."""
+    task = task_of(recognizer.task)
+    key, found = task.judged_by[0].key, []
+    for condition in conditions(recognizer.sample_rate, config.rooms):
+        if task.decodes or not condition.joins:
+            measured = measure(recognizer, utterances, config, condition).measures()
+            marked = {} if measured.get("marked") is None else {"marked": measured["marked"]}
+            found.append({"name": condition.name, key: measured[key], **marked})
+    return found
 
 
 def decoder_name(decoder: object) -> str:
