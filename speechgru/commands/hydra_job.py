@@ -206,7 +206,7 @@ def _settings(root: str, chosen: argparse.Namespace) -> list[str]:
         ConfigError: there is no such recipe, or the word is something else.
     """
     alone = [word for word in chosen.words if "=" not in word and not word.startswith("~")]
-    settings = [word for word in chosen.words if word not in alone]
+    settings = [_in_full(root, word) for word in chosen.words if word not in alone]
     if any(word.startswith("=") for word in settings) or (any(word.endswith("=") for word in settings) and alone):
         raise ConfigError(f"{' '.join(chosen.words)}: settings are written key=value, without spaces")
     if not alone:
@@ -218,6 +218,12 @@ def _settings(root: str, chosen: argparse.Namespace) -> list[str]:
         if word not in recipes:
             raise ConfigError(_mend_word(root, word, recipes))
     return [f"recipe={','.join(alone)}", *settings]
+
+
+def _in_full(root: str, word: str) -> str:
+    """The phrase of a wake word may be said without ``data.``, and without quotes for Hydra."""
+    key, _, value = word.partition("=")
+    return quote("data.phrase", value) if root == "train" and key == "phrase" else word
 
 
 def _with_recipe(settings: list[str]) -> list[str]:

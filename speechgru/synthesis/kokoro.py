@@ -12,7 +12,7 @@ import itertools
 import os
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -53,6 +53,8 @@ class KokoroConfig:
     model: str = ""
     voices: str = ""
     threads: int = 1
+
+    PLACES: ClassVar = ("model", "voices", "threads")  # another value makes no other speech
 
     def __post_init__(self) -> None:
         if self.threads < 0:

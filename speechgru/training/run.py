@@ -77,7 +77,7 @@ class TrainConfig:
         head: what is learned: classification of whole recordings, or ctc for transcripts.
         units: what transcripts are written in, for head=ctc.
         data: the corpus; recordings of one's own are data=folder.
-        synthesiser: who speaks in a corpus that is made here, such as synth.
+        synthesiser: who speaks in a corpus that is made here, such as wake_word.
         optimizer: how weights follow gradients.
         schedule: how the learning rate changes over a run.
         background: recordings of any length without the words, for a classifier that is to be left switched on.

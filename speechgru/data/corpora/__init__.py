@@ -10,6 +10,7 @@ from speechgru.data.corpora import (
     synth,
     synth_sentences,
     timit,
+    wake_word,
     yesno,
 )
 from speechgru.data.corpora.corpus import Corpus
@@ -25,5 +26,6 @@ __all__ = [
     "synth",
     "synth_sentences",
     "timit",
+    "wake_word",
     "yesno",
 ]

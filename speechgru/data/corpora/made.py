@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import hashlib
 import json
 import os
 import shutil
@@ -27,15 +28,22 @@ class MadeCorpus(Corpus):
     Attributes:
         made_by: the name it is registered under.
         format: of how it is made; a folder of another format is not taken for this one.
+        goes_on: whether ``make`` keeps what it finds, so that one that was stopped goes on where it was.
     """
 
     made_by: str
     format: int = 1
+    goes_on: bool = False
+
+    @property
+    def folder(self) -> Path:
+        """Where the corpus lies."""
+        return Path(os.path.expanduser(self.config.root))
 
     def utterances(self, split: str) -> list[Utterance]:
         """The recordings of a split, in the order they were made in."""
         check_split(split)
-        root = existing_root(self.config.root, self.made_by)
+        root = existing_root(str(self.folder), self.made_by)
         self._check_settings(root)
         return read_manifest(root / f"{split}.jsonl")
 
@@ -48,24 +56,24 @@ class MadeCorpus(Corpus):
             DataError: the folder holds something else, or cannot be written.
             SpeechGRUError: the extra ``synth`` is not installed.
         """
-        root = Path(os.path.expanduser(self.config.root)).resolve()
+        root = self.folder.resolve()
         if root.is_dir() and any(root.iterdir()):
             self._check_settings(root)
             return None
         try:
             root.parent.mkdir(parents=True, exist_ok=True)
             _remove_abandoned(root)
-            building = Path(tempfile.mkdtemp(prefix=f".{root.name}.building-", dir=root.parent))
+            text = json.dumps(self._settings(), indent=2, ensure_ascii=False) + "\n"
+            building = self._building(root, text)
             try:
-                building.chmod(0o755)
                 self.make(building, progress)
-                text = json.dumps(self._settings(), indent=2, ensure_ascii=False) + "\n"
                 (building / _SETTINGS).write_text(text, "utf-8")
                 if root.is_dir():
                     root.rmdir()
                 building.rename(root)
             finally:
-                shutil.rmtree(building, ignore_errors=True)
+                if not self.goes_on:
+                    shutil.rmtree(building, ignore_errors=True)
         except OSError as error:
             if root.is_dir() and (root / _SETTINGS).is_file():
                 return self._check_settings(root)  # another process was quicker
@@ -73,12 +81,24 @@ class MadeCorpus(Corpus):
                 f"{root}: cannot be written ({error.strerror or error}); free some space or choose root=FOLDER"
             ) from error
 
+    def _building(self, root: Path, settings: str) -> Path:
+        """The folder that becomes the corpus: a new one, or that of a run with these settings that was stopped."""
+        if self.goes_on:
+            building = root.parent / f".{root.name}.building-{hashlib.sha256(settings.encode()).hexdigest()[:8]}"
+            building.mkdir(exist_ok=True)
+        else:
+            building = Path(tempfile.mkdtemp(prefix=f".{root.name}.building-", dir=root.parent))
+            building.chmod(0o755)
+        return building
+
     @abc.abstractmethod
     def make(self, folder: Path, progress: bool) -> None:
-        """Writes the recordings and manifests into an empty folder."""
+        """Writes the recordings and manifests into a folder, empty unless :attr:`goes_on`."""
 
     def _settings(self) -> dict[str, object]:
         settings = {key: value for key, value in to_plain(self.config).items() if key != "root"}
+        for key in getattr(getattr(self.config, "synthesiser", None), "PLACES", ()):
+            del settings["synthesiser"][key]
         if settings.get("synthesiser") == to_plain(EspeakConfig(), "synthesiser"):
             del settings["synthesiser"]  # not there in folders that were made before there was another
         return {"format": self.format, **settings}
