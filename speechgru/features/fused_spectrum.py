@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import math
 import operator
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numba.extending
 import numpy as np
@@ -24,9 +25,16 @@ from speechgru.compiled import kernel
 from speechgru.features.convention import Padding
 from speechgru.features.frames import Framing
 
+if TYPE_CHECKING:
+    from numba.core.base import BaseContext
+    from numba.core.datamodel import DataModelManager
+    from numba.core.typing.context import BaseContext as TypingContext
+    from numba.core.typing.templates import Signature
+
 LANES = 8
 _REFLECT, _MIRROR = 1, 2
 _PADDINGS = {Padding.reflect: _REFLECT, Padding.mirror: _MIRROR}  # the others: zeros
+# Any: it is called without the context that its type asks for.
 _intrinsic: Any = numba.extending.intrinsic
 _VECTOR = ir.VectorType(ir.FloatType(), LANES)
 _MASK = ir.VectorType(ir.IntType(32), LANES)
@@ -44,11 +52,11 @@ _lanes = _Lanes()
 
 @register_model(_Lanes)
 class _LanesModel(models.PrimitiveModel):
-    def __init__(self, manager: Any, numba_type: Any) -> None:
+    def __init__(self, manager: DataModelManager, numba_type: types.Type) -> None:
         super().__init__(manager, numba_type, _VECTOR)
 
 
-def _spread(builder: Any, numba_type: Any, value: Any) -> Any:
+def _spread(builder: ir.IRBuilder, numba_type: types.Type, value: ir.Value) -> ir.Value:
     """A number in all lanes; lanes as they are."""
     if numba_type == _lanes:
         return value
@@ -57,14 +65,16 @@ def _spread(builder: Any, numba_type: Any, value: Any) -> Any:
     return builder.shuffle_vector(first, nothing, ir.Constant(_MASK, [0] * LANES))
 
 
-def _define(operation: Any, instruction: str) -> None:
+def _define(operation: Callable[..., object], instruction: str) -> None:
     """``lanes (operation) lanes`` and ``float32 (operation) lanes``; a product and a sum may become one instruction."""
 
     @type_callable(operation)
-    def _type(context: Any) -> Any:
+    def _type(context: TypingContext) -> Callable[[types.Type, types.Type], types.Type | None]:
         return lambda left, right: _lanes if right == _lanes and left in (_lanes, float32) else None
 
-    def lower(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+    def lower(
+        context: BaseContext, builder: ir.IRBuilder, signature: Signature, values: Sequence[ir.Value]
+    ) -> ir.Value:
         left, right = (_spread(builder, kind, value) for kind, value in zip(signature.args, values, strict=True))
         return getattr(builder, instruction)(left, right, flags=("contract",))
 
@@ -77,7 +87,9 @@ _define(operator.sub, "fsub")
 _define(operator.mul, "fmul")
 
 
-def _address(context: Any, builder: Any, array_type: Any, array: Any, index: Any) -> Any:
+def _address(
+    context: BaseContext, builder: ir.IRBuilder, array_type: types.Array, array: ir.Value, index: ir.Value
+) -> ir.Value:
     data = context.make_array(array_type)(context, builder, array).data
     return builder.bitcast(builder.gep(data, [index]), _VECTOR.as_pointer())
 
