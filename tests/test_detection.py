@@ -29,6 +29,7 @@ from speechgru.heads import ClassificationConfig, CTCConfig, KeywordHeadConfig
 from speechgru.recognizer import Recognizer, RecognizerConfig, load
 from speechgru.streaming.keywords import KeywordConfig, KeywordSpotter
 from speechgru.streaming.scores import score_track
+from speechgru.streaming.stream import StreamConfig
 from speechgru.text import CharactersConfig
 from speechgru.tokens import Tokens
 
@@ -246,6 +247,23 @@ def test_background_in_blocks_is_the_whole(model, sounds, monkeypatch):
         np.testing.assert_allclose(heard.tracks["low"][1], smoothed[smoothed >= 0.01], atol=1e-5)
         said = dataclasses.replace(recording, said=frozenset(["low"]))
         assert "low" not in Ears(recognizer, KeywordConfig(), ["low", "high"]).background(said).tracks
+
+
+def test_false_alarms_are_those_of_a_stream(model, sounds):
+    """Oracle: what a stream of the recording tells, in chunks of a tenth of a second, with the same thresholds."""
+    recognizer = load(model)
+    recording = BackgroundRecording(Utterance(str(sounds / "talk" / "long.wav")), "talk")
+    background = [Ears(recognizer, KeywordConfig(200, 0.3), ["low", "high"]).background(recording)]
+    wave, _ = soundfile.read(sounds / "talk" / "long.wav", dtype="float32")
+    for threshold in (0.03, 0.5):
+        keywords = KeywordConfig(200, 0.3, {"low": threshold, "high": threshold})
+        stream = recognizer.stream(StreamConfig(keywords=keywords))
+        events = [event for start in range(0, len(wave), 800) for event in stream.feed(wave[start : start + 800], RATE)]
+        events += stream.flush()
+        alarms = Detections(["low", "high"], [Trial("low", "", "quiet", 1)], background, 0.3).alarms(threshold)
+        told = sorted((one.text, round(one.end_s, 3)) for one in events)
+        assert told == sorted((one.word, round(one.end_s, 3)) for one in alarms)
+        assert len(told) >= 1
 
 
 def test_silence_is_told_from_sound(model, sounds):
