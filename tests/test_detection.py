@@ -191,21 +191,20 @@ def sounds(tmp_path_factory) -> Path:
 def test_a_clip_is_heard_as_in_a_stream(model, sounds):
     """Oracle: the scores along the clip between silences, smoothed, up to the tolerance after its end."""
     recognizer = load(model)
-    config = KeywordConfig(300)
     clip = Utterance(str(sounds / "clips" / "low" / "0.wav"), label="low")
-    trial = Ears(recognizer, config, ["low", "high"]).trial(clip)
     wave, _ = soundfile.read(clip.audio, dtype="float32")
     around = np.concatenate([np.zeros(round(BEFORE_S * RATE)), wave, np.zeros(4 * RATE)]).astype(np.float32)
     end_s, scores = score_track(recognizer, around)
-    smoothed = KeywordSpotter(recognizer.tokens.names, config).smooth(end_s, scores)
     inside = (end_s > BEFORE_S) & (end_s <= BEFORE_S + 1 + TOLERANCE_S)
-    assert trial.score == pytest.approx(smoothed[inside, 0].max(), abs=1e-6)
-    assert trial.other_score == pytest.approx(smoothed[inside, 1].max(), abs=1e-6)
-    assert (trial.word, trial.other, trial.condition) == ("low", "high", "quiet")
+    for smoothing_ms, trial in zip((300, 700), Ears(recognizer, [300, 700], ["low", "high"]).trial(clip), strict=True):
+        smoothed = KeywordSpotter(recognizer.tokens.names, KeywordConfig(smoothing_ms)).smooth(end_s, scores)
+        assert trial.score == pytest.approx(smoothed[inside, 0].max(), abs=1e-6)
+        assert trial.other_score == pytest.approx(smoothed[inside, 1].max(), abs=1e-6)
+        assert (trial.word, trial.other, trial.condition) == ("low", "high", "quiet")
     assert trial.score > 0.8
     soundfile.write(sounds / "minute.wav", np.zeros(61 * RATE), RATE)
     with pytest.raises(AudioError, match=r"minute\.wav: 61 s; a positive is a clip of a minute at most"):
-        Ears(recognizer, config, ["low"]).trial(Utterance(str(sounds / "minute.wav"), label="low"))
+        Ears(recognizer, [300], ["low"]).trial(Utterance(str(sounds / "minute.wav"), label="low"))
 
 
 def test_noise_has_the_ratio_that_was_asked_for(model, sounds):
@@ -213,9 +212,7 @@ def test_noise_has_the_ratio_that_was_asked_for(model, sounds):
     clip = Utterance("clips/low/0.wav", label="low")
     clean = np.pad(tone(400, 0), (RATE, RATE))
     where = slice(RATE, 2 * RATE)
-    ears = [
-        Ears(load(model), KeywordConfig(), ["low"], Recordings(str(sounds / "noise"), 1), seed) for seed in (0, 0, 1)
-    ]
+    ears = [Ears(load(model), [100], ["low"], Recordings(str(sounds / "noise"), 1), seed) for seed in (0, 0, 1)]
     added = [ears[0]._noisy(clip, clean, where, snr_db) - clean for snr_db in (10, 0)]
     for noise, snr_db in zip(added, (10, 0), strict=True):
         ratio = np.sum(clean[where] ** 2) / np.sum(noise[where] ** 2)
@@ -238,7 +235,7 @@ def test_background_in_blocks_is_the_whole(model, sounds, monkeypatch):
     wave, _ = soundfile.read(sounds / "talk" / "long.wav", dtype="float32")
     monkeypatch.setattr("speechgru.evaluation.detection_hearing._BLOCK_S", 0.73)
     for recognizer, least in ((load(model), 100), (framewise, 1400)):
-        heard = Ears(recognizer, KeywordConfig(300), ["low", "high"]).background(recording)
+        heard = Ears(recognizer, [100, 300], ["low", "high"]).background(recording)[1]
         end_s, scores = score_track(recognizer, wave, block_s=60)
         assert len(end_s) > least
         smoothed = KeywordSpotter(recognizer.tokens.names, KeywordConfig(300)).smooth(end_s, scores)[:, 0]
@@ -246,14 +243,14 @@ def test_background_in_blocks_is_the_whole(model, sounds, monkeypatch):
         np.testing.assert_allclose(heard.tracks["low"][0], end_s[smoothed >= 0.01])
         np.testing.assert_allclose(heard.tracks["low"][1], smoothed[smoothed >= 0.01], atol=1e-5)
         said = dataclasses.replace(recording, said=frozenset(["low"]))
-        assert "low" not in Ears(recognizer, KeywordConfig(), ["low", "high"]).background(said).tracks
+        assert "low" not in Ears(recognizer, [100], ["low", "high"]).background(said)[0].tracks
 
 
 def test_false_alarms_are_those_of_a_stream(model, sounds):
     """Oracle: what a stream of the recording tells, in chunks of a tenth of a second, with the same thresholds."""
     recognizer = load(model)
     recording = BackgroundRecording(Utterance(str(sounds / "talk" / "long.wav")), "talk")
-    background = [Ears(recognizer, KeywordConfig(200, 0.3), ["low", "high"]).background(recording)]
+    background = Ears(recognizer, [200], ["low", "high"]).background(recording)
     wave, _ = soundfile.read(sounds / "talk" / "long.wav", dtype="float32")
     for threshold in (0.03, 0.5):
         keywords = KeywordConfig(200, 0.3, {"low": threshold, "high": threshold})
@@ -271,7 +268,7 @@ def test_silence_is_told_from_sound(model, sounds):
     half = np.concatenate([np.zeros(2 * RATE), np.random.default_rng(0).normal(0, 0.01, 3 * RATE)])
     soundfile.write(sounds / "half.wav", half, RATE)
     recording = BackgroundRecording(Utterance(str(sounds / "half.wav")), "talk")
-    assert Ears(load(model), KeywordConfig(), ["low"]).background(recording).sound_s == pytest.approx(3)
+    assert Ears(load(model), [100], ["low"]).background(recording)[0].sound_s == pytest.approx(3)
 
 
 def listed(path: Path, rows: list[str]) -> str:
@@ -349,6 +346,11 @@ def test_the_command(model, sounds, tmp_path, capsys):
     chosen = record["chosen"]
     assert (chosen["alarms"], chosen["misses"]["quiet"]["count"]) == (1, 0)  # 150 an hour: one in half a minute
     assert record["points"][0]["alarms"] == 0
+    tried = record["missed_by_smoothing"]  # of the trials of all four conditions
+    assert [smoothing_ms for smoothing_ms, _ in tried] == [50, 100, 200, 300]
+    assert [record["smoothing_ms"], sum(one["count"] for one in chosen["misses"].values())] == min(
+        tried, key=lambda one: one[1]
+    )
     (alarm,) = record["false_alarms"]
     assert (alarm["word"], alarm["from_per_hour"]) == ("low", 150)
     assert 11.7 < alarm["end_s"] < 13.2
@@ -392,6 +394,7 @@ def test_the_point_is_kept_and_measured_again(undrawn, model, sounds, tmp_path, 
         "date": "",
     }
     assert record["own"] is None
+    assert record["missed_by_smoothing"] == [[200, kept["chosen_on"]["misses"]]]
     assert detect(tmp_path / "model", sounds, tmp_path / "out") == 0
     own = json.loads((tmp_path / "out" / "detection.json").read_text())["own"]
     assert (own["alarms"], own["misses"]) == (0, record["chosen"]["misses"])
@@ -433,7 +436,7 @@ def test_bad_input_is_one_line(undrawn, model, sounds, tmp_path, capsys):
         str(tmp_path / "bad"),
     )
     refused(2, "--false_alarms_per_hour 0: above 0", str(model), *clips, *talk, "--false_alarms_per_hour", "0")
-    refused(2, "--smoothing_ms=-1", str(model), *clips, *talk, "--smoothing_ms", "-1")
+    refused(2, "--smoothing_ms=-1", str(model), *clips, *talk, "--smoothing_ms", "100", "-1")
     refused(2, "--noise .*empty: no audio file", str(model), *clips, *talk, "--noise", str(tmp_path / "empty"))
     soundfile.write(tmp_path / "empty" / "zeros.wav", np.zeros(10 * RATE), RATE)
     recognizer = load(model)

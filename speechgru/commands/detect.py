@@ -16,8 +16,7 @@ from speechgru.recordings.lines import one_field, printable
 from speechgru.shipped import model_path
 from speechgru.wording import table
 
-if TYPE_CHECKING:  # imported when they are needed: a mistyped option is answered without waiting for torch
-    from speechgru.decoding.operating_point import KeywordConfig
+if TYPE_CHECKING:  # imported when it is needed: a mistyped option is answered without waiting for torch
     from speechgru.recognizer import Recognizer
 
 _EPILOG = """\
@@ -32,10 +31,10 @@ background   recordings of any length in which no word is said: folders, files, 
 noise        recordings to mix the clips with, at 10, 5 and 0 dB over the clip, always the same excerpts
 
 It writes detection.json, det.png, report.html and the false alarms as short clips, and prints the table of misses at
-0.1, 0.5, 1 and 2 false alarms an hour with exact 95 % intervals. One threshold is chosen for all words: the one that
-misses least at --false_alarms_per_hour. With --save it goes into the model's config.yaml (keywords:), where streams and
-classify find it. Choose on recordings that are not those you report: measure the kept threshold on others, without
---save.
+0.1, 0.5, 1 and 2 false alarms an hour with exact 95 % intervals. One threshold is chosen for all words, the one that
+misses least at --false_alarms_per_hour; the smoothing likewise. With --save they go into the model's config.yaml
+(keywords:), where streams and classify find them. Choose on recordings that are not those you report: measure what was
+kept on others, without --save.
 The exit code is 0, 1 when a recording failed (the others are done all the same), 2 when nothing could be tried.
 
 examples:
@@ -44,6 +43,8 @@ examples:
   speechgru detect commands --positives speech_commands/manifest.tsv --split test --words yes,no --background talk/
 """
 
+# Tried for a model that has none of its own. Windows change slowly, and frames that say a word may be few.
+SMOOTHINGS_MS = (50.0, 100.0, 200.0, 300.0)
 # The options that say what is heard.
 _SOURCES = (
     "positives",
@@ -71,7 +72,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--word", default="", help="what every clip of --positives says")
     parser.add_argument("--split", default="", choices=("train", "valid", "test"), help="only these rows of lists")
     parser.add_argument("--false_alarms_per_hour", type=float, default=0.5, metavar="RATE", help="default: 0.5")
-    parser.add_argument("--smoothing_ms", type=float, help="of the scores (default: the model's own, else 300)")
+    parser.add_argument(
+        "--smoothing_ms",
+        nargs="+",
+        type=float,
+        metavar="MS",
+        help="of the scores; of several the one that misses least (default: the model's own, else 50 100 200 300)",
+    )
     parser.add_argument("--refractory_s", type=float, help="between detections (default: the model's own, else 1)")
     parser.add_argument("--seed", type=int, default=0, help="of the excerpts of noise (default: 0)")
     parser.add_argument("-o", "--output_dir", default="detection", help="where to write (default: detection)")
@@ -90,7 +97,7 @@ def run(arguments: argparse.Namespace) -> int:
     """
     _check(arguments)
     recognizer = load_recognizer(arguments.model, arguments.device, arguments.threads, None)
-    config = _config(recognizer, arguments)
+    smoothings_ms, refractory_s = _listening(recognizer, arguments)
 
     from speechgru.evaluation.detection_measurement import DetectionSources, measure_detection
     from speechgru.evaluation.detection_record import operating_point, remarks
@@ -102,12 +109,12 @@ def run(arguments: argparse.Namespace) -> int:
     with _writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         about = {"model": _name(arguments.model), "command": plain_command(_command(arguments))}
-        record = measure_detection(recognizer, config, sources, folder, about, progress)
+        record = measure_detection(recognizer, smoothings_ms, refractory_s, sources, folder, about, progress)
     standard_output(needed=False).write(f"{detection_table(record)}\n{one_field(str(folder / 'report.html'))}\n")
     for line in [*record["errors"], *remarks(record)]:
         print(f"speechgru detect: {printable(line)}", file=sys.stderr)
     if arguments.save:
-        write_keywords(model_path(arguments.model), operating_point(record, config))
+        write_keywords(model_path(arguments.model), operating_point(record))
         kept = one_field(str(model_path(arguments.model)))
         print(f"speechgru detect: kept in {kept}: threshold {record['chosen']['threshold']:g}", file=sys.stderr)
     return int(bool(record["errors"]))
@@ -125,20 +132,21 @@ def _check(arguments: argparse.Namespace) -> None:
             raise ConfigError(f"--snr_db {snr_db:g}: -30 to 100")
 
 
-def _config(recognizer: Recognizer, arguments: argparse.Namespace) -> KeywordConfig:
-    """Smoothing and refractory time: those asked for, else the model's own."""
+def _listening(recognizer: Recognizer, arguments: argparse.Namespace) -> tuple[list[float], float]:
+    """Smoothings and refractory time: those asked for, else the model's own, else what is usual."""
     from speechgru.decoding.operating_point import KeywordConfig
 
-    if recognizer.head.verb != "classify":
-        raise ConfigError(
-            f"{arguments.model}: a model with a {recognizer.task} head detects no words; train one that classifies"
-        )
-    own = recognizer.config.keywords or KeywordConfig()
-    asked = {name: getattr(arguments, name) for name in ("smoothing_ms", "refractory_s")}
-    try:
-        return KeywordConfig(**{name: getattr(own, name) if value is None else value for name, value in asked.items()})
-    except ConfigError as error:
-        raise ConfigError(f"--{error}") from None
+    own = recognizer.config.keywords
+    smoothings_ms = arguments.smoothing_ms or ([own.smoothing_ms] if own else list(SMOOTHINGS_MS))
+    refractory_s = arguments.refractory_s
+    if refractory_s is None:
+        refractory_s = (own or KeywordConfig()).refractory_s
+    for smoothing_ms in smoothings_ms:
+        try:
+            KeywordConfig(smoothing_ms, refractory_s)
+        except ConfigError as error:
+            raise ConfigError(f"--{error}") from None
+    return smoothings_ms, refractory_s
 
 
 def _name(model: str) -> str:

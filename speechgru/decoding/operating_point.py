@@ -25,7 +25,7 @@ class KeywordConfig:
         chosen_on: what they were chosen on, such as hours of background and its alarms; texts and numbers, only noted.
     """
 
-    smoothing_ms: float = 300.0
+    smoothing_ms: float = 100.0
     refractory_s: float = 1.0
     thresholds: dict[str, float] = dataclasses.field(default_factory=dict)
     chosen_on: dict[str, str | float] = dataclasses.field(default_factory=dict)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -32,11 +33,11 @@ _SOUND = 1e-3  # -60 dBFS
 
 
 class Ears:
-    """A model that listens with a smoothing, and the noises that clips are mixed with.
+    """A model that listens with several smoothings at once, and the noises that clips are mixed with.
 
     Args:
         model: a classifier.
-        config: the smoothing; its thresholds do not matter.
+        smoothings_ms: over how many milliseconds scores are averaged; what is heard is given for each.
         words: those that are kept.
         noises: recordings to mix clips with; None without any.
         seed: of the excerpts of noise.
@@ -45,30 +46,28 @@ class Ears:
     def __init__(
         self,
         model: StreamedModel,
-        config: KeywordConfig,
+        smoothings_ms: Sequence[float],
         words: list[str],
         noises: Recordings | None = None,
         seed: int = 0,
     ) -> None:
         self.model, self.words, self.noises, self.seed = model, words, noises, seed
-        self._config = KeywordConfig(config.smoothing_ms, config.refractory_s)
+        self.smoothings_ms = list(smoothings_ms)
         labels = model.tokens.names
         self._columns = {label: place for place, label in enumerate(labels) if is_word(label)}
 
-    def smoothed(self, blocks: Iterator[np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Times (frames,) and smoothed scores (frames, label) of a recording that comes in blocks."""
+    def smoothed(self, blocks: Iterator[np.ndarray]) -> Iterator[tuple[np.ndarray, list[np.ndarray]]]:
+        """Times (frames,) and, of each smoothing, scores (frames, label) of a recording that comes in blocks."""
         stream = score_stream(self.model)
-        spotter = KeywordSpotter(self.model.tokens.names, self._config)
-        for block in blocks:
-            end_s, scores = advance(self.model, [stream], [torch.from_numpy(block)], [False])[0]
+        spotters = [KeywordSpotter(self.model.tokens.names, KeywordConfig(one)) for one in self.smoothings_ms]
+        for block in itertools.chain(blocks, [None]):
+            chunk = torch.zeros(0) if block is None else torch.from_numpy(block)
+            end_s, scores = advance(self.model, [stream], [chunk], [block is None])[0]
             if len(end_s):
-                yield end_s, spotter.smooth(end_s, scores)
-        end_s, scores = advance(self.model, [stream], [torch.zeros(0)], [True])[0]
-        if len(end_s):
-            yield end_s, spotter.smooth(end_s, scores)
+                yield end_s, [spotter.smooth(end_s, scores) for spotter in spotters]
 
-    def trial(self, clip: Utterance, snr_db: float | None = None) -> Trial:
-        """What is heard of a clip between silences, or with noise all along at a ratio over the clip.
+    def trial(self, clip: Utterance, snr_db: float | None = None) -> list[Trial]:
+        """What is heard, with each smoothing, of a clip between silences, or with noise all along.
 
         Raises:
             AudioError: the clip, or the noise for it, cannot be read, or it is longer than a minute.
@@ -82,21 +81,19 @@ class Ears:
         if snr_db is not None:
             heard = self._noisy(clip, heard, slice(before, before + len(samples)), snr_db)
         begin_s, end_s = BEFORE_S, BEFORE_S + len(samples) / rate + TOLERANCE_S
-        best = np.zeros(len(self.model.tokens))
-        for times, scores in self.smoothed(iter([heard])):
+        best = [np.zeros(len(self.model.tokens)) for _ in self.smoothings_ms]
+        for times, smoothed in self.smoothed(iter([heard])):
             inside = (times > begin_s) & (times <= end_s)
-            best = np.maximum(best, scores[inside].max(0, initial=0.0))
-        others = [word for word in self.words if word != clip.label]
-        other = max(others, key=lambda word: best[self._columns[word]], default="")
+            best = [np.maximum(one, new[inside].max(0, initial=0.0)) for one, new in zip(best, smoothed, strict=True)]
+        return [self._judged(clip, scores, QUIET if snr_db is None else f"{snr_db:g} dB") for scores in best]
+
+    def _judged(self, clip: Utterance, scores: np.ndarray, condition: str) -> Trial:
+        """The trial of a clip from the highest score of each label."""
         assert clip.label is not None
-        return Trial(
-            clip.label,
-            clip.audio,
-            QUIET if snr_db is None else f"{snr_db:g} dB",
-            float(best[self._columns[clip.label]]),
-            other,
-            float(best[self._columns[other]]) if other else 0.0,
-        )
+        found = {word: float(scores[self._columns[word]]) for word in self.words}
+        score = found.pop(clip.label)
+        other = max(found, key=lambda word: found[word], default="")
+        return Trial(clip.label, clip.audio, condition, score, other, found.get(other, 0.0))
 
     def _noisy(self, clip: Utterance, heard: np.ndarray, where: slice, snr_db: float) -> np.ndarray:
         """Noise over all of what is heard; the same excerpt at every ratio."""
@@ -112,8 +109,8 @@ class Ears:
                 return heard + noise * np.float32(gain)
         raise ConfigError("--noise: twenty excerpts of its recordings are silent; name recordings of noise")
 
-    def background(self, recording: BackgroundRecording) -> Background:
-        """What is heard of a recording of any length, in blocks.
+    def background(self, recording: BackgroundRecording) -> list[Background]:
+        """What is heard, with each smoothing, of a recording of any length, in blocks.
 
         Raises:
             AudioError: it cannot be read to its end.
@@ -127,15 +124,16 @@ class Ears:
                 sound += len(block) / rate * float(np.mean(_levels(block, rate) > _SOUND))
                 yield block
 
-        kept: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}
-        for end_s, scores in self.smoothed(counted()):
-            for word in self.words:
-                values = scores[:, self._columns[word]]
-                above = values >= LOWEST
-                if word not in recording.said and above.any():
-                    kept.setdefault(word, []).append((end_s[above], values[above]))
-        tracks = {word: _joined(parts) for word, parts in kept.items()}
-        return Background(recording.utterance.audio, recording.source, samples / rate, sound, tracks)
+        kept: list[dict[str, list[tuple[np.ndarray, np.ndarray]]]] = [{} for _ in self.smoothings_ms]
+        for end_s, smoothed in self.smoothed(counted()):
+            for own, scores in zip(kept, smoothed, strict=True):
+                for word in self.words:
+                    values = scores[:, self._columns[word]]
+                    above = values >= LOWEST
+                    if word not in recording.said and above.any():
+                        own.setdefault(word, []).append((end_s[above], values[above]))
+        heard = recording.utterance.audio, recording.source, samples / rate, sound
+        return [Background(*heard, {word: _joined(parts) for word, parts in own.items()}) for own in kept]
 
     def _blocks(self, utterance: Utterance) -> Iterator[np.ndarray]:
         rate = self.model.sample_rate
@@ -148,22 +146,26 @@ class Ears:
 
 def hear_clips(
     ears: Ears, clips: Iterable[Utterance], snrs_db: Sequence[float | None], errors: list[str]
-) -> list[Trial]:
-    """Every clip at every ratio (None: without noise), condition by condition; what fails is told in ``errors``."""
-    heard: dict[float | None, list[Trial]] = {snr_db: [] for snr_db in snrs_db}
+) -> list[list[Trial]]:
+    """Of each smoothing every clip at every ratio (None: without noise), condition by condition.
+
+    What fails is told in ``errors``.
+    """
+    heard: list[list[list[Trial]]] = [[] for _ in snrs_db]  # ratio, clip, smoothing
     for clip in clips:
         try:
             trials = [ears.trial(clip, snr_db) for snr_db in snrs_db]
         except AudioError as error:
             errors.append(str(error))
             continue
-        for snr_db, trial in zip(snrs_db, trials, strict=True):
-            heard[snr_db].append(trial)
-    return [one for trials in heard.values() for one in trials]
+        for of_ratio, one in zip(heard, trials, strict=True):
+            of_ratio.append(one)
+    joined = list(itertools.chain(*heard))
+    return [[one[place] for one in joined] for place in range(len(ears.smoothings_ms))]
 
 
-def hear_background(ears: Ears, recordings: Iterable[BackgroundRecording], errors: list[str]) -> list[Background]:
-    """Every recording; what fails is told in ``errors``."""
+def hear_background(ears: Ears, recordings: Iterable[BackgroundRecording], errors: list[str]) -> list[list[Background]]:
+    """Of each smoothing every recording; what fails is told in ``errors``."""
     found = []
     for recording in recordings:
         try:
@@ -172,7 +174,7 @@ def hear_background(ears: Ears, recordings: Iterable[BackgroundRecording], error
             found.append(ears.background(recording))
         except AudioError as error:
             errors.append(str(error))
-    return found
+    return [[one[place] for one in found] for place in range(len(ears.smoothings_ms))]
 
 
 def _levels(block: np.ndarray, rate: int) -> np.ndarray:

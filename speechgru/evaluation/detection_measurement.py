@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from speechgru.augment.recordings import Recordings
-from speechgru.decoding.operating_point import KeywordConfig
 from speechgru.errors import AudioError, ConfigError, DataError
 from speechgru.evaluation.detection import Alarm, Detections
 from speechgru.evaluation.detection_hearing import Ears, hear_background, hear_clips
@@ -61,7 +60,8 @@ class DetectionSources:
 
 def measure_detection(
     recognizer: Recognizer,
-    config: KeywordConfig,
+    smoothings_ms: Sequence[float],
+    refractory_s: float,
     sources: DetectionSources,
     folder: Path,
     about: Record,
@@ -71,7 +71,8 @@ def measure_detection(
 
     Args:
         recognizer: a model that classifies.
-        config: smoothing and refractory time; its thresholds do not matter.
+        smoothings_ms: over how many milliseconds scores are averaged; of several the one that misses least is taken.
+        refractory_s: the least time between two detections of a word, in seconds.
         sources: clips, background and noises.
         folder: where to write; it is there.
         about: ``model`` and ``command``, for the page.
@@ -92,16 +93,19 @@ def measure_detection(
     noises = _noises(sources.noise)
     snrs_db: list[float | None] = [None, *(sources.snr_db if noises else [])]
     errors: list[str] = []
-    ears = Ears(recognizer, config, words, noises, sources.seed)
+    ears = Ears(recognizer, smoothings_ms, words, noises, sources.seed)
     trials = hear_clips(ears, progress(clips, len(clips), "clips"), snrs_db, errors)
-    if not trials:
+    if not trials[0]:
         raise DataError(f"no clip could be heard; the first: {errors[0]}")
     background = hear_background(ears, progress(recordings, len(recordings), "background"), errors)
-    if not background:
+    if not background[0]:
         raise DataError(f"no background could be heard; the last: {errors[-1]}")
-    heard = Detections(words, trials, background, config.refractory_s)
-    own = _own(recognizer, config, words)
-    record = detection_record(heard, config, sources.false_alarms_per_hour, own)
+    all_heard = [Detections(words, *one, refractory_s) for one in zip(trials, background, strict=True)]
+    missed = [_missed(one, sources.false_alarms_per_hour) for one in all_heard]
+    place = min(range(len(missed)), key=lambda one: missed[one])
+    heard = all_heard[place]
+    own = _own(recognizer, smoothings_ms[place], refractory_s, words)
+    record = detection_record(heard, smoothings_ms[place], sources.false_alarms_per_hour, own)
     alarms = _surest(heard, record, own)
     clips_of_alarms = cut_alarms(alarms, folder / "false_alarms", recognizer.sample_rate)
     record = {
@@ -109,6 +113,7 @@ def measure_detection(
         "task": "detection",
         "model": about["model"],
         **record,
+        "missed_by_smoothing": [[ms, count] for ms, count in zip(smoothings_ms, missed, strict=True)],
         "left_out": positives.left_out,
         "false_alarms": [
             row | {"from_per_hour": _counts_from(alarm.score, record)}
@@ -151,10 +156,16 @@ def _noises(path: str | None) -> Recordings | None:
         raise ConfigError(f"--noise {error}") from None
 
 
-def _own(recognizer: Recognizer, config: KeywordConfig, words: list[str]) -> dict[str, float] | None:
+def _missed(heard: Detections, per_hour: float) -> int:
+    """Trials that are missed at a rate of false alarms; all where no threshold keeps to it."""
+    threshold = heard.threshold_for(per_hour)
+    return len(heard.trials) if threshold is None else heard.misses(threshold).count
+
+
+def _own(recognizer: Recognizer, smoothing_ms: float, refractory_s: float, words: list[str]) -> dict[str, float] | None:
     """The thresholds of the model folder, where they are meant for these scores."""
     own = recognizer.config.keywords
-    if own is None or (own.smoothing_ms, own.refractory_s) != (config.smoothing_ms, config.refractory_s):
+    if own is None or (own.smoothing_ms, own.refractory_s) != (smoothing_ms, refractory_s):
         return None
     return {word: own.threshold(word) for word in words}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import datetime
 import re
 from collections.abc import Mapping, Sequence
@@ -23,13 +22,13 @@ _BEFORE_S, _AFTER_S = 1.75, 0.5  # of an alarm, in its clip
 
 
 def detection_record(
-    found: Detections, config: KeywordConfig, asked_per_hour: float, own: Mapping[str, float] | None = None
+    found: Detections, smoothing_ms: float, asked_per_hour: float, own: Mapping[str, float] | None = None
 ) -> Record:
     """The numbers of a measurement as plain values.
 
     Args:
         found: what was heard.
-        config: smoothing and refractory time with which it was.
+        smoothing_ms: of the scores.
         asked_per_hour: the rate of false alarms for which a threshold is chosen.
         own: the thresholds that the model folder has, to be measured too; None where it has none.
     """
@@ -38,8 +37,8 @@ def detection_record(
     chosen = points[rates.index(asked_per_hour)]
     return {
         "words": found.words,
-        "smoothing_ms": config.smoothing_ms,
-        "refractory_s": config.refractory_s,
+        "smoothing_ms": smoothing_ms,
+        "refractory_s": found.refractory_s,
         "conditions": found.conditions,
         "clips": len(found.trials) // len(found.conditions),
         "hours": round(found.hours, 4),
@@ -123,7 +122,7 @@ def _rate(rate: Rate) -> Record:
     }
 
 
-def operating_point(record: Record, config: KeywordConfig) -> KeywordConfig:
+def operating_point(record: Record) -> KeywordConfig:
     """What a model folder keeps: the threshold that was chosen, and on what.
 
     Raises:
@@ -133,8 +132,9 @@ def operating_point(record: Record, config: KeywordConfig) -> KeywordConfig:
     if chosen["threshold"] is None or record["sound_hours"] < record["hours"] / 2:
         raise DataError(f"nothing is kept in the model folder: {remarks(record)[-1]}")
     quiet = chosen["misses"][record["conditions"][0]]
-    return dataclasses.replace(
-        config,
+    return KeywordConfig(
+        record["smoothing_ms"],
+        record["refractory_s"],
         thresholds=dict.fromkeys(record["words"], chosen["threshold"]),
         chosen_on={
             "false_alarms_per_hour": record["asked_per_hour"],

@@ -48,7 +48,7 @@ def _summary(record: Record) -> str:
         f"words: {', '.join(record['words'])}",
         f"{record['clips']:,} clips, heard between silences; background: "
         f"{record['recordings']:,} recordings, {record['hours']:.2f} h",
-        f"scores smoothed over {record['smoothing_ms']:g} ms; a word is detected again after "
+        f"scores smoothed over {record['smoothing_ms']:g} ms{_tried(record)}; a word is detected again after "
         f"{record['refractory_s']:g} s at the earliest",
         *remarks(record),
     ]
@@ -67,6 +67,13 @@ def _summary(record: Record) -> str:
         + "".join(f"<li>{escaped(fact)}</li>" for fact in facts)
         + "</ul>"
     )
+
+
+def _tried(record: Record) -> str:
+    """What each smoothing misses, where several were tried."""
+    tried = record["missed_by_smoothing"]
+    missed = ", ".join(f"{smoothing_ms:g} ms: {count:,}" for smoothing_ms, count in tried)
+    return f" (misses in all conditions with {missed})" if len(tried) > 1 else ""
 
 
 def _points(record: Record) -> str:
