@@ -115,3 +115,19 @@ def test_packing(tones, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     ):
         assert main(["models", *words]) == 2
         assert message in capsys.readouterr().err
+
+
+def test_the_transcriber_says_what_it_does_not_know(recordings: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Oracle: what the recordings are. Read speech is marked, AN4 is not, and nothing is heard in silence and hiss."""
+    if not (recordings / "librispeech_samples").is_dir():
+        pytest.skip("SPEECHGRU_DATA has no librispeech_samples/")
+    model = speechgru.load("an4")
+    own = [one.audio for one in spoken(recordings)][:20]
+    assert [one.familiar for one in model.transcribe(own)].count(False) <= 1
+    foreign = [str(path) for path in sorted((recordings / "librispeech_samples").rglob("*.flac"))]
+    assert len(foreign) == 4
+    assert main(["transcribe", *foreign]) == 0
+    told = capsys.readouterr().err.splitlines()
+    assert told == [f"{path}\tthis does not sound like what the model knows" for path in foreign]
+    hiss = 0.01 * np.random.default_rng(0).standard_normal((3, 32000))
+    assert [model.transcribe(one, source_rate=16000).text for one in (*hiss, np.zeros(32000))] == [""] * 4
