@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import soundfile
 import torch
 from safetensors.torch import load_file
 from small_run import ALONE, SMALL, command, cut, rows, run, same, tensors
 
+import speechgru
 from speechgru.cells.subnormals import subnormals_are_flushed
 from speechgru.config import compose, plain
 from speechgru.errors import ConfigError, DataError, ModelError, TrainingStopped
@@ -352,6 +354,22 @@ def test_init_from_starts_where_the_other_model_ended(three_tones: Path, tmp_pat
     a = load_file(tmp_path / "a" / "model" / "model.safetensors")
     for name, tensor in load_file(tmp_path / "b" / "model" / "model.safetensors").items():
         torch.testing.assert_close(tensor, a[name], atol=1e-6, rtol=0)
+
+
+def test_init_from_may_normalise_otherwise(three_tones: Path, tmp_path: Path) -> None:
+    """Oracle: the weights of the given model; what the frames of the training recordings become has mean 0."""
+    quick = ("trainer.epochs=1", "trainer.ema_decay=0", "trainer.average_last=0")
+    run(three_tones, tmp_path / "a", *quick)
+    words = ("features.normalization=global", "optimizer.learning_rate=1e-9", *quick)
+    run(three_tones, tmp_path / "b", f"init_from={tmp_path / 'a' / 'model'}", *words)
+    a, b = (load_file(tmp_path / name / "model" / "model.safetensors") for name in "ab")
+    assert set(b) - set(a) == {"features.mean", "features.std", "features.fitted"}
+    for name, tensor in a.items():
+        torch.testing.assert_close(b[name], tensor, atol=1e-6, rtol=0)
+    model = speechgru.load(tmp_path / "b" / "model")
+    clips = [soundfile.read(path, dtype="float32")[0] for path in sorted(three_tones.rglob("*.wav"))]
+    frames = [model.features(torch.from_numpy(one)[None], torch.tensor([len(one)]))[0][0] for one in clips]
+    assert torch.cat(frames).mean(0).abs().max() < 0.3  # a fifth of the clips are for validation
 
 
 def test_unreadable_files_are_counted(three_tones: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

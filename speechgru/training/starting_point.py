@@ -48,14 +48,18 @@ def start_from(recognizer: Recognizer, model: str, folder: Path) -> None:
 
 
 def _check_same_body(recognizer: Recognizer, given: Recognizer, model: str) -> None:
-    """Features and encoder must be those that the weights were trained for; dropout may differ."""
+    """Features and encoder must be those that the weights were trained for; dropout and normalisation may differ.
+
+    Features that are normalised otherwise are still of order one, and a few epochs get the weights used to them.
+    """
     own, theirs = (
         flat(
             {"features": to_plain(one.config.features, "features"), "encoder": to_plain(one.config.encoder, "encoder")}
         )
         for one in (recognizer, given)
     )
-    other = [key for key in own | theirs if own.get(key) != theirs.get(key) and not key.endswith("dropout")]
+    free = ("dropout", "features.normalization")
+    other = [key for key in own | theirs if own.get(key) != theirs.get(key) and not key.endswith(free)]
     if other:
         key, *_ = other
         mend = f"leave {key}=... out" if key in theirs else "choose another model"
