@@ -53,7 +53,8 @@ def leave_corpus_of_recipe(config: DictConfig, recipe: DictConfig, chosen: Colle
         chosen: the parts of it that the command line chose.
 
     Returns:
-        What is gone: ``extra_data``, ``card``, and the folder of noises in the corpus if the new one has none.
+        What is gone: ``extra_data``, ``background``, ``card``, and the folder of noises in the corpus if the new one
+        has none.
     """
     from omegaconf import OmegaConf
 
@@ -63,10 +64,11 @@ def leave_corpus_of_recipe(config: DictConfig, recipe: DictConfig, chosen: Colle
     if config.extra_data is not None and "extra_data" not in chosen:
         config.extra_data = None
         gone.append("extra_data")
-    empty = OmegaConf.structured(OmegaConf.get_type(config, "card"))
-    if config.card != empty:
-        config.card = empty
-        gone.append("card")
+    for name in ("background", "card"):
+        empty = OmegaConf.structured(OmegaConf.get_type(config, name))
+        if config[name] != empty:
+            config[name] = empty
+            gone.append(name)
     noise = OmegaConf.select(config, "augment.noise")
     if noise is not None and OmegaConf.is_interpolation(noise, "folder"):
         noise.folder = ""

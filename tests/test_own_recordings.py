@@ -62,6 +62,10 @@ def test_what_does_not_apply_is_told_and_what_is_mistyped_is_refused() -> None:
         "recipe=commands: data.words, data.unknown, data.silence, extra_data, card, augment.noise.folder left out, "
         "for another corpus or component was chosen"
     ]
+    told.clear()
+    config = compose_untyped("train", ["recipe=keywords", "data=folder"], None, told.append)
+    assert "extra_data, background, card, augment.noise.folder left out" in told[0]
+    assert config.background.recordings == []
     for words, message in (
         (["recipe=commands", "data=folder", "data.words=[a]"], "data.words is not a setting"),
         (["recipe=fsdd", "data.wrods=1"], "data.wrods is not a setting"),

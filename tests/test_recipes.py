@@ -41,7 +41,15 @@ TRAINS = [path for path in recipes_dir().glob("*/run.sh") if "speechgru train" i
 OWN = "own_recordings"  # of whoever trains; test_own_recordings.py tests it
 COMPARISONS = ["cells", "latency"]  # many runs of a recipe each; test_comparison.py and test_latency.py test them
 FOLDERS = sorted(path.parent.name for path in TRAINS if path.parent.name not in COMPARISONS)
-NOT_RUN = ["librispeech_100", "librispeech_960", "speech_commands_12", "speech_commands_35", "timit", "wake_word"]
+NOT_RUN = [
+    "keywords",
+    "librispeech_100",
+    "librispeech_960",
+    "speech_commands_12",
+    "speech_commands_35",
+    "timit",
+    "wake_word",
+]
 SHOWN = ["commands", "an4", "speech_commands_8", "fsdd", "fsdd_unseen"]  # in README
 SHOWN_RECORDINGS = {
     "right.wav": "speech_commands/right/0d53e045_nohash_0.flac",

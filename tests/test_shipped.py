@@ -33,7 +33,9 @@ def test_a_shipped_model_is_whole_and_small(name: str) -> None:
     for limit in compose("train", [f"recipe={name}"]).card.limits:  # a model trained again says the same
         assert f"- {markdown_cell(limit)}\n" in text
     assert "## Training data" in text
-    assert measure_of(folder / "card.md", {"classification": "accuracy", "ctc": "wer"}[recognizer.task]) is not None
+    assert (
+        measure_of(folder / "card.md", {"classify": "accuracy", "transcribe": "wer"}[recognizer.head.verb]) is not None
+    )
     assert sum(path.stat().st_size for path in folder.iterdir()) <= 8e6
     known = {"config.yaml", "model.safetensors", "tokens.txt", "fingerprint.json", "card.md", "SHA256SUMS"}
     assert {path.name for path in folder.iterdir()} <= known | {"language_model.arpa.gz", "lexicon.txt"}

@@ -63,7 +63,7 @@ def load_recognizer(model: str | Path | None, device: str, threads: int | None, 
         torch.set_num_threads(threads)
     recognizer = Recognizer.load(folder, place)
     if task is not None and recognizer.head.verb != _VERBS[task]:
-        mend = f"; try speechgru {recognizer.head.verb}" if recognizer.task in _VERBS else ""
+        mend = f"; try speechgru {recognizer.head.verb}" if recognizer.head.verb in _VERBS.values() else ""
         raise ConfigError(f"-m {folder}: a model with a {recognizer.task} head does not {_VERBS[task]}{mend}")
     return recognizer
 
