@@ -143,8 +143,11 @@ class DecoderStream(Protocol):
     def hypotheses(self) -> list[Hypothesis]:
         """What :meth:`Decoder.decode` gives of all scores so far."""
 
-    def settled(self) -> int:
-        """With how many words all later hypotheses begin, as the best one does now."""
+    def settled(self, share: float = 0.0) -> int:
+        """With how many words all sequences begin that are at least ``share`` as likely as the best one.
+
+        With a share of 0 all hypotheses to come begin with them.
+        """
 
 
 class StreamingDecoder(Decoder, Protocol):

@@ -30,15 +30,15 @@ class Tones:
 
     Attributes:
         sample_rate: in Hz.
-        recognizer: log-mel frames of 20 ms, one bidirectional layer, characters by CTC.
+        recognizer: log-mel frames of 20 ms, one bidirectional layer (or one that goes step by step), characters by CTC.
     """
 
     sample_rate = 8000
     _HZ: ClassVar = {"A": 500.0, "B": 900.0, "C": 1500.0, "D": 2400.0}
 
-    def __init__(self) -> None:
-        from speechgru.encoders import GRUEncoderConfig
-        from speechgru.features import LogMelConfig
+    def __init__(self, streams: bool = False) -> None:
+        from speechgru.encoders import GRUEncoderConfig, LookAheadConfig
+        from speechgru.features import LogMelConfig, Normalization
         from speechgru.heads import CTCConfig
         from speechgru.model_folder import RecognizerConfig
         from speechgru.recognizer import Recognizer
@@ -48,6 +48,9 @@ class Tones:
         torch.manual_seed(0)
         features = LogMelConfig(sample_rate=self.sample_rate, mels=20, hop_ms=20.0)
         encoder = GRUEncoderConfig(hidden_size=32, num_layers=1, dropout=0)
+        if streams:
+            features.normalization = Normalization.sliding
+            encoder = LookAheadConfig(hidden_size=48, num_layers=1, dropout=0, context=4)
         config = RecognizerConfig(features, encoder, CTCConfig(dropout=0), units=CharactersConfig())
         self.recognizer = Recognizer(config, Tokens(["<blank>", "|", *self._HZ]))
         self._train(steps=260, batch_size=8)

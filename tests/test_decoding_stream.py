@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import speechgru.decoding.found
 from speechgru.decoding import BeamConfig, BeamDecoder, GreedyDecoder
+from speechgru.decoding.beam import BeamStream
 from speechgru.decoding.kneser_ney import train
 from speechgru.decoding.language_model import LanguageModel
 from speechgru.errors import DataError
@@ -96,16 +96,23 @@ def words_of(decoder, hypothesis):
     return [word for word, _, _ in spans]
 
 
-def test_the_settled_prefix_is_that_of_all_in_the_beam():
-    """Oracle: the longest common beginning of the n-best list with the whole beam in it."""
+@pytest.mark.parametrize("share", [0.0, 1e-3, 0.5])
+def test_the_settled_words_are_those_of_all_likely_ones(share):
+    """Oracle: the longest common beginning of the words in the n-best list, of all that are likely enough."""
     decoder = BeamDecoder(LETTERS, CHARACTERS, BeamConfig(beam_size=6, nbest=6))
-    for seed in range(10):
-        scores = sharp_scores(seed, 40, len(LETTERS))
+    seen = 0
+    for seed in range(20):
         stream = decoder.stream()
-        stream.feed(scores)
-        beam = [one.tokens for one in stream.hypotheses()]
-        shared = [column[0] for column in itertools.takewhile(lambda c: len(set(c)) == 1, zip(*beam, strict=False))]
-        assert stream.settled() == sum(end < len(shared) for _, _, end in CHARACTERS.words(shared, LETTERS))
+        stream.feed(sharp_scores(seed, 40, len(LETTERS)))
+        best = stream.hypotheses()[0].score
+        beam = [one for one in stream.hypotheses() if one.score >= best + np.log(share + 1e-300)]
+        whole = [
+            [word for word, _, end in CHARACTERS.words(one.tokens, LETTERS) if end < len(one.tokens)] for one in beam
+        ]
+        shared = list(itertools.takewhile(lambda column: len(set(column)) == 1, zip(*whole, strict=False)))
+        assert stream.settled(share) == len(shared)
+        seen += len(shared)
+    assert seen > 5
 
 
 def test_wrong_scores_are_told_and_change_nothing():
@@ -118,10 +125,9 @@ def test_wrong_scores_are_told_and_change_nothing():
         assert stream.hypotheses() == decoder.decode(scores)
 
 
-def test_a_planted_settled_prefix_that_is_the_best_alone_is_seen(monkeypatch):
+def test_planted_words_of_the_best_alone_are_seen(monkeypatch):
     """The test above must fail where what the best one says is taken for settled."""
-    monkeypatch.setattr(
-        speechgru.decoding.found, "settled", lambda trie, beam: int(beam[beam["total"].argmax()]["row"])
-    )
+    settled = BeamStream.settled
+    monkeypatch.setattr(BeamStream, "settled", lambda stream: settled(stream, share=1.0))
     with pytest.raises(AssertionError):
         test_what_is_settled_stays("plain")

@@ -191,8 +191,11 @@ def test_lines_tell_each_word_once():
     lines.write([word("D", 3.0, True)])
     lines.write([Event("label", "yes", 4.0, 4.5, 0.75)])
     lines.write([word("E", 5.0, False)])
+    lines.write([word("F", 5.0, True), word("G", 6.0, True)])
+    lines.write([word("H", 7.0, False)])
     lines.close()
-    assert stream.getvalue() == "    1.00  A B C\n    3.00  D\n    4.00  yes  0.75\n    5.00  E\n"
+    shown = "    1.00  A B C\n    3.00  D\n    4.00  yes  0.75\n    5.00  E\n    5.00  F G\n    7.00  H\n"
+    assert stream.getvalue() == shown
 
 
 def test_what_was_dropped_moves_the_times():

@@ -60,39 +60,44 @@ class Lines:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._told = 0  # words of the phrase that is on the line
+        self._line: list[str] = []  # words of the phrase that are written
 
     def write(self, events: Sequence[Event]) -> None:
         """Those of one block."""
-        ended = 0  # words of a phrase that has ended
+        phrase: list[Event] = []  # one that has ended
         for event in events:
             if event.kind == "label":
                 self._stream.write(f"{event.start_s:8.2f}  {event.text}  {event.confidence:.2f}\n")
-            elif not event.final:
-                self._end_line(ended)
-                ended = 0
-                self._word(event)
-                self._told += 1
+            elif event.final:
+                phrase.append(event)
             else:
-                ended += 1
-                if ended > self._told:
-                    self._word(event)
-                    self._told += 1
-        self._end_line(ended)
+                self._end(phrase)
+                phrase = []
+                self._word(event)
+        self._end(phrase)
         if events:
             self._stream.flush()
 
     def close(self) -> None:
         """Ends the line."""
-        self._end_line(self._told)
+        if self._line:
+            self._stream.write("\n")
 
     def _word(self, event: Event) -> None:
-        self._stream.write(f" {event.text}" if self._told else f"{event.start_s:8.2f}  {event.text}")
+        self._stream.write(f" {event.text}" if self._line else f"{event.start_s:8.2f}  {event.text}")
+        self._line.append(event.text)
 
-    def _end_line(self, ended: int) -> None:
-        if ended:
+    def _end(self, phrase: Sequence[Event]) -> None:
+        """Writes what is missing of a phrase; anew if a word of it has become another one."""
+        if not phrase:
+            return
+        if self._line != [event.text for event in phrase[: len(self._line)]]:
             self._stream.write("\n")
-            self._told = 0
+            self._line = []
+        for event in phrase[len(self._line) :]:
+            self._word(event)
+        self._stream.write("\n")
+        self._line = []
 
 
 class Alarms:

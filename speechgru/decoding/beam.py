@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from typing import TYPE_CHECKING
 
@@ -214,14 +215,20 @@ class BeamDecoder:
             if scores[place] > -math.inf
         ]
 
-    def whole_words(self, tokens: list[int], completed: list[int]) -> int:
-        """How many words of a sequence are whole, of its tokens and the word that each completes."""
+    def whole_words(self, trie: np.ndarray, row: int) -> list[object]:
+        """The words of a prefix that no longer one has otherwise; as indices where a lexicon tells them."""
         from speechgru.decoding.words import CLOSED, JOINED
 
+        path = []
+        while row > 0:
+            path.append(row)
+            row = int(trie["parent"][row])
+        path = path[::-1]
         if self.known.mode in (CLOSED, JOINED):
-            return sum(word >= 0 for word in completed)
+            return [word for word in trie["word"][path].tolist() if word >= 0]
+        tokens = trie["token"][path].tolist()
         words = self.units.words(tokens, self.tokens) if self.units is not None else []
-        return sum(end < len(tokens) for _, _, end in words)
+        return [word for word, _, end in words if end < len(tokens)]
 
     def without_priors(self, probabilities: np.ndarray) -> np.ndarray:
         """(frames, tokens), each frame's divided by the priors to their power and with the sum 1 again."""
@@ -298,16 +305,20 @@ class BeamStream:
         self._log_probs = [np.concatenate(self._log_probs)]
         return self._decoder.read(found(self._search, self._decoder.known), self._log_probs[0])
 
-    def settled(self) -> int:
-        """With how many words all later hypotheses begin, as the best one does now: those all in the beam share."""
-        from speechgru.decoding.found import settled
+    def settled(self, share: float = 0.0) -> int:
+        """With how many words all sequences begin that are at least ``share`` as likely as the best one.
 
+        With a share of 0 all hypotheses to come begin with them.
+        """
         search = self._search
         if search is None or not search.prefixes:
             return 0
-        row, tokens, completed = settled(search.trie, search.beam[: search.prefixes]), [], []
-        while row > 0:
-            tokens.append(int(search.trie[row]["token"]))
-            completed.append(int(search.trie[row]["word"]))
-            row = int(search.trie[row]["parent"])
-        return self._decoder.whole_words(tokens[::-1], completed)
+        beam = search.beam[: search.prefixes]
+        shared: list[object] | None = None
+        for row in beam["row"][beam["total"] >= share * beam["total"].max()].tolist():
+            words = self._decoder.whole_words(search.trie, row)
+            same = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(shared or words, words, strict=False))
+            shared = [word for word, _ in same]
+            if not shared:
+                return 0
+        return len(shared or ())

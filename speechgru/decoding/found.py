@@ -1,4 +1,4 @@
-"""What a prefix search has found: prefixes in plain arrays, the scores of those in the beam, and what is settled."""
+"""What a prefix search has found: its prefixes in plain arrays, and the scores of those in the beam."""
 
 from __future__ import annotations
 
@@ -83,17 +83,3 @@ def end(trie: np.ndarray, row: int, words: Words) -> tuple[float, int]:
             if gain > score:
                 score, best = gain, word
     return score, best
-
-
-@compiled
-def settled(trie: np.ndarray, beam: np.ndarray) -> int:
-    """The longest prefix that all in the beam begin with, as a row of the trie; no later frame can change it."""
-    row = beam[0].row
-    for place in range(1, len(beam)):
-        other = beam[place].row
-        while row != other:  # a row is made after that of its parent
-            if row > other:
-                row = trie[row].parent
-            else:
-                other = trie[other].parent
-    return row

@@ -78,8 +78,8 @@ class GreedyStream:
         self._log_probs = [np.concatenate(self._log_probs)] if self._log_probs else []
         return self._decoder.decode(self._log_probs[0]) if self._log_probs else [Hypothesis((), 0.0, (), ())]
 
-    def settled(self) -> int:
-        """With how many words all later hypotheses begin: those that a token of another word follows."""
+    def settled(self, share: float = 0.0) -> int:
+        """With how many words all hypotheses to come begin: those that a token of another word follows."""
         (best,), units = self.hypotheses(), self._decoder.units
         words = units.words(best.tokens, self._decoder.tokens) if units is not None else []
         return sum(end < len(best.tokens) for _, _, end in words)

@@ -15,8 +15,8 @@ class Event:
         start_s: where it begins, in seconds from the first sample of the stream.
         end_s: where it ends.
         confidence: how probably it is right, 0 to 1.
-        final: False for a word of a phrase that is still going on. It stays; its times and its confidence may change
-            until it comes once more, with ``final``.
+        final: False for a settled word of a phrase that is still going on: it comes once more, with ``final`` and
+            perhaps other times, when the phrase has ended. What is final is what counts.
     """
 
     kind: str

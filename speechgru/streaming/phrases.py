@@ -17,16 +17,19 @@ if TYPE_CHECKING:
 
 # Settled words are looked for in every so many frames of a phrase.
 _LOOK = 5
+# A word is settled when no sequence without it is as likely as this share of the best one.
+_SHARE = 1e-3
 
 
 class Phrases:
     """The words of one stream of scores; any chunks give the same events.
 
-    A phrase is decoded by one search, which goes on from chunk to chunk. In between, a word that every hypothesis of
-    the beam has is told as partial: it will stay. A phrase ends where for ``pause_s`` the blank (or the space) is the
-    best token of all frames, after ``longest_s``, or with the stream; then its best hypothesis is final, as if the
-    recording ended there: ``decoder.decode`` of its scores gives the same. The next frame begins a new search, with an
-    empty beam and a language model that knows of no word before.
+    A phrase is decoded by one search, which goes on from chunk to chunk. In between, a word is told as partial once
+    every sequence of the beam begins with it (and with those before it) that is at least a thousandth as likely as the
+    best one: it stays, but for rare ones that a later word makes unlikely; with greedy decoding always. A phrase ends
+    where for ``pause_s`` the blank (or the space) is the best token of all frames, after ``longest_s``, or with the
+    stream; then its best hypothesis is final, as if the recording ended there: ``decoder.decode`` of its scores gives
+    the same. The next frame begins a new search, with an empty beam and a language model that knows of no word before.
 
     Args:
         model: with a CTC head.
@@ -86,7 +89,7 @@ class Phrases:
 
     def _settled(self) -> list[Event]:
         """The words that are settled now and were not before."""
-        count = self._search.settled()
+        count = self._search.settled(_SHARE)
         if count <= self._told:
             return []
         words = self._words()[self._told : count]

@@ -64,8 +64,8 @@ class Stream:
 
     - A classifier gives labels, each final: smoothed scores, a threshold and a refractory time for each word
       (:class:`speechgru.streaming.keywords.KeywordSpotter`). One that does not score every frame hears windows.
-    - A transcript by a model that goes step by step has partial words while a phrase goes on, which stay, and final
-      ones at its end (:class:`speechgru.streaming.phrases.Phrases`).
+    - A transcript by a model that goes step by step has partial words while a phrase goes on, once they are settled,
+      and final ones at its end (:class:`speechgru.streaming.phrases.Phrases`).
     - A model that needs whole recordings transcribes each segment of speech at the pause after it, as ``transcribe``
       does of that segment (:class:`speechgru.streaming.segments.Segments`); all its words are final.
 
