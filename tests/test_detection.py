@@ -415,6 +415,7 @@ def test_bad_input_is_one_line(undrawn, model, sounds, tmp_path, capsys):
     (tmp_path / "bad" / "broken.wav").write_bytes(b"RIFF....")
     config = RecognizerConfig(LogMelConfig(mels=8), GRUEncoderConfig(4, 1), CTCConfig(), units=CharactersConfig())
     Recognizer(config, Tokens(["<blank>", "A"])).save(tmp_path / "letters")
+    refused(2, "^speechgru detect: none: no such folder, and no model is called none", "none", *clips, *talk)
     refused(2, "with a ctc head detects no words", str(tmp_path / "letters"), *clips, *talk)
     refused(
         2,

@@ -96,7 +96,7 @@ def run(arguments: argparse.Namespace) -> int:
         ModelError: the model folder cannot be loaded.
     """
     _check(arguments)
-    recognizer = load_recognizer(arguments.model, arguments.device, arguments.threads, None)
+    recognizer = load_recognizer(model_path(arguments.model), arguments.device, arguments.threads, None)
     smoothings_ms, refractory_s = _listening(recognizer, arguments)
 
     from speechgru.evaluation.detection_measurement import DetectionSources, measure_detection
