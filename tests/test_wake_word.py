@@ -13,10 +13,13 @@ import soundfile
 pytest.importorskip("espeakng_loader", reason="needs the extra synth: pip install 'speechgru[synth]'")
 
 from speechgru.audio import read_audio
+from speechgru.cli import main
 from speechgru.data.corpora.wake_word import UNKNOWN, WakeWord, WakeWordConfig, phones_of
 from speechgru.data.near_misses import WORDS, distance, near_misses, says
 from speechgru.data.splits import SPLITS
 from speechgru.errors import ConfigError, DataError
+from speechgru.recognizer import load
+from speechgru.streaming.scores import goes_by_frames, score_track
 from speechgru.synthesis import KokoroConfig, pronounce
 
 PHRASE = "hey marvin"
@@ -162,3 +165,18 @@ def test_digits_accents_and_short_phrases(capsys):
     assert capsys.readouterr().err == ""
     assert len(phones_of("up")) == 2
     assert "only 2 sounds, expect false alarms" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_one_command_makes_a_detector_that_goes_step_by_step(tmp_path, monkeypatch):
+    """Oracle: the labels asked for; the scores of a clip, frame by frame, are probabilities."""
+    monkeypatch.chdir(tmp_path)
+    small = ["data.clips=100", "trainer.epochs=1", "trainer.workers=0", "trainer.device=cpu", "encoder.hidden_size=8"]
+    assert main(["train", "recipe=wake_word", "phrase=hey  bob", *small]) == 0
+    model = load("runs/wake_word/model")
+    assert model.tokens.names == ["hey bob", UNKNOWN]
+    assert goes_by_frames(model)
+    (clip, *_) = WakeWord(WakeWordConfig(phrase="hey bob", clips=100)).utterances("valid")
+    track = score_track(model, read_audio(clip.audio, 16000)[0])
+    assert track.scores.shape[1] == 2
+    assert ((track.scores >= 0) & (track.scores <= 1)).all()
