@@ -137,6 +137,7 @@ def _evaluate_one(model: str, config: EvaluateConfig, words: Sequence[str]) -> t
     utterances = corpus.utterances(config.split)
     if not utterances:
         raise DataError(f"the {config.split} split has no utterances; choose another split= or check data=")
+    others = conditions(recognizer.sample_rate, config.rooms) if config.conditions else []
     sources = find_foreign(_several(config.foreign), ("valid", "test"))
     decoder = recognizer.config.decoder if config.decoder is None else config.decoder
     began = time.monotonic()
@@ -156,8 +157,8 @@ def _evaluate_one(model: str, config: EvaluateConfig, words: Sequence[str]) -> t
         train_wall_clock_s=run.get("wall_clock_s"),
         command=words,
     )
-    if config.conditions:
-        record["conditions"] = measure_conditions(recognizer, utterances, config)
+    if others:
+        record["conditions"] = measure_conditions(recognizer, utterances, config, others)
     if sources:
         used = recognizer.decoder(config.decoder)
         record["foreign"] = [measure_foreign(one, hear(recognizer, one, used)) for one in sources]
@@ -186,12 +187,12 @@ def measure(
 
 
 def measure_conditions(
-    recognizer: Recognizer, utterances: list[Utterance], config: EvaluateConfig
+    recognizer: Recognizer, utterances: list[Utterance], config: EvaluateConfig, others: list[Condition]
 ) -> list[dict[str, str | float]]:
     """Name, error rate (or accuracy) and marked recordings of every condition: what ``results.json`` keeps of them."""
     task = task_of(recognizer.task)
     key, found = task.judged_by[0].key, []
-    for condition in conditions(recognizer.sample_rate, config.rooms):
+    for condition in others:
         if task.decodes or not condition.joins:
             measured = measure(recognizer, utterances, config, condition).measures()
             marked = {} if measured.get("marked") is None else {"marked": measured["marked"]}
