@@ -70,6 +70,17 @@ def test_minutes_of_what_no_list_divides_are_held_out(words, tmp_path):
     assert corpus.windows("valid") == []
 
 
+def test_a_file_that_is_no_audio_is_left_out_and_told(words, tmp_path):
+    """Oracle: the row of the sound file alone can be read; the loader names the other one."""
+    write(tmp_path / "talk" / "a.wav", 3)
+    (tmp_path / "talk" / "b.wav").write_text("no sound")
+    (tmp_path / "talk" / "train.csv").write_text("audio\na.wav\nb.wav\n")
+    rows = WithBackground(words, BackgroundConfig([str(tmp_path / "talk")])).windows("train")
+    assert [(one.audio[-5:], one.duration_s) for one in rows] == [("a.wav", 3.0), ("b.wav", None)]
+    (line,) = BatchLoader(rows, None, RATE).unreadable()
+    assert "b.wav" in line
+
+
 def test_noises_are_silence_where_there_is_such_a_label(words, tmp_path):
     """Oracle: the label list; without _silence_ they are unknown."""
     write(tmp_path / "wind" / "a.wav", 100)

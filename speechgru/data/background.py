@@ -13,7 +13,7 @@ from speechgru.data.reading import measure_s
 from speechgru.data.recordings import MANIFESTS, TABLES, read_recordings
 from speechgru.data.splits import SPLITS, hash_percent
 from speechgru.data.utterance import Utterance
-from speechgru.errors import ConfigError, DataError
+from speechgru.errors import AudioError, ConfigError, DataError
 
 UNKNOWN, SILENCE = "_unknown_", "_silence_"
 _VALID_PERCENT = 10.0
@@ -108,7 +108,7 @@ class WithBackground(Corpus):
 
         Raises:
             DataError: an entry is not there, or the training split has none.
-            AudioError: a header cannot be read.
+            AudioError: an entry is not there or holds no audio.
         """
         if split not in self._windows:
             silence = SILENCE if SILENCE in self._labels else UNKNOWN
@@ -130,10 +130,10 @@ def _stretches(entry: str, split: str, window_s: float) -> list[Utterance]:
     rows = _recordings(entry)
     named = [name for name in SPLITS if rows.get(name)]
     if named:
-        return [row for one in rows.get(split, []) for row in _cut(one, measure_s(one), window_s)]
+        return [row for one in rows.get(split, []) for row in _cut(one, _length_s(one), window_s)]
     divided: dict[bool, list[Utterance]] = {False: [], True: []}  # by whether they are held out
     for one in rows.get("", []):
-        length_s = measure_s(one)
+        length_s = _length_s(one)
         for minute in range(max(1, math.ceil((length_s - _SHORTEST_S) / _BLOCK_S))):
             part = dataclasses.replace(one, start_s=one.start_s + minute * _BLOCK_S)
             held_out = hash_percent(f"{PurePath(one.audio).name}/{minute}") < _VALID_PERCENT
@@ -145,6 +145,8 @@ def _stretches(entry: str, split: str, window_s: float) -> list[Utterance]:
 
 def _cut(recording: Utterance, length_s: float, window_s: float) -> list[Utterance]:
     """Stretches of a recording, one beginning every window; the last one takes what is left, below two windows."""
+    if not length_s:
+        return [recording]
     found = []
     for number in range(max(1, int(length_s / window_s))):
         left_s = length_s - number * window_s
@@ -152,6 +154,14 @@ def _cut(recording: Utterance, length_s: float, window_s: float) -> list[Utteran
         start_s = recording.start_s + number * window_s
         found.append(dataclasses.replace(recording, start_s=start_s, duration_s=duration_s))
     return found
+
+
+def _length_s(recording: Utterance) -> float:
+    """Its duration in seconds; 0 where it cannot be read: the loader leaves it out and tells."""
+    try:
+        return measure_s(recording)
+    except AudioError:
+        return 0.0
 
 
 def _recordings(entry: str) -> dict[str, list[Utterance]]:
