@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from speechgru.decoding.operating_point import KeywordConfig
 from speechgru.encoders import (
     ConvolutionConfig,
     GRUEncoderConfig,
@@ -24,6 +25,7 @@ from speechgru.streaming.scores import (
     WindowConfig,
     WindowScores,
     advance,
+    keywords_of,
     score_stream,
     score_track,
 )
@@ -180,6 +182,14 @@ def test_streams_of_a_batch_do_not_know_each_other(name):
     for parts, waveform in zip(tracks, waveforms, strict=True):
         found = ScoreTrack(*(np.concatenate(values) for values in zip(*parts, strict=True)))
         assert_same(found, score_track(model, waveform, config=CONFIG))
+
+
+def test_an_operating_point_where_none_was_chosen():
+    """By hand: 100 ms for scores of frames, 300 for those of windows; what was chosen goes before both."""
+    by_frames, by_windows = MODELS["gru"], windowed()
+    assert (keywords_of(by_frames).smoothing_ms, keywords_of(by_windows).smoothing_ms) == (100, 300)
+    by_windows.config.keywords = KeywordConfig(smoothing_ms=50.0)
+    assert keywords_of(by_windows) == KeywordConfig(smoothing_ms=50.0)
 
 
 def test_blocks_are_as_good_as_an_array():

@@ -118,7 +118,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _config(arguments: argparse.Namespace, recognizer: Recognizer) -> StreamConfig:
     """How to listen."""
     from speechgru.decoding.operating_point import KeywordConfig
-    from speechgru.streaming.scores import WindowConfig
+    from speechgru.streaming.scores import WindowConfig, keywords_of
     from speechgru.streaming.stream import StreamConfig
     from speechgru.tokens import is_word
 
@@ -128,7 +128,7 @@ def _config(arguments: argparse.Namespace, recognizer: Recognizer) -> StreamConf
         if not 0 < arguments.threshold <= 1:
             raise ConfigError(f"--threshold {arguments.threshold:g}: above 0 and at most 1")
         thresholds = {label: arguments.threshold for label in recognizer.tokens.names if is_word(label)}
-        chosen = keywords or KeywordConfig()
+        chosen = keywords_of(recognizer)
         keywords = KeywordConfig(chosen.smoothing_ms, chosen.refractory_s, thresholds)
     return StreamConfig(
         WindowConfig(
@@ -194,13 +194,12 @@ def _compare(recognizer: Recognizer, audio: str, config: StreamConfig, listening
 
 def _at_once(recognizer: Recognizer, audio: str, config: StreamConfig) -> list[Event]:
     from speechgru.audio import read_blocks
-    from speechgru.decoding.operating_point import KeywordConfig
     from speechgru.streaming.event import Event
     from speechgru.streaming.keywords import KeywordSpotter
-    from speechgru.streaming.scores import score_track
+    from speechgru.streaming.scores import keywords_of, score_track
 
     blocks = (block for block, _ in read_blocks(audio, recognizer.sample_rate))
     track = score_track(recognizer, blocks, config=config.windows)
-    keywords = config.keywords or KeywordConfig()
-    found = KeywordSpotter(recognizer.tokens.names, keywords).feed(track.end_s, track.scores)
+    spotter = KeywordSpotter(recognizer.tokens.names, config.keywords or keywords_of(recognizer))
+    found = spotter.feed(track.end_s, track.scores)
     return [Event("label", one.label, one.start_s, one.end_s, one.confidence) for one in found]

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from speechgru.decoding.operating_point import KeywordConfig
 from speechgru.encoders.stepping import split, stack
 from speechgru.errors import ConfigError, ModelError
 from speechgru.streaming.model import FrameScoringHead, SteppedEncoder, StreamedFeatures, StreamedModel
@@ -103,6 +104,15 @@ class WindowScores:
 
 
 ScoreStream = FrameScores | WindowScores
+
+
+def keywords_of(model: StreamedModel) -> KeywordConfig:
+    """When a score of a classifier is a detection: as was chosen for the model, else above 0.5 for each word.
+
+    Where nothing was chosen, scores of frames are averaged over 100 ms and those of windows over 300 ms. At half a
+    false alarm an hour the model commands, which hears windows, missed 1,133 of 1,600 clips with 100 ms, 689 with 300.
+    """
+    return model.config.keywords or KeywordConfig(smoothing_ms=100.0 if goes_by_frames(model) else 300.0)
 
 
 def goes_by_frames(model: StreamedModel) -> bool:

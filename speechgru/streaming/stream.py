@@ -17,7 +17,7 @@ from speechgru.streaming.event import Event
 from speechgru.streaming.keywords import KeywordSpotter
 from speechgru.streaming.phrases import Phrases
 from speechgru.streaming.samples import Samples
-from speechgru.streaming.scores import ScoreTrack, WindowConfig, advance, goes_by_frames, score_stream
+from speechgru.streaming.scores import ScoreTrack, WindowConfig, advance, goes_by_frames, keywords_of, score_stream
 from speechgru.streaming.segments import Segments
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class StreamConfig:
         pause_s: of a transcript: the silence in seconds that ends a phrase, 0.05 to 10.
         longest_s: of a transcript: seconds after which a phrase is ended without a pause, 1 to 600.
         keywords: of a classifier: when a score over time is a detection; None takes what was chosen for the model, and
-            where nothing was, the threshold 0.5.
+            where nothing was, the threshold 0.5 (:func:`speechgru.streaming.scores.keywords_of`).
     """
 
     windows: WindowConfig = dataclasses.field(default_factory=WindowConfig)
@@ -153,8 +153,7 @@ class _Reader(Protocol):
 
 class _Labels:
     def __init__(self, model: StreamedModel, config: StreamConfig) -> None:
-        keywords = config.keywords or model.config.keywords or KeywordConfig()
-        self._spotter = KeywordSpotter(model.tokens.names, keywords)
+        self._spotter = KeywordSpotter(model.tokens.names, config.keywords or keywords_of(model))
 
     def read(self, track: ScoreTrack, ended: bool) -> list[Event]:
         return [
