@@ -311,6 +311,11 @@ def test_background_leaves_out_the_positives_and_knows_what_is_said(sounds, tmp_
     assert {one.source for one in found} == {str(sounds / "clips"), str(sounds / "talk")}
     table = listed(tmp_path / "talk.csv", ["audio,text", "a.wav,the high road", "b.wav,Lowlands are low", "c.wav,"])
     assert [one.said for one in find_background([table], ["low", "high"])] == [{"high"}, {"low"}, set()]
+    rows = ["audio,text,split", "a.wav,the high road,train", "b.wav,Lowlands are low,valid"]
+    (tmp_path / "split").mkdir()
+    listed(tmp_path / "split" / "manifest.csv", rows)
+    (chosen,) = find_background([str(tmp_path / "split")], ["low"], split="valid")
+    assert (Path(chosen.utterance.audio).name, chosen.said) == ("b.wav", {"low"})
     with pytest.raises(ConfigError, match=r"--background .*no recording besides the positives"):
         find_background([clip], ["low"], [clip])
     (tmp_path / "empty").mkdir()

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import os
-from pathlib import Path, PurePath
+from pathlib import PurePath
 
-from speechgru.audio import find_audio
 from speechgru.data.corpora.corpus import Corpus
 from speechgru.data.reading import measure_s
-from speechgru.data.recordings import MANIFESTS, TABLES, read_recordings
+from speechgru.data.recordings import listed_or_found
 from speechgru.data.splits import SPLITS, hash_percent
 from speechgru.data.utterance import Utterance
 from speechgru.errors import AudioError, ConfigError, DataError
@@ -127,7 +125,7 @@ class WithBackground(Corpus):
 
 def _stretches(entry: str, split: str, window_s: float) -> list[Utterance]:
     """The rows of one entry: stretches of up to two windows."""
-    rows = _recordings(entry)
+    rows = listed_or_found(entry)
     named = [name for name in SPLITS if rows.get(name)]
     if named:
         return [row for one in rows.get(split, []) for row in _cut(one, _length_s(one), window_s)]
@@ -162,12 +160,3 @@ def _length_s(recording: Utterance) -> float:
         return measure_s(recording)
     except AudioError:
         return 0.0
-
-
-def _recordings(entry: str) -> dict[str, list[Utterance]]:
-    """The recordings of an entry by split, under "" those of none."""
-    path = Path(os.path.expanduser(entry))
-    listed = path.suffix.lower() in MANIFESTS + TABLES
-    if path.is_dir():
-        listed = any(one.suffix.lower() in MANIFESTS + TABLES or one.name == "wav.scp" for one in path.iterdir())
-    return read_recordings(path) if listed else {"": [Utterance(audio) for audio in find_audio([str(path)])]}

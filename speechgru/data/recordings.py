@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from speechgru.audio import find_audio
 from speechgru.data.kaldi import read_kaldi
 from speechgru.data.label_folders import read_label_folders
 from speechgru.data.manifest import read_manifest
@@ -63,6 +64,26 @@ def read_recordings(path: str | os.PathLike[str]) -> dict[str, list[Utterance]]:
     if len(lists) > 1:
         raise DataError(f"{path}: several lists ({', '.join(lists[:5])}); name the one that is meant")
     return _list(path / lists[0]) if lists else read_label_folders(path)
+
+
+def is_listed(path: str | os.PathLike[str]) -> bool:
+    """Whether ``path`` is a list of recordings, or a folder with one; else it is the recordings themselves."""
+    path = Path(os.path.expanduser(path))
+    if path.is_dir():
+        return any(one.suffix.lower() in MANIFESTS + TABLES or one.name == "wav.scp" for one in path.iterdir())
+    return path.suffix.lower() in MANIFESTS + TABLES
+
+
+def listed_or_found(path: str | os.PathLike[str]) -> dict[str, list[Utterance]]:
+    """The utterances of a list by split, or, under "", every recording of a folder at any depth, a file or a glob.
+
+    Raises:
+        AudioError: nothing there, or no audio.
+        DataError: the list is wrong.
+    """
+    if is_listed(path):
+        return read_recordings(path)
+    return {"": [Utterance(audio) for audio in find_audio([os.path.expanduser(path)])]}
 
 
 def _metadata(folder: Path) -> Path | None:

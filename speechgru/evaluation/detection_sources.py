@@ -11,7 +11,7 @@ from pathlib import Path
 
 from speechgru.audio import list_audio
 from speechgru.data.label_folders import recordings_in
-from speechgru.data.recordings import read_recordings
+from speechgru.data.recordings import is_listed, read_recordings
 from speechgru.data.splits import SPLITS
 from speechgru.data.utterance import Utterance
 from speechgru.errors import AudioError, ConfigError, DataError
@@ -82,7 +82,7 @@ def find_background(
         paths: folders, files, globs, and lists (.jsonl, .csv, .tsv).
         words: those that the model detects.
         positives: paths of the clips that say them, which are left out.
-        split: only these of a list that names splits.
+        split: only these of a list that names splits, or of a folder with one.
 
     Raises:
         ConfigError: nothing can be heard.
@@ -91,7 +91,8 @@ def find_background(
     known = {os.path.abspath(path) for path in positives}
     found = []
     for path in paths:
-        if Path(path).suffix.lower() in (".jsonl", ".json", ".csv", ".tsv"):
+        # A folder is what lies in it, at any depth; where a split is asked for, its list tells which.
+        if is_listed(path) and (split or not os.path.isdir(path)):
             for one in _listed(path, split, ""):
                 found.append(BackgroundRecording(one, path, said=frozenset(_said(one, words))))
             continue

@@ -24,13 +24,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from speechgru.audio import audio_info, find_audio
+from speechgru.audio import audio_info
 from speechgru.data.corpora.corpus import SPLITS, check_split
 from speechgru.data.corpora.made import MadeCorpus
 from speechgru.data.corpora.synth_sentences import sentence
 from speechgru.data.manifest import write_manifest
 from speechgru.data.near_misses import WORDS, near_misses, says
-from speechgru.data.recordings import MANIFESTS, TABLES, read_recordings
+from speechgru.data.recordings import listed_or_found
 from speechgru.data.splits import divide
 from speechgru.data.utterance import Utterance
 from speechgru.errors import ConfigError, DataError
@@ -136,7 +136,7 @@ class WakeWord(MadeCorpus):
     def _own(self, split: str) -> list[Utterance]:
         if not self.config.own:
             return []
-        found = _recordings_in(Path(os.path.expanduser(self.config.own)))
+        found = listed_or_found(self.config.own)
         if len(rows := [one for part in found.values() for one in part]) < 3:
             raise DataError(f"{self.config.own}: {len(rows)} recordings; at least 3 are needed, one for each split")
         if not any(found.get(name) for name in SPLITS):
@@ -248,16 +248,6 @@ def phones_of(phrase: str) -> tuple[str, ...]:
             f"phrase={phrase}: only {len(phones)} sounds, expect false alarms; longer ones are safer", file=sys.stderr
         )
     return phones
-
-
-def _recordings_in(path: Path) -> dict[str, list[Utterance]]:
-    """The recordings of a list, or of a folder that needs none."""
-    lists = path.is_dir() and any(
-        one.suffix.lower() in MANIFESTS + TABLES or one.name == "wav.scp" for one in path.iterdir()
-    )
-    if lists or path.suffix.lower() in MANIFESTS + TABLES:
-        return read_recordings(path)
-    return {"": [Utterance(audio) for audio in find_audio([str(path)])]}
 
 
 def _other_texts(split: str, count: int, seed: int) -> list[str]:
