@@ -181,3 +181,9 @@ def test_a_planted_forgotten_state_is_seen(monkeypatch):
     monkeypatch.setattr(kind, "step", lambda self, frames, state, **more: step(self, frames, self.start(), **more))
     with pytest.raises(AssertionError):
         test_every_cell("gru", GRUEncoderConfig)
+
+
+def test_a_step_in_training_mode_is_refused():
+    encoder = build("encoder", GRUEncoderConfig(hidden_size=4, bidirectional=False), INPUT).train()
+    with pytest.raises(ConfigError, match=r"call encoder.eval\(\) first"):
+        encoder.step(torch.zeros(1, 2, INPUT), encoder.start())

@@ -386,3 +386,12 @@ def test_a_planted_pause_that_chunks_decide_is_seen(monkeypatch):
     monkeypatch.setattr(Phrases, "feed", lambda self, scores: feed(self, scores) + self._end())
     with pytest.raises(AssertionError):
         test_a_phrase_is_what_the_decoder_says_of_its_scores(GreedyConfig())
+
+
+def test_a_stream_that_was_flushed_takes_no_more():
+    stream = transcriber().stream()
+    stream.feed(np.zeros(RATE, np.float32), RATE)
+    stream.flush()
+    for go_on in (lambda: stream.feed(np.zeros(1, np.float32), RATE), stream.flush):
+        with pytest.raises(ConfigError, match="was flushed and takes no more; make a new one"):
+            go_on()

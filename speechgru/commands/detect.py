@@ -35,7 +35,8 @@ It writes detection.json, det.png, report.html and the false alarms as short cli
 misses least at --false_alarms_per_hour; the smoothing likewise. With --save they go into the model's config.yaml
 (keywords:), where streams and classify find them. Choose on recordings that are not those you report: measure what was
 kept on others, without --save.
-The exit code is 0, 1 when a recording failed (the others are done all the same), 2 when nothing could be tried.
+The exit code is 0, 1 when a recording failed (the others are done all the same) or a list cannot be read, 2 for a
+wrong option, or where nothing is left to try.
 
 examples:
   speechgru detect runs/wake/model --positives valid/ --background hours/ --noise noises/ --save

@@ -32,7 +32,8 @@ of a phrase that goes on; it comes once more when the phrase has ended).
 At the end standard error says how late words were told, what it cost, and for a file how the answer differs from that
 of the model over the recording at once (classifiers: the track of its scores; else: speechgru transcribe).
 
-The exit code is 0, 1 when the sound broke off, 2 when nothing could be heard, 130 after Ctrl-C; the microphone's 0.
+The exit code is 0, 1 when the sound cannot be read or broke off, 2 for a wrong option, 130 after Ctrl-C; the
+microphone's is 0 then.
 
 examples:
   speechgru listen

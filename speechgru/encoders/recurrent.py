@@ -164,8 +164,12 @@ class RecurrentEncoder(nn.Module):
         Returns:
             hidden (batch, longest, output_size), zeros beyond what a row has, how many frames each row has, and the
             next state.
+
+        Raises:
+            ConfigError: in training mode.
         """
-        assert not self.training, "steps are those of eval mode; call encoder.eval()"
+        if self.training:
+            raise ConfigError("a step is one of eval mode; call encoder.eval() first")
         counts = [features.shape[1]] * len(features) if lengths is None else lengths
         features = within(counts, features)
         ends = [False] * len(features) if ended is None else ended

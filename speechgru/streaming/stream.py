@@ -117,8 +117,9 @@ def feed_together(streams: Sequence[Stream], chunks: Sequence[np.ndarray | Tenso
 
     Raises:
         AudioError: as of :meth:`Stream.feed`; no stream has taken its chunk then.
+        ConfigError: a stream was flushed.
     """
-    assert not any(stream._ended for stream in streams), "a stream was flushed; make a new one with recognizer.stream()"
+    _check_open(streams)
     checked = [stream._samples.check(chunk, rate) for stream, chunk in zip(streams, chunks, strict=True)]
     waveforms = [stream._samples.take(values, rate) for stream, values in zip(streams, checked, strict=True)]
     ears = [stream._ear for stream in streams]
@@ -127,12 +128,17 @@ def feed_together(streams: Sequence[Stream], chunks: Sequence[np.ndarray | Tenso
 
 def flush_together(streams: Sequence[Stream]) -> list[list[Event]]:
     """What :meth:`Stream.flush` gives of each stream, computed in one batch."""
-    assert not any(stream._ended for stream in streams), "a stream was flushed; make a new one with recognizer.stream()"
+    _check_open(streams)
     for stream in streams:
         stream._ended = True
     waveforms = [stream._samples.flush() for stream in streams]
     ears = [stream._ear for stream in streams]
     return ears[0].hear_together(ears, waveforms, [True] * len(ears)) if ears else []
+
+
+def _check_open(streams: Sequence[Stream]) -> None:
+    if any(stream._ended for stream in streams):
+        raise ConfigError("a stream was flushed and takes no more; make a new one with recognizer.stream()")
 
 
 def _ear(model: StreamedModel, config: StreamConfig, decoder: Decoder | None) -> _Ear:
