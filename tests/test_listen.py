@@ -193,8 +193,11 @@ def test_lines_tell_each_word_once():
     lines.write([word("E", 5.0, False)])
     lines.write([word("F", 5.0, True), word("G", 6.0, True)])
     lines.write([word("H", 7.0, False)])
+    lines.write([Event("word", "H", 7.0, 7.5, 0.5, True, False)])
+    lines.write([word("I", 8.0, False)])
     lines.close()
-    shown = "    1.00  A B C\n    3.00  D\n    4.00  yes  0.75\n    5.00  E\n    5.00  F G\n    7.00  H\n"
+    shown = "    1.00  A B C\n    3.00  D\n    4.00  yes  0.75\n    5.00  E\n    5.00  F G\n"
+    shown += "    7.00  H  (does not sound like what the model knows)\n    8.00  I\n"
     assert stream.getvalue() == shown
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from speechgru.audio import read_audio
 from speechgru.decoding import BeamConfig, GreedyConfig
+from speechgru.decoding.familiarity import FamiliarityConfig
 from speechgru.encoders import GRUEncoderConfig, LookAheadConfig
 from speechgru.errors import AudioError, ConfigError, ModelError
 from speechgru.evaluation.error_rate import edit_distance
@@ -129,6 +130,30 @@ def test_words_by_segments(tones):
     assert len(segments) == 4
     words = [word for one in segments for word in model.transcribe(one.waveform, source_rate=tones.sample_rate).words]
     assert [(one.text, one.confidence) for one in events] == [(word.word, word.confidence) for word in words]
+
+
+@pytest.mark.parametrize("most_entropy", [1e-9, 2.0])
+def test_words_of_a_segment_carry_its_mark(tones, monkeypatch, most_entropy):
+    """Oracle: the mark that transcribe gives the same sound; without a limit there is none."""
+    waveform, _ = tones.say(["AB"], np.random.default_rng(6))
+    assert {one.familiar for one in events_of(tones.recognizer, waveform, tones.sample_rate, [800])} == {None}
+    monkeypatch.setattr(tones.recognizer.config, "familiarity", FamiliarityConfig(most_entropy))
+    events = events_of(tones.recognizer, waveform, tones.sample_rate, [800])
+    wanted = tones.recognizer.transcribe(waveform, source_rate=tones.sample_rate).familiar
+    assert {one.familiar for one in events} == {wanted} == {most_entropy > 1}
+
+
+def test_words_of_a_phrase_carry_its_mark(monkeypatch):
+    """Oracle: a limit below and one above any entropy of scores; partial words have no mark."""
+    scores = scores_of(0, 90)
+    monkeypatch.setattr(MODELS["words"].config, "familiarity", FamiliarityConfig(1e-9))
+    decoder = MODELS["words"].decoder(GreedyConfig())
+    events = [event for _, event in phrases_of(decoder, scores, [7], longest_s=100.0)]
+    assert {one.familiar for one in events if one.final} == {False}
+    assert {one.familiar for one in events if not one.final} == {None}
+    monkeypatch.setattr(MODELS["words"].config, "familiarity", FamiliarityConfig(5.0))
+    events = [event for _, event in phrases_of(decoder, scores, [7], longest_s=100.0)]
+    assert {one.familiar for one in events if one.final} == {True}
 
 
 def test_a_word_is_told_when_its_pause_has_lasted(tones):

@@ -28,7 +28,8 @@ of a phrase at once, and all of them with their times at the pause after it; any
 
 On a terminal labels are told a line each, START LABEL CONFIDENCE, and phrases a line each, START WORDS. In a pipe each
 event is an object of JSON a line: kind (word or label), text, start_s, end_s, confidence, final (false: a settled word
-of a phrase that goes on; it comes once more when the phrase has ended).
+of a phrase that goes on; it comes once more when the phrase has ended), and of a model that can say it familiar
+(whether the phrase sounds like what the model knows; on a terminal its line says so where it does not).
 At the end standard error says how late words were told, what it cost, and for a file how the answer differs from that
 of the model over the recording at once (classifiers: the track of its scores; else: speechgru transcribe).
 

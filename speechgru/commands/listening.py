@@ -46,8 +46,11 @@ class JsonLines:
         """Those of one block."""
         for event in events:
             values = dataclasses.asdict(event)
-            times = {name: round(values[name], 3) for name in ("start_s", "end_s")}
-            self._stream.write(json.dumps({**values, **times, "confidence": round(event.confidence, 4)}) + "\n")
+            values.update({name: round(values[name], 3) for name in ("start_s", "end_s")})
+            values["confidence"] = round(event.confidence, 4)
+            if event.familiar is None:
+                del values["familiar"]
+            self._stream.write(json.dumps(values) + "\n")
         if events:
             self._stream.flush()
 
@@ -96,6 +99,8 @@ class Lines:
             self._line = []
         for event in phrase[len(self._line) :]:
             self._word(event)
+        if phrase[-1].familiar is False:
+            self._stream.write("  (does not sound like what the model knows)")
         self._stream.write("\n")
         self._line = []
 

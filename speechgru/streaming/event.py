@@ -17,6 +17,8 @@ class Event:
         confidence: how probably it is right, 0 to 1.
         final: False for a settled word of a phrase that is still going on: it comes once more, with ``final`` and
             perhaps other times, when the phrase has ended. What is final is what counts.
+        familiar: of a final word, whether its phrase sounds like what the model knows; None where nobody can say
+            (:mod:`speechgru.decoding.familiarity`).
     """
 
     kind: str
@@ -25,3 +27,4 @@ class Event:
     end_s: float
     confidence: float
     final: bool = True
+    familiar: bool | None = None

@@ -12,7 +12,7 @@ from speechgru.text.units import BLANK, SPACE
 
 if TYPE_CHECKING:
     from speechgru.contracts import Decoder, DecoderStream, StreamingDecoder
-    from speechgru.decoding.transcription import Word
+    from speechgru.decoding.transcription import Transcription, Word
     from speechgru.streaming.model import StreamedModel
 
 # Settled words are looked for in every so many frames of a phrase.
@@ -92,21 +92,24 @@ class Phrases:
         count = self._search.settled(_SHARE)
         if count <= self._told:
             return []
-        words = self._words()[self._told : count]
+        words = self._transcription().words[self._told : count]
         self._told = count
         return [self._event(word, final=False) for word in words]
 
     def _end(self) -> list[Event]:
-        events = [self._event(word, final=True) for word in self._words()] if self._frames else []
+        events: list[Event] = []
+        if self._frames:
+            found = self._transcription()
+            events = [self._event(word, final=True, familiar=found.familiar) for word in found.words]
         self._first += self._frames
         self._begin()
         return events
 
-    def _words(self) -> list[Word]:
+    def _transcription(self) -> Transcription:
         self._scores = [np.concatenate(self._scores)]
         duration_s = self._frames * self._model.frame_s
-        return self._model.transcription(self._search.hypotheses()[0], self._scores[0], duration_s).words
+        return self._model.transcription(self._search.hypotheses()[0], self._scores[0], duration_s)
 
-    def _event(self, word: Word, final: bool) -> Event:
-        start_s = self._first * self._model.frame_s
-        return Event("word", word.word, start_s + word.start_s, start_s + word.end_s, word.confidence, final)
+    def _event(self, word: Word, final: bool, familiar: bool | None = None) -> Event:
+        at_s = self._first * self._model.frame_s
+        return Event("word", word.word, at_s + word.start_s, at_s + word.end_s, word.confidence, final, familiar)

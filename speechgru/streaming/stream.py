@@ -209,8 +209,9 @@ class _Segmented:
         for segment in segments:
             with torch.no_grad():
                 (heard,) = self._model.transcribe_waveforms([segment.waveform], self._decoder)
+            at_s, familiar = segment.start_s, heard.familiar
             events += [
-                Event("word", word.word, segment.start_s + word.start_s, segment.start_s + word.end_s, word.confidence)
+                Event("word", word.word, at_s + word.start_s, at_s + word.end_s, word.confidence, familiar=familiar)
                 for word in heard.words
             ]
         return events
