@@ -3,6 +3,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from speechgru.decoding.operating_point import KeywordConfig
 from speechgru.errors import ModelError
 from speechgru.evaluation.card import Card, TrainingData, front_matter, read_card, write_card
 
@@ -27,6 +28,20 @@ def made_up(**more):
     facts = {"name": "digits", "summary": "Tells ten digits apart.", "labels": ["ze|ro", "one"], "results": [RECORD]}
     facts |= {"training_data": data, "limits": ["Whispering."], "command": "speechgru train recipe=fsdd"}
     return Card(**(facts | {"sample_rate": 8000, "parameters": 1234567, "train_wall_clock_s": 61.0} | more))
+
+
+def test_an_operating_point_is_told(tmp_path):
+    """By hand; without a choice, or without thresholds, there is no such line."""
+    chosen_on = {"hours": 6.2, "alarms": 3, "clips": 400, "misses": 21}
+    keywords = KeywordConfig(thresholds={"ze|ro": 0.85, "one": 0.9}, chosen_on=chosen_on)
+    write_card(tmp_path, made_up(keywords=keywords))
+    wanted = (
+        "- in running sound a word is heard where its score reaches 0.85 to 0.9 (mean over 100 ms): chosen on 6.2 h of "
+        "background with 3 false alarms and 400 clips, 21 of them missed\n"
+    )
+    assert wanted in read_card(tmp_path)[1]
+    write_card(tmp_path, made_up(keywords=KeywordConfig()))
+    assert "running sound" not in read_card(tmp_path)[1]
 
 
 def test_front_matter_is_the_hubs(tmp_path):

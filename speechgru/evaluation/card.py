@@ -11,6 +11,7 @@ import os
 import pathlib
 import re
 
+from speechgru.decoding.operating_point import KeywordConfig
 from speechgru.errors import ConfigError, ModelError
 from speechgru.evaluation.task import Result, Task
 from speechgru.evaluation.tasks import task_of
@@ -68,6 +69,7 @@ class Card:
         limits: sentences about where it fails.
         command: the command line that made it.
         train_wall_clock_s: how long that took, in seconds.
+        keywords: when it hears a word in running sound; None where that was not chosen.
     """
 
     name: str
@@ -84,10 +86,13 @@ class Card:
     limits: list[str] = dataclasses.field(default_factory=list)
     command: str = ""
     train_wall_clock_s: float | None = None
+    keywords: KeywordConfig | None = None
 
 
-def card_of_run(run: Record, labels: list[str], sample_rate: int, results: list[Record]) -> Card:
-    """The card of a model from its run (``run.json``) and the records of its evaluations."""
+def card_of_run(
+    run: Record, labels: list[str], sample_rate: int, results: list[Record], keywords: KeywordConfig | None = None
+) -> Card:
+    """The card of a model from its run (``run.json``), the records of its evaluations, its operating point."""
     words = CardConfig(**run["settings"]["card"])
     head = run.get("task", "classification")
     return Card(
@@ -104,6 +109,7 @@ def card_of_run(run: Record, labels: list[str], sample_rate: int, results: list[
         limits=words.limits,
         command=run["command"],
         train_wall_clock_s=run["wall_clock_s"],
+        keywords=keywords,
     )
 
 
@@ -196,7 +202,23 @@ def _facts(card: Card) -> str:
     if card.sample_rate:
         facts.append(f"works at {card.sample_rate:,} Hz, mono; other recordings are converted")
     facts.append(f"licence of the weights: {markdown_cell(card.license)}")
+    if card.keywords and card.keywords.thresholds:
+        facts.append(_operating_point(card.keywords))
     return "\n".join(f"- {fact}" for fact in facts)
+
+
+def _operating_point(keywords: KeywordConfig) -> str:
+    thresholds = sorted(set(keywords.thresholds.values()))
+    between = " to ".join(f"{one:.4g}" for one in dict.fromkeys([thresholds[0], thresholds[-1]]))
+    mean = f"mean over {keywords.smoothing_ms:g} ms"
+    line = f"in running sound a word is heard where its score reaches {between} ({mean})"
+    on = keywords.chosen_on
+    if not {"alarms", "hours", "misses", "clips"} <= on.keys():
+        return line
+    return (
+        f"{line}: chosen on {on['hours']} h of background with {on['alarms']} false alarms and {on['clips']} clips, "
+        f"{on['misses']} of them missed"
+    )
 
 
 def _training(card: Card) -> str:

@@ -169,7 +169,8 @@ def _evaluate_one(model: str, config: EvaluateConfig, words: Sequence[str]) -> t
     write_results(output / "results.json", record)
     task.write_report(result, output, record, _curves_of(folder), _settings_of(folder))
     if run and config.split == "test":
-        write_card(folder, card_of_run(run, task.classes(recognizer.tokens), recognizer.sample_rate, [record]))
+        classes, keywords = task.classes(recognizer.tokens), recognizer.config.keywords
+        write_card(folder, card_of_run(run, classes, recognizer.sample_rate, [record], keywords))
     return result, record, output
 
 
