@@ -36,6 +36,7 @@ COMMANDS = {
     "settings": "explain the settings of train and evaluate: units, ranges, defaults",
     "recipes": "list, show or copy the training recipes",
     "models": "list the models that ship inside, or show one's card",
+    "push": "put a trained model on the Hugging Face Hub",
     "inspect": "look at a model's gates over a recording, its memory and its gradients",
     "bench": "time this package against its peers on this machine",
 }

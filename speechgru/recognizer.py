@@ -292,8 +292,9 @@ def load(model: str | os.PathLike[str] | None = None, device: str | torch.device
     """A trained model, ready to use.
 
     Args:
-        model: the name of one that ships inside the package, or a folder (one that is called as a shipped model is:
-            ``./commands``, or a Path); None takes the shipped classifier.
+        model: the name of one that ships inside the package, a folder (one that is called as a shipped model is:
+            ``./commands``, or a Path), or ``hf://owner/name`` of the Hugging Face Hub, ``hf://owner/name@revision`` for
+            a fixed one (:func:`speechgru.hub.fetch`); None takes the shipped classifier.
         device: where to put the parameters, such as ``cpu`` or ``cuda``.
 
     Raises:

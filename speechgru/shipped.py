@@ -58,11 +58,16 @@ def model_path(model: str | os.PathLike[str]) -> Path:
     """The folder that the name of a model means, wherever one may be given.
 
     The name of a shipped model is that model, also beside a folder of the same name: ``commands`` ships, and
-    ``./commands`` is the folder. A Path is always a folder.
+    ``./commands`` is the folder. ``hf://owner/name`` is fetched from the Hugging Face Hub. A Path is always a folder.
 
     Raises:
         ConfigError: neither a folder nor a shipped model has that name.
+        ModelError: it cannot be fetched.
     """
+    if isinstance(model, str) and model.startswith("hf://"):
+        from speechgru.hub import fetch
+
+        return fetch(model)
     if isinstance(model, str) and model in model_names():
         return models_dir() / model
     if os.path.isdir(model):

@@ -26,12 +26,13 @@ ALLOWED = {
     "audio": {"errors"},
     "tokens": {"errors", "files", "text_files"},
     "text": {"errors", "registry", "text_files", "tokens"},
-    "shipped": {"errors"},
+    "shipped": {"errors", "hub"},
     "synthesis": {"errors", "registry"},
     "data": {"errors", "files", "text_files", "registry", "audio", "tokens", "synthesis"},
 }
 LAYERS = [
     {"errors", "files", "plain", "text_files", "wording", "lengths", "compiled"},
+    {"hub"},
     {"devices", "registry", "shipped", "audio", "tokens", "text", "synthesis"},
     {"features", "augment", "cells"},
     {"encoders", "heads", "decoding"},
