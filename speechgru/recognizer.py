@@ -208,7 +208,7 @@ class Recognizer(Model):
     def transcribe_waveforms(self, waveforms: Sequence[Tensor], decoder: Decoder | None = None) -> list[Transcription]:
         """The text of waveforms (samples,) that already have ``sample_rate``, in one batch, in eval mode.
 
-        Where a model that knows what it knows does not know a sound, and that sound is even, nobody speaks: no text.
+        Of a model that knows what it does not know, a sound that is even gets no text: nobody speaks in it.
 
         Raises:
             AudioError: a waveform has no samples.
@@ -219,7 +219,7 @@ class Recognizer(Model):
         for scores, waveform in zip(self.log_probabilities(waveforms), waveforms, strict=True):
             found = self.transcription(decoder.decode(scores)[0], scores, len(waveform) / self.sample_rate)
             samples = waveform.cpu().numpy()
-            if found.familiar is False and is_even(samples, self.sample_rate):
+            if self.config.familiarity and is_even(samples, self.sample_rate):
                 results.append(dataclasses.replace(found, text="", words=[], tokens=[], familiar=None))
                 continue
             words = without_silence(found.words, samples, self.sample_rate)

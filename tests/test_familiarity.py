@@ -132,6 +132,8 @@ def test_a_model_learns_what_it_does_not_know(known: Path, capsys, monkeypatch) 
         False,
         None,
     ]
+    recognizer.config.familiarity = FamiliarityConfig(100.0)  # then all sounds familiar, and a hiss is a hiss still
+    assert [one.familiar for one in recognizer.transcribe(["own7.wav", "glide7.wav", "hiss.wav"])] == [True, True, None]
 
 
 def test_a_long_recording_is_marked_as_a_whole(known: Path, tones, tmp_path: Path, capsys) -> None:
