@@ -45,6 +45,7 @@ LAYERS = [
     {"transcripts"},
     {"evaluation"},
     {"training"},
+    {"export"},
     {"lab"},
     {"overrides", "settings", "adaptation"},
     {"commands", "config"},

@@ -1,0 +1,99 @@
+"""``speechgru export``: a trained model as a file that runs without this package."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from speechgru.commands.recordings import find_recordings, load_recognizer, progress
+from speechgru.compiled import disabled
+from speechgru.errors import ConfigError
+from speechgru.recordings.lines import one_field, printable
+from speechgru.shipped import model_path
+
+if TYPE_CHECKING:  # imported when it is needed: a mistyped option is answered without waiting for torch
+    import numpy as np
+
+    from speechgru.plain import Record
+    from speechgru.recognizer import Recognizer
+
+_EPILOG = """\
+onnx: OUTPUT_DIR/model.onnx is the whole model, from waveforms and their lengths to scores; run.py beside it runs it
+with numpy, soundfile and onnxruntime alone. Before anything is written the file is compared with the model on 32
+drawn batches and on the recordings given; a score further off than 1e-4 ends the command. parity.json has the result.
+With --int8 the large weights are written as 8-bit integers, with a scale for each output, once the same file with
+float32 is proved; give recordings to learn how many answers that changes.
+The folder appears whole or not at all; that of an earlier export is replaced, one that holds anything else is not.
+
+examples:
+  speechgru export commands -o commands_onnx
+  speechgru export runs/an4/0/model -o an4_onnx --recordings recordings/
+  speechgru export commands -o commands_int8 --int8 --recordings recordings/
+  python commands_onnx/run.py clip.wav
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the options of ``speechgru export``."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = _EPILOG
+    parser.add_argument("model", metavar="MODEL", help="model folder, or the name of a shipped model")
+    parser.add_argument("-o", "--output_dir", required=True, help="the folder to write")
+    parser.add_argument("--format", choices=["onnx"], default="onnx", help="default: onnx")
+    parser.add_argument("--int8", action="store_true", help="large weights as 8-bit integers; tells what that costs")
+    parser.add_argument(
+        "--recordings", nargs="+", default=[], metavar="AUDIO", help="files, folders or globs to compare besides"
+    )
+
+
+@disabled()  # its start would take longer than compiled code saves
+def run(arguments: argparse.Namespace) -> int:
+    """Exports what the arguments name, and prints the folder.
+
+    Raises:
+        ConfigError: no such model, a recording that cannot be found, or a folder that holds something else.
+        ModelError: the model cannot be loaded, has no form in the format, or its export gives other scores.
+    """
+    from speechgru.export.folder import check_target, export_onnx, require_onnx
+
+    target = Path(arguments.output_dir)
+    check_target(target)
+    require_onnx()
+    items = find_recordings(arguments.recordings) if arguments.recordings else []
+    folder = model_path(arguments.model)
+    model = load_recognizer(folder, "cpu", None, None)
+    recordings = _read(model, items)
+    parity = export_onnx(model, folder, target, recordings, arguments.int8)
+    print(one_field(str(target)))
+    print(
+        f"{parity['bytes'] / 1e6:.2f} MB; scores of {parity['draws']} drawn batches and {parity['recordings']} "
+        f"recordings differ from the model's by at most {parity['largest_difference']:.2g}",
+        file=sys.stderr,
+    )
+    if "int8" in parity:
+        _tell_int8(parity["int8"], parity["bytes"])
+    return 0
+
+
+def _tell_int8(cost: Record, size: int) -> None:
+    """What 8-bit weights save and cost."""
+    print(
+        f"int8: {size / 1e6:.2f} MB instead of {cost['bytes_float32'] / 1e6:.2f}; a second of sound takes "
+        f"{cost['ms_a_second']:.1f} ms instead of {cost['ms_a_second_float32']:.1f}; {cost['answers_changed']} of "
+        f"{cost['recordings']} answers to recordings changed, scores by at most {cost['largest_difference']:.2g}",
+        file=sys.stderr,
+    )
+
+
+def _read(model: Recognizer, items: list[tuple[str, str]]) -> list[np.ndarray]:
+    """The samples of the recordings at the model's rate."""
+    from speechgru.audio import read_audio
+
+    found = []
+    for path, error in progress(items, len(items), "read"):
+        if error:
+            raise ConfigError(f"--recordings {printable(error)}")
+        found.append(read_audio(path, model.sample_rate)[0].numpy())
+    return found

@@ -1,0 +1,5 @@
+"""A trained model in formats that run without this package, each proved equal to the model before it is written.
+
+``onnx_model`` writes the graph from waveform to scores, one small function for each kind of module; ``parity`` compares
+it with the model; ``folder`` writes what belongs together, with ``run.py`` for those who have neither torch nor this.
+"""

@@ -1,0 +1,82 @@
+"""How fast a file is beside the model, and what 8-bit weights cost."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from speechgru.plain import Record
+from speechgru.recognizer import Recognizer
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+_REPEATS = 15
+
+
+def cost(
+    model: Recognizer,
+    exact: onnxruntime.InferenceSession,
+    small: onnxruntime.InferenceSession,
+    recordings: Sequence[np.ndarray],
+) -> Record:
+    """What the small file changes: the answers to recordings, their scores by how much, the time of a second of sound.
+
+    The answer is the likeliest label, or the greedy path of CTC.
+    """
+    changed, largest = 0, 0.0
+    for samples in recordings:
+        inputs = {"waveforms": samples[None], "lengths": np.array([len(samples)])}
+        one, other = (session.run(["scores"], inputs)[0][0] for session in (exact, small))
+        changed += not np.array_equal(_answer(model, one), _answer(model, other))
+        largest = max(largest, float(np.abs(one - other).max(initial=0)))
+    second = second_of_noise(model)
+    return {
+        "recordings": len(recordings),
+        "answers_changed": changed,
+        "largest_difference": largest,
+        "ms_a_second_float32": 1e3 * median_s(lambda: exact.run(None, second)),
+        "ms_a_second": 1e3 * median_s(lambda: small.run(None, second)),
+    }
+
+
+def beside_torch(model: Recognizer, session: onnxruntime.InferenceSession) -> tuple[float, float]:
+    """Seconds that a second of sound takes with torch, on the threads it has, and with the session."""
+    second = second_of_noise(model)
+    waveforms, lengths = (torch.from_numpy(one) for one in second.values())
+
+    def answer() -> None:
+        with torch.inference_mode():
+            model(waveforms, lengths)
+
+    return median_s(answer), median_s(lambda: session.run(None, second))
+
+
+def median_s(run: Callable[[], object]) -> float:
+    """The median time of a few runs after a first one."""
+    run()
+    times = []
+    for _ in range(_REPEATS):
+        start = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+def _answer(model: Recognizer, scores: np.ndarray) -> np.ndarray:
+    best = scores.argmax(-1)
+    if not model.head.scores_frames:
+        return best
+    return best[(np.diff(best, prepend=0) != 0) & (best != 0)]
+
+
+def second_of_noise(model: Recognizer) -> dict[str, np.ndarray]:
+    """The inputs of a file, for a second of sound."""
+    rng = np.random.default_rng(0)
+    waveforms = 0.1 * rng.standard_normal((1, model.sample_rate)).astype(np.float32)
+    return {"waveforms": waveforms, "lengths": np.array([model.sample_rate])}
