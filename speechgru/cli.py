@@ -29,6 +29,7 @@ COMMANDS = {
     "transcribe": "turn recordings into text, subtitles and word times",
     "detect": "measure a detector of words: misses at false alarms an hour; choose its threshold",
     "listen": "tell words and labels while they are said: microphone, file or pipe",
+    "serve": "answer over HTTP and WebSocket, as OpenAI's clients ask for transcripts",
     "align": "tell when each word of a known text is spoken (TextGrid, CTM, JSON)",
     "lm": "train an n-gram language model from text or a corpus",
     "tune": "choose a language model's weight on validation data, and put it into the model",

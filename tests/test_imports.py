@@ -46,7 +46,7 @@ LAYERS = [
     {"evaluation"},
     {"training"},
     {"export"},
-    {"lab"},
+    {"lab", "serving"},
     {"overrides", "settings", "adaptation"},
     {"commands", "config"},
     {"cli"},

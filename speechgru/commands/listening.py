@@ -45,12 +45,7 @@ class JsonLines:
     def write(self, events: Sequence[Event]) -> None:
         """Those of one block."""
         for event in events:
-            values = dataclasses.asdict(event)
-            values.update({name: round(values[name], 3) for name in ("start_s", "end_s")})
-            values["confidence"] = round(event.confidence, 4)
-            if event.familiar is None:
-                del values["familiar"]
-            self._stream.write(json.dumps(values) + "\n")
+            self._stream.write(json.dumps(event.record()) + "\n")
         if events:
             self._stream.flush()
 

@@ -28,3 +28,11 @@ class Event:
     confidence: float
     final: bool = True
     familiar: bool | None = None
+
+    def record(self) -> dict[str, object]:
+        """As JSON writes it: times to the millisecond, ``familiar`` where it is known."""
+        values = dataclasses.asdict(self)
+        values.update(start_s=round(self.start_s, 3), end_s=round(self.end_s, 3), confidence=round(self.confidence, 4))
+        if self.familiar is None:
+            del values["familiar"]
+        return values

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,6 +29,7 @@ def transcribe_recordings(
     decoder: Decoder | None = None,
     batch_size: int = 16,
     config: PiecesConfig | None = None,
+    heard: Callable[[Sequence[Word], float], None] | None = None,
 ) -> Iterator[Transcript]:
     """Transcripts of recordings in their order; one that cannot be read or computed has its ``error`` instead.
 
@@ -41,6 +42,8 @@ def transcribe_recordings(
         decoder: as for ``Recognizer.transcribe``.
         batch_size: pieces read ahead and computed together, at least 1.
         config: how long recordings are cut; its defaults where None.
+        heard: called after each piece with the words of its recording so far and how far that was heard in seconds.
+            The words that end ``overlap_s`` before this stay as they are.
 
     Raises:
         ConfigError: ``batch_size`` is below 1.
@@ -60,6 +63,8 @@ def transcribe_recordings(
     recording = _Recording()
     for part in parts:
         recording.add(part, rate)
+        if heard:
+            heard(recording.words, recording.duration_s)
         if part.last:
             yield recording.transcript(part.path, recognizer.config.familiarity)
             recording = _Recording()

@@ -1,0 +1,182 @@
+"""One thread computes for all who ask: streams first, then recordings, each in batches of what waits."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from speechgru.serving.metrics import Metrics
+from speechgru.serving.streams import OpenStream, advance
+
+# The results of waveforms (samples,), in their order.
+Compute = Callable[[Sequence[Tensor]], Sequence[Any]]
+
+# What is computed together is padded to at most so many samples: streams wait for one batch at most.
+_MOST_SAMPLES = 30 * 16000
+# They are padded to at most this multiple of the shortest one's length.
+_MOST_PADDING = 1.5
+
+
+@dataclasses.dataclass(eq=False)
+class _Task:
+    compute: Compute
+    waveform: Tensor
+    result: Future[Any]
+
+
+class Worker:
+    """The thread that computes; as a context manager it ends with the block.
+
+    What is asked with the same ``compute`` is computed together, waveforms of similar length up to 30 seconds. Where a
+    batch fails, each of it is computed alone: the one at fault fails alone. Streams go on before each batch, all that
+    have sound together.
+
+    Args:
+        batch_size: waveforms computed together, at least 1. With 1 the numbers are those of each alone, to the bit.
+        metrics: where it counts what it does.
+    """
+
+    def __init__(self, batch_size: int, metrics: Metrics) -> None:
+        self._batch_size, self._metrics = batch_size, metrics
+        self._changed = threading.Condition()
+        self._tasks: deque[_Task] = deque()
+        self._fed: dict[OpenStream, None] = {}  # those with something to compute, in order
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="compute", daemon=True)
+
+    def __enter__(self) -> Worker:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        self._thread.join()
+
+    def submit(self, compute: Compute, waveform: Tensor) -> Future[Any]:
+        """The result for a waveform (samples,), to come; cancelled where the worker has ended."""
+        task = _Task(compute, waveform, Future())
+        with self._changed:
+            if self._closed:
+                task.result.cancel()
+            else:
+                self._tasks.append(task)
+                self._changed.notify()
+        return task.result
+
+    def feed(self, stream: OpenStream, samples: np.ndarray | None) -> None:
+        """Int16 samples (samples,) of a stream to compute; None ends it."""
+        with self._changed:
+            if samples is None:
+                stream.end()
+            else:
+                stream.put(samples)
+            self._fed[stream] = None
+            self._changed.notify()
+
+    def drop(self, stream: OpenStream) -> None:
+        """Nobody listens to a stream any more."""
+        with self._changed:
+            self._fed.pop(stream, None)
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                while not (self._fed or self._tasks or self._closed):
+                    self._changed.wait()
+                if self._closed:
+                    for task in self._tasks:
+                        task.result.cancel()
+                    return
+                taken = self._take_fed()
+                batch = self._next_batch() if self._tasks else []
+            batch = [task for task in batch if task.result.set_running_or_notify_cancel()]
+            with self._counted("streams", len(taken)):
+                for stream, heard in advance(taken):
+                    stream.tell(heard)
+            with self._counted("recordings", len(batch)):
+                self._compute(batch)
+
+    @contextlib.contextmanager
+    def _counted(self, what: str, together: int) -> Iterator[None]:
+        begin = time.perf_counter()
+        yield
+        if together:
+            self._metrics.together.labels(what).observe(together)
+            self._metrics.computing_s.labels(what).inc(time.perf_counter() - begin)
+
+    def _take_fed(self) -> list[tuple[OpenStream, np.ndarray, bool]]:
+        taken = [(stream, *stream.take()) for stream in self._fed]
+        self._fed = {stream: None for stream, _, _ in taken if stream.waiting}
+        return taken
+
+    def _next_batch(self) -> list[_Task]:
+        """The task that waits longest, and those that go with it."""
+        first = self._tasks.popleft()
+        batch, longest, shortest = [first], len(first.waveform), len(first.waveform)
+        for task in list(self._tasks):
+            most, least = max(longest, len(task.waveform)), min(shortest, len(task.waveform))
+            fits = task.compute == first.compute and most <= _MOST_PADDING * least
+            if fits and most * (len(batch) + 1) <= _MOST_SAMPLES and len(batch) < self._batch_size:
+                self._tasks.remove(task)
+                batch.append(task)
+                longest, shortest = most, least
+        return batch
+
+    def _compute(self, batch: list[_Task]) -> None:
+        if not batch:
+            return
+        try:
+            results = batch[0].compute([task.waveform for task in batch])
+        except Exception as error:
+            if len(batch) == 1:
+                batch[0].result.set_exception(error)
+            else:
+                for task in batch:
+                    self._compute([task])
+            return
+        for task, result in zip(batch, results, strict=True):
+            task.result.set_result(result)
+
+
+class Asked:
+    """What one request has asked of a worker; all of it can be called off."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        self._results: set[Future[Any]] = set()
+        self._lock = threading.Lock()
+        self._called_off = False
+
+    def compute(self, compute: Compute, waveforms: Sequence[Tensor]) -> list[Any]:
+        """The results of waveforms (samples,); waits for them, so not from the worker's own thread.
+
+        Raises:
+            CancelledError: it was called off, or the worker has ended.
+        """
+        with self._lock:
+            results = [self._worker.submit(compute, waveform) for waveform in waveforms]
+            self._results = set(results)
+            if self._called_off:
+                self._cancel()
+        return [result.result() for result in results]
+
+    def call_off(self) -> None:
+        """Nobody waits for it any more."""
+        with self._lock:
+            self._called_off = True
+            self._cancel()
+
+    def _cancel(self) -> None:
+        for result in self._results:
+            result.cancel()
