@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import re
 import statistics
 from collections.abc import Iterator
 from pathlib import Path
@@ -111,8 +110,9 @@ def main() -> None:
     head = ["part", "", "stream.onnx", "torch, ms", "onnxruntime, ms", "times as fast", "difference"]
     table = markdown_grid([head, ["---"] * 3 + ["---:"] * 4, *rows()])
     text = PAGE.read_text(encoding="utf-8")
-    marks = r"(<!-- written by scripts/export_page.py -->\n).*?(<!-- end -->)"
-    filled = re.sub(marks, lambda found: f"{found[1]}{table}\n\n{measured()}\n{found[2]}", text, flags=re.DOTALL)
+    before, _, rest = text.partition("<!-- export -->\n")
+    after = rest.partition("<!-- /export -->")[2]
+    filled = f"{before}<!-- export -->\n{table}\n\n{measured()}\n<!-- /export -->{after}"
     PAGE.write_text(filled, encoding="utf-8")
 
 

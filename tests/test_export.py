@@ -115,6 +115,17 @@ def test_a_broken_model_leaves_nothing(tmp_path, capsys):
     assert [path.name for path in tmp_path.iterdir()] == ["broken"]
 
 
+def test_a_recording_that_cannot_be_read_is_told_and_the_others_are_compared(tmp_path, capsys):
+    soundfile.write(tmp_path / "good.wav", 0.1 * np.random.default_rng(0).standard_normal(4000), 16000)
+    (tmp_path / "bad.wav").write_bytes(b"no sound")
+    arguments = ["export", "commands", "-o", str(tmp_path / "out"), "--recordings"]
+    assert main([*arguments, str(tmp_path / "bad.wav")]) == 2
+    assert not (tmp_path / "out").exists()
+    assert main([*arguments, str(tmp_path)]) == 1
+    assert "bad.wav" in capsys.readouterr().err
+    assert json.loads((tmp_path / "out" / "parity.json").read_text())["recordings"] == 1
+
+
 def test_a_file_that_answers_otherwise_is_not_written(commands, tmp_path, capsys, monkeypatch):
     """Oracle: a weight of the written graph moved by 1e-2, which no answer survives to 1e-4."""
     from speechgru.export import onnx_model
@@ -171,6 +182,7 @@ def test_int8_weights_are_a_quarter_and_cost_what_is_told(commands, tmp_path, ca
         soundfile.write(path, 0.1 * rng.standard_normal(8000), 16000)
     assert main(["export", "commands", "-o", str(tmp_path / "int8"), "--int8", "--recordings", *map(str, clips)]) == 0
     assert "int8: " in capsys.readouterr().err
+    assert "rounded to 8 bits" in (tmp_path / "int8" / "README.md").read_text()
     told = json.loads((tmp_path / "int8" / "parity.json").read_text())
     assert told["bytes"] == (tmp_path / "int8" / "model.onnx").stat().st_size < told["int8"]["bytes_float32"] - 850_000
     sessions = [session_of(one.SerializeToString()) for one in (written, small)]

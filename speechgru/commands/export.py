@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from speechgru.commands.recordings import find_recordings, load_recognizer, progress
 from speechgru.compiled import disabled
-from speechgru.errors import ConfigError
+from speechgru.errors import AudioError, ConfigError
 from speechgru.recordings.lines import one_field, printable
 from speechgru.shipped import model_path
 
@@ -25,6 +25,7 @@ with numpy, soundfile and onnxruntime alone. Before anything is written the file
 drawn batches and on the recordings given; a score further off than 1e-4 ends the command. parity.json has the result.
 With --int8 the large weights are written as 8-bit integers, with a scale for each output, once the same file with
 float32 is proved; give recordings to learn how many answers that changes.
+The exit code is 0, 1 where a recording cannot be read (the others are compared) or nothing was written, 2 for usage.
 The folder appears whole or not at all; that of an earlier export is replaced, one that holds anything else is not.
 
 examples:
@@ -44,7 +45,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", choices=["onnx"], default="onnx", help="default: onnx")
     parser.add_argument("--int8", action="store_true", help="large weights as 8-bit integers; tells what that costs")
     parser.add_argument(
-        "--recordings", nargs="+", default=[], metavar="AUDIO", help="files, folders or globs to compare besides"
+        "--recordings",
+        nargs="+",
+        default=[],
+        metavar="AUDIO",
+        help="files, folders or globs to compare besides, the first minute of each",
     )
 
 
@@ -64,7 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
     items = find_recordings(arguments.recordings) if arguments.recordings else []
     folder = model_path(arguments.model)
     model = load_recognizer(folder, "cpu", None, None)
-    recordings = _read(model, items)
+    recordings, failed = _read(model, items)
     parity = export_onnx(model, folder, target, recordings, arguments.int8)
     print(one_field(str(target)))
     print(
@@ -74,7 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
     )
     if "int8" in parity:
         _tell_int8(parity["int8"], parity["bytes"])
-    return 0
+    return int(failed > 0)
 
 
 def _tell_int8(cost: Record, size: int) -> None:
@@ -87,13 +92,18 @@ def _tell_int8(cost: Record, size: int) -> None:
     )
 
 
-def _read(model: Recognizer, items: list[tuple[str, str]]) -> list[np.ndarray]:
-    """The samples of the recordings at the model's rate."""
+def _read(model: Recognizer, items: list[tuple[str, str]]) -> tuple[list[np.ndarray], int]:
+    """The first minute of each recording, samples at the model's rate; and how many cannot be read, which is told."""
     from speechgru.audio import read_audio
 
     found = []
     for path, error in progress(items, len(items), "read"):
-        if error:
-            raise ConfigError(f"--recordings {printable(error)}")
-        found.append(read_audio(path, model.sample_rate)[0].numpy())
-    return found
+        try:
+            if error:
+                raise AudioError(error)
+            found.append(read_audio(path, model.sample_rate)[0].numpy()[: 60 * model.sample_rate])
+        except AudioError as one:
+            print(f"speechgru export: left out: {printable(one_field(str(one)))}", file=sys.stderr)
+    if items and not found:
+        raise ConfigError("--recordings: none of them can be read")
+    return found, len(items) - len(found)

@@ -17,7 +17,6 @@ from speechgru.features.mel import mel_filters
 from speechgru.features.mfcc import cosine_transform, lifter_weights
 from speechgru.features.normalization import SMALLEST_STD
 
-TRANSFORM = "fourier_transform"  # the name of its matrix in a file
 # 64 MB of cosines; beyond it a matrix is no way to transform.
 _MOST_TRANSFORM = 1 << 24
 
@@ -80,10 +79,8 @@ def source(g: Graph, framing: Framing, index: Value, samples: Value) -> Value:
 def write_static(g: Graph, features: LogMel, signal: Value, valid: Value | None) -> Value:
     """Frames before deltas of the samples under them: (batch, samples) -> (batch, time, static_size)."""
     config, rules = features.config, features.config.resolved()
-    transform = _transform(features)
-    bins = len(transform) // 2
     filters = _filters(config)[_used_bins(config)]
-    kernel = g.constant(TRANSFORM, transform[:, None])
+    bins, kernel = len(filters), _transform(g, features)
     spectrum = g.op("Conv", g.op("Unsqueeze", signal, [1]), kernel, strides=[features.framing.hop])
     squares = g.op("Mul", spectrum, spectrum)
     power = g.op("Add", g.slice(squares, 0, bins, 1), g.slice(squares, bins, 2 * bins, 1))
@@ -112,28 +109,33 @@ def _used_bins(config: LogMelConfig) -> np.ndarray:
     return used if len(used) else np.zeros(1, np.int64)
 
 
-def _transform(features: LogMel) -> np.ndarray:
-    """Mean, pre-emphasis, window and Fourier transform as one matrix: (2 * bins, window), float32.
+def _transform(g: Graph, features: LogMel) -> Value:
+    """Mean, pre-emphasis, window and Fourier transform as one kernel: (2 * bins, 1, window), float32.
 
-    All four are linear. Rows are the cosines, then the sines, of the bins that the filters touch.
+    All four are linear. Rows are the cosines, then the sines, of the bins that the filters touch. The file holds how
+    they are computed, in float64, and not the numbers, which would be most of a small model; runtimes do it when they
+    load the file.
     """
     config, rules, window = features.config, features.config.resolved(), features.framing.window
-    bins = _used_bins(config)
+    bins, fft_size = _used_bins(config), config.resolved_fft_size()
     if 2 * len(bins) * window > _MOST_TRANSFORM:
         raise ModelError(
             f"window_ms={config.window_ms:g} at {config.sample_rate} Hz: a Fourier transform of {window} samples and "
             f"{len(bins)} bins is too large for an ONNX file; train with a shorter window"
         )
-    steps_before = np.eye(window)
-    if rules.remove_dc:
-        steps_before -= 1 / window
+    turns = g.op("Mod", g.op("Mul", bins[:, None], np.arange(window)[None]), fft_size)
+    angle = g.op("Mul", g.cast(turns, np.float64), np.array(2 * np.pi / fft_size))
+    rows = g.op("Concat", g.op("Cos", angle), g.op("Sin", angle), axis=0)
+    rows = g.op("Mul", rows, features.spectrum.weights[:window].double())
     if rules.preemphasis:
-        # There is no sample before a window's first one: pre-emphasis takes that sample itself in its place.
-        before = np.vstack([steps_before[:1], steps_before[:-1]])
-        steps_before = steps_before - rules.preemphasis * before
-    weighted = features.spectrum.weights[:window].double().cpu().numpy()[:, None] * steps_before
-    angle = 2 * np.pi / config.resolved_fft_size() * ((bins[:, None] * np.arange(window)) % config.resolved_fft_size())
-    return (np.concatenate([np.cos(angle), -np.sin(angle)]) @ weighted).astype(np.float32)
+        # Sample n is read by the products of n and, less, of n + 1. There is none before a window's first one:
+        # pre-emphasis takes that sample itself in its place.
+        later = g.op("Pad", g.slice(rows, 1, window, 1), [0, 0, 0, 1])
+        first = g.op("Pad", g.slice(rows, 0, 1, 1), [0, 0, 0, window - 1])
+        rows = g.op("Sub", rows, g.op("Mul", g.op("Add", later, first), np.array(rules.preemphasis, np.float64)))
+    if rules.remove_dc:
+        rows = g.op("Sub", rows, g.op("ReduceMean", rows, axes=[1]))
+    return g.op("Unsqueeze", g.cast(rows, np.float32), [1])
 
 
 def _cepstral(features: MFCC) -> np.ndarray:

@@ -63,14 +63,10 @@ class Graph:
         key = operand.dtype.str, operand.shape, operand.tobytes() if operand.nbytes < _SHARED_BYTES else b""
         name = self._shared.get(key) if key[2] else None
         if name is None:
-            name = self.constant(self.new("constant"), operand)
+            name = self.new("constant")
+            self.constants.append(numpy_helper.from_array(np.array(operand, order="C"), name))
             if key[2]:
                 self._shared[key] = name
-        return name
-
-    def constant(self, name: str, array: np.ndarray) -> Value:
-        """A constant of this name."""
-        self.constants.append(numpy_helper.from_array(np.array(array, order="C"), name))
         return name
 
     def cast(self, value: Value, dtype: type[np.generic]) -> Value:

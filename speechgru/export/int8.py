@@ -6,8 +6,6 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from speechgru.export.features import TRANSFORM
-
 # Below it, scales and nodes cost as much as they save, and biases and statistics stay exact.
 _LEAST_VALUES = 1024
 
@@ -15,8 +13,8 @@ _LEAST_VALUES = 1024
 def with_int8_weights(model: onnx.ModelProto) -> onnx.ModelProto:
     """A copy whose large float32 matrices and kernels are int8, each output with the scale of its largest weight.
 
-    They are multiplied out when the file is loaded or run, so the arithmetic stays float32. The Fourier transform stays
-    as it is: in int8 its noise would be 50 dB below the loudest frequency.
+    They are multiplied out when the file is loaded or run, so the arithmetic stays float32. The Fourier transform is
+    no weight of the file and stays exact.
     """
     copied = onnx.ModelProto()
     copied.CopyFrom(model)
@@ -24,7 +22,7 @@ def with_int8_weights(model: onnx.ModelProto) -> onnx.ModelProto:
     constants, nodes = [], []
     for one in copied.graph.initializer:
         values = numpy_helper.to_array(one)
-        if one.name == TRANSFORM or one.name not in axes or values.dtype != np.float32 or values.size < _LEAST_VALUES:
+        if one.name not in axes or values.dtype != np.float32 or values.size < _LEAST_VALUES:
             constants.append(one)
             continue
         axis = axes[one.name] % values.ndim

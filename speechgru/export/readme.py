@@ -9,6 +9,11 @@ from speechgru.plain import Record
 _CTC = "(batch, frames, {labels}): logarithms of the tokens' probabilities in each frame; token 0 is the blank"
 _LABELS = "(batch, {labels}): probabilities of the labels"
 
+_INT8 = """
+Then its large weights were rounded to 8 bits. Of {recordings} recordings that changed the answers to
+{answers_changed}, and scores by at most {largest_difference:.2g}.
+"""
+
 _STREAM = """
 ## Sound as it comes
 
@@ -34,6 +39,7 @@ def readme(about: Mapping[str, str], parity: Record) -> str:
     labels = parity["labels"]
     stream = _STREAM.format(**about, worst=parity["stream"]["largest_difference"]) if "stream" in parity else ""
     scores = (_CTC if about["task"] == "ctc" else _LABELS).format(labels=labels)
+    int8 = _INT8.format(**parity["int8"]) if "int8" in parity else ""
     summary = f"{about['summary']}\n\n" if about.get("summary") else ""
     licence = f" Licence of the weights: {about['license']}." if about.get("license") else ""
     return f"""\
@@ -56,7 +62,7 @@ python run.py clip.wav
 `tokens.txt` has the labels in the order of the scores. The metadata of the file has them too, with rate, task and
 what else is known of the model. The file uses opset {parity["opset"]} of ONNX.{licence}
 
-Before it was written it was compared with the model, on {parity["draws"]} drawn batches and {parity["recordings"]}
-recordings: the largest difference of a score is {parity["largest_difference"]:.2g}, and {parity["limit"]:g} would have
-been let through (`parity.json`).
-{stream}"""
+Before it was written it was compared with the model, both in float32, on {parity["draws"]} drawn batches and
+{parity["recordings"]} recordings: the largest difference of a score is {parity["largest_difference"]:.2g}, and
+{parity["limit"]:g} would have been let through (`parity.json`).
+{int8}{stream}"""
