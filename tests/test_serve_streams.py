@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import importlib.util
 import json
 import re
@@ -166,18 +167,17 @@ def _streams(served: Server) -> int:
 
 def test_a_stream_too_many_is_refused_and_a_dead_one_makes_room(served):
     """Oracle: the limit of six."""
-    several = [opened(served, "") for _ in range(6)]
-    while _streams(served) < 6:
-        time.sleep(0.02)
-    with opened(served, "") as one_more:
-        assert json.loads(one_more.recv())["error"]["code"] == "busy"
-    several[0].socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-    several[0].socket.shutdown(socket.SHUT_RDWR)  # gone without a farewell
-    while _streams(served) > 5:
-        time.sleep(0.02)
-    assert len(heard(served, f"model=labels&rate={RATE}", sound(1), 1600)) > 1
-    for stream in several[1:]:
-        stream.close()
+    with contextlib.ExitStack() as stack:
+        several = [stack.enter_context(opened(served, "")) for _ in range(6)]
+        while _streams(served) < 6:
+            time.sleep(0.02)
+        with opened(served, "") as one_more:
+            assert json.loads(one_more.recv())["error"]["code"] == "busy"
+        several[0].socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        several[0].socket.shutdown(socket.SHUT_RDWR)  # gone without a farewell
+        while _streams(served) > 5:
+            time.sleep(0.02)
+        assert len(heard(served, f"model=labels&rate={RATE}", sound(1), 1600)) > 1
 
 
 def test_a_client_that_does_not_read_is_cut_off(served):

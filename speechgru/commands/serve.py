@@ -105,6 +105,7 @@ def run(arguments: argparse.Namespace) -> int:
             limit_concurrency=limits.requests + limits.streams + 128,
         )
         server = uvicorn.Server(config)
+        listener.listen()  # who comes from now on waits a moment and is not turned away
         host, port = listener.getsockname()[:2]
         _tell(host, port, models, key)
         try:
