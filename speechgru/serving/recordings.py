@@ -10,7 +10,6 @@ import json
 import math
 import zlib
 from collections.abc import AsyncIterator, Callable, Sequence
-from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from starlette.requests import Request
@@ -20,7 +19,7 @@ from speechgru.errors import one_line
 from speechgru.recordings.classification_formats import JSONWriter
 from speechgru.serving.limits import Refused
 from speechgru.serving.uploads import Upload, upload
-from speechgru.serving.worker import Asked
+from speechgru.serving.worker import Asked, CalledOff
 from speechgru.transcripts.formats import record, srt, txt, vtt, word_record
 from speechgru.transcripts.pieces import PiecesConfig
 
@@ -36,6 +35,7 @@ Heard = Callable[[Sequence["Word"], float], None]
 
 _FORMATS = ("json", "text", "srt", "vtt", "verbose_json")
 _LABELS = 5
+_ENDS = "the server ends; ask again"
 
 
 @contextlib.asynccontextmanager
@@ -106,8 +106,8 @@ async def _answered(request: Request, service: Service, compute: Callable[[Asked
         if not answer.done():
             asked.call_off()
         return await answer
-    except CancelledError:
-        raise Refused(503, "the server ends; ask again") from None
+    except CalledOff:
+        raise Refused(503, _ENDS) from None
     finally:
         gone.cancel()
 
@@ -139,7 +139,7 @@ async def _events(service: Service, compute: Callable[[Asked, Heard], Transcript
         try:
             transcript = compute(asked, heard)
         except Exception as error:  # told to whoever waits
-            tell(error)
+            tell(Refused(503, _ENDS) if isinstance(error, CalledOff) else error)
         else:
             tell_more(transcript.text)
             tell({"type": "transcript.text.done", "text": transcript.text, "usage": _usage(transcript)})

@@ -64,7 +64,7 @@ class Served:
         """What ``speechgru transcribe`` gives of a file; ``heard`` is told the words so far after each piece.
 
         Raises:
-            CancelledError: nobody waits for it any more.
+            CalledOff: nobody waits for it any more.
             Refused: it cannot be read, or not be computed.
         """
         shared = _Shared(self, asked)

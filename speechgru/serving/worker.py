@@ -8,7 +8,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from typing import Any
 
 import numpy as np
@@ -149,12 +149,16 @@ class Worker:
             task.result.set_result(result)
 
 
+class CalledOff(Exception):
+    """Nobody waits for an answer any more, or the worker has ended."""
+
+
 class Asked:
     """What one request has asked of a worker; all of it can be called off."""
 
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
-        self._results: set[Future[Any]] = set()
+        self._results: list[Future[Any]] = []
         self._lock = threading.Lock()
         self._called_off = False
 
@@ -162,21 +166,20 @@ class Asked:
         """The results of waveforms (samples,); waits for them, so not from the worker's own thread.
 
         Raises:
-            CancelledError: it was called off, or the worker has ended.
+            CalledOff: it was, or the worker has ended.
         """
         with self._lock:
-            results = [self._worker.submit(compute, waveform) for waveform in waveforms]
-            self._results = set(results)
             if self._called_off:
-                self._cancel()
-        return [result.result() for result in results]
+                raise CalledOff
+            self._results = [self._worker.submit(compute, waveform) for waveform in waveforms]
+        try:
+            return [result.result() for result in self._results]
+        except CancelledError:  # asyncio would take it for the end of its own task
+            raise CalledOff from None
 
     def call_off(self) -> None:
         """Nobody waits for it any more."""
         with self._lock:
             self._called_off = True
-            self._cancel()
-
-    def _cancel(self) -> None:
-        for result in self._results:
-            result.cancel()
+            for result in self._results:
+                result.cancel()
