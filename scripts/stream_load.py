@@ -100,13 +100,18 @@ async def main() -> None:
     busy, steps = (
         grown[f'speechgru_{name}{{of="streams"}}'] for name in ("computing_seconds_total", "batch_size_count")
     )
+    spent = grown["process_cpu_seconds_total"]
+    heard = arguments.streams * arguments.seconds
     delays = 1000 * np.array(load.delays_s or [np.nan])
     p50, p99 = np.percentile(delays, (50, 99))
     print(f"{arguments.streams} streams of {arguments.seconds:g} s on {os.cpu_count()} cores, {load.refused} refused")
     print(
         f"{len(delays)} events: delay p50 {p50:.0f} ms, p99 {p99:.0f} ms, at most {delays.max():.0f} ms; {wall:.1f} s"
     )
-    print(f"the server computed {100 * busy / wall:.0f} % of the time, in {steps / wall:.1f} steps a second")
+    print(f"the server computed {100 * busy / wall:.0f} % of the time, in {steps / wall:.1f} steps a second, and took")
+    print(
+        f"{100 * spent / wall:.0f} % of one core: {1000 * spent / heard:.1f} ms of processor for a second of one stream"
+    )
     late = 1000 * np.percentile(load.late_s, 99)
     print(f"this client took {100 * processor / wall:.0f} % of one core; its blocks were late by {late:.0f} ms (p99)")
 
