@@ -97,7 +97,9 @@ def browser(url: str, sound: Path, folder: Path) -> Iterator[Page]:
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/json") as answer:
                 pages = [one for one in json.load(answer) if one["url"].startswith(url)]
         with connect(pages[0]["webSocketDebuggerUrl"], max_size=None) as line:
-            yield Page(line)
+            page = Page(line)
+            page.wait("document.readyState === 'complete'")
+            yield page
     finally:
         process.terminate()
         process.wait(30)
@@ -137,5 +139,5 @@ def test_the_page_shows_what_a_stream_tells(tmp_path):
         page.wait("/^Heard [0-9.]+ s\\.$/.test(document.getElementById('state').textContent)")
         page.choose(Path(__file__))
         page.wait("/cannot decode it/.test(document.getElementById('state').textContent)")
-        page.value("location.pathname = '/docs'; 0")
+        page.do("Page.navigate", url=f"{up.url}/docs")
         page.wait("document.querySelectorAll('main section').length === 7")
