@@ -10,7 +10,7 @@ from pathlib import Path
 from speechgru.errors import ConfigError
 
 # Of those that ship, the model for a task that is named no other.
-DEFAULT_MODELS = {"classification": "commands", "ctc": "an4"}
+DEFAULT_MODELS = {"classification": "commands", "ctc": "an4", "keyword": "keywords"}
 _ANSWERS_AS = {"keyword": "classification"}  # heads that do the task of another one
 
 
@@ -83,9 +83,9 @@ def model_path(model: str | os.PathLike[str]) -> Path:
 
 
 def default_model(task: str) -> Path | None:
-    """The folder of the model that ships for ``classification`` or ``ctc``; None where none does."""
+    """The folder of the model that ships for ``classification``, ``ctc`` or ``keyword``; None where none does."""
     heads = {name: model_task(models_dir() / name) for name in model_names()}
-    fitting = [name for name, head in heads.items() if _ANSWERS_AS.get(head, head) == task]
+    fitting = [name for name, head in heads.items() if task in (head, _ANSWERS_AS.get(head))]
     usual = DEFAULT_MODELS.get(task, "")
     return models_dir() / (usual if usual in fitting else fitting[0]) if fitting else None
 

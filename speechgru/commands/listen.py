@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from speechgru.commands.recordings import load_recognizer, on_terminal, standard_output
 from speechgru.errors import ConfigError, SpeechGRUError
+from speechgru.shipped import default_model
 
 if TYPE_CHECKING:
     from speechgru.audio.live import Block
@@ -48,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = _EPILOG
     parser.add_argument("audio", nargs="?", metavar="FILE", help="a recording, or - for raw samples from a pipe")
-    parser.add_argument("-m", "--model", help="model folder, or the name of a shipped model")
+    parser.add_argument("-m", "--model", help="model folder, or the name of a shipped model (default: keywords)")
     parser.add_argument(
         "-f", "--output_format", choices=("txt", "jsonl"), help="default: txt on a terminal, else jsonl"
     )
@@ -85,7 +86,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigError(f"--block {arguments.block:g}: from 0.02 to 10 seconds")
     form = arguments.output_format or ("txt" if on_terminal() else "jsonl")
     output = standard_output(form == "jsonl")
-    recognizer = load_recognizer(arguments.model, arguments.device, arguments.threads, None)
+    model = arguments.model or default_model("keyword")
+    recognizer = load_recognizer(model, arguments.device, arguments.threads, None)
     from speechgru.commands.listening import Alarms, JsonLines, Lines, Listening
 
     config = _config(arguments, recognizer)
