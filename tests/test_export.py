@@ -158,6 +158,9 @@ def test_padding_and_company_change_no_score(commands):
     for row, length in enumerate(lengths):
         alone = session.run(None, {"waveforms": waveforms[row : row + 1, :length], "lengths": lengths[row : row + 1]})
         np.testing.assert_allclose(alone[0][0], together[row], atol=1e-6)
+    # A length that no row can have is the nearest one that it can.
+    beyond, _ = session.run(None, {"waveforms": waveforms, "lengths": np.array([10**12, 4321, 1, -5])})
+    np.testing.assert_array_equal(beyond, together)
 
 
 def test_int8_weights_are_a_quarter_and_cost_what_is_told(commands, tmp_path, capsys):

@@ -63,11 +63,10 @@ def run(arguments: argparse.Namespace) -> int:
     """
     from speechgru.export.folder import check_target, export_onnx, require_onnx
 
-    target = Path(arguments.output_dir)
+    folder, target = model_path(arguments.model), Path(arguments.output_dir)
     check_target(target)
     require_onnx()
     items = find_recordings(arguments.recordings) if arguments.recordings else []
-    folder = model_path(arguments.model)
     model = load_recognizer(folder, "cpu", None, None)
     recordings, failed = _read(model, items)
     parity = export_onnx(model, folder, target, recordings, arguments.int8)

@@ -7,14 +7,17 @@ import secrets
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from speechgru.errors import ConfigError, SpeechGRUError
 from speechgru.export.readme import readme
 from speechgru.files import write_atomically
 from speechgru.plain import Record
-from speechgru.recognizer import Recognizer
+
+if TYPE_CHECKING:  # imported when it is needed: a wrong folder is answered without waiting for torch
+    import numpy as np
+
+    from speechgru.recognizer import Recognizer
 
 # What an export holds: a folder with anything else is not replaced.
 NAMES = {"model.onnx", "stream.onnx", "tokens.txt", "parity.json", "README.md", "run.py", "run_stream.py"}
