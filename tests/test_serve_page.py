@@ -65,8 +65,13 @@ class Page:
         """Until an expression is true."""
         until = time.monotonic() + seconds
         while not self.value(code):
-            assert time.monotonic() < until, (code, self.value("document.body.innerText"))
+            assert time.monotonic() < until, (code, self.value("document.body?.innerText"))
             time.sleep(0.1)
+
+    def go(self, url: str) -> None:
+        """Opens another page."""
+        self.do("Page.navigate", url=url)
+        self.wait(f"location.href === {json.dumps(url)} && document.readyState === 'complete'")
 
     def choose(self, path: Path) -> None:
         """Puts a file into the page's field."""
@@ -82,7 +87,7 @@ def browser(url: str, sound: Path, folder: Path) -> Iterator[Page]:
     how = ["--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", f"--user-data-dir={folder}"]
     how += ["--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream", "--remote-debugging-port=0"]
     process = subprocess.Popen(
-        [str(BROWSER), *how, f"--use-file-for-fake-audio-capture={sound}", url],
+        [str(BROWSER), *how, f"--use-file-for-fake-audio-capture={sound}", "about:blank"],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -95,10 +100,10 @@ def browser(url: str, sound: Path, folder: Path) -> Iterator[Page]:
         pages: list[dict] = []
         while not pages:
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/json") as answer:
-                pages = [one for one in json.load(answer) if one["url"].startswith(url)]
+                pages = [one for one in json.load(answer) if one["type"] == "page"]
         with connect(pages[0]["webSocketDebuggerUrl"], max_size=None) as line:
             page = Page(line)
-            page.wait("document.readyState === 'complete'")
+            page.go(url)
             yield page
     finally:
         process.terminate()
@@ -139,5 +144,5 @@ def test_the_page_shows_what_a_stream_tells(tmp_path):
         page.wait("/^Heard [0-9.]+ s\\.$/.test(document.getElementById('state').textContent)")
         page.choose(Path(__file__))
         page.wait("/cannot decode it/.test(document.getElementById('state').textContent)")
-        page.do("Page.navigate", url=f"{up.url}/docs")
+        page.go(f"{up.url}/docs")
         page.wait("document.querySelectorAll('main section').length === 7")

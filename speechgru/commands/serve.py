@@ -98,6 +98,9 @@ def run(arguments: argparse.Namespace) -> int:
             ws=SocketProtocol,
             ws_max_size=MOST_BYTES,
             ws_per_message_deflate=False,  # sound hardly shrinks, and each stream would cost more
+            # The answer to a ping would wait behind the sound of a client that sends faster than it is heard. Who has
+            # died sends nothing, and is found by that.
+            ws_ping_interval=None,
             log_level="warning",
             access_log=False,
             server_header=False,
