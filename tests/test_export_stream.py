@@ -16,6 +16,7 @@ pytest.importorskip("onnxruntime", reason="needs the extra export")
 
 import speechgru
 from speechgru import compiled
+from speechgru.audio import read_audio
 from speechgru.cli import main
 from speechgru.encoders import ConvolutionConfig, GRUEncoderConfig, LatencyControlledConfig, LookAheadConfig
 from speechgru.export.parity import LIMIT, prove_stream, session_of, streamed
@@ -111,6 +112,18 @@ def test_what_waits_for_the_end_has_no_streaming_form():
     assert not streams(model_of(FEATURES["none"], GRUEncoderConfig(6, 1)))
     jumps = ConvolutionConfig([3], kernel_time=1, stride_time=[2], stride_feature=[1])
     assert not streams(model_of(FEATURES["none"], GRUEncoderConfig(6, 1, bidirectional=False, front_end=jumps)))
+
+
+@pytest.mark.slow
+def test_the_shipped_detector(recordings):
+    """Oracle: the model's own stream of real recordings, cut at drawn places."""
+    model = speechgru.load("keywords")
+    words = ("yes", "stop", "nine", "bed")
+    clips = [next((recordings / "speech_commands" / word).glob("*.flac")) for word in words]
+    samples = [read_audio(clip, model.sample_rate)[0].numpy() for clip in clips]
+    found = prove_stream(model, session_of(write_stream(model, {}).SerializeToString()), samples)
+    assert found["recordings"] == len(clips)
+    assert 0 < found["largest_difference"] <= LIMIT
 
 
 def test_the_folder_of_a_model_that_streams(tmp_path):
