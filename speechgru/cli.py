@@ -38,7 +38,7 @@ COMMANDS = {
     "recipes": "list, show or copy the training recipes",
     "models": "list the models that ship inside, or show one's card",
     "push": "put a trained model on the Hugging Face Hub",
-    "export": "write a trained model as ONNX, which runs without this package, once it is proved the same",
+    "export": "write a trained model as ONNX or C, which run without this package, once it is proved the same",
     "inspect": "look at a model's gates over a recording, its memory and its gradients",
     "bench": "time this package against its peers on this machine",
 }

@@ -23,6 +23,11 @@ _EPILOG = """\
 onnx: OUTPUT_DIR/model.onnx is the whole model, from waveforms and their lengths to scores; run.py beside it runs it
 with numpy, soundfile and onnxruntime alone. Before anything is written the file is compared with the model on 32
 drawn batches and on the recordings given; a score further off than 1e-4 ends the command. parity.json has the result.
+c: model.h, model.c and weights.h are the model in C99 for a microcontroller, from 16-bit samples to detections or
+tokens, without allocation and with libm alone; example.c and a Makefile show it. The model has to go step by step
+(encoder=look_ahead or one direction, normalization=global, sliding or none; a keyword or CTC head). The program is
+compiled and compared with the model's own stream in the same way; without a compiler nothing is checked, and that is
+told.
 With --int8 the large weights are written as 8-bit integers, with a scale for each output, once the same file with
 float32 is proved; give recordings to learn how many answers that changes.
 The exit code is 0, 1 where a recording cannot be read (the others are compared) or nothing was written, 2 for usage.
@@ -33,6 +38,7 @@ examples:
   speechgru export runs/an4/0/model -o an4_onnx --recordings recordings/
   speechgru export commands -o commands_int8 --int8 --recordings recordings/
   python commands_onnx/run.py clip.wav
+  speechgru export keywords -o keywords_c --format c --int8
 """
 
 
@@ -42,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = _EPILOG
     parser.add_argument("model", metavar="MODEL", help="model folder, or the name of a shipped model")
     parser.add_argument("-o", "--output_dir", required=True, help="the folder to write")
-    parser.add_argument("--format", choices=["onnx"], default="onnx", help="default: onnx")
+    parser.add_argument("--format", choices=["onnx", "c"], default="onnx", help="default: onnx")
     parser.add_argument("--int8", action="store_true", help="large weights as 8-bit integers; tells what that costs")
     parser.add_argument(
         "--recordings",
@@ -61,33 +67,60 @@ def run(arguments: argparse.Namespace) -> int:
         ConfigError: no such model, a recording that cannot be found, or a folder that holds something else.
         ModelError: the model cannot be loaded, has no form in the format, or its export gives other scores.
     """
-    from speechgru.export.folder import check_target, export_onnx, require_onnx
+    from speechgru.export.folder import check_target, require_onnx
 
     folder, target = model_path(arguments.model), Path(arguments.output_dir)
     check_target(target)
-    require_onnx()
+    if arguments.format == "onnx":
+        require_onnx()
     items = find_recordings(arguments.recordings) if arguments.recordings else []
     model = load_recognizer(folder, "cpu", None, None)
+    write = {"onnx": _write_onnx, "c": _write_c}[arguments.format]
+    if arguments.format == "c":
+        from speechgru.export.c.writer import check_streams
+
+        check_streams(model)  # before recordings are read
     recordings, failed = _read(model, items)
-    parity = export_onnx(model, folder, target, recordings, arguments.int8)
+    told = write(model, folder, target, recordings, arguments.int8)
     print(one_field(str(target)))
-    print(
-        f"{parity['bytes'] / 1e6:.2f} MB; scores of {parity['draws']} drawn batches and {parity['recordings']} "
-        f"recordings differ from the model's by at most {parity['largest_difference']:.2g}",
-        file=sys.stderr,
-    )
-    if "int8" in parity:
-        _tell_int8(parity["int8"], parity["bytes"])
+    print(told, file=sys.stderr)
     return int(failed > 0)
 
 
-def _tell_int8(cost: Record, size: int) -> None:
+def _write_onnx(model: Recognizer, folder: Path, target: Path, recordings: list[np.ndarray], int8: bool) -> str:
+    """Writes ONNX files; what to say of them."""
+    from speechgru.export.folder import export_onnx
+
+    parity = export_onnx(model, folder, target, recordings, int8)
+    told = (
+        f"{parity['bytes'] / 1e6:.2f} MB; scores of {parity['draws']} drawn batches and {parity['recordings']} "
+        f"recordings differ from the model's by at most {parity['largest_difference']:.2g}"
+    )
+    return f"{told}\n{_cost_of_int8(parity['int8'], parity['bytes'])}" if int8 else told
+
+
+def _write_c(model: Recognizer, folder: Path, target: Path, recordings: list[np.ndarray], int8: bool) -> str:
+    """Writes a C program; what to say of it."""
+    from speechgru.export.c.folder import export_c
+
+    parity = export_c(model, folder, target, recordings, int8)
+    told = f"{parity['flash_bytes']:,} bytes of tables, {parity['state_bytes']:,} bytes of state for each stream"
+    if not parity["sounds"]:
+        return f"{told}; not checked: there is no C compiler here (cc, gcc or clang)"
+    rounded = " with its weights rounded to 8 bits" if int8 else ""
+    told += (
+        f"; scores of {parity['sounds']} sounds, {parity['recordings']} of them recordings, differ from those of the "
+        f"model{rounded} by at most {parity['largest_difference']:.2g}"
+    )
+    return f"{told}, from those of the model by {parity['largest_cost_of_int8']:.2g}" if int8 else told
+
+
+def _cost_of_int8(cost: Record, size: int) -> str:
     """What 8-bit weights save and cost."""
-    print(
+    return (
         f"int8: {size / 1e6:.2f} MB instead of {cost['bytes_float32'] / 1e6:.2f}; a second of sound takes "
         f"{cost['ms_a_second']:.1f} ms instead of {cost['ms_a_second_float32']:.1f}; {cost['answers_changed']} of "
-        f"{cost['recordings']} answers to recordings changed, scores by at most {cost['largest_difference']:.2g}",
-        file=sys.stderr,
+        f"{cost['recordings']} answers to recordings changed, scores by at most {cost['largest_difference']:.2g}"
     )
 
 

@@ -2,4 +2,5 @@
 
 ``onnx_model`` writes the graph from waveform to scores, one small function for each kind of module; ``parity`` compares
 it with the model; ``folder`` writes what belongs together, with ``run.py`` for those who have neither torch nor this.
+``c`` writes C99 for a microcontroller.
 """

@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # imported when it is needed: a wrong folder is answered with
 
 # What an export holds: a folder with anything else is not replaced.
 NAMES = {"model.onnx", "stream.onnx", "tokens.txt", "parity.json", "README.md", "run.py", "run_stream.py"}
+NAMES |= {"model.h", "model.c", "weights.h", "example.c", "Makefile", "example"}  # the last is what make makes
 
 
 def check_target(target: Path) -> None:
@@ -87,7 +88,7 @@ def export_onnx(
         "README.md": readme(about, parity),
         "run.py": _beside("run.py"),
     }
-    _write_together(target, files)
+    write_together(target, files)
     return parity
 
 
@@ -113,7 +114,7 @@ def _versions() -> Record:
     return {"onnx": onnx.__version__, "onnxruntime": onnxruntime.__version__, "opset": OPSET}
 
 
-def _write_together(target: Path, files: Mapping[str, bytes | str]) -> None:
+def write_together(target: Path, files: Mapping[str, bytes | str]) -> None:
     """All files or none: they are written beside their place, and the folder is renamed."""
     target.parent.mkdir(parents=True, exist_ok=True)
     target = target.resolve()

@@ -1,0 +1,7 @@
+/* What is left of the state behind a gate that keeps and resets in one, (1 - z) * h; z from both products. */
+static void forget_state(const float *restrict x, const float *restrict u, const float *restrict h,
+                         float *restrict left, int n)
+{
+    int i;
+    for (i = 0; i < n; i++) left[i] = (1 - sigmoid(x[i] + u[i])) * h[i];
+}
