@@ -42,7 +42,9 @@ class Graph:
         given = list(inputs)
         while given and given[-1] is None:  # an input left out at the end is not named at all
             given.pop()
-        self.nodes.append(helper.make_node(kind, [self.value(one) for one in given], names, names[0], **attributes))
+        node = helper.make_node(kind, [self.value(one) for one in given], names, names[0])
+        node.attribute.extend(helper.make_attribute(key, value) for key, value in sorted(attributes.items()))
+        self.nodes.append(node)
         return names
 
     def new(self, kind: str) -> Value:

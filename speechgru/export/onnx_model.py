@@ -44,7 +44,9 @@ def write_onnx(model: Recognizer, metadata: Mapping[str, str]) -> onnx.ModelProt
     scores = write_head(g, model.head, hidden, counts)
     g.nodes.append(helper.make_node("Identity", [scores], ["scores"]))
     g.nodes.append(helper.make_node("Identity", [counts], ["frames"]))
-    shape = ["batch", "frames", len(model.tokens)] if model.head.scores_frames else ["batch", len(model.tokens)]
+    shape: list[str | int | None] = (
+        ["batch", "frames", len(model.tokens)] if model.head.scores_frames else ["batch", len(model.tokens)]
+    )
     graph = helper.make_graph(
         g.nodes,
         "speechgru",
