@@ -76,7 +76,13 @@ class KeywordSpotter:
         if not len(end_s):
             return []
         smoothed = self.smooth(end_s, scores)
-        found = [one for column, label in self._words for one in self._detect(label, end_s, smoothed[:, column])]
+        highest = smoothed.max(axis=0)
+        found = []
+        for column, label in self._words:
+            if highest[column] < self.config.threshold(label) / 2:  # nearly always, and then there is no more to know
+                self._low_s[label] = float(end_s[-1])
+            else:
+                found += self._detect(label, end_s, smoothed[:, column])
         return sorted(found, key=lambda one: one.end_s)
 
     def smooth(self, end_s: np.ndarray, scores: np.ndarray) -> np.ndarray:
