@@ -45,16 +45,21 @@ def fetch(address: str) -> Path:
         raise ConfigError(f"{address}: not the address of a model; write hf://owner/name or hf://owner/name@revision")
     repository, revision = found.groups()
     hub = _huggingface_hub()
-    # Without a connection the cache is asked below, and what is in it was measured before.
-    with contextlib.suppress(OSError, hub.errors.HTTPError):
-        listed = hub.HfApi().model_info(repository, revision=revision, files_metadata=True).siblings
-        size = sum(one.size or 0 for one in listed if one.rfilename in FILES)
-        if size > _MOST_BYTES:
-            raise ModelError(f"{address}: {size / 1e9:.1f} GB; a model of speechgru has at most 2")
     try:
+        # Without a connection the cache is asked below, and what is in it was measured before.
+        with contextlib.suppress(OSError, hub.errors.HTTPError):
+            listed = hub.HfApi().model_info(repository, revision=revision, files_metadata=True).siblings
+            size = sum(one.size or 0 for one in listed if one.rfilename in FILES)
+            if size > _MOST_BYTES:
+                raise ModelError(f"{address}: {size / 1e9:.1f} GB; a model of speechgru has at most 2")
         return Path(hub.snapshot_download(repository, revision=revision, allow_patterns=list(FILES)))
     except (OSError, ValueError, hub.errors.HTTPError) as error:
         raise ModelError(f"{address}: cannot be fetched ({_reason(hub, error)})") from None
+
+
+def is_fetched(folder: Path) -> bool:
+    """Whether a folder is one that :func:`fetch` gave: it is of the cache, and all who fetch that revision share it."""
+    return folder.parent.name == "snapshots" and folder.parent.parent.name.startswith("models--")
 
 
 def push(folder: Path, repository: str, private: bool = False, revision: str | None = None, message: str = "") -> str:

@@ -34,6 +34,7 @@ from speechgru.decoding.operating_point import KeywordConfig
 from speechgru.errors import ConfigError, DataError, ModelError, one_line
 from speechgru.features.fingerprint import fingerprint_difference
 from speechgru.files import write_atomically
+from speechgru.hub import is_fetched
 from speechgru.plain import Record
 from speechgru.plain_yaml import from_yaml, to_yaml
 from speechgru.registry import build, component, from_plain, read_dataclass, to_plain
@@ -99,9 +100,11 @@ def write_folder(
 
     Raises:
         DataError: a file of the decoder cannot be read.
+        ModelError: the folder is in the cache of the Hub.
     """
     from safetensors.torch import save
 
+    _check_own(folder)
     decoder, decoder_files = _taken_in(config.decoder)
     plain = {"format": FORMAT, "task": task, **to_plain(dataclasses.replace(config, decoder=decoder))}
     if config.units is None:
@@ -175,10 +178,19 @@ def write_familiarity(folder: Path, familiarity: FamiliarityConfig) -> None:
 
 
 def _write_setting(folder: Path, name: str, value: KeywordConfig | FamiliarityConfig) -> None:
+    _check_own(folder)
     read_config(folder)
     path = folder / "config.yaml"
     plain = from_yaml(read_text(path, _MOST_TEXT_BYTES, ModelError, "copy it again"))
     write_atomically(path, to_yaml({**plain, name: to_plain(value)}))
+
+
+def _check_own(folder: Path) -> None:
+    if is_fetched(folder):
+        raise ModelError(
+            f"{folder}: fetched from the Hub, and not to be changed there; make it your own first: "
+            "speechgru models pack hf://OWNER/NAME FOLDER"
+        )
 
 
 def read_tokens(folder: Path) -> Tokens:

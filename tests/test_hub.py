@@ -10,8 +10,12 @@ from pathlib import Path
 import pytest
 from hub_server import TOKEN, Hub, sha
 
-from speechgru.errors import ConfigError
+import speechgru
+from speechgru.decoding.operating_point import KeywordConfig
+from speechgru.errors import ConfigError, ModelError
 from speechgru.hub import FILES, fetch, push
+from speechgru.model_folder import write_keywords
+from speechgru.recognizer import Recognizer
 from speechgru.shipped import models_dir
 
 pytest.importorskip("huggingface_hub")
@@ -80,6 +84,7 @@ def test_what_was_pushed_is_what_is_loaded(hub, tmp_path):
     ("address", "environment", "message"),
     [
         ("hf://me/none", {}, "hf://me/none: cannot be fetched (there is no such model)"),
+        ("hf://-me/one", {}, "hf://-me/one: cannot be fetched (Repo id must use alphanumeric chars"),
         ("hf://me/one@v9", {}, "cannot be fetched (there is no such revision)"),
         ("hf://me/one", {"HF_HUB_OFFLINE": "1"}, "was not fetched before)"),
         ("hf://me/one", {"HF_ENDPOINT": "http://127.0.0.1:9"}, "was not fetched before)"),
@@ -114,6 +119,20 @@ def test_a_model_that_is_too_large_is_not_fetched(hub, tmp_path):
 def test_an_address_that_is_none(address):
     with pytest.raises(ConfigError, match="not the address of a model; write hf://owner/name"):
         fetch(address)
+
+
+def test_a_fetched_folder_is_not_changed(tmp_path):
+    """Oracle: its bytes; in another place the same folder is changed."""
+    fetched, own = tmp_path / "models--me--one" / "snapshots" / "0a1b", tmp_path / "own"
+    for folder in (fetched, own):
+        shutil.copytree(models_dir() / "keywords", folder)
+    before = {path.name: path.read_bytes() for path in fetched.iterdir()}
+    for change in (Recognizer.load(own).save, lambda folder: write_keywords(folder, KeywordConfig(50.0))):
+        with pytest.raises(ModelError, match="fetched from the Hub, and not to be changed there"):
+            change(fetched)
+        change(own)
+    assert {path.name: path.read_bytes() for path in fetched.iterdir()} == before
+    assert speechgru.load(own).config.keywords == KeywordConfig(50.0)
 
 
 def test_a_folder_without_a_card_is_not_pushed(tmp_path):

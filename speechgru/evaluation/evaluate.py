@@ -26,6 +26,7 @@ from speechgru.evaluation.results import (
 from speechgru.evaluation.run_folder import METRICS, own_data, read_metrics, run_of
 from speechgru.evaluation.task import Result
 from speechgru.evaluation.tasks import task_of
+from speechgru.hub import is_fetched
 from speechgru.plain import Record
 from speechgru.recognizer import Recognizer
 from speechgru.registry import MISSING, build, name_of, to_plain
@@ -218,8 +219,9 @@ def decoder_name(decoder: object) -> str:
 
 
 def _reports(folder: Path) -> Path:
-    """Where the reports of a model go: beside it; of a shipped one into the working directory."""
-    return Path("evaluation", folder.name) if folder.parent == models_dir() else folder.parent / "evaluation"
+    """Where the reports of a model go: beside it; of a shipped one, or one of the Hub, into the working directory."""
+    apart = folder.parent == models_dir() or is_fetched(folder)
+    return Path("evaluation", folder.name) if apart else folder.parent / "evaluation"
 
 
 def _curves_of(folder: Path) -> list[Record]:
