@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from speechgru.commands.recordings import load_recognizer
 from speechgru.errors import ConfigError
+from speechgru.shipped import model_path
 
 if TYPE_CHECKING:
     from speechgru.serving.limits import Limits
@@ -148,7 +149,10 @@ def _names(models: list[str] | None) -> dict[str, str]:
 def _loaded(name: str, model: str, arguments: argparse.Namespace) -> Served:
     from speechgru.serving.served import Served
 
-    served = Served(name, load_recognizer(model, arguments.device, arguments.threads, None))
+    folder = model_path(model)
+    # What is compiled for the first time takes seconds.
+    print(f"speechgru serve: loading {name}", file=sys.stderr, flush=True)
+    served = Served(name, load_recognizer(folder, arguments.device, arguments.threads, None))
     served.warm_up()
     return served
 
