@@ -545,6 +545,8 @@ def test_prepare_finds_what_is_there(tmp_path: Path, capsys: pytest.CaptureFixtu
         (["speech_commands", "words=yes"], "words=yes: a list"),
         (["speech_commands", "unknown=yes"], "unknown=yes: true or false"),
         (["folder"], "nothing to prepare"),
+        (["wake_word", "phrase=hey you", "synthesiser.model=x"], "say which one first: synthesiser=NAME"),
+        (["wake_word", "phrase=hey you", "synthesiser=kokro"], "did you mean 'kokoro'"),
     ],
 )
 def test_prepare_refuses(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -565,6 +567,26 @@ def test_settings_of_a_corpus_are_typed() -> None:
         "unknown": True,
         "unknown_percent": 20,
     }
+
+
+def test_a_component_of_a_corpus_is_chosen_by_name_with_its_settings() -> None:
+    """As ``train`` takes them: synthesiser=kokoro synthesiser.model=FILE."""
+    from speechgru.data.corpora.wake_word import WakeWordConfig
+
+    words = ["synthesiser.model=a=b.onnx", "phrase=hey you", "synthesiser=kokoro", "synthesiser.threads=2"]
+    assert corpus_settings.settings_of(words, WakeWordConfig) == {
+        "phrase": "hey you",
+        "synthesiser": {"name": "kokoro", "model": "a=b.onnx", "threads": 2},
+    }
+
+
+def test_what_a_synthesiser_lacks_is_told_before_anything_is_made(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["phrase=hey you", "synthesiser=kokoro", f"root={tmp_path}"]
+    assert main(["prepare", "wake_word", *words]) == 2
+    assert "synthesiser.model is not given; download" in lines(capsys.readouterr().err)[-1]
+    assert not list(tmp_path.rglob("*.flac"))
 
 
 @pytest.mark.parametrize("words", [["classify"], ["recipes", "shw"], ["prepare", "--x"], ["bench", "--repeats", "a"]])

@@ -8,6 +8,7 @@ import typing
 from typing import TYPE_CHECKING, Any
 
 from speechgru.errors import ConfigError
+from speechgru.registry import entry, names
 
 if TYPE_CHECKING:
     import yaml
@@ -16,18 +17,27 @@ if TYPE_CHECKING:
 def settings_of(words: list[str], config_type: type) -> dict[str, object]:
     """``KEY=VALUE`` words as plain values of a corpus's settings; text where the setting is text, YAML otherwise.
 
+    A component is chosen by its name, its settings stand behind a dot: ``synthesiser=kokoro synthesiser.model=FILE``.
+
     Raises:
         ConfigError: a word is not of that form, or not a value of its setting's type.
     """
     import yaml
 
     hints = typing.get_type_hints(config_type)
+    families = {field.name: field.metadata["family"] for field in _fields(config_type) if "family" in field.metadata}
     values: dict[str, object] = {}
+    of_components: dict[str, list[str]] = {}
     for word in words:
         key, equals, text = word.partition("=")
         key = key.removeprefix("data.")
         if not equals or not key:
-            raise ConfigError(f"{word}: a setting is written key=value ({', '.join(_keys(config_type))})")
+            known = ", ".join(field.name for field in _fields(config_type))
+            raise ConfigError(f"{word}: a setting is written key=value ({known})")
+        part, dot, rest = key.partition(".")
+        if part in families:
+            of_components.setdefault(part, []).append(f"{rest}={text}" if dot else f"name={text}")
+            continue
         if hints.get(key) is str:
             values[key] = text
             continue
@@ -36,11 +46,21 @@ def settings_of(words: list[str], config_type: type) -> dict[str, object]:
         except yaml.YAMLError as error:
             raise ConfigError(f"{word}: not a value ({' '.join(str(error).split())})") from error
         _check_type(word, hints.get(key), values[key])
+    for part, settings in of_components.items():
+        values[part] = _component(part, families[part], settings)
     return values
 
 
-def _keys(config_type: type) -> list[str]:
-    return [field.name for field in dataclasses.fields(config_type)]
+def _component(key: str, family: str, settings: list[str]) -> dict[str, object]:
+    named = [word.removeprefix("name=") for word in settings if word.startswith("name=")]
+    if not named:
+        raise ConfigError(f"{key}.{settings[0]}: say which one first: {key}=NAME (known: {', '.join(names(family))})")
+    rest = [word for word in settings if not word.startswith("name=")]
+    return {"name": named[-1], **settings_of(rest, entry(family, named[-1]).config)}
+
+
+def _fields(config_type: type) -> tuple[dataclasses.Field[object], ...]:
+    return dataclasses.fields(config_type)
 
 
 def _loader() -> type[yaml.SafeLoader]:

@@ -153,10 +153,12 @@ class WakeWord(MadeCorpus):
         from tqdm import tqdm
 
         config = self.config
+        speakers: dict[bool, Synthesiser] = {False: Espeak(), True: build("synthesiser", config.synthesiser)}
+        # What it lacks is told now, not after all the clips of espeak.
+        speakers[True].speak(config.phrase, speakers[True].voices("train", _OTHER_VOICES)[0])
         plans = {split: list(self._plan(split)) for split in SPLITS}
         total = sum(map(len, plans.values()))
         print(f"making {total:,} recordings of {config.phrase!r} and what is not, in {self.folder}", file=sys.stderr)
-        speakers: dict[bool, Synthesiser] = {False: Espeak(), True: build("synthesiser", config.synthesiser)}
         with tqdm(total=total, desc="synthesising", unit="clip", disable=not progress, leave=False) as bar:
             for split, plan in plans.items():
                 found = []
