@@ -104,7 +104,7 @@ def write_folder(
     """
     from safetensors.torch import save
 
-    _check_own(folder)
+    check_own(folder)
     decoder, decoder_files = _taken_in(config.decoder)
     plain = {"format": FORMAT, "task": task, **to_plain(dataclasses.replace(config, decoder=decoder))}
     if config.units is None:
@@ -178,14 +178,15 @@ def write_familiarity(folder: Path, familiarity: FamiliarityConfig) -> None:
 
 
 def _write_setting(folder: Path, name: str, value: KeywordConfig | FamiliarityConfig) -> None:
-    _check_own(folder)
+    check_own(folder)
     read_config(folder)
     path = folder / "config.yaml"
     plain = from_yaml(read_text(path, _MOST_TEXT_BYTES, ModelError, "copy it again"))
     write_atomically(path, to_yaml({**plain, name: to_plain(value)}))
 
 
-def _check_own(folder: Path) -> None:
+def check_own(folder: Path) -> None:
+    """Raises ModelError where the folder is in the cache of the Hub, whose files several programs share."""
     if is_fetched(folder):
         raise ModelError(
             f"{folder}: fetched from the Hub, and not to be changed there; make it your own first: "

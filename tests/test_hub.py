@@ -11,6 +11,7 @@ import pytest
 from hub_server import TOKEN, Hub, sha
 
 import speechgru
+from speechgru.cli import main
 from speechgru.decoding.operating_point import KeywordConfig
 from speechgru.errors import ConfigError, ModelError
 from speechgru.hub import FILES, fetch, push
@@ -133,6 +134,14 @@ def test_a_fetched_folder_is_not_changed(tmp_path):
         change(own)
     assert {path.name: path.read_bytes() for path in fetched.iterdir()} == before
     assert speechgru.load(own).config.keywords == KeywordConfig(50.0)
+
+
+def test_detect_says_first_that_it_cannot_save_there(tmp_path, capsys):
+    """Oracle: nothing was looked for, neither clips nor background."""
+    fetched = tmp_path / "models--me--one" / "snapshots" / "0a1b"
+    shutil.copytree(models_dir() / "keywords", fetched)
+    assert main(["detect", str(fetched), "--positives", "none", "--background", "none", "--save"]) == 1
+    assert "fetched from the Hub, and not to be changed there" in capsys.readouterr().err
 
 
 def test_a_folder_without_a_card_is_not_pushed(tmp_path):

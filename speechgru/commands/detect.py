@@ -97,13 +97,18 @@ def run(arguments: argparse.Namespace) -> int:
         ModelError: the model folder cannot be loaded.
     """
     _check(arguments)
-    recognizer = load_recognizer(model_path(arguments.model), arguments.device, arguments.threads, None)
+
+    from speechgru.model_folder import check_own, write_keywords
+
+    path = model_path(arguments.model)
+    if arguments.save:
+        check_own(path)
+    recognizer = load_recognizer(path, arguments.device, arguments.threads, None)
     smoothings_ms, refractory_s = _listening(recognizer, arguments)
 
     from speechgru.evaluation.detection_measurement import DetectionSources, measure_detection
     from speechgru.evaluation.detection_record import operating_point, remarks
     from speechgru.evaluation.results import plain_command
-    from speechgru.model_folder import write_keywords
 
     sources = DetectionSources(**{name: getattr(arguments, name) for name in _SOURCES})
     folder = Path(arguments.output_dir)
@@ -115,8 +120,8 @@ def run(arguments: argparse.Namespace) -> int:
     for line in [*record["errors"], *remarks(record)]:
         print(f"speechgru detect: {printable(line)}", file=sys.stderr)
     if arguments.save:
-        write_keywords(model_path(arguments.model), operating_point(record))
-        kept = one_field(str(model_path(arguments.model)))
+        write_keywords(path, operating_point(record))
+        kept = one_field(str(path))
         print(f"speechgru detect: kept in {kept}: threshold {record['chosen']['threshold']:g}", file=sys.stderr)
     return int(bool(record["errors"]))
 
