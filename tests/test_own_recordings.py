@@ -137,6 +137,25 @@ def test_from_a_recipe_or_the_shipped_model(words: list[str], mine: str, capsys:
             assert json.loads(Path("run/run.json").read_text())["parameters"] == trained.parameter_count()
 
 
+@pytest.mark.parametrize("freeze", [True, False])
+def test_fresh_layers_on_a_given_encoder(freeze: bool, mine: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Oracle: the shipped model's weights; its number of layers, and the layers of the new one."""
+    shipped = speechgru.load("commands")
+    count = shipped.config.encoder.num_layers + 1
+    words = ["init_from=commands", f"encoder.num_layers={count}", f"freeze_encoder={freeze}".lower()]
+    assert main(["train", *words, "data=folder", mine, "run_dir=run", *BRIEF]) == 0
+    trained = speechgru.load(Path("run/model"))
+    assert trained.config.encoder.num_layers == count
+    given = {name: tensor for name, tensor in shipped.state_dict().items() if name.startswith("encoder.")}
+    assert given
+    same = [torch.equal(trained.state_dict()[name], tensor) for name, tensor in given.items()]
+    assert all(same) if freeze else not all(same)
+    assert ("of them frozen" in capsys.readouterr().err) is freeze
+    fewer = ["init_from=run/model", f"encoder.num_layers={count - 1}", "data=folder", mine, "run_dir=fewer"]
+    assert main(["train", *fewer, *BRIEF]) == 1
+    assert f"has encoder.num_layers={count}, this run {count - 1}: its weights do not fit" in capsys.readouterr().err
+
+
 def test_what_the_head_knows_of_a_label_is_kept(three_tones: Path, tmp_path: Path) -> None:
     """Oracle: the rows of the shipped model's head by the names of its labels; with no learning rate nothing moves."""
     shipped = speechgru.load("commands")

@@ -86,8 +86,9 @@ class TrainConfig:
             left out). Labels that data lacks are learned beside the others and dropped from the finished model.
         card: what the model's card says beyond its numbers.
         init_from: a trained model to begin with, the name of a shipped one or a folder: its features and encoder, and
-            what its head knows of the labels; empty means fresh weights.
-        freeze_encoder: the encoder of init_from stays as it is, only the head learns.
+            what its head knows of the labels; empty means fresh weights. A larger encoder.num_layers puts fresh layers
+            on top.
+        freeze_encoder: the encoder of init_from stays as it is; only the head learns, and fresh layers.
         recipe: a complete run from conf/recipe.
     """
 
@@ -205,8 +206,7 @@ def _train(config: TrainConfig, folder: Path, settings: Record | None, words: Se
     choose, not_chosen = usable(task, recognizer, choose, "valid")
     left = not_learned + not_chosen
     if config.init_from:
-        start_from(recognizer, config.init_from, model_path(config.init_from))
-        recognizer.get_submodule("encoder").requires_grad_(not config.freeze_encoder)
+        start_from(recognizer, config.init_from, model_path(config.init_from), freeze=config.freeze_encoder)
     trainer = Trainer(
         recognizer,
         learn,

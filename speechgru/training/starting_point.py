@@ -12,27 +12,36 @@ from speechgru.recognizer import Recognizer
 from speechgru.registry import to_plain
 from speechgru.training.run_settings import flat
 
+_LAYERS = "encoder.num_layers"
 ROWS_OF_TOKENS = ("head.output.weight", "head.output.bias")
 
 
 @torch.no_grad()
-def start_from(recognizer: Recognizer, model: str, folder: Path) -> None:
+def start_from(recognizer: Recognizer, model: str, folder: Path, *, freeze: bool = False) -> None:
     """Copies the features' statistics, the encoder and what fits of the head from a trained model.
 
     What the head has for a label (or a unit of transcripts) that both models know is copied wherever it stands; for
-    other labels it begins fresh.
+    other labels it begins fresh. An encoder of more layers has those of the given one at the bottom; the others, and
+    what comes after the layers, begin fresh.
 
     Args:
         recognizer: the model to be trained; it is changed.
         model: how the trained model was named, for messages.
         folder: of the trained model.
+        freeze: what is copied of the encoder learns no more.
 
     Raises:
         ModelError: the folder is damaged, or the features or the encoder there are others.
     """
     given = Recognizer.load(folder)
-    _check_same_body(recognizer, given, model)
+    more = _check_same_body(recognizer, given, model)
     own, theirs = recognizer.state_dict(), given.state_dict()
+    if more:
+        theirs = {
+            name: tensor
+            for name, tensor in theirs.items()
+            if not name.startswith("encoder.") or name.startswith(("encoder.front_end.", "encoder.layers."))
+        }
     shared = [token for token in recognizer.tokens if token in given.tokens]
     for name, tensor in own.items():
         other = theirs.get(name)
@@ -43,14 +52,18 @@ def start_from(recognizer: Recognizer, model: str, folder: Path) -> None:
                 tensor[recognizer.tokens.index(token)] = other[given.tokens.index(token)]
         elif other.shape == tensor.shape:
             tensor.copy_(other)
+    for name, parameter in recognizer.named_parameters():
+        if name.startswith("encoder."):
+            parameter.requires_grad_(not (freeze and name in theirs))
     names, new = "units" if recognizer.units else "labels", len(recognizer.tokens) - len(shared)
     print(f"begins with the weights of {model}: it knows {len(shared)} of the {names}, {new} are new", file=sys.stderr)
 
 
-def _check_same_body(recognizer: Recognizer, given: Recognizer, model: str) -> None:
+def _check_same_body(recognizer: Recognizer, given: Recognizer, model: str) -> bool:
     """Features and encoder must be those that the weights were trained for; dropout and normalisation may differ.
 
     Features that are normalised otherwise are still of order one, and a few epochs get the weights used to them.
+    There may be more layers, too; the answer is whether there are.
     """
     own, theirs = (
         flat(
@@ -60,9 +73,12 @@ def _check_same_body(recognizer: Recognizer, given: Recognizer, model: str) -> N
     )
     free = ("dropout", "features.normalization")
     other = [key for key in own | theirs if own.get(key) != theirs.get(key) and not key.endswith(free)]
+    if more := other == [_LAYERS] and own[_LAYERS] > theirs[_LAYERS]:
+        other = []
     if other:
         key, *_ = other
         mend = f"leave {key}=... out" if key in theirs else "choose another model"
         raise ModelError(
             f"init_from={model} has {key}={theirs.get(key)}, this run {own.get(key)}: its weights do not fit; {mend}"
         )
+    return more

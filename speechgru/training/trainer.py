@@ -186,9 +186,10 @@ class Trainer:
     def _epoch(self) -> None:
         progress, config = self.progress, self.config
         self.recognizer.train()
-        encoder = self.recognizer.get_submodule("encoder")
-        if not any(one.requires_grad for one in encoder.parameters()):
-            encoder.eval()  # frozen: its statistics stay, and it drops nothing
+        for module in self.recognizer.get_submodule("encoder").modules():
+            weights = list(module.parameters())
+            if weights and not any(one.requires_grad for one in weights):
+                module.eval()  # frozen: its statistics stay, and it drops nothing
         saved = began = time.monotonic()
         updates = self.updates
         batches = self.loader.epoch(progress.epoch, start_batch=progress.batch)
