@@ -287,20 +287,6 @@ def test_clipping_looks_at_the_utterance_alone() -> None:
     assert difference(found, one(features, tone)) < 1e-4
 
 
-@settings(max_examples=40, deadline=None)
-@given(config=CONFIGS, lengths=st.lists(st.integers(0, 9000), min_size=1, max_size=4))
-def test_all_at_once_equals_in_blocks(config: MFCCConfig, lengths: list[int]) -> None:
-    """Oracle: the blocks of the CPU, for the one pass of other devices (both run on the CPU here), to 1e-4."""
-    features = MFCC(config)
-    waveforms = noise(len(lengths), max(*lengths, 1))
-    counts = features.output_lengths(torch.tensor(lengths))
-    time = features.framing.count(waveforms.shape[1])
-    blocks = features._in_blocks(waveforms, lengths, time)
-    at_once = features._all_at_once(waveforms, torch.tensor(lengths), time)
-    for row, other, count in zip(blocks, at_once, counts, strict=True):
-        assert difference(row[:count], other[:count]) < 1e-4
-
-
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 @pytest.mark.parametrize("convention", Convention)
@@ -375,10 +361,6 @@ def test_gradient_equals_finite_differences(convention: Convention, window: Wind
     waveforms = noise(2, 150).double().requires_grad_()
     lengths = torch.tensor([150, 97])
     assert torch.autograd.gradcheck(lambda samples: features(samples, lengths)[0], waveforms, atol=1e-4)
-    time = features.framing.count(150)
-    all_at_once = torch.autograd.grad(features._all_at_once(waveforms, lengths, time)[0, :2].sum(), waveforms)[0]
-    in_blocks = torch.autograd.grad(features._in_blocks(waveforms, [150, 97], time)[0, :2].sum(), waveforms)[0]
-    assert difference(all_at_once, in_blocks) < 1e-8
 
 
 def test_autocast_does_not_touch_the_features() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterable
 
@@ -23,9 +22,6 @@ from speechgru.features.stream import FeatureStream
 from speechgru.lengths import valid_frames
 from speechgru.registry import register
 
-# Frames computed at once on a CPU: their windows and spectra stay in the cache (about 1.6 MB at 25 ms and 16 kHz).
-BLOCK_FRAMES = 512
-
 
 @register("features", "log_mel", LogMelConfig)
 class LogMel(nn.Module):
@@ -38,9 +34,8 @@ class LogMel(nn.Module):
     - torchaudio.compliance.kaldi.fbank with dither=0: 2e-3 (natural logarithm; the default convention),
 
     for the ``convention`` of that name with ``normalization=none``. An utterance's frames depend on no other utterance
-    and on no padding of the batch. Samples are expected in [-1, 1]. Differentiable in the waveforms. On a CPU the
-    frames are computed utterance by utterance in blocks that stay in the cache, elsewhere all at once. On a CPU
-    where no gradient is asked for a compiled kernel does it (fused_spectrum.py), outside of ``compiled.disabled()``.
+    and on no padding of the batch. Samples are expected in [-1, 1]. Differentiable in the waveforms. On a CPU
+    where no gradient is asked for compiled loops do it (fused_spectrum.py), outside of ``compiled.disabled()``.
 
     Args:
         config: the settings.
@@ -158,13 +153,12 @@ class LogMel(nn.Module):
             assert len(samples) == len(waveforms), f"{len(samples)} lengths of {len(waveforms)} waveforms"
             assert max(samples) <= waveforms.shape[1], f"lengths {samples} of waveforms {tuple(waveforms.shape)}"
             frame_lengths, padded = torch.tensor(counts), min(counts) < time
-            if self.spectrum.fuses(waveforms):
-                features = self.spectrum.of_batch(waveforms, lengths, frame_lengths, time)
-                features = features if self.top_db < math.inf else self._project(features)
-            else:
-                features = self._in_blocks(waveforms, samples, time)
         else:
             frame_lengths = self.output_lengths(lengths)
+        if self.spectrum.fuses(waveforms):
+            features = self.spectrum.of_batch(waveforms, lengths, frame_lengths, time)
+            features = features if self.top_db < math.inf else self._project(features)
+        else:
             features = self._all_at_once(waveforms, lengths, time)
         padding = ~valid_frames(frame_lengths, time)[..., None] if padded else None
         if self.top_db < math.inf:
@@ -230,30 +224,8 @@ class LogMel(nn.Module):
         loudest = audible.amax((1, 2), keepdim=True)
         return torch.maximum(log_mel, loudest - self.top_db / self._log_unit)
 
-    def _in_blocks(self, waveforms: Tensor, lengths: list[int], time: int) -> Tensor:
-        """Static features ``(batch, time, static_size)`` of padded waveforms, a few hundred frames at once."""
-        framing = self.framing
-        if len(lengths) * time <= BLOCK_FRAMES and min(lengths) == waveforms.shape[1]:
-            rows = self.static(framing.stretch(waveforms, 0, lengths[0], 0, time))
-            return rows.view(len(lengths), time, -1)
-        width = self.static_size if self.top_db == math.inf else self.config.mels
-        features = waveforms.new_zeros(len(waveforms), time, width)
-        begin = 0
-        for length, group in itertools.groupby(lengths):
-            end = begin + len(list(group))
-            count = framing.count(length)
-            together = max(1, BLOCK_FRAMES // max(1, count))  # short utterances of equal length share a block
-            for first in range(begin, end, together):
-                equal = waveforms[first : min(end, first + together), :length]
-                for start in range(0, count, BLOCK_FRAMES):
-                    stop = min(count, start + BLOCK_FRAMES)
-                    rows = self.static(framing.stretch(equal, 0, length, start, stop))
-                    features[first : first + len(equal), start:stop] = rows.view(len(equal), stop - start, width)
-            begin = end
-        return features
-
     def _all_at_once(self, waveforms: Tensor, lengths: Tensor, time: int) -> Tensor:
-        """The same in one go, for devices on which every operation has a price of its own."""
+        """Static features ``(batch, time, static_size)`` by torch's operators: the definition, which has gradients."""
         framing = self.framing
         stop = framing.first + (time - 1) * framing.hop + framing.window
         index = torch.arange(framing.first, stop, device=waveforms.device)

@@ -74,7 +74,6 @@ class MelSpectrum(nn.Module):
         self._high_bins, high = _used_rows(filters[:, lower:])
         self.register_buffer("_low_filters", low, persistent=False)
         self.register_buffer("_high_filters", high, persistent=False)
-        self._factors = _half_factors(self._fft_size)
         self._fused: FusedSpectrum | None = None
 
     def of_pieces(self, pieces: list[Tensor]) -> Tensor:
@@ -100,26 +99,21 @@ class MelSpectrum(nn.Module):
         return self._log(self._kernel().of_batch(waveforms, lengths, counts, time))
 
     def fuses(self, *waveforms: Tensor) -> bool:
-        """Whether the compiled path applies: it may run, no gradient is asked for, and it can transform the size."""
-        return (
-            self._factors is not None
-            and compiled.usable(*waveforms, self.weights)
-            and not (torch.is_grad_enabled() and any(waveform.requires_grad for waveform in waveforms))
-        )
+        """Whether the compiled path applies: it may run, and no gradient is asked for."""
+        wanted = torch.is_grad_enabled() and any(waveform.requires_grad for waveform in waveforms)
+        return compiled.usable(*waveforms, self.weights) and not wanted
 
     def _log(self, mel: Tensor) -> Tensor:
         return mel.log_() if self._take_log else mel
 
     def _kernel(self) -> FusedSpectrum:
         if self._fused is None:
-            assert self._factors is not None
             # Imported where it is needed: numba takes half a second.
             from speechgru.features.fused_spectrum import FusedSpectrum
 
             self._fused = FusedSpectrum(
                 self.framing,
                 self._fft_size,
-                self._factors,
                 self.weights[: self.framing.window],
                 mel_filters(*self._band),
                 self._preemphasis,
@@ -152,16 +146,6 @@ class MelSpectrum(nn.Module):
         low, high = power[:, self._low_bins] @ self._low_filters, power[:, self._high_bins] @ self._high_filters
         mel = torch.cat([low, high], dim=1)
         return self._log(mel.clamp_(min=self._log_floor) if self._take_log else mel)
-
-
-def _half_factors(fft_size: int) -> list[int] | None:
-    """Factors 4, 2 and 5 of half of an even number; None where there are others."""
-    factors, rest = [], fft_size // 2
-    for factor in (4, 2, 5):
-        while rest % factor == 0:
-            factors.append(factor)
-            rest //= factor
-    return factors if rest == 1 and fft_size % 2 == 0 else None
 
 
 def _used_rows(matrix: Tensor) -> tuple[slice, Tensor]:
