@@ -35,10 +35,10 @@ class Load:
         self.refused = 0
 
     async def stream(self, url: str, sound: np.ndarray, seconds: float, begin: float) -> None:
-        """One of them."""
+        """One of them; ``sound`` ends with the block it begins with, so that it can go round."""
         block, sent_s = round(BLOCK_S * RATE), []
-        first = random.randrange(len(sound))
-        samples = np.roll(sound, -first)
+        round_of = len(sound) - block
+        first = random.randrange(round_of)
         await asyncio.sleep(begin - time.perf_counter())
 
         async def read() -> None:
@@ -57,9 +57,9 @@ class Load:
                 due = start + (number + 1) * BLOCK_S
                 await asyncio.sleep(max(0.0, due - time.perf_counter()))
                 self.late_s.append(max(0.0, time.perf_counter() - due))
-                at = number * block % len(samples)
+                at = (first + number * block) % round_of
                 sent_s.append(time.perf_counter())
-                await stream.send(samples.take(range(at, at + block), mode="wrap").tobytes())
+                await stream.send(sound[at : at + block].tobytes())
             await stream.send('{"type": "end"}')
             await reading
 
@@ -72,12 +72,13 @@ def counted(address: str) -> dict[str, float]:
 
 
 def sound_of(paths: list[str]) -> np.ndarray:
-    """The recordings as int16, a second of faint noise between two."""
+    """The recordings as int16, a second of faint noise between two, and their first block once more."""
     rng = np.random.default_rng(0)
     parts = []
     for path in paths:
         parts += [read_audio(path, RATE)[0].numpy(), 1e-3 * rng.standard_normal(RATE)]
-    return (32767 * np.clip(np.concatenate(parts), -1, 1)).astype(np.int16)
+    sound = (32767 * np.clip(np.concatenate(parts), -1, 1)).astype(np.int16)
+    return np.concatenate([sound, sound[: round(BLOCK_S * RATE)]])
 
 
 async def main() -> None:

@@ -142,11 +142,11 @@ def test_states_are_stacked_and_split(config):
     features = torch.randn(3, 40, INPUT)
     begun = [encoder.step(features[row : row + 1, : 5 * row], encoder.start())[2] for row in range(3)]
     alone = [encoder.step(features[row : row + 1, 20:], begun[row])[0][0] for row in range(3)]
-    hidden, counts, state = encoder.step(features[:, 20:], stack(begun))
+    hidden, counts, state = encoder.step(features[:, 20:], stack([split(one)[0] for one in begun], begun[0]))
     for row in range(3):
         torch.testing.assert_close(hidden[row, : counts[row]], alone[row], rtol=1e-5, atol=1e-5)
     for row, one in enumerate(split(state)):
-        (end,), _, _ = encoder.step(features[:1, :0], one, ended=[True])
+        (end,), _, _ = encoder.step(features[:1, :0], stack([one], state), ended=[True])
         wanted = encoder.step(features[:1, :0], encoder.step(features[row : row + 1, 20:], begun[row])[2], ended=[True])
         torch.testing.assert_close(end, wanted[0][0], rtol=1e-5, atol=1e-5)
 

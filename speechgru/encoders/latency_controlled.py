@@ -6,6 +6,7 @@ import dataclasses
 import math
 from typing import Never, Unpack
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -143,7 +144,7 @@ class LatencyControlledEncoder(RecurrentEncoder):
     ) -> tuple[Tensor, list[int], EncoderState]:
         """The chunks whose right context is there, one after the other."""
         windows, frames = self._windows(), math.prod(self.factors)
-        held = [before + now for before, now in zip(state.ahead[0].held, counts, strict=True)]
+        held = (state.ahead[0].held + np.asarray(counts)).tolist()
         stretch, chunks, waiting = windows.slide(state.ahead[0], features, counts, ended)
         found = [
             -(-have // frames) if end else number * self.config.chunk

@@ -1,18 +1,18 @@
 """What an encoder keeps of streams between two steps: frames that wait for later ones, and the states of cells.
 
-The state of several streams is that of one with more rows: :func:`stack` sets states beside each other for one step,
-:func:`split` takes them apart. Rows may be anywhere in their stream.
+The state of several streams is that of one with more rows, which may be anywhere in their streams: :func:`split` takes
+it apart into a vector for each stream, :func:`stack` makes a state for one step of some of them.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import itertools
 from collections.abc import Sequence
+from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from speechgru.lengths import valid_frames
 
@@ -23,11 +23,11 @@ class Waiting:
 
     Attributes:
         frames: (batch, window - 1, ...), of which each row's first ``held`` count.
-        held: of each row; below 0 where frames to come lie between two windows.
+        held: of each row, int64 (batch,); below 0 where frames to come lie between two windows.
     """
 
     frames: Tensor
-    held: tuple[int, ...]
+    held: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,9 +47,9 @@ class EncoderState:
     cells: tuple[Tensor, ...]
 
     @property
-    def batch(self) -> int:
-        """How many streams it is of."""
-        return len(self.cells[0])
+    def waiting(self) -> tuple[Waiting, ...]:
+        """All frames that wait, in the order of the layers."""
+        return (*self.front_end, *self.layers, *self.ahead)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Windows:
 
     def start(self, like: Tensor, shape: Sequence[int], batch: int) -> Waiting:
         """Before the first frame of ``batch`` streams, of frames of this shape and of the type of ``like``."""
-        return Waiting(like.new_zeros(batch, self.width - 1, *shape), (self.before,) * batch)
+        return Waiting(like.new_zeros(batch, self.width - 1, *shape), np.full(batch, self.before))
 
     def slide(
         self, waiting: Waiting, frames: Tensor, lengths: Sequence[int], ended: Sequence[bool]
@@ -83,65 +83,58 @@ class Windows:
             the stretch under all complete windows, (batch, longest, ...), zeros beyond what a row has; how many windows
             each row has in it; and what waits now.
         """
-        rows = list(zip(waiting.held, lengths, ended, strict=True))
-        known = [held + length for held, length, _ in rows]
-        counts = [
-            -(-max(0, have - self.before) // self.stride) if end else max(0, (have - self.width) // self.stride + 1)
-            for have, (_, _, end) in zip(known, rows, strict=True)
-        ]
-        if len(rows) == 1 and not ended[0] and waiting.held[0] >= 0:
-            return self._slide_one(waiting, frames[:, : lengths[0]], counts)
-        span = (max(counts) - 1) * self.stride + self.width if any(counts) else 0
-        stretch = frames.new_zeros(len(rows), max(span, *known, 0), *frames.shape[2:])
-        kept = torch.zeros_like(waiting.frames)
-        left = []
-        for row, (held, length, _) in enumerate(rows):
-            begin = max(held, 0)
-            stretch[row, :begin] = waiting.frames[row, :begin]
-            if known[row] > begin:
-                stretch[row, begin : known[row]] = frames[row, max(-held, 0) : length]
-            read = counts[row] * self.stride
-            left.append(min(known[row] - read, self.width - 1))
-            if left[row] > 0:
-                kept[row, : left[row]] = stretch[row, read : read + left[row]]
-        return stretch[:, :span], counts, Waiting(kept, tuple(left))
-
-    def _slide_one(self, waiting: Waiting, frames: Tensor, counts: list[int]) -> tuple[Tensor, list[int], Waiting]:
-        """One stream that goes on, which is the most common: the same without a place for each row."""
-        known = torch.cat((waiting.frames[:, : waiting.held[0]], frames), 1)
-        read = counts[0] * self.stride
-        left = known[:, read:]
-        missing = self.width - 1 - left.shape[1]
-        kept = F.pad(left, (0, 0) * (left.dim() - 2) + (0, missing)) if missing else left.clone()
-        span = read - self.stride + self.width if read else 0
-        return known[:, :span], counts, Waiting(kept, (known.shape[1] - read,))
+        held, waited = waiting.held, self.width - 1
+        known = held + np.asarray(lengths)
+        windows = np.maximum(0, (known - self.width) // self.stride + 1)
+        last = -(-np.maximum(0, known - self.before) // self.stride)
+        counts = np.where(ended, last, windows)
+        most, read = int(counts.max()), counts * self.stride
+        span = (most - 1) * self.stride + self.width if most else 0
+        # Where in the stream the frames of the stretch and then those that wait stand, from what waited on.
+        places = np.concatenate([np.tile(np.arange(span), (len(held), 1)), read[:, None] + np.arange(waited)], 1)
+        # Where each is found: among those that waited, after them those that have come, and one of zeros at the end.
+        index = np.where(places < held[:, None], places, places - held[:, None] + waited)
+        index[places >= known[:, None]] = waited + frames.shape[1]
+        joined = torch.cat([waiting.frames, frames, frames.new_zeros(len(frames), 1, *frames.shape[2:])], 1)
+        index += joined.shape[1] * np.arange(len(held))[:, None]
+        chosen = torch.from_numpy(index.ravel()).to(frames.device)
+        found = joined.flatten(0, 1).index_select(0, chosen).unflatten(0, index.shape)
+        left = np.minimum(known - read, waited)
+        return found[:, :span], counts.tolist(), Waiting(found[:, span:], left)
 
 
-def stack(states: Sequence[EncoderState]) -> EncoderState:
-    """The states of several streams as one, in their order."""
-    if len(states) == 1:
-        return states[0]
-    return EncoderState(
-        front_end=_stacked([state.front_end for state in states]),
-        layers=_stacked([state.layers for state in states]),
-        ahead=_stacked([state.ahead for state in states]),
-        cells=tuple(torch.cat(rows) for rows in zip(*(state.cells for state in states), strict=True)),
+class Row(NamedTuple):
+    """What is kept of one stream.
+
+    Attributes:
+        values: its frames that wait and the states of its cells, one after the other, (values,).
+        held: of each place where frames wait, how many, int64 (places,).
+    """
+
+    values: Tensor
+    held: np.ndarray
+
+
+def split(state: EncoderState) -> list[Row]:
+    """Each stream of a state by itself."""
+    parts = [*(one.frames for one in state.waiting), *state.cells]
+    values = torch.cat([part.flatten(1) for part in parts], 1)
+    held = np.stack([one.held for one in state.waiting], 1)
+    # Copies: a stream that rests must not keep the others' memory.
+    return [Row(own.clone(), places.copy()) for own, places in zip(values.unbind(), held, strict=True)]
+
+
+def stack(rows: Sequence[Row], like: EncoderState) -> EncoderState:
+    """The state of several streams for one step, in their order; ``like`` is any state of their encoder."""
+    shapes = [part.shape[1:] for part in (*(one.frames for one in like.waiting), *like.cells)]
+    values = torch.stack([row.values for row in rows]).split([shape.numel() for shape in shapes], 1)
+    parts = iter([part.unflatten(1, shape) for part, shape in zip(values, shapes, strict=True)])
+    held = iter(np.stack([row.held for row in rows], 1))
+    front_end, layers, ahead = (
+        tuple(Waiting(next(parts), next(held)) for _ in places)
+        for places in (like.front_end, like.layers, like.ahead)
     )
-
-
-def split(state: EncoderState) -> list[EncoderState]:
-    """The state of each stream."""
-    if state.batch == 1:
-        return [state]
-    return [
-        EncoderState(
-            front_end=_row(state.front_end, row),
-            layers=_row(state.layers, row),
-            ahead=_row(state.ahead, row),
-            cells=tuple(cell[row : row + 1].clone() for cell in state.cells),
-        )
-        for row in range(state.batch)
-    ]
+    return EncoderState(front_end, layers, ahead, tuple(part.contiguous() for part in parts))  # as kernels want them
 
 
 def within(counts: Sequence[int], frames: Tensor) -> Tensor:
@@ -150,14 +143,3 @@ def within(counts: Sequence[int], frames: Tensor) -> Tensor:
         return frames
     valid = valid_frames(torch.tensor(counts, device=frames.device), frames.shape[1])
     return frames.masked_fill(~valid[..., None], 0.0)
-
-
-def _stacked(streams: Sequence[tuple[Waiting, ...]]) -> tuple[Waiting, ...]:
-    return tuple(
-        Waiting(torch.cat([one.frames for one in place]), tuple(itertools.chain(*(one.held for one in place))))
-        for place in zip(*streams, strict=True)
-    )
-
-
-def _row(waiting: tuple[Waiting, ...], row: int) -> tuple[Waiting, ...]:
-    return tuple(Waiting(one.frames[row : row + 1].clone(), one.held[row : row + 1]) for one in waiting)

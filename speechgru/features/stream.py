@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from speechgru.errors import ConfigError
 from speechgru.features.convention import Padding
@@ -74,14 +76,11 @@ class FeatureStream:
 
     def feed(self, chunk: Tensor) -> Tensor:
         """Frames ``(time, output_size)``, possibly none, that the samples ``(samples,)`` complete."""
-        assert not self._ended, "the stream was flushed; make a new one with features.stream()"
-        return self._advance(chunk, end=False)
+        return feed_together([self], [chunk], [False])[0][0]
 
     def flush(self) -> Tensor:
         """The last frames ``(time, output_size)``: the waveform has ended here."""
-        assert not self._ended, "the stream was flushed; make a new one with features.stream()"
-        self._ended = True
-        return self._advance(self._features.spectrum.weights.new_zeros(0), end=True)
+        return feed_together([self], [self._features.spectrum.weights.new_zeros(0)], [True])[0][0]
 
     def samples_for(self, frames: np.ndarray) -> np.ndarray:
         """How many samples complete the first so many frames, each at least 1: integers of any shape -> the same."""
@@ -97,40 +96,75 @@ class FeatureStream:
             samples = np.maximum(samples, 1 - framing.first)
         return samples
 
-    @torch.no_grad()
-    def _advance(self, chunk: Tensor, end: bool) -> Tensor:
-        with torch.autocast(chunk.device.type, enabled=False):
-            frames = self._deltas.advance(self._samples.advance(chunk, end), end)
-            if self._sliding is not None:
-                return self._sliding.advance(frames, end)
-            if self._features.config.normalization is Normalization["global"]:
-                return self._features.normalize_globally(frames)
-            return frames
+    def _finish(self, frames: Tensor, end: bool) -> Tensor:
+        """What follows the static frames and looks at other frames."""
+        frames = self._deltas.advance(frames, end)
+        return frames if self._sliding is None else self._sliding.advance(frames, end)
+
+
+@torch.no_grad()
+def feed_together(
+    streams: Sequence[FeatureStream], chunks: Sequence[Tensor], ended: Sequence[bool]
+) -> tuple[Tensor, list[int]]:
+    """What :meth:`FeatureStream.feed` gives of each stream and its chunk, computed in one batch.
+
+    Args:
+        streams: of one module, each once.
+        chunks: samples (samples,) of each, possibly none.
+        ended: whether they are its last; what :meth:`FeatureStream.flush` gives comes with them then.
+
+    Returns:
+        frames ``(batch, longest, output_size)``, undefined beyond those of a row, and how many each row has.
+    """
+    features = streams[0]._features
+    for stream, end in zip(streams, ended, strict=True):
+        assert not stream._ended, "the stream was flushed; make a new one with features.stream()"
+        stream._ended = end
+    with torch.autocast(features.spectrum.weights.device.type, enabled=False):
+        taken = [
+            stream._samples.take(chunk, end) for stream, chunk, end in zip(streams, chunks, ended, strict=True)
+        ]
+        counts = [count for _, count in taken]
+        signals = pad_sequence([signal for signal, _ in taken], batch_first=True)
+        if any(counts):
+            frames = features.static([signals]).unflatten(0, (len(signals), max(counts)))
+        else:
+            frames = signals.new_zeros(len(signals), 0, features.static_size)
+        if features.config.deltas or features.config.normalization is Normalization.sliding:
+            rows = [
+                stream._finish(row[:count], end)
+                for stream, row, count, end in zip(streams, frames, counts, ended, strict=True)
+            ]
+            frames, counts = pad_sequence(rows, batch_first=True), [len(row) for row in rows]
+        if features.config.normalization is Normalization["global"]:
+            frames = features.normalize_globally(frames)
+    return frames, counts
 
 
 class _Samples:
-    """Samples -> static frames. Keeps the samples that a coming window, or the reflection at the end, still needs."""
+    """Samples -> the stretch under the next frames. Keeps what a coming window, or the reflection at the end, needs."""
 
     def __init__(self, features: Streamable) -> None:
-        self._features = features
+        self._framing = features.framing
         self._kept = features.spectrum.weights.new_zeros(0)
         self._origin = 0  # index of the first kept sample
         self._frames = 0  # frames given out
 
-    def advance(self, chunk: Tensor, end: bool) -> Tensor:
-        features, framing = self._features, self._features.framing
+    def take(self, chunk: Tensor, end: bool) -> tuple[Tensor, int]:
+        """The samples under the frames that a chunk completes, and how many frames these are."""
+        framing = self._framing
         self._kept = torch.cat([self._kept, chunk.to(self._kept)])
         samples = self._origin + len(self._kept)
         until = framing.count(samples) if end else framing.ready(samples)
-        if until <= self._frames:
-            return self._kept.new_zeros(0, features.static_size)
-        stretch = framing.stretch(self._kept, self._origin, samples, self._frames, until)
-        frames = features.static(stretch)
+        count = until - self._frames
+        if count <= 0:
+            return self._kept[:0], 0
+        pieces = framing.stretch(self._kept, self._origin, samples, self._frames, until)
         self._frames = until
         needed = min(framing.first + until * framing.hop, samples - 2 * framing.window - 2)
         if needed > self._origin:
             self._kept, self._origin = self._kept[needed - self._origin :].clone(), needed
-        return frames
+        return torch.cat(pieces) if len(pieces) > 1 else pieces[0], count
 
 
 class _Deltas:

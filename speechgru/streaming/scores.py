@@ -19,6 +19,7 @@ from torch.nn.utils.rnn import pad_sequence
 from speechgru.decoding.operating_point import KeywordConfig
 from speechgru.encoders.stepping import split, stack
 from speechgru.errors import ConfigError, ModelError
+from speechgru.features.stream import feed_together
 from speechgru.streaming.model import FrameScoringHead, SteppedEncoder, StreamedFeatures, StreamedModel
 
 # Windows computed together: a second of each is a batch of classify.
@@ -61,17 +62,10 @@ class FrameScores:
 
     def __init__(self, model: StreamedModel) -> None:
         self.features = cast(StreamedFeatures, model.features).stream()
-        self.state = cast(SteppedEncoder, model.encoder).start()
+        self.start = cast(SteppedEncoder, model.encoder).start()
+        (self.state,) = split(self.start)
         self.samples = 0  # taken in
         self.frames = 0  # hidden frames given
-
-    def times(self, model: StreamedModel, count: int, ended: bool) -> np.ndarray:
-        """``end_s`` of the next ``count`` frames."""
-        encoder = cast(SteppedEncoder, model.encoder)
-        frames = np.arange(self.frames, self.frames + count)
-        self.frames += count
-        heard = self.features.samples_for(frames * encoder.subsampling + encoder.least_look_ahead + 1)
-        return (np.minimum(heard, self.samples) if ended else heard) / model.sample_rate
 
 
 class WindowScores:
@@ -163,43 +157,46 @@ def advance(
     """
     with model.in_eval_mode(), torch.inference_mode():
         if isinstance(streams[0], FrameScores):
-            found = _frames(model, cast(Sequence[FrameScores], streams), chunks, ended)
-        else:
-            found = _windows(model, cast(Sequence[WindowScores], streams), chunks, ended)
-    if not all(np.isfinite(track.scores).all() for track in found):
-        raise ModelError("the model's scores are no numbers: its weights are damaged, or its training diverged")
-    return found
+            return _frames(model, cast(Sequence[FrameScores], streams), chunks, ended)
+        return _windows(model, cast(Sequence[WindowScores], streams), chunks, ended)
 
 
 def _frames(
     model: StreamedModel, streams: Sequence[FrameScores], chunks: Sequence[Tensor], ended: Sequence[bool]
 ) -> list[ScoreTrack]:
-    labels = len(model.tokens)
-    found = [ScoreTrack(np.zeros(0), np.zeros((0, labels), np.float32)) for _ in streams]
-    places, frames = [], []  # of streams that have new frames
-    for place, (stream, chunk, end) in enumerate(zip(streams, chunks, ended, strict=True)):
+    for stream, chunk in zip(streams, chunks, strict=True):
         stream.samples += len(chunk)
-        new = stream.features.feed(chunk.to(model.device))
-        if end:
-            new = torch.cat([new, stream.features.flush()])
-        if end or len(new):
-            places.append(place)
-            frames.append(new)
-    if not places:
-        return found
-    lengths, ends = [len(one) for one in frames], [ended[place] for place in places]
-    state = stack([streams[place].state for place in places])
-    encoder = cast(SteppedEncoder, model.encoder)
-    hidden, counts, state = encoder.step(pad_sequence(frames, batch_first=True), state, lengths, ends)
+    frames, lengths = feed_together([stream.features for stream in streams], chunks, ended)
+    if not (any(lengths) or any(ended)):
+        return [ScoreTrack(np.zeros(0), np.zeros((0, len(model.tokens)), np.float32)) for _ in streams]
+    state = stack([stream.state for stream in streams], streams[0].start)
+    hidden, counts, state = cast(SteppedEncoder, model.encoder).step(frames, state, lengths, list(ended))
     if model.head.scores_frames:
         scores = model.head(hidden, torch.tensor(counts, device=hidden.device))
     else:
         scores = cast(FrameScoringHead, model.head).frame_scores(hidden)
     rows = scores.float().cpu().numpy()
-    for place, row, count, end, kept in zip(places, rows, counts, ends, split(state), strict=True):
-        streams[place].state = kept
-        found[place] = ScoreTrack(streams[place].times(model, count, end), row[:count])
-    return found
+    _check_finite(rows[np.arange(rows.shape[1]) < np.array(counts)[:, None]])
+    end_s = _times(model, streams, rows.shape[1], ended)
+    for stream, count, kept in zip(streams, counts, split(state), strict=True):
+        stream.state = kept
+        stream.frames += count
+    # Copies: whoever keeps one must not keep those of all streams.
+    return [ScoreTrack(time[:count], row[:count].copy()) for time, row, count in zip(end_s, rows, counts, strict=True)]
+
+
+def _times(model: StreamedModel, streams: Sequence[FrameScores], count: int, ended: Sequence[bool]) -> np.ndarray:
+    """``end_s`` of the next ``count`` frames of each stream, (stream, count)."""
+    encoder = cast(SteppedEncoder, model.encoder)
+    given, samples = np.array([(stream.frames, stream.samples) for stream in streams]).T
+    frames = given[:, None] + np.arange(count)
+    heard = streams[0].features.samples_for(frames * encoder.subsampling + encoder.least_look_ahead + 1)
+    return np.where(np.array(ended)[:, None], np.minimum(heard, samples[:, None]), heard) / model.sample_rate
+
+
+def _check_finite(scores: np.ndarray) -> None:
+    if not np.isfinite(scores).all():
+        raise ModelError("the model's scores are no numbers: its weights are damaged, or its training diverged")
 
 
 def _windows(
@@ -213,7 +210,9 @@ def _windows(
         windows = [window for _, window in batch]
         lengths = torch.tensor([len(window) for window in windows], device=model.device)
         scores, _ = model(pad_sequence(windows, batch_first=True).to(model.device), lengths)
-        for (place, _), row in zip(batch, scores.float().softmax(1).cpu().numpy(), strict=True):
+        found = scores.float().softmax(1).cpu().numpy()
+        _check_finite(found)
+        for (place, _), row in zip(batch, found, strict=True):
             rows[place].append(row)
         batch.clear()
 
