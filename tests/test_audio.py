@@ -338,6 +338,14 @@ def encoded(path: Path, samples: np.ndarray, *options: str) -> Path:
 
 
 @FFMPEG
+def test_ffmpeg_decodes_little_more_than_is_asked_about(tmp_path):
+    """Oracle: the length that was asked about and the second after it; without a limit, or within it, the whole."""
+    path = encoded(tmp_path / "a.m4a", np.zeros(30 * RATE, np.float32))
+    for longest_s, seconds in ((2.5, 3.5), (40.0, 30.0), (np.inf, 30.0)):
+        assert abs(audio_info(path, longest_s).duration_s - seconds) < 0.2
+
+
+@FFMPEG
 @pytest.mark.parametrize("suffix", ["m4a", "aac", "webm", "mp4", "mkv", "mov"])
 def test_ffmpeg_reads_what_libsndfile_does_not(tmp_path, suffix):
     """Oracle: the chirp that was written, within the loss and the delay of the codec; half a file is refused."""

@@ -185,7 +185,7 @@ def test_what_cannot_be_answered_is_told_in_one_line(served, spoken):
         ({"stream": "maybe"}, sound, 400, "stream='maybe'"),
         ({"timestamp_granularities[]": "phone"}, sound, 400, "timestamp_granularities[]"),
         ({"prompt": "a" * 20_000}, sound, 400, "the form cannot be read"),
-        ({}, wav(np.zeros(61 * RATE)), 413, "61.0 s of sound, at most 60"),
+        ({}, wav(np.zeros(61 * RATE)), 413, "file: more than 60 s of sound; cut it"),
         ({}, bytes(1_100_000), 413, "larger than 1 MB"),
         ({}, bytes(5_000_000), 413, "larger than 1 MB"),
     ):

@@ -87,7 +87,8 @@ class Decoder:
                 raise AudioError(
                     f"{self.name}: truncated or damaged ({reason}); download or convert it again"
                 ) from error
-        self._file, self._at = open_flac(self._stream, self.name, reason, self._stack), 0
+        duration_s = self.samples / self.sample_rate
+        self._file, self._at = open_flac(self._stream, self.name, reason, self._stack, duration_s), 0
         return self._read_file(at, samples)
 
     def _read_file(self, at: int, samples: int) -> np.ndarray:
@@ -99,8 +100,10 @@ class Decoder:
 
 
 @contextlib.contextmanager
-def open_audio(source: File) -> Iterator[Decoder]:
+def open_audio(source: File, longest_s: float = math.inf) -> Iterator[Decoder]:
     """The source opened for decoding, its header checked.
+
+    What needs ffmpeg is decoded here, and of one that is longer than ``longest_s`` not much more than that.
 
     Raises:
         AudioError: it cannot be read, or is not audio that can be decoded.
@@ -116,22 +119,24 @@ def open_audio(source: File) -> Iterator[Decoder]:
             stream.seek(0)
         except OSError as error:  # a bad sector, a network that is gone
             raise AudioError(f"{name}: cannot be read ({error.strerror}); copy it to a sound disk") from error
-        yield Decoder(_opened(stream, name, head, stack), name, stream, head, stack)
+        yield Decoder(_opened(stream, name, head, stack, longest_s), name, stream, head, stack)
 
 
-def _opened(stream: BinaryIO, name: str, head: bytes, stack: contextlib.ExitStack) -> soundfile.SoundFile:
+def _opened(
+    stream: BinaryIO, name: str, head: bytes, stack: contextlib.ExitStack, longest_s: float
+) -> soundfile.SoundFile:
     import soundfile
 
     container = demuxer(head)
     if container and container != "caf":
-        return open_with_ffmpeg(stream, name, container, stack)
+        return open_with_ffmpeg(stream, name, container, stack, longest_s)
     try:
         # A descriptor instead of a path: libsndfile then looks at the content alone, never at the suffix.
         handle = stream.fileno() if isinstance(stream, io.FileIO) else stream
         return stack.enter_context(soundfile.SoundFile(handle, closefd=False))
     except (soundfile.SoundFileError, OSError, ValueError, TypeError) as error:
         if container:  # a caf of a codec that libsndfile does not know
-            return open_with_ffmpeg(stream, name, container, stack)
+            return open_with_ffmpeg(stream, name, container, stack, longest_s)
         raise AudioError(f"{name}: {_reason(head, name, error)}") from error
 
 

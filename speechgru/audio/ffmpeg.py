@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import math
 import os
 import re
 import shutil
@@ -43,7 +44,9 @@ def demuxer(head: bytes) -> str:
     return known.get(head[:4], "")
 
 
-def open_with_ffmpeg(stream: BinaryIO, name: str, container: str, stack: contextlib.ExitStack) -> soundfile.SoundFile:
+def open_with_ffmpeg(
+    stream: BinaryIO, name: str, container: str, stack: contextlib.ExitStack, longest_s: float = math.inf
+) -> soundfile.SoundFile:
     """The first sound of a file, decoded to float samples in a temporary file that goes when ``stack`` closes.
 
     Args:
@@ -51,6 +54,7 @@ def open_with_ffmpeg(stream: BinaryIO, name: str, container: str, stack: context
         name: what messages call it.
         container: ffmpeg's name of it (:func:`demuxer`).
         stack: closes the result and removes the temporary file.
+        longest_s: where there is more sound, it is decoded up to a second beyond this, and the rest is not looked at.
 
     Raises:
         AudioError: ffmpeg is not installed, or cannot decode the file whole.
@@ -68,7 +72,9 @@ def open_with_ffmpeg(stream: BinaryIO, name: str, container: str, stack: context
     command = [
         *(program, "-nostdin", "-hide_banner", "-v", "error", "-xerror", "-err_detect", "crccheck+explode"),
         *("-protocol_whitelist", "file", "-f", container, "-i", f"file:{source}"),
-        *("-map", "0:a:0", "-c:a", "pcm_f32le", "-fs", str(_LONGEST_BYTES), "-f", "wav", f"file:{decoded}"),
+        *("-map", "0:a:0", "-c:a", "pcm_f32le", "-fs", str(_LONGEST_BYTES)),
+        *(("-t", f"{longest_s + 1:f}") if math.isfinite(longest_s) else ()),
+        *("-f", "wav", f"file:{decoded}"),
     ]
     try:
         with open(said, "wb") as errors:
@@ -93,12 +99,15 @@ def open_with_ffmpeg(stream: BinaryIO, name: str, container: str, stack: context
         raise AudioError(f"{name}: ffmpeg decoded no samples; leave it out") from error
 
 
-def open_flac(stream: BinaryIO, name: str, reason: str, stack: contextlib.ExitStack) -> soundfile.SoundFile:
+def open_flac(
+    stream: BinaryIO, name: str, reason: str, stack: contextlib.ExitStack, duration_s: float
+) -> soundfile.SoundFile:
     """A FLAC file that libsndfile gave up, decoded by ffmpeg, where it is sound all the same.
 
     libFLAC 1.2 and 1.3 wrote samples that exceed the bits of the file without a word (+32768 in 16 bits, from floats
     that are not clipped: libflac.js in a browser does). From 1.4 on it refuses such a frame: "lost sync". The MD5 sum
-    in the header, taken of the samples in their bits, tells a sound file from a damaged one.
+    in the header, taken of the samples in their bits, tells a sound file from a damaged one. No more is decoded than
+    ``duration_s``, which the header tells, and a second.
 
     Raises:
         AudioError: the samples are not those of the sum, or ffmpeg is not installed.
@@ -110,7 +119,7 @@ def open_flac(stream: BinaryIO, name: str, reason: str, stack: contextlib.ExitSt
             "bits, which ffmpeg reads; install ffmpeg, or convert it elsewhere: ffmpeg -i IN OUT.wav"
         )
     try:
-        decoder = open_with_ffmpeg(stream, name, "flac", stack)
+        decoder = open_with_ffmpeg(stream, name, "flac", stack, duration_s)
     except AudioError:
         raise damaged from None
     stream.seek(0)

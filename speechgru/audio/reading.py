@@ -160,9 +160,14 @@ def resample(waveform: torch.Tensor, from_hz: float, to_hz: float) -> torch.Tens
     return torch.from_numpy(soxr.resample(samples, from_hz, to_hz, quality="HQ"))
 
 
-def audio_info(path: str | os.PathLike[str]) -> AudioInfo:
-    """What the header says, without decoding unless ffmpeg must; what is wrong in it raises as :func:`read_audio`."""
-    with open_audio(path) as decoder:
+def audio_info(path: str | os.PathLike[str], longest_s: float = math.inf) -> AudioInfo:
+    """What the header says, without decoding unless ffmpeg must; what is wrong in it raises as :func:`read_audio`.
+
+    Args:
+        path: of the recording.
+        longest_s: whether it is longer is all that is asked: ffmpeg stops a second later, and that is the length told.
+    """
+    with open_audio(path, longest_s) as decoder:
         rate, samples = decoder.sample_rate, decoder.samples
         return AudioInfo(rate, samples, decoder.channels, samples / rate)
 

@@ -84,11 +84,11 @@ class Upload:
             shutil.copyfileobj(self.recording.file, copy, 1 << 20)
             copy.flush()
             try:
-                info = audio_info(copy.name)
+                info = audio_info(copy.name, longest_s)
             except AudioError as error:
                 raise Refused(400, f"file: {brief(copy.name, str(error))}") from None
             if info.duration_s > longest_s:
-                raise Refused(413, f"file: {info.duration_s:.1f} s of sound, at most {longest_s:g}; cut it")
+                raise Refused(413, f"file: more than {longest_s:g} s of sound; cut it")
             if info.samples * info.channels > longest_s * _MOST_VALUES_HZ:
                 raise Refused(
                     413, f"file: {info.channels} channels at {info.sample_rate} Hz; one channel at 16000 Hz will do"
