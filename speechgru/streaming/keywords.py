@@ -58,10 +58,13 @@ class KeywordSpotter:
         for label in config.thresholds:
             if label not in known:
                 raise ConfigError(f"thresholds: {label}: not among the words of this model ({', '.join(known)})")
+        # As integers, half of each threshold; as long as no score is as high, no mean is.
+        halves = [min(config.threshold(label) / 2, 2.0) if is_word(label) else 2.0 for label in self.labels]
+        self._half = np.floor(np.array(halves) * _ONE).astype(np.int64)
         self._end_s = np.zeros(0)  # of the frames that the next mean may need
         self._scores = np.zeros((0, len(self.labels)), np.int64)
         self._fired_s = dict.fromkeys(known, -np.inf)
-        self._low_s: dict[str, float] = {}  # the last time that the score was low
+        self._low_s = np.zeros(0)  # of each label, the last time that its smoothed score was low, or the first of all
 
     def feed(self, end_s: np.ndarray, scores: np.ndarray) -> list[Detection]:
         """The words that are detected in the next frames, in order of time.
@@ -75,44 +78,64 @@ class KeywordSpotter:
         """
         if not len(end_s):
             return []
-        smoothed = self.smooth(end_s, scores)
+        if not len(self._low_s):
+            self._low_s = np.full(len(self.labels), end_s[0])
+        self._hold(end_s, scores)
+        if (self._scores < self._half).all():  # nearly always, and then there is no more to know
+            self._forget()
+            self._low_s[:] = end_s[-1]
+            return []
+        smoothed = self._smoothed(len(end_s))
         highest = smoothed.max(axis=0)
         found = []
         for column, label in self._words:
-            if highest[column] < self.config.threshold(label) / 2:  # nearly always, and then there is no more to know
-                self._low_s[label] = float(end_s[-1])
+            if highest[column] < self.config.threshold(label) / 2:
+                self._low_s[column] = end_s[-1]
             else:
-                found += self._detect(label, end_s, smoothed[:, column])
+                found += self._detect(column, label, end_s, smoothed[:, column])
         return sorted(found, key=lambda one: one.end_s)
 
     def smooth(self, end_s: np.ndarray, scores: np.ndarray) -> np.ndarray:
         """The smoothed scores of the next frames, float64 (frames, label); of ``feed``, whose arguments it takes."""
+        self._hold(end_s, scores)
+        return self._smoothed(len(end_s))
+
+    def _hold(self, end_s: np.ndarray, scores: np.ndarray) -> None:
+        """Adds the next frames to those that are held."""
         scores = np.asarray(scores, np.float64)
-        if not ((scores >= 0) & (scores <= 1 + 1e-6)).all():  # NaN is neither
+        if not (scores.min(initial=0) >= 0 and scores.max(initial=0) <= 1 + 1e-6):  # NaN is neither
             raise ModelError("scores are probabilities, 0 to 1; these are not: the model's weights are damaged")
-        held = len(self._end_s)
-        times = np.concatenate([self._end_s, end_s])
-        values = np.concatenate([self._scores, np.rint(scores * _ONE).astype(np.int64)])
-        sums = np.concatenate([np.zeros((1, values.shape[1]), np.int64), np.cumsum(values, axis=0)])
-        last = np.arange(held, len(times))
-        first = np.searchsorted(times, times[last] - self.config.smoothing_ms / 1000 + _SAME_S, side="right")
-        first = np.minimum(first, last)
-        keep = first[-1]
-        self._end_s, self._scores = times[keep:], values[keep:]
+        self._end_s = np.concatenate([self._end_s, end_s])
+        self._scores = np.concatenate([self._scores, np.rint(scores * _ONE).astype(np.int64)])
+
+    def _smoothed(self, count: int) -> np.ndarray:
+        """The smoothed scores of the last ``count`` frames that are held."""
+        last = np.arange(len(self._end_s) - count, len(self._end_s))
+        first = np.minimum(self._first(self._end_s[last]), last)
+        sums = np.concatenate([np.zeros((1, len(self.labels)), np.int64), np.cumsum(self._scores, axis=0)])
+        self._forget()
         return (sums[last + 1] - sums[first]) / ((last + 1 - first) * float(_ONE))[:, None]
 
-    def _detect(self, label: str, end_s: np.ndarray, scores: np.ndarray) -> list[Detection]:
+    def _first(self, end_s: np.ndarray) -> np.ndarray:
+        """The first frame that the mean at each of these times is of."""
+        return np.searchsorted(self._end_s, end_s - self.config.smoothing_ms / 1000 + _SAME_S, side="right")
+
+    def _forget(self) -> None:
+        """Drops the frames that no mean is of from now on."""
+        keep = min(int(self._first(self._end_s[-1])), len(self._end_s) - 1)
+        self._end_s, self._scores = self._end_s[keep:], self._scores[keep:]
+
+    def _detect(self, column: int, label: str, end_s: np.ndarray, scores: np.ndarray) -> list[Detection]:
         threshold = self.config.threshold(label)
         low = np.flatnonzero(scores < threshold / 2)
         found = []
         for place in alarm_places(end_s, scores, threshold, self.config.refractory_s, self._fired_s[label]):
             before = np.searchsorted(low, place)
-            start_s = end_s[low[before - 1]] if before else self._low_s.get(label, end_s[0])
+            start_s = end_s[low[before - 1]] if before else self._low_s[column]
             found.append(Detection(label, float(start_s), float(end_s[place]), float(scores[place])))
             self._fired_s[label] = float(end_s[place])
         if len(low):
-            self._low_s[label] = float(end_s[low[-1]])
-        self._low_s.setdefault(label, float(end_s[0]))
+            self._low_s[column] = end_s[low[-1]]
         return found
 
 

@@ -37,7 +37,7 @@ class Samples:
         self._resampler: soxr.ResampleStream | None = None
 
     def check(self, samples: np.ndarray | Tensor, rate: int) -> np.ndarray:
-        """A chunk as float32 ``(channels, samples)``, for :meth:`take`; the stream is as before, whatever it holds.
+        """A chunk as float32 ``(channels, samples)``, a copy, for :meth:`take`; the stream is as before.
 
         Args:
             samples: ``(samples,)`` or ``(channels, samples)``, which are averaged; float, or int8, int16, int32 or
@@ -65,17 +65,18 @@ class Samples:
                 f"chunk of shape {values.shape}: {channels} channels after {self._channels}; give (channels, samples), "
                 "always as many channels"
             )
-        values = full_scale_one(values, "chunk")
+        integers, values = values.dtype.kind in "iu", full_scale_one(values, "chunk")
+        if integers or not values.size:
+            return values
         if not np.isfinite(values).all():
             at_s = (self.taken + int(np.argmin(np.isfinite(values).all(axis=0)))) / rate
             raise AudioError(f"chunk: NaN or infinite samples, the first {at_s:.3f} s into the stream; leave it out")
-        if values.size:
-            mono(values, "chunk", rate, self.taken)
+        mono(values, "chunk", rate, self.taken)
         return values
 
     def take(self, values: np.ndarray, rate: int) -> Tensor:
         """The waveform ``(samples,)``, possibly empty, that follows from a chunk that was checked."""
-        heard = mono(values, "chunk", rate) if values.size else np.zeros(0, np.float32)
+        heard = values[0] if len(values) == 1 else values.mean(axis=0, dtype=np.float32)
         if not self.rate:
             self.rate, self._channels = rate, len(values)
             if rate != self._wanted:
@@ -85,7 +86,7 @@ class Samples:
         self.taken += len(heard)
         if self._resampler is not None:
             heard = self._resampler.resample_chunk(np.ascontiguousarray(heard))
-        return torch.from_numpy(np.array(heard))  # a copy: the caller may fill its buffer anew
+        return torch.from_numpy(heard)
 
     def flush(self) -> Tensor:
         """What is left at the end."""
