@@ -125,23 +125,33 @@ class _Connection:
     async def _receive(self) -> None:
         """Gives the worker what comes, until the client says that this was all."""
         sound = self._service.metrics.stream_s.labels(self._stream.served.name)
-        while (samples := await self._next()) is not None:
-            self._samples += len(samples)
-            sound.inc(len(samples) / self._rate)
-            if self._samples > self._service.limits.stream_s * self._rate:
-                raise Refused(413, f"the stream is longer than {self._service.limits.stream_s:g} s; begin another one")
-            self._service.worker.feed(self._stream, samples)
-            while self._stream.waiting > _WAITING_S * self._rate:
-                self._room.clear()
-                await self._room.wait()
-        self._service.worker.feed(self._stream, None)
-
-    async def _next(self) -> np.ndarray | None:
         try:
-            async with asyncio.timeout(_IDLE_S):
-                message = await self._socket.receive()
+            async with asyncio.timeout(_IDLE_S) as silence:
+                while (samples := await self._next()) is not None:
+                    self._samples += len(samples)
+                    sound.inc(len(samples) / self._rate)
+                    if self._samples > self._service.limits.stream_s * self._rate:
+                        longest = f"{self._service.limits.stream_s:g} s"
+                        raise Refused(413, f"the stream is longer than {longest}; begin another one")
+                    self._service.worker.feed(self._stream, samples)
+                    if self._stream.waiting > _WAITING_S * self._rate:
+                        silence.reschedule(None)
+                        await self._until_there_is_room()
+                    silence.reschedule(self._loop.time() + _IDLE_S)
         except TimeoutError:
             raise Refused(408, f"nothing came for {_IDLE_S:g} s") from None
+        self._service.worker.feed(self._stream, None)
+
+    async def _until_there_is_room(self) -> None:
+        self._stream.held_up = True
+        self._room.clear()
+        while self._stream.waiting > _WAITING_S * self._rate:
+            await self._room.wait()
+            self._room.clear()
+        self._stream.held_up = False
+
+    async def _next(self) -> np.ndarray | None:
+        message = await self._socket.receive()
         if message["type"] == "websocket.disconnect":
             raise WebSocketDisconnect(message.get("code", 1006))
         content = message.get("bytes")
@@ -152,7 +162,7 @@ class _Connection:
         content = self._half + content
         whole = len(content) // 2 * 2
         self._half = content[whole:]
-        return np.frombuffer(content[:whole], "<i2").astype(np.int16)
+        return np.frombuffer(content[:whole], "<i2").astype(np.int16, copy=False)
 
 
 def _is_end(text: str) -> bool:

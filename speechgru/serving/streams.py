@@ -44,17 +44,18 @@ class OpenStream:
     Args:
         served: the model that hears.
         rate: of the sound, in Hz.
-        tell: called by the worker's thread with what was heard, and must not wait.
+        tell: called by the worker's thread with what was heard, where that is something, and must not wait.
 
     Attributes:
         waiting: samples that wait.
+        held_up: whether ``tell`` is called after every step: the owner waits until fewer samples wait.
         arrived_s: when the last of them came, by ``time.perf_counter``.
     """
 
     def __init__(self, served: Served, rate: int, tell: Callable[[Heard], None]) -> None:
         self.served, self.rate, self.tell = served, rate, tell
         self.stream = served.recognizer.stream()
-        self.waiting = 0
+        self.waiting, self.held_up = 0, False
         self.arrived_s = time.perf_counter()
         self._chunks: list[np.ndarray] = []
         self._ending = False
@@ -72,7 +73,7 @@ class OpenStream:
     def take(self) -> tuple[np.ndarray, bool]:
         """What is computed next, and whether the stream ends with it."""
         most = round(STEP_S * self.rate)
-        joined = np.concatenate(self._chunks) if self._chunks else np.zeros(0, np.int16)
+        joined = self._chunks[0] if len(self._chunks) == 1 else np.concatenate([np.zeros(0, np.int16), *self._chunks])
         samples, rest = joined[:most], joined[most:]
         self._chunks, self.waiting = [rest] if len(rest) else [], len(rest)
         return samples, self._ending and not len(rest)

@@ -20,6 +20,8 @@ from speechgru.serving.streams import OpenStream, advance
 # The results of waveforms (samples,), in their order.
 Compute = Callable[[Sequence[Tensor]], Sequence[Any]]
 
+# Steps of streams begin so long one after the other, at least: all the sound that has come meanwhile goes on together.
+_STEP_EVERY_S = 0.05
 # What is computed together is padded to at most so many samples: streams wait for one batch at most.
 _MOST_SAMPLES = 30 * 16000
 # They are padded to at most this multiple of the shortest one's length.
@@ -38,7 +40,7 @@ class Worker:
 
     What is asked with the same ``compute`` is computed together, waveforms of similar length up to 30 seconds. Where a
     batch fails, each of it is computed alone: the one at fault fails alone. Streams go on before each batch, all that
-    have sound together.
+    have sound together, 20 times a second at most while none of them has more than a step's sound.
 
     Args:
         batch_size: waveforms computed together, at least 1. With 1 the numbers are those of each alone, to the bit.
@@ -50,6 +52,7 @@ class Worker:
         self._changed = threading.Condition()
         self._tasks: deque[_Task] = deque()
         self._fed: dict[OpenStream, None] = {}  # those with something to compute, in order
+        self._next_step_s = 0.0  # when streams go on, by time.monotonic
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="compute", daemon=True)
 
@@ -81,8 +84,9 @@ class Worker:
                 stream.end()
             else:
                 stream.put(samples)
+            if not self._fed:  # else it has the time of the next step already
+                self._changed.notify()
             self._fed[stream] = None
-            self._changed.notify()
 
     def drop(self, stream: OpenStream) -> None:
         """Nobody listens to a stream any more."""
@@ -92,18 +96,19 @@ class Worker:
     def _run(self) -> None:
         while True:
             with self._changed:
-                while not (self._fed or self._tasks or self._closed):
-                    self._changed.wait()
+                while not (self._tasks or self._closed) and (pause_s := self._pause_s()) != 0:
+                    self._changed.wait(pause_s)
                 if self._closed:
                     for task in self._tasks:
                         task.result.cancel()
                     return
-                taken = self._take_fed()
+                taken = self._take_fed() if self._pause_s() == 0 else []
                 batch = self._next_batch() if self._tasks else []
             batch = [task for task in batch if task.result.set_running_or_notify_cancel()]
             with self._counted("streams", len(taken)):
                 for stream, heard in advance(taken):
-                    stream.tell(heard)
+                    if heard.events or heard.ended or stream.held_up:
+                        stream.tell(heard)
             with self._counted("recordings", len(batch)):
                 self._compute(batch)
 
@@ -115,9 +120,14 @@ class Worker:
             self._metrics.together.labels(what).observe(together)
             self._metrics.computing_s.labels(what).inc(time.perf_counter() - begin)
 
+    def _pause_s(self) -> float | None:
+        """How long it is until streams go on; None where none of them has sound."""
+        return max(0.0, self._next_step_s - time.monotonic()) if self._fed else None
+
     def _take_fed(self) -> list[tuple[OpenStream, np.ndarray, bool]]:
         taken = [(stream, *stream.take()) for stream in self._fed]
         self._fed = {stream: None for stream, _, _ in taken if stream.waiting}
+        self._next_step_s = 0.0 if self._fed else time.monotonic() + _STEP_EVERY_S
         return taken
 
     def _next_batch(self) -> list[_Task]:
