@@ -154,7 +154,7 @@ class _Samples:
         """The samples under the frames that a chunk completes, and how many frames these are."""
         framing = self._framing
         self._kept = torch.cat([self._kept, chunk.to(self._kept)])
-        samples = self._origin + len(self._kept)
+        samples = self._origin + self._kept.shape[0]
         until = framing.count(samples) if end else framing.ready(samples)
         count = until - self._frames
         if count <= 0:

@@ -165,7 +165,7 @@ def _frames(
     model: StreamedModel, streams: Sequence[FrameScores], chunks: Sequence[Tensor], ended: Sequence[bool]
 ) -> list[ScoreTrack]:
     for stream, chunk in zip(streams, chunks, strict=True):
-        stream.samples += len(chunk)
+        stream.samples += chunk.shape[0]
     frames, lengths = feed_together([stream.features for stream in streams], chunks, ended)
     if not (any(lengths) or any(ended)):
         return [ScoreTrack(np.zeros(0), np.zeros((0, len(model.tokens)), np.float32)) for _ in streams]
