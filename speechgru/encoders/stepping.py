@@ -131,8 +131,7 @@ def stack(rows: Sequence[Row], like: EncoderState) -> EncoderState:
     parts = iter([part.unflatten(1, shape) for part, shape in zip(values, shapes, strict=True)])
     held = iter(np.stack([row.held for row in rows], 1))
     front_end, layers, ahead = (
-        tuple(Waiting(next(parts), next(held)) for _ in places)
-        for places in (like.front_end, like.layers, like.ahead)
+        tuple(Waiting(next(parts), next(held)) for _ in places) for places in (like.front_end, like.layers, like.ahead)
     )
     return EncoderState(front_end, layers, ahead, tuple(part.contiguous() for part in parts))  # as kernels want them
 

@@ -121,9 +121,7 @@ def feed_together(
         assert not stream._ended, "the stream was flushed; make a new one with features.stream()"
         stream._ended = end
     with torch.autocast(features.spectrum.weights.device.type, enabled=False):
-        taken = [
-            stream._samples.take(chunk, end) for stream, chunk, end in zip(streams, chunks, ended, strict=True)
-        ]
+        taken = [stream._samples.take(chunk, end) for stream, chunk, end in zip(streams, chunks, ended, strict=True)]
         counts = [count for _, count in taken]
         signals = pad_sequence([signal for signal, _ in taken], batch_first=True)
         if any(counts):
