@@ -45,6 +45,7 @@ LAYERS = [
     {"transcripts"},
     {"evaluation"},
     {"training"},
+    {"page"},
     {"export"},
     {"lab", "serving"},
     {"overrides", "settings", "adaptation"},

@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
-import itertools
-import json
-import shutil
-import subprocess
-import time
-import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
 import torch
+from chromium import BROWSER, browser, microphone
 from server import server
 
 from speechgru.decoding.operating_point import KeywordConfig
@@ -28,7 +20,6 @@ from speechgru.model_folder import RecognizerConfig
 from speechgru.recognizer import Recognizer, load
 from speechgru.tokens import Tokens
 
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 needed = ["starlette", "uvicorn", "websockets", "python_multipart", "prometheus_client"]
 missing = [name for name in needed if importlib.util.find_spec(name) is None]
 pytestmark = [
@@ -37,77 +28,6 @@ pytestmark = [
     pytest.mark.skipif(BROWSER is None, reason="needs Chromium"),
 ]
 RATE = 8000
-
-
-class Page:
-    """A page in a browser, by the DevTools protocol."""
-
-    def __init__(self, line: Any) -> None:
-        self._line, self._numbers = line, itertools.count(1)
-
-    def do(self, method: str, **values: Any) -> Any:
-        """The result of a method."""
-        number = next(self._numbers)
-        self._line.send(json.dumps({"id": number, "method": method, "params": values}))
-        while True:
-            message = json.loads(self._line.recv(60))
-            if message.get("id") == number:
-                assert "error" not in message, message
-                return message["result"]
-
-    def value(self, code: str) -> Any:
-        """What an expression is."""
-        result = self.do("Runtime.evaluate", expression=code, returnByValue=True, awaitPromise=True, userGesture=True)
-        assert "exceptionDetails" not in result, result
-        return result["result"].get("value")
-
-    def wait(self, code: str, seconds: float = 60) -> None:
-        """Until an expression is true."""
-        until = time.monotonic() + seconds
-        while not self.value(code):
-            assert time.monotonic() < until, (code, self.value("document.body?.innerText"))
-            time.sleep(0.1)
-
-    def go(self, url: str) -> None:
-        """Opens another page."""
-        self.do("Page.navigate", url=url)
-        self.wait(f"location.href === {json.dumps(url)} && document.readyState === 'complete'")
-
-    def choose(self, path: Path) -> None:
-        """Puts a file into the page's field."""
-        found = self.do("Runtime.evaluate", expression="document.getElementById('file')")["result"]["objectId"]
-        self.do("DOM.setFileInputFiles", files=[str(path)], objectId=found)
-
-
-@contextlib.contextmanager
-def browser(url: str, sound: Path, folder: Path) -> Iterator[Page]:
-    """A page at ``url``; the microphone plays ``sound``."""
-    from websockets.sync.client import connect
-
-    how = ["--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", f"--user-data-dir={folder}"]
-    how += ["--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream", "--remote-debugging-port=0"]
-    process = subprocess.Popen(
-        [str(BROWSER), *how, f"--use-file-for-fake-audio-capture={sound}", "about:blank"],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        active = folder / "DevToolsActivePort"
-        while not (active.exists() and active.read_text().count("\n")):
-            assert process.poll() is None
-            time.sleep(0.1)
-        port = active.read_text().splitlines()[0]
-        pages: list[dict] = []
-        while not pages:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/json") as answer:
-                pages = [one for one in json.load(answer) if one["type"] == "page"]
-        with connect(pages[0]["webSocketDebuggerUrl"], max_size=None) as line:
-            page = Page(line)
-            page.go(url)
-            yield page
-    finally:
-        process.terminate()
-        process.wait(30)
 
 
 def test_the_page_shows_what_a_stream_tells(tmp_path):
@@ -130,7 +50,7 @@ def test_the_page_shows_what_a_stream_tells(tmp_path):
     lines = "[...document.querySelectorAll('#heard li')].map(li => [...li.children].map(c => c.textContent).join(' '))"
     with (
         server("-m", tmp_path / "labels", folder=tmp_path, SPEECHGRU_API_KEY="key") as up,
-        browser(f"{up.url}/", tmp_path / "sound.wav", tmp_path / "browser") as page,
+        browser(f"{up.url}/", tmp_path / "browser", *microphone(tmp_path / "sound.wav")) as page,
     ):
         page.wait("!document.getElementById('keyed').hidden")
         page.value("document.getElementById('key').value = 'key'; document.getElementById('key').onchange(); 0")

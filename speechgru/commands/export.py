@@ -28,8 +28,11 @@ tokens, without allocation and with libm alone; example.c and a Makefile show it
 (encoder=look_ahead or one direction, normalization=global, sliding or none; a keyword or CTC head). The program is
 compiled and compared with the model's own stream in the same way; without a compiler nothing is checked, and that is
 told.
-With --int8 the large weights are written as 8-bit integers, with a scale for each output, once the same file with
-float32 is proved; give recordings to learn how many answers that changes.
+web: index.html is a page that runs the model in the browser, with a microphone or a file; nothing that is heard leaves
+the machine. It is compared in the same way. onnxruntime-web comes from a content delivery network by its hash; with
+--runtime FOLDER a copy of its npm package goes along, and the page needs no network.
+With --int8 (onnx and c) the large weights are written as 8-bit integers, with a scale for each output, once the same
+file with float32 is proved; give recordings to learn how many answers that changes.
 The exit code is 0, 1 where a recording cannot be read (the others are compared) or nothing was written, 2 for usage.
 The folder appears whole or not at all; that of an earlier export is replaced, one that holds anything else is not.
 
@@ -39,6 +42,7 @@ examples:
   speechgru export commands -o commands_int8 --int8 --recordings recordings/
   python commands_onnx/run.py clip.wav
   speechgru export keywords -o keywords_c --format c --int8
+  speechgru export keywords -o keywords_web --format web && cd keywords_web && python -m http.server
 """
 
 
@@ -48,8 +52,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = _EPILOG
     parser.add_argument("model", metavar="MODEL", help="model folder, or the name of a shipped model")
     parser.add_argument("-o", "--output_dir", required=True, help="the folder to write")
-    parser.add_argument("--format", choices=["onnx", "c"], default="onnx", help="default: onnx")
+    parser.add_argument("--format", choices=["onnx", "c", "web"], default="onnx", help="default: onnx")
     parser.add_argument("--int8", action="store_true", help="large weights as 8-bit integers; tells what that costs")
+    parser.add_argument(
+        "--runtime",
+        metavar="FOLDER",
+        help="of web: a copy of onnxruntime-web's npm package, so that no network is needed",
+    )
     parser.add_argument(
         "--recordings",
         nargs="+",
@@ -64,24 +73,33 @@ def run(arguments: argparse.Namespace) -> int:
     """Exports what the arguments name, and prints the folder.
 
     Raises:
-        ConfigError: no such model, a recording that cannot be found, or a folder that holds something else.
+        ConfigError: no such model, a recording that cannot be found, a folder that holds something else, or an option
+            of another format.
         ModelError: the model cannot be loaded, has no form in the format, or its export gives other scores.
     """
     from speechgru.export.folder import check_target, require_onnx
 
     folder, target = model_path(arguments.model), Path(arguments.output_dir)
     check_target(target)
-    if arguments.format == "onnx":
+    web = arguments.format == "web"
+    if arguments.int8 and web:
+        raise ConfigError("--int8: not with --format web, whose files are mostly onnxruntime-web; leave it out")
+    if arguments.runtime and not web:
+        raise ConfigError(f"--runtime: not with --format {arguments.format}, only with --format web; leave it out")
+    if arguments.format != "c":
         require_onnx()
     items = find_recordings(arguments.recordings) if arguments.recordings else []
     model = load_recognizer(folder, "cpu", None, None)
-    write = {"onnx": _write_onnx, "c": _write_c}[arguments.format]
     if arguments.format == "c":
         from speechgru.export.c.writer import check_streams
 
         check_streams(model)  # before recordings are read
     recordings, failed = _read(model, items)
-    told = write(model, folder, target, recordings, arguments.int8)
+    if web:
+        told = _write_web(model, folder, target, recordings, arguments.runtime)
+    else:
+        write = {"onnx": _write_onnx, "c": _write_c}[arguments.format]
+        told = write(model, folder, target, recordings, arguments.int8)
     print(one_field(str(target)))
     print(told, file=sys.stderr)
     return int(failed > 0)
@@ -113,6 +131,20 @@ def _write_c(model: Recognizer, folder: Path, target: Path, recordings: list[np.
         f"model{rounded} by at most {parity['largest_difference']:.2g}"
     )
     return f"{told}, from those of the model by {parity['largest_cost_of_int8']:.2g}" if int8 else told
+
+
+def _write_web(model: Recognizer, folder: Path, target: Path, recordings: list[np.ndarray], runtime: str | None) -> str:
+    """Writes a page; what to say of it."""
+    from speechgru.export.web.folder import export_web
+
+    # runs/NAME/0/model is NAME
+    parts = [part for part in folder.resolve().parts if part != "model" and not part.isdecimal()]
+    parity = export_web(model, folder, target, recordings, parts[-1], Path(runtime) if runtime else None)
+    return (
+        f"{parity['folder_bytes'] / 1e6:.2f} MB; scores of {parity['draws']} drawn sounds and {parity['recordings']} "
+        f"recordings differ from the model's by at most {parity['largest_difference']:.2g}; "
+        f"cd {target} && python -m http.server, then open http://localhost:8000"
+    )
 
 
 def _cost_of_int8(cost: Record, size: int) -> str:

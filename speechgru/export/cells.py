@@ -60,8 +60,17 @@ def run_cell(
         ModelError: a cell that no writer is known for.
     """
     if has_operator(cell) and cell.state_size == cell.hidden_size and not reverse:
-        hidden = run_operator(g, [cell], frames, lengths, state)[0]
-        return hidden, hidden
+        hidden = states = run_operator(g, [cell], frames, lengths, state)[0]
+    else:
+        hidden, states = _run_loop(g, cell, frames, lengths, state, reverse)
+    if g.watch and not reverse:
+        g.watch.cell(g, cell, frames, g.slice(lengths, 0, 1, 0), state, states)
+    return hidden, states
+
+
+def _run_loop(
+    g: Graph, cell: Cell, frames: Value, lengths: Value, state: Operand, reverse: bool
+) -> tuple[Value, Value]:
     writer = writer_of(cell)
     projected = writer.project(g, cell, frames)
     if reverse:

@@ -103,6 +103,8 @@ def _layer(g: Graph, layer: RecurrentLayer, frames: Value, counts: Value) -> tup
     cells = [layer.forward_cell] if layer.backward_cell is None else [layer.forward_cell, layer.backward_cell]
     if has_operator(layer.forward_cell):
         outputs = run_operator(g, cells, frames, counts)
+        if g.watch:
+            g.watch.cell(g, layer.forward_cell, frames, g.slice(counts, 0, 1, 0), None, outputs[0])
     else:
         outputs = [run_cell(g, cell, frames, counts, reverse=place == 1)[0] for place, cell in enumerate(cells)]
     return finish(g, layer, frames, outputs, valid_frames(g, counts, g.size(frames, 1))), counts

@@ -36,6 +36,8 @@ def write_features(g: Graph, features: object, waveforms: Value, lengths: Value)
     signal = _signal(g, features.framing, waveforms, lengths, time)
     valid = valid_frames(g, counts, time)
     frames = masked(g, write_static(g, features, signal, valid), valid)
+    if g.watch:
+        g.watch.features(g, frames, g.slice(counts, 0, 1, 0))
     if config.deltas:
         frames = masked(g, with_deltas(g, frames, counts, time, config), valid)
     return _normalized(g, features, frames, counts, time, valid), counts

@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # imported when it is needed: a wrong folder is answered with
 # What an export holds: a folder with anything else is not replaced.
 NAMES = {"model.onnx", "stream.onnx", "tokens.txt", "parity.json", "README.md", "run.py", "run_stream.py"}
 NAMES |= {"model.h", "model.c", "weights.h", "example.c", "Makefile", "example"}  # the last is what make makes
+NAMES |= {"index.html", "page", "model.json", "runtime"}
 
 
 def check_target(target: Path) -> None:
@@ -72,7 +73,7 @@ def export_onnx(
     if int8:
         content = with_int8_weights(written).SerializeToString()
         parity["int8"] = {"bytes_float32": written.ByteSize(), **cost(model, exact, session_of(content), recordings)}
-    parity = {"speechgru": __version__, **_versions(), **parity, "labels": len(model.tokens), "bytes": len(content)}
+    parity = {"speechgru": __version__, **versions(), **parity, "labels": len(model.tokens), "bytes": len(content)}
     files: dict[str, bytes | str] = {"model.onnx": content}
     if streams(model):
         written = write_stream(model, about)
@@ -105,7 +106,8 @@ def require_onnx() -> None:
         raise SpeechGRUError(f"export needs onnx and onnxruntime ({error}): pip install 'speechgru[export]'") from error
 
 
-def _versions() -> Record:
+def versions() -> Record:
+    """Of what an ONNX file was written and run with."""
     import onnx
     import onnxruntime
 
@@ -115,7 +117,7 @@ def _versions() -> Record:
 
 
 def write_together(target: Path, files: Mapping[str, bytes | str]) -> None:
-    """All files or none: they are written beside their place, and the folder is renamed."""
+    """All files or none: they are written beside their place, and the folder is renamed; a name may have a folder."""
     target.parent.mkdir(parents=True, exist_ok=True)
     target = target.resolve()
     new = target.with_name(f".{secrets.token_hex(8)}.tmp")
@@ -123,6 +125,7 @@ def write_together(target: Path, files: Mapping[str, bytes | str]) -> None:
     new.mkdir()
     try:
         for name, content in files.items():
+            (new / name).parent.mkdir(exist_ok=True)
             write_atomically(new / name, content)
         if target.exists():
             target.rename(old)

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from speechgru.cells import Cell
 
 # LayerNormalization is of 17; runtimes since 2022 read it.
 OPSET, IR_VERSION = 17, 8
@@ -19,14 +23,35 @@ Value = str
 Operand = Value | np.ndarray | Tensor | int | float | Sequence[int] | None
 
 
+class Watch(Protocol):
+    """Is told of what passes through a graph while it is written, and may make outputs of it.
+
+    Attributes:
+        outputs: those that it has made.
+    """
+
+    outputs: list[onnx.ValueInfoProto]
+
+    def features(self, g: Graph, frames: Value, number: Value) -> None:
+        """Of frames before deltas and normalisation, (batch, time, feature), the first ``number`` are there."""
+
+    def cell(self, g: Graph, cell: Cell, frames: Value, number: Value, before: Operand, states: Value) -> None:
+        """A forward cell has read so many ``frames`` (batch, time, input), beginning with ``before`` (None: zeros).
+
+        The first ``hidden_size`` values of its states (batch, time, state) are its outputs.
+        """
+
+
 class Graph:
     """Nodes and constants of a graph, or of the body of a loop in one.
 
     Args:
         outer: the graph in whose node the body stands; it sees all values of that one.
+        watch: who is told of frames and states.
     """
 
-    def __init__(self, outer: Graph | None = None) -> None:
+    def __init__(self, outer: Graph | None = None, watch: Watch | None = None) -> None:
+        self.watch = watch
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[onnx.TensorProto] = outer.constants if outer else []
         self._shared: dict[tuple[str, tuple[int, ...], bytes], Value] = outer._shared if outer else {}

@@ -13,7 +13,7 @@ from onnx import TensorProto, helper
 
 from speechgru.export.encoders import write_encoder
 from speechgru.export.features import write_features
-from speechgru.export.graph import IR_VERSION, OPSET, Graph
+from speechgru.export.graph import IR_VERSION, OPSET, Graph, Watch
 from speechgru.export.heads import write_head
 from speechgru.recognizer import Recognizer
 from speechgru.text import Characters
@@ -22,7 +22,7 @@ from speechgru.text.units import SPACE
 
 
 @torch.no_grad()
-def write_onnx(model: Recognizer, metadata: Mapping[str, str]) -> onnx.ModelProto:
+def write_onnx(model: Recognizer, metadata: Mapping[str, str], watch: Watch | None = None) -> onnx.ModelProto:
     """The model from waveforms to scores, for any number of rows and samples.
 
     Inputs: ``waveforms`` float32 (batch, samples) at the model's rate, in [-1, 1]; ``lengths`` int64 (batch,), the
@@ -33,11 +33,12 @@ def write_onnx(model: Recognizer, metadata: Mapping[str, str]) -> onnx.ModelProt
     Args:
         model: in eval mode.
         metadata: what the file says of itself (:func:`describe`).
+        watch: adds outputs to these.
 
     Raises:
         ModelError: a part that has no ONNX form.
     """
-    g = Graph()
+    g = Graph(watch=watch)
     within = g.op("Max", g.op("Min", "lengths", g.size("waveforms", 1)), 0)
     frames, counts = write_features(g, model.features, "waveforms", within)
     hidden, counts = write_encoder(g, model.encoder, frames, counts)
@@ -57,6 +58,7 @@ def write_onnx(model: Recognizer, metadata: Mapping[str, str]) -> onnx.ModelProt
         [
             helper.make_tensor_value_info("scores", TensorProto.FLOAT, shape),
             helper.make_tensor_value_info("frames", TensorProto.INT64, ["batch"]),
+            *(watch.outputs if watch else []),
         ],
         g.constants,
     )

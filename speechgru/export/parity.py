@@ -99,7 +99,7 @@ def difference(
     with model.in_eval_mode(), torch.inference_mode(), compiled.disabled():
         scores, counts = model(torch.from_numpy(waveforms), torch.from_numpy(lengths))
     expected = (scores if model.head.scores_frames else scores.float().softmax(1)).numpy()
-    found, frames = session.run(None, {"waveforms": waveforms, "lengths": lengths})
+    found, frames = session.run(["scores", "frames"], {"waveforms": waveforms, "lengths": lengths})
     case = f"{name}, {len(lengths)} rows of {lengths.tolist()} samples"
     if frames.tolist() != counts.tolist():
         return Difference(np.inf, f"{case}: {frames.tolist()} frames, not {counts.tolist()}")
@@ -141,9 +141,10 @@ def streamed(session: onnxruntime.InferenceSession, chunks: Sequence[np.ndarray]
         f"state.{one['name']}": np.zeros([batch if size < 0 else size for size in one["shape"]], one["dtype"])
         for one in kept
     }
+    wanted = ["scores", *(f"next.{one['name']}" for one in kept)]
     for place, chunk in enumerate(chunks):
         ended = np.array([place == len(chunks) - 1])
-        scores, *after = session.run(None, {"samples": chunk, "ended": ended, **state})
+        scores, *after = session.run(wanted, {"samples": chunk, "ended": ended, **state})
         state = dict(zip(state, after, strict=True))
         yield scores
 

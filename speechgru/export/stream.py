@@ -24,7 +24,7 @@ from speechgru.export.cells import run_cell
 from speechgru.export.chunks import run_chunks
 from speechgru.export.encoders import adds_input, convolve, look_ahead
 from speechgru.export.features import by_sums, source, window_bounds, with_deltas, write_global, write_static
-from speechgru.export.graph import Graph, Value
+from speechgru.export.graph import Graph, Value, Watch
 from speechgru.export.heads import write_frame_scores, write_log_probabilities
 from speechgru.export.layers import finish
 from speechgru.export.onnx_model import finished
@@ -62,10 +62,13 @@ class Stream:
         g: the graph.
         ended: whether the chunk is the stream's last, bool (1,).
         kept: what the state is made of.
+
+    Args:
+        watch: who is told of frames and states, and adds outputs.
     """
 
-    def __init__(self) -> None:
-        self.g = Graph()
+    def __init__(self, watch: Watch | None = None) -> None:
+        self.g = Graph(watch=watch)
         self.ended = "ended"
         self.kept: list[Kept] = []
 
@@ -122,7 +125,7 @@ def streams(model: Recognizer) -> bool:
 
 
 @torch.no_grad()
-def write_stream(model: Recognizer, metadata: Mapping[str, str]) -> onnx.ModelProto:
+def write_stream(model: Recognizer, metadata: Mapping[str, str], watch: Watch | None = None) -> onnx.ModelProto:
     """The model from a chunk of samples to the scores that it completes.
 
     Inputs: ``samples`` float32 (batch, samples), any number of them, also none; ``ended`` bool (1,), whether they are
@@ -133,11 +136,12 @@ def write_stream(model: Recognizer, metadata: Mapping[str, str]) -> onnx.ModelPr
     Args:
         model: one that :func:`streams`, in eval mode.
         metadata: what the file says of itself.
+        watch: adds outputs to these.
 
     Raises:
         ModelError: a part that has no ONNX form.
     """
-    s = Stream()
+    s = Stream(watch)
     assert isinstance(model.features, LogMel)
     assert isinstance(model.encoder, RecurrentEncoder)
     frames = _features(s, model.features)
@@ -170,7 +174,7 @@ def _graph(s: Stream, labels: int) -> onnx.GraphProto:
         s.g.nodes,
         "speechgru_stream",
         inputs + [state("state", one) for one in s.kept],
-        [scores] + [state("next", one) for one in s.kept],
+        [scores] + [state("next", one) for one in s.kept] + (s.g.watch.outputs if s.g.watch else []),
         s.g.constants,
     )
 
@@ -213,7 +217,10 @@ def _static(s: Stream, features: LogMel) -> Frames:
     s.give("samples", g.slice(known, g.op("Max", g.op("Sub", needed, origin), 0), _END, 1))
     s.give("seen", total)
     s.give("frames", until)
-    return Frames(write_static(g, features, signal, None), new)
+    frames = write_static(g, features, signal, None)
+    if g.watch:
+        g.watch.features(g, frames, new)
+    return Frames(frames, new)
 
 
 def _deltas(s: Stream, features: LogMel, frames: Frames) -> Frames:
@@ -330,6 +337,7 @@ def _chunks(s: Stream, encoder: LatencyControlledEncoder, frames: Frames) -> Fra
     index = g.op("Add", g.op("Unsqueeze", starts, [1]), np.arange(width * joined)[None])
     windows = g.op("Gather", stretch.values, index, axis=1)
     left = g.op("Unsqueeze", g.op("Max", g.op("Sub", have, starts), 0), [0])
+    left = g.op("Where", g.op("Less", stretch.number, 1), 0, left)  # no chunk: nothing of it is there
     left = g.op("Expand", left, g.op("Concat", g.size(stretch.values, 0), [1], axis=0))
     before = []
     for place, layer in enumerate(encoder.layers):

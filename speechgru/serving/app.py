@@ -22,6 +22,7 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
+from speechgru import page
 from speechgru.serving.limits import Limits, Refused
 from speechgru.serving.metrics import Counted, Metrics
 from speechgru.serving.recordings import classifications, transcriptions
@@ -31,13 +32,14 @@ from speechgru.serving.sockets import stream
 from speechgru.serving.worker import Worker
 
 _PAGES = Path(__file__).parent / "page"
-# The pages are whole in themselves; the worklet that takes the microphone's samples is a blob.
+# The page of what can be asked is whole in itself.
 _POLICY = (
-    "default-src 'none'; script-src 'unsafe-inline' blob:; style-src 'unsafe-inline'; connect-src 'self'; "
+    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; "
     "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-# Asked without a key: whether the server lives, and what can be asked.
-_OPEN = ("/", "/health", "/openapi.json", "/docs")
+# Asked without a key: the page, whether the server lives, and what can be asked.
+_SCRIPTS = {f"/page/{name}": content for name, content in page.scripts().items()}
+_OPEN = ("/", *_SCRIPTS, "/health", "/openapi.json", "/docs")
 
 
 def application(models: dict[str, Served], limits: Limits, batch_size: int = 16, key: str | None = None) -> Starlette:
@@ -71,8 +73,9 @@ def application(models: dict[str, Served], limits: Limits, batch_size: int = 16,
         Route("/health", _health),
         Route("/metrics", _metrics),
         Route("/openapi.json", _openapi),
-        Route("/docs", _page("docs.html")),
-        Route("/", _page("index.html")),
+        Route("/docs", _docs),
+        Route("/", _index),
+        *(Route(path, _script) for path in _SCRIPTS),
     ]
     return Starlette(
         routes=routes,
@@ -173,13 +176,20 @@ async def _openapi(request: Request) -> Response:
     return JSONResponse(json.loads(_PAGES.joinpath("openapi.json").read_text("utf-8")))
 
 
-def _page(name: str) -> Callable[[Request], Response]:
-    """A page that ships with the package."""
+async def _docs(request: Request) -> Response:
+    """What can be asked, for people."""
+    return HTMLResponse(_PAGES.joinpath("docs.html").read_text("utf-8"), headers={"content-security-policy": _POLICY})
 
-    def page(request: Request) -> Response:
-        return HTMLResponse(_PAGES.joinpath(name).read_text("utf-8"), headers={"content-security-policy": _POLICY})
 
-    return page
+async def _index(request: Request) -> Response:
+    """The page that listens, with the models of this server."""
+    return HTMLResponse(page.index("server.js"), headers={"content-security-policy": "frame-ancestors 'none'"})
+
+
+async def _script(request: Request) -> Response:
+    """A script of that page, or its style."""
+    path = request.url.path
+    return Response(_SCRIPTS[path], media_type=page.TYPES[Path(path).suffix])
 
 
 async def _refused(request: Request, error: Exception) -> Response:
