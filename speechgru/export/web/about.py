@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 
 from speechgru.encoders import RecurrentEncoder
+from speechgru.encoders.recurrent import RecurrentLayer
 from speechgru.export.web.shown import Shown
 from speechgru.features import MFCC, LogMel
 from speechgru.plain import Record
@@ -116,10 +117,11 @@ def _views(model: Recognizer, shown: Shown) -> Record:
     assert isinstance(encoder, RecurrentEncoder)
     hop_s = features.framing.hop / model.sample_rate
     # The last layer's frames are the scores'; a layer before it has as many more as the factors after it join.
-    factors = [layer.factor for layer in encoder.layers]
+    layers = [layer for layer in encoder.layers if isinstance(layer, RecurrentLayer)]
+    factors = [layer.factor for layer in layers]
     frame_s = [model.frame_s / math.prod(factors[place + 1 :]) for place in range(len(factors))]
-    both = any(layer.backward_cell is not None for layer in encoder.layers)
-    cells = [type(layer.forward_cell).__name__ for layer in encoder.layers]
+    both = any(layer.backward_cell is not None for layer in layers)
+    cells = [type(layer.forward_cell).__name__ for layer in layers]
     return {
         "picture": {
             "shows": "MFCC" if isinstance(features, MFCC) else "log-mel bands",
