@@ -58,7 +58,10 @@ def keyword_model(features=PLAIN, encoder=None):
     encoder = encoder or LookAheadConfig(6, 2, context=3)
     config = RecognizerConfig(features, encoder, KeywordHeadConfig())
     config.keywords = KeywordConfig(smoothing_ms=60, refractory_s=0.2, thresholds={"yes": 0.5, "no": 0.52})
-    return Recognizer(config, Tokens(["yes", "no", "_unknown_", "_silence_"])).eval()
+    model = Recognizer(config, Tokens(["yes", "no", "_unknown_", "_silence_"])).eval()
+    if features.normalization is Normalization["global"]:
+        model.features.fitted.fill_(True)
+    return model
 
 
 def words_model():
