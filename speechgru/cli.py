@@ -39,6 +39,7 @@ COMMANDS = {
     "models": "list the models that ship inside, or show one's card",
     "push": "put a trained model on the Hugging Face Hub",
     "export": "write a trained model as ONNX or C, which run without this package, once it is proved the same",
+    "formats": "set the formats of a model side by side: difference, size, speed beside torch",
     "inspect": "look at a model's gates over a recording, its memory and its gradients",
     "bench": "time this package against its peers on this machine",
 }

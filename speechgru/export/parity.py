@@ -57,14 +57,20 @@ def prove(model: Recognizer, session: onnxruntime.InferenceSession, recordings: 
     Raises:
         ModelError: a score is further than 1e-4 from the model's, or a count of frames is another; the line says where.
     """
+    found = differences(model, session, recordings)
+    return {"limit": LIMIT, "draws": DRAWS, "recordings": len(recordings), **_worst(found, "model.onnx")}
+
+
+def differences(
+    model: Recognizer, session: onnxruntime.InferenceSession, recordings: Sequence[np.ndarray] = ()
+) -> Iterator[Difference]:
+    """How far the file is from the model in each drawn batch and recording."""
     rng = np.random.default_rng(0)
     cases = [_drawn(rng, model.sample_rate, place) for place in range(DRAWS)]
     cases += [(one[None], np.array([len(one)])) for one in recordings]
-    found = (
-        difference(model, session, *case, f"draw {place}" if place < DRAWS else f"recording {place - DRAWS}")
-        for place, case in enumerate(cases)
-    )
-    return {"limit": LIMIT, "draws": DRAWS, "recordings": len(recordings), **_worst(found, "model.onnx")}
+    for place, case in enumerate(cases):
+        name = f"draw {place}" if place < DRAWS else f"recording {place - DRAWS}"
+        yield difference(model, session, *case, name)
 
 
 def prove_stream(model: Recognizer, session: onnxruntime.InferenceSession, recordings: Sequence[np.ndarray]) -> Record:

@@ -1,4 +1,4 @@
-"""How fast a file is beside the model, and what 8-bit weights cost."""
+"""How fast a file is, and what 8-bit weights cost."""
 
 from __future__ import annotations
 
@@ -46,17 +46,15 @@ def cost(
     }
 
 
-def beside_torch(model: Recognizer, session: onnxruntime.InferenceSession) -> tuple[float, float]:
-    """Seconds that a second of sound takes with torch, on the threads it has, and with the session."""
-    second = second_of_noise(model)
-    waveforms, lengths = (torch.from_numpy(one) for one in second.values())
+def torch_answer(model: Recognizer) -> Callable[[], None]:
+    """What scores a second of sound by the model itself."""
+    waveforms, lengths = (torch.from_numpy(one) for one in second_of_noise(model).values())
 
     def answer() -> None:
         with torch.inference_mode():
             model(waveforms, lengths)
 
-    one, other = median_s(answer, lambda: session.run(None, second))
-    return one, other
+    return answer
 
 
 def median_s(*runs: Callable[[], object]) -> list[float]:

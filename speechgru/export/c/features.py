@@ -86,7 +86,6 @@ def _write_spectrum(program: Program, config: LogMelConfig, framing: Framing) ->
     program.table("int32_t", "mel_count", [bins[-1] - bins[0] + 1 if bins else 0 for bins in used])
     weights = [filters[bins[0] : bins[-1] + 1, band] for band, bins in enumerate(used) if bins]
     program.table("float", "mel_weight", torch.cat([*weights, torch.zeros(0 if weights else 1)]))
-    program.constant("LOWEST_BIN", min((bins[0] for bins in used if bins), default=0))
     program.constant("HIGHEST_BIN", max((bins[-1] for bins in used if bins), default=0))
     program.constant("MELS", config.mels)
     program.constant("TAKE_LOG", int(rules.log is not LogScale.none))

@@ -53,15 +53,28 @@ def build(folder: Path, name: str, flags: Sequence[str] = ("-std=c99", "-O2")) -
     Raises:
         ModelError: there is no compiler, or it refuses the program.
     """
+    (folder / "check.c").write_text(Program(name, False).fragment("check.c"), encoding="utf-8")
+    return _compiled(folder, "check", [*flags, "check.c"])
+
+
+def build_library(folder: Path) -> Path:
+    """Compiles the program in ``folder``, as fast as it gets here, for a process that loads it.
+
+    Raises:
+        ModelError: there is no compiler, or it refuses the program.
+    """
+    return _compiled(folder, "model.so", ["-std=c99", "-O3", "-march=native", "-shared", "-fPIC"])
+
+
+def _compiled(folder: Path, made: str, options: Sequence[str]) -> Path:
     found = compiler()
     if found is None:
         raise ModelError("no C compiler (cc, gcc or clang) is here to check the program with")
-    (folder / "check.c").write_text(Program(name, False).fragment("check.c"), encoding="utf-8")
-    command = [found, *flags, "-o", "check", "check.c", "model.c", "-lm"]
+    command = [found, *options, "-o", made, "model.c", "-lm"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     if done.returncode:
         raise ModelError(f"{Path(found).name} refuses the program: {done.stderr.strip()[:2000]}")
-    return folder / "check"
+    return folder / made
 
 
 def hear(program: Path, samples: np.ndarray, labels: int, chunk: int = 320) -> Heard:

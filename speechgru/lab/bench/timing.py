@@ -10,7 +10,11 @@ from speechgru.plain import Record
 
 
 def interleaved_ms(
-    candidates: dict[str, Callable[[], object]], repeats: int, warmup: int = 3, settle: bool = True
+    candidates: dict[str, Callable[[], object]],
+    repeats: int,
+    warmup: int = 3,
+    settle: bool = True,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, float]:
     """Median duration of a call of each candidate, in milliseconds.
 
@@ -23,6 +27,7 @@ def interleaved_ms(
         warmup: rounds before them that do not count, at least 0.
         settle: call each candidate once, untimed, right before it is timed, so that none pays for a neighbour that
             fills the cache.
+        clock: seconds; ``time.process_time`` counts those that the processor worked for this process.
     """
     taken: dict[str, list[float]] = {name: [] for name in candidates}
     for turn in range(-warmup, repeats):
@@ -30,10 +35,10 @@ def interleaved_ms(
         for name, candidate in reversed(order) if turn % 2 else order:
             if settle:
                 candidate()
-            start = time.perf_counter()
+            start = clock()
             candidate()
             if turn >= 0:
-                taken[name].append(1000 * (time.perf_counter() - start))
+                taken[name].append(1000 * (clock() - start))
     return {name: statistics.median(durations) for name, durations in taken.items()}
 
 

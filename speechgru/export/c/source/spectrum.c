@@ -35,7 +35,7 @@ static void turn(int k, float *real, float *imaginary)
 }
 
 /* Butterflies of one place for all `stride` transforms that run side by side; Stockham's order needs no reversal. */
-static void butterflies_2(const float *from, float *to, int apart, int place, int stride)
+static void butterflies_2(const float *restrict from, float *restrict to, int apart, int place, int stride)
 {
     const float *a = from + place * stride, *b = a + apart * stride;
     float *sum = to + 2 * place * stride, *difference = sum + stride, wr, wi;
@@ -50,7 +50,7 @@ static void butterflies_2(const float *from, float *to, int apart, int place, in
     }
 }
 
-static void butterflies_4(const float *from, float *to, int apart, int place, int stride)
+static void butterflies_4(const float *restrict from, float *restrict to, int apart, int place, int stride)
 {
     const float *a = from + place * stride;
     const float *b = a + apart * stride, *c = b + apart * stride, *d = c + apart * stride;
@@ -76,6 +76,31 @@ static void butterflies_4(const float *from, float *to, int apart, int place, in
     }
 }
 
+/* The first stage where it has radix 4, for all places side by side: there each transform has one place only. */
+static void first_stage_4(const float *restrict from, float *restrict to)
+{
+    const int apart = POINTS / 4, step = HALVED ? 2 : 1;
+    const float *ar = from, *br = ar + apart, *cr = br + apart, *dr = cr + apart;
+    const float *ai = from + POINTS, *bi = ai + apart, *ci = bi + apart, *di = ci + apart;
+    float *real = to, *imaginary = to + POINTS;
+    int k;
+    for (k = 0; k < apart; k++) {
+        const float er = ar[k] + cr[k], ei = ai[k] + ci[k], fr = ar[k] - cr[k], fi = ai[k] - ci[k];
+        const float gr = br[k] + dr[k], gi = bi[k] + di[k], hr = bi[k] - di[k], hi = dr[k] - br[k];
+        const float w1r = turn_real[step * k], w1i = turn_imaginary[step * k]; /* and its square and cube */
+        const float w2r = w1r * w1r - w1i * w1i, w2i = 2 * w1r * w1i;
+        const float w3r = w1r * w2r - w1i * w2i, w3i = w1r * w2i + w1i * w2r;
+        real[4 * k] = er + gr;
+        real[4 * k + 1] = (fr + hr) * w1r - (fi + hi) * w1i;
+        real[4 * k + 2] = (er - gr) * w2r - (ei - gi) * w2i;
+        real[4 * k + 3] = (fr - hr) * w3r - (fi - hi) * w3i;
+        imaginary[4 * k] = ei + gi;
+        imaginary[4 * k + 1] = (fr + hr) * w1i + (fi + hi) * w1r;
+        imaginary[4 * k + 2] = (er - gr) * w2i + (ei - gi) * w2r;
+        imaginary[4 * k + 3] = (fr - hr) * w3i + (fi - hi) * w3r;
+    }
+}
+
 static void butterflies_any(const float *from, float *to, int radix, int apart, int place, int stride)
 {
     int out, in, k;
@@ -94,18 +119,35 @@ static void butterflies_any(const float *from, float *to, int radix, int apart, 
     }
 }
 
+/* A stage of the transform; with a stride that is known to compilers they take several values at once. */
+static void stage_4(const float *restrict from, float *restrict to, int apart, int stride)
+{
+    int place;
+    for (place = 0; place < apart; place++) butterflies_4(from, to, apart, place, stride);
+}
+
+static void stage_any(const float *from, float *to, int radix, int apart, int stride)
+{
+    int place;
+    for (place = 0; place < apart; place++) {
+        if (radix == 2) butterflies_2(from, to, apart, place, stride);
+        else butterflies_any(from, to, radix, apart, place, stride);
+    }
+}
+
 /* Fourier transform of POINTS complex numbers, the real parts before the imaginary ones; gives where the result is. */
 static float *fourier(float *from, float *to)
 {
-    int stage, place, left = POINTS, stride = 1;
+    int stage, left = POINTS, stride = 1;
     for (stage = 0; stage < RADICES; stage++) {
         float *swapped = from;
         const int radix = radices[stage], apart = left / radix;
-        for (place = 0; place < apart; place++) {
-            if (radix == 4) butterflies_4(from, to, apart, place, stride);
-            else if (radix == 2) butterflies_2(from, to, apart, place, stride);
-            else butterflies_any(from, to, radix, apart, place, stride);
-        }
+        if (radix != 4) stage_any(from, to, radix, apart, stride);
+        else if (stride == 1) first_stage_4(from, to);
+        else if (stride == 4) stage_4(from, to, apart, 4);
+        else if (stride == 16) stage_4(from, to, apart, 16);
+        else if (stride == 64) stage_4(from, to, apart, 64);
+        else stage_4(from, to, apart, stride);
         from = to;
         to = swapped;
         left = apart;
@@ -114,60 +156,86 @@ static float *fourier(float *from, float *to)
     return from;
 }
 
-/* Squared modulus of one bin of the transform of FFT_SIZE real numbers; where HALVED, of two in each complex one. */
-static float power_of_bin(const float *z, int k)
+/* Squared moduli of the transform of FFT_SIZE real numbers; where HALVED, `z` is that of two in each complex number. */
+static void powers(const float *restrict z, float *restrict power)
 {
-    float real, imaginary;
+    int k;
     if (HALVED) {
-        const int same = k == POINTS ? 0 : k, mirrored = k ? POINTS - k : 0;
-        const float er = 0.5f * (z[same] + z[mirrored]), ei = 0.5f * (z[POINTS + same] - z[POINTS + mirrored]);
-        const float fr = 0.5f * (z[POINTS + same] + z[POINTS + mirrored]), fi = 0.5f * (z[mirrored] - z[same]);
-        real = er + fr * turn_real[k] - fi * turn_imaginary[k];
-        imaginary = ei + fr * turn_imaginary[k] + fi * turn_real[k];
+        const int last = HIGHEST_BIN < POINTS ? HIGHEST_BIN : POINTS - 1;
+        power[0] = (z[0] + z[POINTS]) * (z[0] + z[POINTS]);
+        power[POINTS] = (z[0] - z[POINTS]) * (z[0] - z[POINTS]);
+        for (k = 1; k <= last; k++) {
+            const float *mirrored = z + POINTS - k;
+            const float er = 0.5f * (z[k] + mirrored[0]), ei = 0.5f * (z[POINTS + k] - mirrored[POINTS]);
+            const float fr = 0.5f * (z[POINTS + k] + mirrored[POINTS]), fi = 0.5f * (mirrored[0] - z[k]);
+            const float real = er + fr * turn_real[k] - fi * turn_imaginary[k];
+            const float imaginary = ei + fr * turn_imaginary[k] + fi * turn_real[k];
+            power[k] = real * real + imaginary * imaginary;
+        }
     } else {
-        real = z[k];
-        imaginary = z[POINTS + k];
+        for (k = 0; k <= HIGHEST_BIN; k++) power[k] = z[k] * z[k] + z[POINTS + k] * z[POINTS + k];
     }
-    return real * real + imaginary * imaginary;
 }
 
-/* The windowed samples of the next frame, as the transform reads them. */
-static void window_samples(NAME_state *s)
+/* The samples of the next frame. */
+static void window_of(const NAME_state *s, float *restrict signal)
 {
     const int64_t begin = FIRST_SAMPLE + s->frames * HOP;
-    float *signal = s->work + 2 * POINTS, *complex = s->work;
+    int i;
+    if (begin >= 0 && begin + WINDOW <= s->taken) {
+        const int16_t *samples = s->samples + (begin - (s->taken - s->held));
+        for (i = 0; i < WINDOW; i++) signal[i] = samples[i];
+    } else {
+        for (i = 0; i < WINDOW; i++) signal[i] = (float)sample_at(s, begin + i);
+    }
+}
+
+/* Takes the mean and its pre-emphasis from the samples, weighs them, and gives them to the transform. */
+static void windowed(const float *restrict signal, float *restrict out)
+{
     float mean = 0;
     int32_t sum = 0;
     int i;
-    for (i = 0; i < WINDOW; i++) {
-        const int value = sample_at(s, begin + i);
-        sum += value;
-        signal[i] = (float)value;
+    for (i = 0; REMOVE_DC && i < WINDOW; i++) sum += (int32_t)signal[i];
+    mean = (float)sum / WINDOW;
+    out[0] = (1 - PREEMPHASIS) * (signal[0] - mean) * window_weight[0]; /* the first sample stands before itself */
+    for (i = 1; i < WINDOW; i++)
+        out[i] = (signal[i] - mean - PREEMPHASIS * (signal[i - 1] - mean)) * window_weight[i];
+    for (i = WINDOW; i < FFT_SIZE; i++) out[i] = 0;
+}
+
+/* The sum of a band; by four sums, none of which waits for another. */
+static float band(const float *restrict weight, const float *restrict power, int count)
+{
+    float a = 0, b = 0, c = 0, d = 0;
+    int k = 0;
+    for (; k + 4 <= count; k += 4) {
+        a += weight[k] * power[k];
+        b += weight[k + 1] * power[k + 1];
+        c += weight[k + 2] * power[k + 2];
+        d += weight[k + 3] * power[k + 3];
     }
-    if (REMOVE_DC) mean = (float)sum / WINDOW;
-    for (i = WINDOW - 1; i >= 0; i--) {
-        const float before = signal[i ? i - 1 : 0] - mean; /* the first sample stands before itself */
-        signal[i] = (signal[i] - mean - PREEMPHASIS * before) * window_weight[i];
-    }
-    for (i = WINDOW; i < FFT_SIZE; i++) signal[i] = 0;
-    for (i = 0; i < POINTS; i++) {
-        complex[i] = HALVED ? signal[2 * i] : signal[i];
-        complex[POINTS + i] = HALVED ? signal[2 * i + 1] : 0;
-    }
+    for (; k < count; k++) a += weight[k] * power[k];
+    return (a + b) + (c + d);
 }
 
 static void next_frame(NAME_state *s)
 {
-    float *spectrum, *power;
+    float *one = s->work, *other = s->work + 2 * POINTS, *spectrum, *power;
     const float *weight = mel_weight;
-    int i, k;
-    window_samples(s);
-    spectrum = fourier(s->work, s->work + 2 * POINTS);
-    power = spectrum == s->work ? s->work + 2 * POINTS : s->work;
-    for (k = LOWEST_BIN; k <= HIGHEST_BIN; k++) power[k] = power_of_bin(spectrum, k);
+    int i;
+    window_of(s, other);
+    windowed(other, one);
+    for (i = 0; i < POINTS; i++) {
+        other[i] = HALVED ? one[2 * i] : one[i];
+        other[POINTS + i] = HALVED ? one[2 * i + 1] : 0;
+    }
+    spectrum = fourier(other, one);
+    power = spectrum == one ? other : one;
+    powers(spectrum, power);
     for (i = 0; i < MELS; i++) {
-        float sum = 0;
-        for (k = 0; k < mel_count[i]; k++) sum += *weight++ * power[mel_first[i] + k];
+        const float sum = band(weight, power + mel_first[i], mel_count[i]);
+        weight += mel_count[i];
         s->mel[i] = TAKE_LOG ? LOG_UNIT * logf(sum > LOG_FLOOR ? sum : LOG_FLOOR) : sum;
     }
     s->frames++;
