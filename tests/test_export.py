@@ -2,8 +2,11 @@
 
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -208,3 +211,16 @@ def test_the_shipped_recognizer_of_speech(recordings, tmp_path):
     decoder = model.decoder(GreedyConfig())
     lines = run_alone(target, tmp_path, *clips)
     assert [line[1] for line in lines] == [model.transcribe(clip, decoder=decoder).text for clip in clips]
+
+
+@pytest.mark.slow
+def test_the_exports_of_the_readme_run(tmp_path, monkeypatch):
+    """Oracle: the lines of the README as they stand; without a C compiler C is written unchecked."""
+    page = Path(__file__).resolve().parent.parent / "README.md"
+    lines = re.findall(r"^speechgru (export .*?)(?: +#.*)?$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(lines) >= 2
+    monkeypatch.chdir(tmp_path)
+    for line in lines:
+        words = shlex.split(line)
+        assert main(words) == 0
+        assert (tmp_path / words[words.index("-o") + 1] / "parity.json").is_file()
