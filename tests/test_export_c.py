@@ -10,9 +10,14 @@ import torch
 from torch import nn
 
 from speechgru.cells import (
+    MGU,
     FastGRNNConfig,
+    GRU1Config,
+    GRU2Config,
+    GRU3Config,
     GRUBeforeConfig,
     GRUConfig,
+    IndRNNConfig,
     LiGRUConfig,
     LSTMConfig,
     MGUConfig,
@@ -21,6 +26,7 @@ from speechgru.cells import (
     QRNNConfig,
     RNNConfig,
     SLiGRUConfig,
+    SRUConfig,
 )
 from speechgru.cli import main
 from speechgru.decoding.operating_point import KeywordConfig
@@ -135,6 +141,13 @@ def test_a_program_scores_as_the_model_does(tmp_path, features, encoder):
         RNNConfig(layer_norm=True, orthogonal=False),
         LiGRUConfig(),
         SLiGRUConfig(),
+        GRU1Config(),
+        GRU2Config(),
+        GRU3Config(),
+        IndRNNConfig(),
+        SRUConfig(),
+        QRNNConfig(window=1),
+        QRNNConfig(window=3),
     ],
     ids=lambda cell: "-".join([type(cell).__name__, *(f"{value}" for value in vars(cell).values())]),
 )
@@ -272,7 +285,6 @@ def test_the_command(tmp_path, capsys):
             KeywordHeadConfig(),
             "top_db=80.*set top_db=.inf",
         ),
-        (GLOBAL, GRUEncoderConfig(**ONE_WAY, cell=QRNNConfig()), KeywordHeadConfig(), "QRNN has no C form; known: GRU"),
     ],
 )
 def test_what_cannot_stream_is_refused(features, encoder, head, reason):
@@ -281,6 +293,29 @@ def test_what_cannot_stream_is_refused(features, encoder, head, reason):
     with pytest.raises(ModelError, match=reason) as error:
         write_c(model.eval(), "toy")
     assert "\n" not in str(error.value)
+
+
+def test_a_cell_of_somebody_else_is_refused():
+    """Oracle: one line that names the cells there are."""
+
+    class Mine(MGU):
+        pass
+
+    model = model_of(GLOBAL, GRUEncoderConfig(**ONE_WAY, cell=MGUConfig()))
+    model.encoder.layers[0].forward_cell.__class__ = Mine
+    with pytest.raises(ModelError, match=r"^cell Mine has no C form; known: GRU, .*QRNN$"):
+        write_c(model, "toy")
+
+
+@needs_compiler
+def test_frames_that_wait_in_a_state_are_not_zoned_out(tmp_path):
+    """Oracle: score_track of the model; the memory of a QRNN is zoned out, its window is not, and SRU skips."""
+    for place, cell in enumerate((QRNNConfig(window=3), SRUConfig())):
+        encoder = GRUEncoderConfig(12 if place else 6, 2, bidirectional=False, cell=cell, zoneout=0.3)
+        (tmp_path / str(place)).mkdir()
+        model = model_of(GLOBAL, encoder)
+        program = built(tmp_path / str(place), model)
+        assert parity.difference(model, program, sounds()[-1]) < 1e-4
 
 
 def test_a_damaged_model_is_refused():

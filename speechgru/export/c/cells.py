@@ -8,7 +8,25 @@ from typing import TypeVar, cast
 import torch
 from torch import Tensor
 
-from speechgru.cells import GRU, LSTM, MGU, RNN, Cell, FastGRNN, GRUBefore, LiGRU, MinGRU, MinGRUCandidate, SLiGRU
+from speechgru.cells import (
+    GRU,
+    GRU1,
+    GRU2,
+    GRU3,
+    LSTM,
+    MGU,
+    QRNN,
+    RNN,
+    SRU,
+    Cell,
+    FastGRNN,
+    GRUBefore,
+    IndRNN,
+    LiGRU,
+    MinGRU,
+    MinGRUCandidate,
+    SLiGRU,
+)
 from speechgru.errors import ModelError
 from speechgru.export.c.program import Program
 
@@ -37,8 +55,8 @@ def write_cell(program: Program, name: str, cell: Cell, state: str) -> str:
     statements = WRITERS[type(cell)](program, name, cell, state)
     if not cell.zoneout:
         return statements
-    # In answers each value moves by the share it would move on average.
-    size = cell.state_size
+    # In answers each value moves by the share it would move on average; frames that wait in a state do not.
+    size = 2 * cell.hidden_size if isinstance(cell, QRNN) else cell.state_size
     program.scratch("patch", size)
     return f"""
 int kept;
@@ -212,6 +230,71 @@ def _light(program: Program, name: str, cell: LiGRU, state: str) -> str:
 {norms}light({x}, {u}, {state}, {n});"""
 
 
+def _variant(program: Program, name: str, cell: GRU1 | GRU2 | GRU3, state: str) -> str:
+    """Gates of the state and a bias, or of one of both."""
+    n = cell.hidden_size
+    gates, x, left, un = _gates(program, 5 * n, 0, 2 * n, 3 * n, 4 * n)
+    _use(program, "sigmoid", "tangent", "variant")
+    program.matrix(f"{name}_ih", cell.weight_ih, cell.bias[-n:])
+    program.matrix(f"{name}_candidate", cell.weight_hh[-n:], None)
+    if cell.gates_see_state:
+        program.matrix(f"{name}_gates", cell.weight_hh[: 2 * n], cell.bias[: 2 * n] if cell.gates_have_bias else None)
+        sums = program.product(f"{name}_gates", state, gates)
+    else:
+        program.table("float", f"{name}_gates", cell.bias[: 2 * n])
+        sums = f"memcpy({gates}, {name}_gates, sizeof {name}_gates);"
+    return f"""
+{program.product(f"{name}_ih", "frame", x)}
+{sums}
+variant_left({gates}, {state}, {left}, {n});
+{program.product(f"{name}_candidate", left, un)}
+variant({gates} + {n}, {x}, {un}, {state}, {n});"""
+
+
+def _ind_rnn(program: Program, name: str, cell: IndRNN, state: str) -> str:
+    (x,) = _gates(program, cell.hidden_size, 0)
+    _use(program, "ind_rnn")
+    program.matrix(f"{name}_ih", cell.weight_ih, cell.bias)
+    program.table("float", f"{name}_hh", cell.weight_hh.clamp(-cell.bound, cell.bound))
+    return f"""
+{program.product(f"{name}_ih", "frame", x)}
+ind_rnn({x}, {name}_hh, {state}, {cell.hidden_size});"""
+
+
+def _sru(program: Program, name: str, cell: SRU, state: str) -> str:
+    n = cell.hidden_size
+    x, skip = _gates(program, 4 * n, 0, 3 * n)
+    _use(program, "sigmoid", "sru")
+    program.matrix(f"{name}_ih", cell.weight_ih, torch.cat((torch.zeros(n), cell.bias)))
+    program.table("float", f"{name}_hh", cell.weight_hh)
+    passed = ""
+    if cell.weight_skip is not None:
+        program.matrix(f"{name}_skip", cell.weight_skip, None)
+        passed = program.product(f"{name}_skip", "frame", skip)
+    return f"""
+{program.product(f"{name}_ih", "frame", x)}
+{passed}
+sru({x}, {name}_hh, {skip if passed else "frame"}, {cell.scale:.9g}f, {state}, {state} + {n}, {n});"""
+
+
+def _qrnn(program: Program, name: str, cell: QRNN, state: str) -> str:
+    """The frames before the present one stand at the end of the state."""
+    n, size, kept = cell.hidden_size, cell.input_size, (cell.config.window - 1) * cell.input_size
+    x, window = _gates(program, 3 * n + kept + size, 0, 3 * n)
+    _use(program, "sigmoid", "tangent", "qrnn")
+    program.matrix(f"{name}_ih", cell.weight_ih, cell.bias)
+    if not kept:
+        return f"""
+{program.product(f"{name}_ih", "frame", x)}
+qrnn({x}, {state}, {state} + {n}, {n});"""
+    return f"""
+memcpy({window}, {state} + {2 * n}, {kept} * sizeof *s->gates);
+memcpy({window} + {kept}, frame, {size} * sizeof *s->gates);
+{program.product(f"{name}_ih", window, x)}
+qrnn({x}, {state}, {state} + {n}, {n});
+memcpy({state} + {2 * n}, {window} + {size}, {kept} * sizeof *s->gates);"""
+
+
 def _know(kind: type[Kind], writer: Writer[Kind]) -> None:
     WRITERS[kind] = cast(Writer[Cell], writer)
 
@@ -225,3 +308,9 @@ _know(LSTM, _lstm)
 _know(RNN, _rnn)
 _know(LiGRU, _light)
 _know(SLiGRU, _light)
+_know(GRU1, _variant)
+_know(GRU2, _variant)
+_know(GRU3, _variant)
+_know(IndRNN, _ind_rnn)
+_know(SRU, _sru)
+_know(QRNN, _qrnn)
