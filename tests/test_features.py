@@ -192,6 +192,15 @@ def test_utterance_normalization_gives_zero_mean_and_unit_variance() -> None:
     assert difference(centred, raw - raw.mean(0)) < 1e-4
 
 
+@pytest.mark.parametrize("convention", list(Convention))
+def test_digital_silence_is_exactly_0_when_normalized(convention: Convention) -> None:
+    """Oracle: a feature that is constant does not deviate from its mean, whatever rounding makes of that mean."""
+    config = LogMelConfig(convention=convention, normalization=Normalization.utterance)
+    features, frames = LogMel(config)(torch.zeros(3, 16000), torch.tensor([16000, 7001, 400]))
+    assert frames.min() >= 1
+    assert (features == 0).all()
+
+
 @pytest.mark.parametrize("variance", [False, True])
 def test_sliding_normalization_equals_torchaudio(variance: bool, torchaudio: ModuleType) -> None:
     """Oracle: torchaudio.functional.sliding_window_cmn of each utterance alone, to 1e-4."""

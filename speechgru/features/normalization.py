@@ -25,8 +25,10 @@ def normalize_utterance(features: Tensor, lengths: Tensor, variance: bool) -> Te
     """
     valid = valid_frames(lengths, features.shape[1])[..., None]
     count = lengths.clamp(min=1)[:, None, None]
-    mean = (features * valid).sum(1, keepdim=True) / count
-    centred = (features - mean) * valid
+    # From the first frame on: of a feature that is constant the deviations are 0, not what rounding leaves of a mean.
+    shifted = features - features[:, :1]
+    mean = (shifted * valid).sum(1, keepdim=True) / count
+    centred = (shifted - mean) * valid
     if not variance:
         return centred
     spread = centred.square().sum(1, keepdim=True) / count
