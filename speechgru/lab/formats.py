@@ -19,6 +19,7 @@ from speechgru.export.onnx_model import write_onnx
 from speechgru.export.parity import differences, prove, prove_stream, session_of, streamed
 from speechgru.export.speed import second_of_noise, torch_answer
 from speechgru.export.stream import streams, write_stream
+from speechgru.export.web.folder import export_web
 from speechgru.lab.bench.timing import interleaved_ms
 from speechgru.recognizer import Recognizer
 
@@ -35,12 +36,12 @@ class Form(NamedTuple):
     Attributes:
         largest_difference: of a score from the model's own; None for the model itself.
         size: bytes of the weights and all tables.
-        answer: scores a second of sound.
+        answer: scores a second of sound; None where that happens elsewhere, in a browser.
     """
 
     largest_difference: float | None
     size: int
-    answer: Callable[[], object]
+    answer: Callable[[], object] | None
 
 
 def format_rows(name: str, folder: Path, repeats: int) -> list[list[str]]:
@@ -64,15 +65,16 @@ def format_rows(name: str, folder: Path, repeats: int) -> list[list[str]]:
                 forms[kind] = make()
             except SpeechGRUError as error:
                 reasons[kind] = str(error).partition(";")[0]
-        answers = {kind: form.answer for kind, form in forms.items()}
+        answers = {kind: form.answer for kind, form in forms.items() if form.answer}
         taken = interleaved_ms(answers, repeats, clock=time.process_time)
-    cells = {kind: _cells(form, taken[kind], taken["torch"]) for kind, form in forms.items()}
+    cells = {kind: _cells(form, taken.get(kind), taken["torch"]) for kind, form in forms.items()}
     return [[name, kind, *cells.get(kind, [reasons.get(kind, ""), "", "", ""])] for kind in makers]
 
 
-def _cells(form: Form, taken_ms: float, torch_ms: float) -> list[str]:
+def _cells(form: Form, taken_ms: float | None, torch_ms: float) -> list[str]:
     gap = "" if form.largest_difference is None else f"{form.largest_difference:.0e}"
-    return [gap, f"{form.size / 1e6:.2f}", f"{taken_ms:.2f}", f"{torch_ms / taken_ms:.1f}"]
+    times = ["in the browser", ""] if taken_ms is None else [f"{taken_ms:.2f}", f"{torch_ms / taken_ms:.1f}"]
+    return [gap, f"{form.size / 1e6:.2f}", *times]
 
 
 def _makers(model: Recognizer, folder: Path, scratch: Path) -> Mapping[str, Callable[[], Form]]:
@@ -82,6 +84,7 @@ def _makers(model: Recognizer, folder: Path, scratch: Path) -> Mapping[str, Call
         "ONNX, whole recordings": lambda: _onnx(model),
         "ONNX, streams": lambda: _onnx_stream(model),
         "ONNX, 8-bit weights": lambda: _onnx_int8(model),
+        "page for a browser": lambda: _web(model, folder, scratch / "web"),
         "C": lambda: _c(model, scratch / "float", False),
         "C, 8-bit weights": lambda: _c(model, scratch / "int8", True),
     }
@@ -116,6 +119,11 @@ def _onnx_stream(model: Recognizer) -> Form:
     chunks = np.array_split(second_of_noise(model)["waveforms"], _CHUNKS, axis=1)
     worst = prove_stream(model, session, [])["largest_difference"]
     return Form(worst, len(content), lambda: list(streamed(session, chunks)))
+
+
+def _web(model: Recognizer, folder: Path, target: Path) -> Form:
+    found = export_web(model, folder, target, [], folder.name)
+    return Form(found["largest_difference"], found["folder_bytes"], None)
 
 
 def _c(model: Recognizer, folder: Path, int8: bool) -> Form:
