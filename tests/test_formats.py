@@ -1,5 +1,7 @@
 """The table of formats: what a model weighs and how far each format is from it, or why there is no such file of it."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -13,6 +15,7 @@ from speechgru.heads import ClassificationConfig, KeywordHeadConfig
 from speechgru.lab import formats
 from speechgru.model_folder import RecognizerConfig
 from speechgru.recognizer import Recognizer
+from speechgru.shipped import model_names
 from speechgru.tokens import Tokens
 
 pytest.importorskip("onnxruntime")
@@ -57,6 +60,18 @@ def test_rows_say_why_there_is_no_file(tmp_path, capsys):
     for name in ("ONNX, streams", "C", "C, 8-bit weights"):
         assert rows[name][2:] == ["this model has a classification head, which scores whole recordings", "", "", ""]
     assert "mine" in capsys.readouterr().out
+
+
+def test_the_page_has_every_format_of_the_models_that_ship():
+    """Oracle: the names of the models; a row has numbers, or the reason why there are none."""
+    page = (Path(__file__).resolve().parent.parent / "docs" / "export.md").read_text(encoding="utf-8")
+    text = page.partition("<!-- formats -->")[2].partition("<!-- /formats -->")[0]
+    heading, _, *rows = [[one.strip() for one in line.split("|")[1:-1]] for line in text.split("\n") if line[:1] == "|"]
+    assert heading == formats.HEADING
+    assert [row[:2] for row in rows] == [[name, kind] for name in model_names() for kind in FORMATS]
+    for _, kind, difference, size, *_ in rows:
+        assert kind == "torch" or difference
+        assert size or " " in difference
 
 
 @pytest.mark.slow
