@@ -183,7 +183,8 @@ async def _docs(request: Request) -> Response:
 
 async def _index(request: Request) -> Response:
     """The page that listens, with the models of this server."""
-    return HTMLResponse(page.index("server.js"), headers={"content-security-policy": "frame-ancestors 'none'"})
+    policy = f"{page.policy()}; frame-ancestors 'none'"
+    return HTMLResponse(page.index("server.js"), headers={"content-security-policy": policy})
 
 
 async def _script(request: Request) -> Response:
