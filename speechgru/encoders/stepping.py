@@ -85,20 +85,21 @@ class Windows:
         """
         held, waited = waiting.held, self.width - 1
         known = held + np.asarray(lengths)
-        windows = np.maximum(0, (known - self.width) // self.stride + 1)
-        last = -(-np.maximum(0, known - self.before) // self.stride)
-        counts = np.where(ended, last, windows)
+        counts = np.maximum(0, (known - self.width) // self.stride + 1)
+        if any(ended):
+            counts = np.where(ended, -(-np.maximum(0, known - self.before) // self.stride), counts)
         most, read = int(counts.max()), counts * self.stride
         span = (most - 1) * self.stride + self.width if most else 0
-        # Where in the stream the frames of the stretch and then those that wait stand, from what waited on.
-        places = np.concatenate([np.tile(np.arange(span), (len(held), 1)), read[:, None] + np.arange(waited)], 1)
-        # Where each is found: among those that waited, after them those that have come, and one of zeros at the end.
+        # Where the frames of the stretch and after them those that wait stand, counted from the first that waited.
+        places = np.arange(span + waited)
+        places = np.where(places < span, places, places - span + read[:, None])
+        # Where each is found: among those that waited, behind them those that have come, and one of zeros at the end.
         index = np.where(places < held[:, None], places, places - held[:, None] + waited)
         index[places >= known[:, None]] = waited + frames.shape[1]
-        joined = torch.cat([waiting.frames, frames, frames.new_zeros(len(frames), 1, *frames.shape[2:])], 1)
+        joined = torch.cat([waiting.frames, frames, frames.new_zeros(len(held), 1, *frames.shape[2:])], 1)
         index += joined.shape[1] * np.arange(len(held))[:, None]
         chosen = torch.from_numpy(index.ravel()).to(frames.device)
-        found = joined.flatten(0, 1).index_select(0, chosen).unflatten(0, index.shape)
+        found = joined.flatten(0, 1).index_select(0, chosen).view(*index.shape, *frames.shape[2:])
         left = np.minimum(known - read, waited)
         return found[:, :span], counts.tolist(), Waiting(found[:, span:], left)
 
@@ -128,7 +129,7 @@ def stack(rows: Sequence[Row], like: EncoderState) -> EncoderState:
     """The state of several streams for one step, in their order; ``like`` is any state of their encoder."""
     shapes = [part.shape[1:] for part in (*(one.frames for one in like.waiting), *like.cells)]
     values = torch.stack([row.values for row in rows]).split([shape.numel() for shape in shapes], 1)
-    parts = iter([part.unflatten(1, shape) for part, shape in zip(values, shapes, strict=True)])
+    parts = iter([part.view(len(rows), *shape) for part, shape in zip(values, shapes, strict=True)])
     held = iter(np.stack([row.held for row in rows], 1))
     front_end, layers, ahead = (
         tuple(Waiting(next(parts), next(held)) for _ in places) for places in (like.front_end, like.layers, like.ahead)
