@@ -206,7 +206,7 @@ def test_what_cannot_be_answered_is_told_in_one_line(served, spoken):
         ("GET", path, None, {}, 405, "method not allowed"),
         ("GET", "/v1/nothing", None, {}, 404, "not found"),
         ("GET", "/v1/models/none", None, {}, 404, "letters, whisper-1"),
-        ("POST", "/v1/audio/classifications", wav(np.zeros(11 * RATE)), {}, 413, "at most 10"),
+        ("POST", "/v1/audio/classifications", wav(np.zeros(11 * RATE)), {}, 413, "more than 10 s"),
     ):
         if where.endswith("classifications"):
             body, headers["content-type"] = form(body)
