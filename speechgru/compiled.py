@@ -16,8 +16,9 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Literal, TypeVar, cast
 
 if TYPE_CHECKING:
@@ -58,7 +59,10 @@ def usable(*tensors: Tensor) -> bool:
 
 
 def kernel(
-    fastmath: bool | set[str] = False, nogil: bool = False, error_model: Literal["python", "numpy"] = "python"
+    fastmath: bool | set[str] = False,
+    nogil: bool = False,
+    error_model: Literal["python", "numpy"] = "python",
+    parts: Sequence[Callable[..., object]] = (),
 ) -> Callable[[Function], Function]:
     """Decorator: ``numba.njit`` whose machine code is kept on disk and is never older than its sources.
 
@@ -66,11 +70,18 @@ def kernel(
     file. So the folder of the machine code bears a hash of all the files it is made from. It lies in NUMBA_CACHE_DIR
     where that is set, else beside the source, else in the user's cache; where none can be written, every process
     compiles for itself.
+
+    Args:
+        fastmath: as for numba.njit.
+        nogil: as for numba.njit.
+        error_model: as for numba.njit.
+        parts: plain functions that the function holds as free variables and that are not in its file's imports. Their
+            files, and those of all that they call, are part of the hash.
     """
     import numba
 
     def decorate(function: Function) -> Function:
-        folder = _cache_folder(Path(inspect.getfile(function)))
+        folder = _cache_folder(Path(inspect.getfile(function)), tuple(parts))
         kept, config = folder is not None, vars(numba.config)
         before = config["CACHE_DIR"]
         config["CACHE_DIR"] = str(folder or "")  # read once, when the function is decorated
@@ -84,12 +95,14 @@ def kernel(
 
 
 @functools.cache
-def _cache_folder(source: Path) -> Path | None:
+def _cache_folder(source: Path, parts: tuple[Callable[..., object], ...]) -> Path | None:
     """The folder for the machine code of a source file as it is now; those of its earlier versions are removed."""
     if not source.is_file():  # inside an archive
         return None
-    name = source.stem
-    digest = hashlib.sha256(b"\0".join(path.read_bytes() for path in _made_from(source))).hexdigest()[:16]
+    name = "-".join([source.stem, *(f"{part.__module__}.{part.__qualname__}" for part in parts[:1])])
+    files, constants = _reached(parts)
+    made_from = [path.read_bytes() for path in sorted(files | _imported(source))]
+    digest = hashlib.sha256(b"\0".join([*made_from, *constants])).hexdigest()[:16]
     chosen = os.environ.get("NUMBA_CACHE_DIR")
     user = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) / "speechgru"
     for root in [Path(chosen)] if chosen else [source.parent / "__pycache__", user]:
@@ -107,8 +120,8 @@ def _cache_folder(source: Path) -> Path | None:
     return None
 
 
-def _made_from(source: Path) -> list[Path]:
-    """A file and all of this package that it imports at its top, directly or through others, sorted."""
+def _imported(source: Path) -> set[Path]:
+    """A file and all of this package that it imports at its top, directly or through others."""
     found: set[Path] = set()
     waiting = [source]
     while waiting:
@@ -118,4 +131,33 @@ def _made_from(source: Path) -> list[Path]:
             for name in re.findall(r"^from (speechgru[\w.]*) import ", path.read_text(encoding="utf-8"), re.MULTILINE):
                 file = getattr(sys.modules.get(name), "__file__", None)
                 waiting += [Path(file)] if file else []
-    return sorted(found)
+    return found
+
+
+def _reached(functions: Sequence[Callable[..., object]]) -> tuple[set[Path], list[bytes]]:
+    """The files of plain functions and of all the functions that they call, and the constants of other files.
+
+    Not the files that theirs import: a cell stands beside its row functions, and imports half of the package.
+    """
+    files: set[Path] = set()
+    constants: set[str] = set()
+    seen: set[object] = set()
+    waiting: list[object] = list(functions)
+    while waiting:
+        value = waiting.pop()
+        value = getattr(value, "py_func", value)  # of what numba.njit gives
+        if not inspect.isfunction(value) or value in seen:
+            continue
+        seen.add(value)
+        files.add(Path(inspect.getfile(value)))
+        outside = inspect.getclosurevars(value)
+        for name, found in {**outside.globals, **outside.nonlocals}.items():
+            waiting += vars(found).values() if inspect.ismodule(found) and _is_of(found, value) else [found]
+            if not callable(found) and not inspect.ismodule(found):
+                constants.add(f"{name}={found!r}")
+    return files, [constant.encode() for constant in sorted(constants)]
+
+
+def _is_of(module: ModuleType, function: Callable[..., object]) -> bool:
+    """Whether a module is of a function's package."""
+    return module.__name__.partition(".")[0] == function.__module__.partition(".")[0]

@@ -1,7 +1,6 @@
 """One suite for every registered cell: what cell.py's contract promises, against loops that share no code with it."""
 
 import contextlib
-import importlib
 
 import cell_loops
 import cell_loops_scan
@@ -11,11 +10,9 @@ import torch
 from torch import nn
 
 import speechgru.cells.cell
-import speechgru.cells.fused_light
-import speechgru.cells.fused_reset_before
 import speechgru.cells.lstm
 from speechgru import compiled
-from speechgru.cells import GRU, GRUBefore, GRUConfig, other_convention, reverse_within, valid_frames
+from speechgru.cells import GRU, GRUBefore, GRUConfig, other_convention, recurrence, reverse_within, valid_frames
 from speechgru.cells.batch_norm import FrameBatchNorm
 from speechgru.errors import ConfigError
 from speechgru.registry import build, entry, names
@@ -533,26 +530,30 @@ def test_planted_reset_at_the_wrong_place_is_seen(monkeypatch):
         test_gates_are_the_formulas_gates("gru_before", False)
 
 
-COMPILED = ["gru_before", "gru1", "gru2", "mgu", "li_gru", "sli_gru"]
+# All that the one compiled loop runs; torch, or a kernel of its own, runs the others.
+COMPILED = [name for name in CELLS if name not in ("lstm", "rnn", "min_gru", "qrnn", "sru", "ind_rnn")]
 
 
-def change_compiled(monkeypatch, name, change):
-    """Lets ``change`` alter the arguments of the cell's compiled loop: inputs, lengths, state, reverse, weight."""
-    light = name in ("li_gru", "sli_gru")
-    module = speechgru.cells.fused_light if light else speechgru.cells.fused_reset_before
-    fused = getattr(module, "FusedLight" if light else "FusedResetBefore")
-    apply = fused.apply
-    monkeypatch.setattr(fused, "apply", lambda *arguments: apply(*change(list(arguments))))
+def change_compiled(monkeypatch, change):
+    """Lets ``change`` alter the arguments of the compiled loop by name."""
+    recur = recurrence.recur
+    names = "cell", "inputs", "lengths", "state", "reverse", "weight", "vectors", "blocks", "gain"
+    monkeypatch.setattr(
+        recurrence,
+        "recur",
+        lambda *arguments, **named: recur(**change({**dict(zip(names, arguments, strict=False)), **named})),
+    )
 
 
-@pytest.mark.parametrize("name", COMPILED)
+@pytest.mark.parametrize(
+    "name", [name for name in COMPILED if name not in ("fast_grnn", "gru3", "rnn with layer_norm")]
+)
 def test_planted_swapped_gates_in_the_compiled_loop_are_seen(monkeypatch, name):
     def swapped(arguments):
-        blocks = list(arguments[4].split(HIDDEN))
-        arguments[4] = torch.cat([blocks[1], blocks[0], *blocks[2:]])
-        return arguments
+        blocks = list(arguments["weight"].split(HIDDEN))
+        return {**arguments, "weight": torch.cat([blocks[1], blocks[0], *blocks[2:]])}
 
-    change_compiled(monkeypatch, name, swapped)
+    change_compiled(monkeypatch, swapped)
     with pytest.raises(AssertionError):
         test_forward_is_the_formula(name, False, False, torch.float32)
 
@@ -560,10 +561,9 @@ def test_planted_swapped_gates_in_the_compiled_loop_are_seen(monkeypatch, name):
 @pytest.mark.parametrize("name", COMPILED)
 def test_planted_missing_mask_in_the_compiled_loop_is_seen(monkeypatch, name):
     def unmasked(arguments):
-        arguments[1] = torch.full_like(arguments[1], arguments[0].shape[1])
-        return arguments
+        return {**arguments, "lengths": torch.full_like(arguments["lengths"], arguments["inputs"].shape[1])}
 
-    change_compiled(monkeypatch, name, unmasked)
+    change_compiled(monkeypatch, unmasked)
     with pytest.raises(AssertionError):
         test_forward_is_the_formula(name, False, False, torch.float32)
 
@@ -606,22 +606,43 @@ def test_planted_reset_before_the_layer_norm_is_seen(monkeypatch):
         test_forward_is_the_formula("gru with layer_norm", False, True, torch.float64)
 
 
-@pytest.mark.parametrize("name", ["gru", "lstm"])
-@pytest.mark.parametrize("dropped", [5, 6])
+@pytest.mark.parametrize("name", LAYER_NORM)
+@pytest.mark.parametrize("dropped", ["gain", 0, -1])
 def test_planted_forgotten_gain_in_the_compiled_loop_is_seen(monkeypatch, name, dropped):
-    """A gain, or the bias of a GRU's products, that is not read."""
-    module = importlib.import_module(f"speechgru.cells.fused_{name}")
-    fused = getattr(module, f"Fused{name.upper()}")
-    apply = fused.apply
+    """A gain, or the bias behind it, that is not read."""
 
-    def forgetful(*arguments):
-        one = arguments[dropped]
-        neutral = torch.zeros_like(one) if name == "gru" and dropped == 5 else torch.ones_like(one)
-        return apply(*arguments[:dropped], neutral, *arguments[dropped + 1 :])
+    def forgetful(arguments):
+        vectors = list(arguments["vectors"])
+        if dropped != "gain":
+            vectors[dropped] = torch.full_like(vectors[dropped], 0.123)
+            return {**arguments, "vectors": vectors}
+        if arguments.get("gain") is None:
+            pytest.skip("its gain is one of the vectors")
+        return {**arguments, "gain": torch.ones_like(arguments["gain"])}
 
-    monkeypatch.setattr(fused, "apply", forgetful)
+    change_compiled(monkeypatch, forgetful)
     with pytest.raises(AssertionError):
-        test_forward_is_the_formula(f"{name} with layer_norm", False, True, torch.float32)
+        test_forward_is_the_formula(name, False, True, torch.float32)
+
+
+@pytest.mark.parametrize("name", COMPILED)
+@pytest.mark.parametrize("reverse", [False, True])
+def test_the_compiled_loop_without_a_gradient_is_that_with_one(monkeypatch, name, reverse):
+    """Oracle: the same cell while it learns, to the bit; and that both went through the loop."""
+    cell = make(name)
+    sequence, lengths = batch((7, 3, 0, 1, 5, 7))
+    state = torch.randn(len(lengths), cell.state_size)
+    seen, found = [], []
+    run = recurrence._run
+    monkeypatch.setattr(
+        recurrence, "_run", lambda *arguments, learning: seen.append(learning) or run(*arguments, learning=learning)
+    )
+    for allowed in (True, False):
+        with torch.set_grad_enabled(allowed):
+            found.append(cell(sequence, lengths, state, reverse=reverse))
+    assert seen == [True, False]
+    for one, other in zip(*found, strict=True):
+        assert torch.equal(one, other)
 
 
 def test_planted_padding_that_moves_the_memory_of_an_lstm_is_seen(monkeypatch):

@@ -82,14 +82,49 @@ def test_both_ways_are_the_same(make) -> None:
     torch.testing.assert_close(one, other, atol=1e-3 if isinstance(module, LogMel) else 1e-5, rtol=1e-5)
 
 
-FUNCTION = """
+# A kernel made of five files: its own, one that it imports, a part, what the part calls, and a constant.
+FILES = {
+    "loop": """
+from numba.extending import register_jitable
+
+from speechgru.cells.imported import doubled
+from speechgru.cells.called import called
 from speechgru.compiled import kernel
-from speechgru.cells.kernels import sigmoid
+
+register_jitable(called)
+
+def make(part):
+    register_jitable(part)
+
+    @kernel(parts=(part,))
+    def loop(x):
+        return doubled(part(x))
+
+    return loop
+""",
+    "imported": """
+from speechgru.compiled import kernel
 
 @kernel()
-def half(x):
-    return sigmoid(x)
-"""
+def doubled(x):
+    return 2 * x
+""",
+    "part": """
+from speechgru.cells.called import called
+
+def part(x):
+    return called(x)
+""",
+    "called": """
+from speechgru.cells.constants import TENTH
+
+def called(x):
+    return x + TENTH
+""",
+    "constants": """
+TENTH = 0.1
+""",
+}
 
 
 def folders(place: Path) -> list[Path]:
@@ -97,30 +132,41 @@ def folders(place: Path) -> list[Path]:
 
 
 def test_the_machine_code_of_earlier_sources_is_not_taken(tmp_path: Path) -> None:
-    """Oracle: what the function says now. The kernel it calls is changed in another file, with the cache warm.
+    """Oracle: what the function says now. Each file that it is made of is changed, with the cache warm.
 
     numba alone looks at the function's own file, and would give the old answer.
     """
     package = tmp_path / "speechgru"
-    for name in ("__init__.py", "compiled.py", "cells/kernels.py"):
-        (package / name).parent.mkdir(exist_ok=True)
-        shutil.copy(Path(speechgru.__file__).parent / name, package / name)
-    (package / "cells" / "__init__.py").touch()
-    kernels, mine = package / "cells" / "kernels.py", package / "cells" / "mine.py"
-    source = kernels.read_text(encoding="utf-8")
-    mine.write_text(FUNCTION, encoding="utf-8")
-    code = "import speechgru.cells.mine as mine; print(round(float(mine.half(0.0)), 3), *mine.half.stats.cache_hits)"
-    environment = {"PYTHONPATH": str(tmp_path), "PYTHONSAFEPATH": "1"}
-    environment["NUMBA_CACHE_DIR"] = ""  # where the tests are run with one
-    assert run(code, **environment) == "0.5"
-    first = folders(package / "cells")
-    assert len(run(code, **environment).split()) == 2, "the second process compiled again"
-    assert "float32(0.5) * tanh(float32(0.5) * x) + float32(0.5)\n" in source
-    kernels.write_text(source.replace("+ float32(0.5)\n", "+ float32(0.4)\n"), encoding="utf-8")
-    assert run(code, **environment) == "0.4"
-    second = folders(package / "cells")
-    assert not {path.name for path in first if path.name.startswith("mine-")} & {path.name for path in second}
-    assert sum(path.name.startswith("mine-") for path in second) == 1, "the old machine code is removed"
+    (package / "cells").mkdir(parents=True)
+    shutil.copy(Path(speechgru.__file__).parent / "compiled.py", package)
+    for name in ("", "cells/"):
+        (package / name / "__init__.py").touch()
+    for name, source in FILES.items():
+        (package / "cells" / f"{name}.py").write_text(source, encoding="utf-8")
+    code = """
+from speechgru.cells import loop, part
+made = loop.make(part.part)
+print(round(made(0.0), 3), *made.stats.cache_hits)
+"""
+    # NUMBA_CACHE_DIR: where the tests are run with one.
+    environment = {"PYTHONPATH": str(tmp_path), "PYTHONSAFEPATH": "1", "NUMBA_CACHE_DIR": ""}
+    assert run(code, **environment) == "0.2"
+    assert run(code, **environment).split() == ["0.2", "(float64,)"], "the second process compiled again"
+    known = folders(package / "cells")
+    for name, before, now, answer in (
+        ("imported", "2 * x", "3 * x", "0.3"),
+        ("part", "called(x)", "called(x) + 1", "3.3"),
+        ("called", "x + TENTH", "x - TENTH", "2.7"),
+        ("constants", "0.1", "0.2", "2.4"),
+    ):
+        source = FILES[name].replace(f" {before}", f" {now}")
+        assert source != FILES[name]
+        (package / "cells" / f"{name}.py").write_text(source, encoding="utf-8")
+        assert run(code, **environment) == answer, name
+        made = [folder for folder in folders(package / "cells") if folder.name.startswith("loop-")]
+        assert len(made) == 1, "the old machine code is removed"
+        assert made[0] not in known
+        known += made
 
 
 def test_every_kernel_is_kept_by_this_module() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import os
 import re
 import subprocess
@@ -11,6 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
+
+from speechgru import compiled
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -70,6 +75,26 @@ def test_the_examples_of_the_page_train_evaluate_and_classify(tmp_path: Path) ->
     done = speechgru(tmp_path, "classify", "data/whistles/test/ann_up_1.wav", "-m", "run/model", "--device", "cpu")
     assert done.stdout.split("\t")[1] == "up"
     assert "CC BY 4.0" in (tmp_path / "run" / "model" / "card.md").read_text()
+
+
+def test_the_cell_of_the_page_is_compiled_as_it_is_defined(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Oracle: its ``advance`` frame by frame in torch, the outputs and all gradients, with lengths, backwards too."""
+    code = re.sub(r"^@register.*\n", "", examples()["cell"], flags=re.MULTILINE)
+    (tmp_path / "page_cell.py").write_text(code, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    torch.manual_seed(0)
+    cell = importlib.import_module("page_cell").Leaky(5, 9)
+    sequence, lengths = torch.randn(3, 6, 5, requires_grad=True), torch.tensor([6, 0, 4])
+    for reverse in (False, True):
+        found = []
+        for context in (contextlib.nullcontext(), compiled.disabled()):
+            with context:
+                hidden, final = cell(sequence, lengths, reverse=reverse)
+            assert hidden.grad_fn.name().startswith("_Recurrence") == (not found)
+            weighted = (hidden * torch.arange(9.0)).sum() + final.square().sum()
+            found.append([hidden, final, *torch.autograd.grad(weighted, [sequence, *cell.parameters()])])
+        for one, other in zip(*found, strict=True):
+            torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
 
 
 BROKEN = {

@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 import math
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from speechgru.cells.cell import Cell, initialize
+from speechgru.cells.rows import ONE, At, Row, RowFunctions, sigmoid, sigmoid_slope, tanh, tanh_slope
 from speechgru.errors import ConfigError
 from speechgru.registry import register
 
@@ -94,13 +96,12 @@ class FastGRNN(Cell):
         return share * candidate + update * state, {"update": update, "candidate": candidate}
 
     def fused(self, projected: Tensor, lengths: Tensor, state: Tensor, reverse: bool) -> tuple[Tensor, Tensor] | None:
-        # Imported where it is needed: numba takes half a second.
-        from speechgru.cells.fused_fast_grnn import FusedFastGRNN
+        from speechgru.cells.recurrence import recur  # here, for numba takes half a second
 
         # The two small factors are multiplied once, which costs less than a second product in each of many frames.
         across = self.weight_hh if self.reduce_hh is None else self.weight_hh @ self.reduce_hh
-        shares = torch.sigmoid(torch.cat((self.zeta, self.nu)))
-        return FusedFastGRNN.apply(projected, lengths, state, reverse, across, self.bias, shares)
+        shares = (torch.sigmoid(share).expand(self.hidden_size) for share in (self.zeta, self.nu))
+        return recur(ROWS, projected, lengths, state, reverse, across, (*self.bias.chunk(2), *shares))
 
     @staticmethod
     def parameter_count(input_size: int, hidden_size: int, config: FastGRNNConfig | None = None) -> int:
@@ -119,3 +120,31 @@ def _matrices(input_size: int, hidden_size: int, config: FastGRNNConfig | None) 
     config = config or FastGRNNConfig()
     ranks = ((input_size, config.input_rank), (hidden_size, config.hidden_rank))
     return sum(rank * (hidden_size + columns) if rank else hidden_size * columns for columns, rank in ranks)
+
+
+def forward(row: Row, product: np.ndarray) -> None:
+    """One row of a FastGRNN; leaves z in place of x and keeps n."""
+    x, old, new, n_kept, (b_z, b_n, zeta, nu) = row.x, row.old, row.new, row.kept, row.vectors
+    for j in range(len(x)):
+        total = x[j] + product[j]
+        z, n = sigmoid(total + b_z[j]), tanh(total + b_n[j])
+        x[j], n_kept[j] = z, n
+        new[j] = (zeta[j] * (ONE - z) + nu[j]) * n + z * old[j]
+
+
+def backward(row: Row, at: At) -> None:
+    z_kept, old, n_kept, (_, _, zeta, nu) = row.x, row.old, row.kept, row.vectors
+    at_x, at_state, (at_b_z, at_b_n, at_zeta, at_nu) = at.x, at.state, at.vectors
+    for j in range(len(at_x)):
+        z, n, at_h = z_kept[j], n_kept[j], at_state[j]
+        at_z = at_h * (old[j] - zeta[j] * n) * sigmoid_slope(z)
+        at_n = at_h * (zeta[j] * (ONE - z) + nu[j]) * tanh_slope(n)
+        at_x[j] = at_z + at_n
+        at_b_z[j] += at_z
+        at_b_n[j] += at_n
+        at_zeta[j] += at_h * (ONE - z) * n
+        at_nu[j] += at_h * n
+        at_state[j] = at_h * z
+
+
+ROWS = RowFunctions(forward, backward, kept=lambda size: size)

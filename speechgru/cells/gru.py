@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from speechgru.cells.cell import Cell, initialize, torch_recurrence
+from speechgru.cells.rows import ONE, At, Row, RowFunctions, sigmoid, sigmoid_slope, tanh, tanh_slope
 from speechgru.registry import register
 
 
@@ -101,12 +103,15 @@ class GRU(Cell):
         return torch.gru_cell(frame, state, self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
 
     def fused(self, projected: Tensor, lengths: Tensor, state: Tensor, reverse: bool) -> tuple[Tensor, Tensor] | None:
-        # Imported where it is needed: numba takes half a second.
-        from speechgru.cells.fused_gru import FusedGRU
+        from speechgru.cells.recurrence import recur  # here, for numba takes half a second
 
-        inputs = projected if self.layer_norm else F.linear(projected, self.weight_ih, self.bias_ih)
-        gain = self.gain_hh if self.layer_norm else None
-        return FusedGRU.apply(inputs, lengths, state, reverse, self.weight_hh, self.bias_hh, gain)
+        if self.layer_norm:
+            blocks = 2 * self.hidden_size, self.hidden_size
+            return recur(
+                ROWS, projected, lengths, state, reverse, self.weight_hh, (self.bias_hh,), blocks, self.gain_hh
+            )
+        inputs = F.linear(projected, self.weight_ih, self.bias_ih)
+        return recur(ROWS, inputs, lengths, state, reverse, self.weight_hh, (self.bias_hh,))
 
     def run(self, projected: Tensor, state: Tensor) -> Tensor:
         if self.layer_norm or not projected.shape[1]:
@@ -129,3 +134,48 @@ class GRU(Cell):
     def multiply_accumulates(input_size: int, hidden_size: int, config: GRUConfig | None = None) -> int:
         normalization = 18 * hidden_size if config is not None and config.layer_norm else 0
         return 3 * hidden_size * (input_size + hidden_size) + 3 * hidden_size + normalization
+
+
+def forward(row: Row, product: np.ndarray) -> None:
+    """One row of a GRU; leaves r, z, n in place of x and keeps U_n h + c_n."""
+    size = len(row.new)
+    x, old, new, kept, bias = row.x, row.old, row.new, row.kept, row.vectors[0]
+    r_x, z_x, n_x = x[:size], x[size : 2 * size], x[2 * size :]
+    r_product, z_product, n_product = product[:size], product[size : 2 * size], product[2 * size :]
+    r_bias, z_bias, n_bias = bias[:size], bias[size : 2 * size], bias[2 * size :]
+    for j in range(size):
+        inner = n_product[j] + n_bias[j]
+        r = sigmoid(r_x[j] + r_product[j] + r_bias[j])
+        z = sigmoid(z_x[j] + z_product[j] + z_bias[j])
+        n = tanh(n_x[j] + r * inner)
+        r_x[j], z_x[j], n_x[j], kept[j] = r, z, n, inner
+        new[j] = n + z * (old[j] - n)
+
+
+def backward(row: Row, at: At) -> None:
+    size = len(row.new)
+    x, old, kept, at_x, at_product, at_state, at_bias = (
+        row.x,
+        row.old,
+        row.kept,
+        at.x,
+        at.product,
+        at.state,
+        at.vectors[0],
+    )
+    r_x, z_x, n_x = x[:size], x[size : 2 * size], x[2 * size :]
+    at_r, at_z, at_n = at_x[:size], at_x[size : 2 * size], at_x[2 * size :]
+    of_r, of_z, of_n = at_product[:size], at_product[size : 2 * size], at_product[2 * size :]
+    for j in range(size):
+        r, z, n, at_h = r_x[j], z_x[j], n_x[j], at_state[j]
+        d_n = at_h * (ONE - z) * tanh_slope(n)
+        d_z = at_h * (old[j] - n) * sigmoid_slope(z)
+        d_r = d_n * kept[j] * sigmoid_slope(r)
+        at_r[j], at_z[j], at_n[j] = d_r, d_z, d_n
+        of_r[j], of_z[j], of_n[j] = d_r, d_z, d_n * r
+        at_state[j] = at_h * z
+    for j in range(3 * size):
+        at_bias[j] += at_product[j]
+
+
+ROWS = RowFunctions(forward, backward, adds_product=False, kept=lambda size: size)

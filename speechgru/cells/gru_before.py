@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from speechgru.cells.cell import Cell, initialize
 from speechgru.cells.gru import GatedConfig
+from speechgru.cells.rows import ONE, At, Row, RowFunctions, sigmoid, sigmoid_slope, tanh, tanh_slope
 from speechgru.registry import register
 
 
@@ -59,9 +61,9 @@ class GRUBefore(Cell):
         return (1 - update) * candidate + update * state, {"reset": reset, "update": update, "candidate": candidate}
 
     def fused(self, projected: Tensor, lengths: Tensor, state: Tensor, reverse: bool) -> tuple[Tensor, Tensor] | None:
-        from speechgru.cells.fused_reset_before import FusedResetBefore
+        from speechgru.cells.recurrence import recur  # here, for numba takes half a second
 
-        return FusedResetBefore.apply(projected, lengths, state, reverse, self.weight_hh, None)
+        return recur(ROWS, projected, lengths, state, reverse, self.weight_hh)
 
     @staticmethod
     def parameter_count(input_size: int, hidden_size: int, config: GRUBeforeConfig | None = None) -> int:
@@ -70,3 +72,45 @@ class GRUBefore(Cell):
     @staticmethod
     def multiply_accumulates(input_size: int, hidden_size: int, config: GRUBeforeConfig | None = None) -> int:
         return 3 * hidden_size * (input_size + hidden_size) + 3 * hidden_size
+
+
+def reset(row: Row, product: np.ndarray, reset_state: np.ndarray) -> None:
+    """The gates of one row, left in place of x, and what the candidate sees of the state."""
+    size = len(row.new)
+    old, r_x, z_x, r_product, z_product = row.old, row.x[:size], row.x[size : 2 * size], product[:size], product[size:]
+    for j in range(size):
+        r = sigmoid(r_x[j] + r_product[j])
+        r_x[j], z_x[j], reset_state[j] = r, sigmoid(z_x[j] + z_product[j]), r * old[j]
+
+
+def forward(row: Row, product: np.ndarray) -> None:
+    """The candidate, left in place of x behind z, and the new state."""
+    size = len(row.new)
+    old, new, z_x, n_x = row.old, row.new, row.x[-2 * size : -size], row.x[-size:]
+    for j in range(size):
+        n = tanh(n_x[j] + product[j])
+        n_x[j] = n
+        new[j] = n + z_x[j] * (old[j] - n)
+
+
+def backward(row: Row, at: At) -> None:
+    size = len(row.new)
+    old, z_x, n_x, at_state = row.old, row.x[-2 * size : -size], row.x[-size:], at.state
+    at_z, at_n = at.x[-2 * size : -size], at.x[-size:]
+    for j in range(size):
+        z, n, at_h = z_x[j], n_x[j], at_state[j]
+        at_z[j] = at_h * (old[j] - n) * sigmoid_slope(z)
+        at_n[j] = at_h * (ONE - z) * tanh_slope(n)
+        at_state[j] = at_h * z
+
+
+def reset_backward(row: Row, at: At, at_reset_state: np.ndarray) -> None:
+    size = len(row.new)
+    old, r_x, at_r, at_state = row.old, row.x[:size], at.x[:size], at.state
+    for j in range(size):
+        r = r_x[j]
+        at_r[j] = at_reset_state[j] * old[j] * sigmoid_slope(r)
+        at_state[j] += at_reset_state[j] * r
+
+
+ROWS = RowFunctions(forward, backward, reset, reset_backward)

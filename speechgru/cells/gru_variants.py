@@ -5,12 +5,15 @@ from __future__ import annotations
 import dataclasses
 from typing import ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from speechgru.cells.cell import Cell, initialize
 from speechgru.cells.gru import GatedConfig
+from speechgru.cells.gru_before import ROWS
+from speechgru.cells.rows import ONE, At, Row, RowFunctions, tanh, tanh_slope
 from speechgru.registry import register
 
 
@@ -65,15 +68,14 @@ class GRUVariant(Cell):
         return (1 - update) * candidate + update * state, {"reset": reset, "update": update, "candidate": candidate}
 
     def fused(self, projected: Tensor, lengths: Tensor, state: Tensor, reverse: bool) -> tuple[Tensor, Tensor] | None:
+        from speechgru.cells.recurrence import recur  # here, for numba takes half a second
+
         if self.gates_see_state:
-            from speechgru.cells.fused_reset_before import FusedResetBefore
-
-            return FusedResetBefore.apply(projected, lengths, state, reverse, self.weight_hh, self._gate_bias())
-        from speechgru.cells.fused_light import FusedLight
-
+            inputs = torch.cat((self._gate_bias().expand(*projected.shape[:2], -1), projected), 2)
+            return recur(ROWS, inputs, lengths, state, reverse, self.weight_hh)
         # U (r * h) with a constant r is a matrix of its own.
         reset, update = torch.sigmoid(self._gate_bias()).chunk(2)
-        return FusedLight.apply(projected, lengths, state, reverse, self.weight_hh * reset, update, False, False)
+        return recur(CONSTANT_GATES, projected, lengths, state, reverse, self.weight_hh * reset, (update,))
 
     def _gate_bias(self) -> Tensor:
         if self.gates_have_bias:
@@ -138,3 +140,24 @@ class GRU3(GRUVariant):
 
     gates_see_state = False
     gates_have_bias = True
+
+
+def forward(row: Row, product: np.ndarray) -> None:
+    """One row of a GRU3, whose update gate is the vector; leaves n in place of x."""
+    x, old, new, z = row.x, row.old, row.new, row.vectors[0]
+    for j in range(len(x)):
+        x[j] = tanh(x[j] + product[j])
+    for j in range(len(x)):
+        new[j] = x[j] + z[j] * (old[j] - x[j])
+
+
+def backward(row: Row, at: At) -> None:
+    x, old, z, at_x, at_state, at_z = row.x, row.old, row.vectors[0], at.x, at.state, at.vectors[0]
+    for j in range(len(x)):
+        at_x[j] = at_state[j] * (ONE - z[j]) * tanh_slope(x[j])
+    for j in range(len(x)):
+        at_z[j] += at_state[j] * (old[j] - x[j])
+        at_state[j] *= z[j]
+
+
+CONSTANT_GATES = RowFunctions(forward, backward)

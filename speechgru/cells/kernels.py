@@ -1,4 +1,4 @@
-"""What the compiled loops of the cells are made of: small matrix products, layer norm, tanh, sigmoid, in float32."""
+"""What compiled kernels share: a small matrix product, tanh, sigmoid, and what an autograd function remembers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from speechgru.compiled import kernel
 FAST = {"contract", "reassoc"}  # fused multiply-adds and reordered sums; NaN and infinity stay what they are
 # x / 0 as in NumPy: Python's rule is a branch in every division, and a loop with a branch in it is not vectorised.
 compiled = kernel(fastmath=FAST, error_model="numpy")
-EPSILON = 1e-5  # torch's layer norm has it below the root
 
 
 class Context(Protocol):
@@ -89,32 +88,3 @@ def multiply(left: np.ndarray, right: np.ndarray, out: np.ndarray) -> None:
             factor, line = row[k], right[k]
             for j in range(columns):
                 target[j] += factor * line[j]
-
-
-@compiled
-def standardize(values: np.ndarray) -> float:
-    """Layer norm without weights in place; returns 1 / standard deviation."""
-    size = np.float32(len(values))
-    total, square = np.float32(0), np.float32(0)
-    for j in range(len(values)):
-        total += values[j]
-    mean = total / size
-    for j in range(len(values)):
-        square += (values[j] - mean) * (values[j] - mean)
-    inverse = np.float32(1) / np.sqrt(square / size + np.float32(EPSILON))
-    for j in range(len(values)):
-        values[j] = (values[j] - mean) * inverse
-    return inverse
-
-
-@compiled
-def through_standardize(given: np.ndarray, normal: np.ndarray, inverse: float, out: np.ndarray) -> None:
-    """The gradient before the layer norm from that behind it."""
-    size = np.float32(len(given))
-    total, along = np.float32(0), np.float32(0)
-    for j in range(len(given)):
-        total += given[j]
-        along += given[j] * normal[j]
-    total, along = total / size, along / size
-    for j in range(len(given)):
-        out[j] = inverse * (given[j] - total - normal[j] * along)

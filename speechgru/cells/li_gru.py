@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -11,6 +12,7 @@ from torch.nn import functional as F
 from speechgru.cells.batch_norm import FrameBatchNorm
 from speechgru.cells.cell import Cell, initialize
 from speechgru.cells.gru import GatedConfig
+from speechgru.cells.rows import ONE, ZERO, At, Row, RowFunctions, sigmoid, sigmoid_slope
 from speechgru.registry import register
 
 
@@ -62,9 +64,10 @@ class LiGRU(Cell):
         return (1 - update) * candidate + update * state, {"update": update, "candidate": candidate}
 
     def fused(self, projected: Tensor, lengths: Tensor, state: Tensor, reverse: bool) -> tuple[Tensor, Tensor] | None:
-        from speechgru.cells.fused_light import FusedLight
+        from speechgru.cells.recurrence import recur  # here, for numba takes half a second
 
-        return FusedLight.apply(projected, lengths, state, reverse, self.weight_hh, None, self.normalize, True)
+        blocks = (self.hidden_size, self.hidden_size) if self.normalize else ()
+        return recur(ROWS, projected, lengths, state, reverse, self.weight_hh, blocks=blocks)
 
     @staticmethod
     def parameter_count(input_size: int, hidden_size: int, config: LiGRUConfig | None = None) -> int:
@@ -73,3 +76,36 @@ class LiGRU(Cell):
     @staticmethod
     def multiply_accumulates(input_size: int, hidden_size: int, config: LiGRUConfig | None = None) -> int:
         return 2 * hidden_size * (input_size + hidden_size) + 4 * hidden_size
+
+
+def forward(row: Row, product: np.ndarray) -> None:
+    """One row of a Li-GRU; leaves z, n in place of x."""
+    size = len(row.new)
+    old, new, z_x, n_x, z_product, n_product = (
+        row.old,
+        row.new,
+        row.x[:size],
+        row.x[size:],
+        product[:size],
+        product[size:],
+    )
+    for j in range(size):
+        total = n_x[j] + n_product[j]
+        n_x[j] = ZERO if total < ZERO else total  # a NaN is not below 0 and stays
+    for j in range(size):
+        z_x[j] = sigmoid(z_x[j] + z_product[j])
+        new[j] = n_x[j] + z_x[j] * (old[j] - n_x[j])
+
+
+def backward(row: Row, at: At) -> None:
+    size = len(row.new)
+    old, z_x, n_x, at_z, at_n, at_state = row.old, row.x[:size], row.x[size:], at.x[:size], at.x[size:], at.state
+    for j in range(size):
+        at_n[j] = at_state[j] * (ONE - z_x[j]) * (ONE if n_x[j] > ZERO else ZERO)
+    for j in range(size):
+        z, at_h = z_x[j], at_state[j]
+        at_z[j] = at_h * (old[j] - n_x[j]) * sigmoid_slope(z)
+        at_state[j] = at_h * z
+
+
+ROWS = RowFunctions(forward, backward)

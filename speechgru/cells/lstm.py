@@ -4,11 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from speechgru.cells.cell import Cell, initialize, torch_recurrence
+from speechgru.cells.rows import (
+    ZERO,
+    At,
+    Row,
+    RowFunctions,
+    sigmoid,
+    sigmoid_slope,
+    standardize,
+    standardize_backward,
+    tanh,
+    tanh_slope,
+)
 from speechgru.lengths import check_lengths, last_valid, reverse_within, valid_frames
 from speechgru.registry import register
 
@@ -113,11 +126,10 @@ class LSTM(Cell):
     def fused(self, projected: Tensor, lengths: Tensor, state: Tensor, reverse: bool) -> tuple[Tensor, Tensor] | None:
         if not self.layer_norm:
             return None  # torch.lstm is as fast, in training too
-        # Imported where it is needed: numba takes half a second.
-        from speechgru.cells.fused_lstm import FusedLSTM
+        from speechgru.cells.recurrence import recur  # here, for numba takes half a second
 
-        norms = self.gain_hh, self.gain_cell, self.bias_cell
-        return FusedLSTM.apply(projected, lengths, state, reverse, self.weight_hh, *norms)
+        vectors, blocks = (self.gain_cell, self.bias_cell), (4 * self.hidden_size,)
+        return recur(ROWS, projected, lengths, state, reverse, self.weight_hh, vectors, blocks, self.gain_hh)
 
     def forward(
         self, sequence: Tensor, lengths: Tensor | None = None, state: Tensor | None = None, reverse: bool = False
@@ -156,3 +168,64 @@ class LSTM(Cell):
     def multiply_accumulates(input_size: int, hidden_size: int, config: LSTMConfig | None = None) -> int:
         normalization = 27 * hidden_size if config is not None and config.layer_norm else 0
         return 4 * hidden_size * (input_size + hidden_size) + 3 * hidden_size + normalization
+
+
+def forward(row: Row, product: np.ndarray) -> None:
+    """One row of an LSTM with layer norm; leaves i, f, g, o in place of x, and keeps tanh(LN(c) + d) and LN(c)."""
+    size = len(row.new)
+    x, new, memory, m, seen, inverse = row.x, row.new, row.memory, row.kept[:size], row.kept[size:-1], row.kept[-1:]
+    i, f, g, o = x[:size], x[size : 2 * size], x[2 * size : -size], x[-size:]
+    gain, bias = row.vectors
+    # One array at a time: with more of them the compiler would have to prove that none overlaps another.
+    for j in range(4 * size):
+        x[j] += product[j]
+    for j in range(2 * size):
+        x[j] = sigmoid(x[j])
+    for j in range(size):
+        g[j] = tanh(g[j])
+    for j in range(size):
+        o[j] = sigmoid(o[j])
+    for j in range(size):
+        memory[j] = f[j] * memory[j] + i[j] * g[j]
+    for j in range(size):
+        seen[j] = memory[j]
+    inverse[0] = standardize(seen)
+    for j in range(size):
+        m[j] = tanh(seen[j] * gain[j] + bias[j])
+    for j in range(size):
+        new[j] = o[j] * m[j]
+
+
+def backward(row: Row, at: At) -> None:
+    size = len(row.new)
+    x, old, m, seen, at_x, at_state, at_memory = (
+        row.x,
+        row.memory,
+        row.kept[:size],
+        row.kept[size:-1],
+        at.x,
+        at.state,
+        at.memory,
+    )
+    i, f, g, o = x[:size], x[size : 2 * size], x[2 * size : -size], x[-size:]
+    at_i, at_f, at_g, at_o = at_x[:size], at_x[size : 2 * size], at_x[2 * size : -size], at_x[-size:]
+    gain, (at_gain, at_bias) = row.vectors[0], at.vectors
+    for j in range(size):
+        at_o[j] = at_state[j] * m[j] * sigmoid_slope(o[j])
+        at_state[j] *= o[j] * tanh_slope(m[j])  # from here that at LN(c) + d, and then at c
+    for j in range(size):
+        at_gain[j] += at_state[j] * seen[j]
+    for j in range(size):
+        at_bias[j] += at_state[j]
+        at_state[j] *= gain[j]
+    standardize_backward(at_state, seen, row.kept[-1], at_state)
+    for j in range(size):
+        at_c = at_memory[j] + at_state[j]
+        at_i[j] = at_c * g[j] * sigmoid_slope(i[j])
+        at_f[j] = at_c * old[j] * sigmoid_slope(f[j])
+        at_g[j] = at_c * i[j] * tanh_slope(g[j])
+        at_memory[j] = at_c * f[j]
+        at_state[j] = ZERO  # the old output is in the product alone
+
+
+ROWS = RowFunctions(forward, backward, memory=True, kept=lambda size: 2 * size + 1)

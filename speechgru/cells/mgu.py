@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from speechgru.cells.cell import Cell, initialize
 from speechgru.cells.gru import GatedConfig
+from speechgru.cells.gru_before import backward, forward
+from speechgru.cells.rows import ONE, At, Row, RowFunctions, sigmoid, sigmoid_slope
 from speechgru.registry import register
 
 
@@ -58,9 +61,9 @@ class MGU(Cell):
         return reset * candidate + update * state, {"reset": reset, "update": update, "candidate": candidate}
 
     def fused(self, projected: Tensor, lengths: Tensor, state: Tensor, reverse: bool) -> tuple[Tensor, Tensor] | None:
-        from speechgru.cells.fused_reset_before import FusedResetBefore
+        from speechgru.cells.recurrence import recur  # here, for numba takes half a second
 
-        return FusedResetBefore.apply(projected, lengths, state, reverse, self.weight_hh, None)
+        return recur(ROWS, projected, lengths, state, reverse, self.weight_hh)
 
     @staticmethod
     def parameter_count(input_size: int, hidden_size: int, config: MGUConfig | None = None) -> int:
@@ -69,3 +72,24 @@ class MGU(Cell):
     @staticmethod
     def multiply_accumulates(input_size: int, hidden_size: int, config: MGUConfig | None = None) -> int:
         return 2 * hidden_size * (input_size + hidden_size) + 3 * hidden_size
+
+
+def reset(row: Row, product: np.ndarray, reset_state: np.ndarray) -> None:
+    """The gate of one row, left in place of x, and what the candidate sees of the state."""
+    size = len(row.new)
+    old, z_x = row.old, row.x[:size]
+    for j in range(size):
+        z = sigmoid(z_x[j] + product[j])
+        z_x[j], reset_state[j] = z, (ONE - z) * old[j]
+
+
+def reset_backward(row: Row, at: At, at_reset_state: np.ndarray) -> None:
+    size = len(row.new)
+    old, z_x, at_z, at_state = row.old, row.x[:size], at.x[:size], at.state
+    for j in range(size):
+        z = z_x[j]
+        at_z[j] -= at_reset_state[j] * old[j] * sigmoid_slope(z)
+        at_state[j] += at_reset_state[j] * (ONE - z)
+
+
+ROWS = RowFunctions(forward, backward, reset, reset_backward)

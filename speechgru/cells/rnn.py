@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from speechgru.cells.cell import Cell, initialize, torch_recurrence
+from speechgru.cells.rows import ZERO, At, Row, RowFunctions, standardize, standardize_backward, tanh, tanh_slope
 from speechgru.registry import register
 
 
@@ -77,6 +79,14 @@ class RNN(Cell):
         weights = [self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh]
         return torch_recurrence(torch.rnn_tanh, projected, state[None], weights, self.training)[0]
 
+    def fused(self, projected: Tensor, lengths: Tensor, state: Tensor, reverse: bool) -> tuple[Tensor, Tensor] | None:
+        if not self.layer_norm:
+            return None  # torch.rnn_tanh is as fast
+        from speechgru.cells.recurrence import recur  # here, for numba takes half a second
+
+        vectors = self.gain, self.bias_ih + self.bias_hh
+        return recur(ROWS, projected, lengths, state, reverse, self.weight_hh, vectors)
+
     @staticmethod
     def parameter_count(input_size: int, hidden_size: int, config: RNNConfig | None = None) -> int:
         gains = hidden_size if config is not None and config.layer_norm else 0
@@ -86,3 +96,27 @@ class RNN(Cell):
     def multiply_accumulates(input_size: int, hidden_size: int, config: RNNConfig | None = None) -> int:
         normalization = 3 * hidden_size if config is not None and config.layer_norm else 0
         return hidden_size * (input_size + hidden_size) + normalization
+
+
+def forward(row: Row, product: np.ndarray) -> None:
+    """One row of an RNN with layer norm; leaves the sum in its norm in place of x, and keeps what divided it."""
+    x, new, kept, (gain, bias) = row.x, row.new, row.kept, row.vectors
+    for j in range(len(x)):
+        x[j] += product[j]
+    kept[0] = standardize(x)
+    for j in range(len(x)):
+        new[j] = tanh(x[j] * gain[j] + bias[j])
+
+
+def backward(row: Row, at: At) -> None:
+    x, new, at_x, at_state, gain, (at_gain, at_bias) = row.x, row.new, at.x, at.state, row.vectors[0], at.vectors
+    for j in range(len(x)):
+        at_sum = at_state[j] * tanh_slope(new[j])
+        at_gain[j] += at_sum * x[j]
+        at_bias[j] += at_sum
+        at_x[j] = at_sum * gain[j]
+        at_state[j] = ZERO
+    standardize_backward(at_x, x, row.kept[0], at_x)
+
+
+ROWS = RowFunctions(forward, backward, kept=lambda size: 1)

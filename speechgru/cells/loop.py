@@ -1,0 +1,294 @@
+"""The compiled loop over frames of every cell, and its gradient.
+
+A cell gives its row functions (rows.py). The loop does the rest: which frame of a row comes next, forwards or
+backwards, the products with the state, their layer norm, and zeros beyond the lengths. The key idea is that a frame is
+one product for all rows, and then one row after the other; without a product a row is run to its end before the next
+begins, so that it stays in the cache.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from numba.extending import register_jitable
+
+from speechgru.cells.kernels import FAST, multiply
+from speechgru.cells.rows import (
+    ZERO,
+    At,
+    Row,
+    RowFunctions,
+    sigmoid,
+    sigmoid_slope,
+    standardize,
+    standardize_backward,
+    tanh,
+    tanh_slope,
+)
+from speechgru.compiled import kernel
+
+# Such a function stays plain Python and is compiled into every kernel that calls it.
+part = register_jitable(fastmath=FAST, error_model="numpy", forceinline=True)
+for one in (tanh, sigmoid, tanh_slope, sigmoid_slope, standardize, standardize_backward):
+    part(one)
+
+
+class Given(NamedTuple):
+    """What the loop and its gradient read.
+
+    Attributes:
+        inputs: the input's part of the gates, (batch, time, rows), over which the row functions may write.
+        lengths: (batch,).
+        reverse: whether rows are read from their end.
+        first: the outputs before the first frame, (batch, hidden).
+        weight: of the recurrent product; transposed for the loop, (hidden, gate rows), as it is for the gradient. With
+            a reset gate before the candidate's product that of the other gates.
+        candidate_weight: that of the candidate then, and empty otherwise.
+        vectors: see :class:`Row`.
+        blocks: where each block of the product begins that has a layer norm of its own, and the end; or empty.
+        gain: of these layer norms; or empty.
+    """
+
+    inputs: np.ndarray
+    lengths: np.ndarray
+    reverse: bool
+    first: np.ndarray
+    weight: np.ndarray
+    candidate_weight: np.ndarray
+    vectors: tuple[np.ndarray, ...]
+    blocks: np.ndarray
+    gain: np.ndarray
+
+
+class Left(NamedTuple):
+    """What the loop leaves, by frame; all but ``hidden`` for the gradient.
+
+    Attributes:
+        learning: whether there will be a gradient; else the other arrays have one frame, which is written over.
+        hidden: (batch, time, hidden), zeros beyond the lengths.
+        memory: before each frame, (batch, time, memory).
+        kept: see :class:`Row`.
+        normal: the products after their layer norm and before its gain, (batch, time, gate rows).
+        scale: what each block was multiplied with, (batch, time, blocks).
+        reset_state: what the candidate saw of the state, (batch, time, hidden), with a reset gate before its product.
+    """
+
+    learning: bool
+    hidden: np.ndarray
+    memory: np.ndarray
+    kept: np.ndarray
+    normal: np.ndarray
+    scale: np.ndarray
+    reset_state: np.ndarray
+
+
+class Gradients(NamedTuple):
+    """The gradients, by frame: ``hidden`` is read, the others are written.
+
+    Attributes:
+        hidden: at the outputs, (batch, time, hidden).
+        state: at the last outputs before, and at the first ones afterwards, (batch, hidden).
+        memory: likewise, (batch, memory).
+        inputs: at the input's part of the gates.
+        products: at the recurrent products before their layer norm; empty where they are those at ``inputs``.
+        vectors: at each of them.
+        gain: at the gain.
+        before: no gradient: the outputs before each frame, which the products were made of.
+    """
+
+    hidden: np.ndarray
+    state: np.ndarray
+    memory: np.ndarray
+    inputs: np.ndarray
+    products: np.ndarray
+    vectors: tuple[np.ndarray, ...]
+    gain: np.ndarray
+    before: np.ndarray
+
+
+@functools.cache
+def states(cell: RowFunctions) -> Callable[[Given, np.ndarray, np.ndarray, Left], None]:
+    """The loop over frames with a cell's functions in it."""
+    # numba tells kernels on disk apart by the names of these functions: each has to stand at the top of a module.
+    forward, reset, recurrent, resets = cell.forward, cell.reset or nothing, cell.recurrent, cell.reset is not None
+    for function in cell.functions():
+        part(function)
+
+    def loop(given: Given, state: np.ndarray, memory: np.ndarray, left: Left) -> None:
+        """Runs the cell from ``state`` (batch, hidden) and ``memory``, which become the last ones."""
+        batch, time, size = left.hidden.shape
+        products = np.empty((batch, given.weight.shape[1]), np.float32)
+        candidates, reset_states = np.empty((batch, size), np.float32), np.zeros((batch, size), np.float32)
+        together = batch if recurrent else 1
+        for begin in range(0, batch, together):
+            for step in range(time):
+                if recurrent:
+                    multiply(state, given.weight, products)
+                if resets:
+                    for index in range(batch):
+                        frame = frame_at(given, index, step)
+                        if frame >= 0:
+                            row = row_at(given, left, state[index], memory[index], index, frame)
+                            reset(row, products[index], reset_states[index])
+                            if left.learning:
+                                copy(reset_states[index], left.reset_state[index, frame])
+                    multiply(reset_states, given.candidate_weight, candidates)
+                for index in range(begin, begin + together):
+                    frame = frame_at(given, index, step)
+                    if frame < 0:
+                        clear(left.hidden[index, step])
+                        if resets and left.learning:
+                            clear(left.reset_state[index, step])  # it meets gradients of zero, and is no NaN
+                        continue
+                    row = row_at(given, left, state[index], memory[index], index, frame)
+                    product = candidates[index] if resets else products[index if recurrent else 0]
+                    if len(given.blocks):
+                        normalize(given, left, index, frame, product)
+                    if left.learning:
+                        copy(memory[index], left.memory[index, frame])
+                    forward(row, product)
+                    copy(row.new, state[index])
+
+    return kernel(fastmath=FAST, error_model="numpy", nogil=True, parts=tuple(cell.functions()))(loop)
+
+
+@functools.cache
+def gradients(cell: RowFunctions) -> Callable[[Given, Left, Gradients], None]:
+    """The chain rule through :func:`states`, last step first."""
+    backward, reset_backward, recurrent = cell.backward, cell.reset_backward or nothing, cell.recurrent
+    resets, adds_product = cell.reset is not None, cell.adds_product
+    for function in cell.functions():
+        part(function)
+
+    def loop(given: Given, left: Left, at: Gradients) -> None:
+        batch, time, size = left.hidden.shape
+        width = given.weight.shape[0]
+        at_products, through = np.zeros((batch, width), np.float32), np.empty((batch, size), np.float32)
+        at_candidates, at_normal = np.zeros((batch, size), np.float32), np.empty(width, np.float32)
+        together = batch if recurrent else 1
+        for begin in range(0, batch, together):
+            for step in range(time - 1, -1, -1):
+                for index in range(begin, begin + together):
+                    frame = frame_at(given, index, step)
+                    if frame < 0:
+                        end(at, index, step, recurrent)
+                        continue
+                    row, at_x = row_before(given, left, index, step, frame), at.inputs[index, frame]
+                    at_product = at_x
+                    if not adds_product:
+                        at_product = at_normal if len(given.blocks) else at.products[index, frame]
+                    add(at.state[index], at.hidden[index, frame])
+                    backward(row, At(at_x, at_product, at.state[index], at.memory[index], at.vectors))
+                    if len(given.blocks):
+                        at_product = normalize_backward(given, left, at, index, frame, at_product)
+                    if resets:
+                        copy(at_x[width:], at_candidates[index])
+                    elif recurrent:
+                        copy(at_product, at_products[index])
+                    if recurrent:
+                        copy(row.old, at.before[index, frame])
+                if resets:
+                    multiply(at_candidates, given.candidate_weight, through)
+                    for index in range(batch):
+                        frame = frame_at(given, index, step)
+                        if frame >= 0:
+                            row, at_x = row_before(given, left, index, step, frame), at.inputs[index, frame]
+                            at_row = At(at_x, at_x, at.state[index], at.memory[index], at.vectors)
+                            reset_backward(row, at_row, through[index])
+                            copy(at_x[:width], at_products[index])
+                if recurrent:
+                    multiply(at_products, given.weight, through)
+                    for index in range(batch):
+                        if step < given.lengths[index]:
+                            add(at.state[index], through[index])
+
+    return kernel(fastmath=FAST, error_model="numpy", nogil=True, parts=tuple(cell.functions()))(loop)
+
+
+@part
+def nothing(*arguments: object) -> None:
+    """In place of a function that a cell does not have, which is never called."""
+
+
+@part
+def frame_at(given: Given, index: int, step: int) -> int:
+    """The frame that a row reads in a step; -1 where it has come to its end."""
+    length = given.lengths[index]
+    if step >= length:
+        return -1
+    return length - 1 - step if given.reverse else step
+
+
+@part
+def row_at(given: Given, left: Left, old: np.ndarray, memory: np.ndarray, index: int, frame: int) -> Row:
+    kept = left.kept[index, frame] if left.learning else left.kept[0, 0]
+    return Row(given.inputs[index, frame], old, left.hidden[index, frame], memory, kept, given.vectors)
+
+
+@part
+def row_before(given: Given, left: Left, index: int, step: int, frame: int) -> Row:
+    """What :func:`row_at` was when the row function saw it."""
+    old = left.hidden[index, frame + 1 if given.reverse else frame - 1] if step else given.first[index]
+    kept, memory = left.kept[index, frame], left.memory[index, frame]
+    return Row(given.inputs[index, frame], old, left.hidden[index, frame], memory, kept, given.vectors)
+
+
+@part
+def end(at: Gradients, index: int, frame: int, recurrent: bool) -> None:
+    """No gradient beyond the lengths."""
+    clear(at.inputs[index, frame])
+    if recurrent:
+        clear(at.before[index, frame])
+    if len(at.products):
+        clear(at.products[index, frame])
+
+
+# Loops, for an assignment between arrays asks first whether they overlap, which takes longer than it does.
+@part
+def copy(source: np.ndarray, target: np.ndarray) -> None:
+    for j in range(len(source)):
+        target[j] = source[j]
+
+
+@part
+def clear(target: np.ndarray) -> None:
+    for j in range(len(target)):
+        target[j] = ZERO
+
+
+@part
+def add(target: np.ndarray, more: np.ndarray) -> None:
+    for j in range(len(target)):
+        target[j] += more[j]
+
+
+@part
+def normalize(given: Given, left: Left, index: int, frame: int, product: np.ndarray) -> None:
+    """The layer norm of a product, in place."""
+    row, column = (index, frame) if left.learning else (0, 0)
+    for block in range(len(given.blocks) - 1):
+        left.scale[row, column, block] = standardize(product[given.blocks[block] : given.blocks[block + 1]])
+    copy(product, left.normal[row, column])
+    gain = given.gain
+    for j in range(len(gain)):
+        product[j] *= gain[j]
+
+
+@part
+def normalize_backward(
+    given: Given, left: Left, at: Gradients, index: int, frame: int, at_normal: np.ndarray
+) -> np.ndarray:
+    """The gradient before the layer norm of a product from that behind it and its gain."""
+    normal, at_product, at_gain, gain = left.normal[index, frame], at.products[index, frame], at.gain, given.gain
+    for j in range(len(gain)):
+        at_gain[j] += at_normal[j] * normal[j]
+    copy(at_normal, at_product)
+    for j in range(len(gain)):
+        at_product[j] *= gain[j]
+    for block in range(len(given.blocks) - 1):
+        of = slice(given.blocks[block], given.blocks[block + 1])
+        standardize_backward(at_product[of], normal[of], left.scale[index, frame, block], at_product[of])
+    return at_product

@@ -1,0 +1,163 @@
+"""The recurrence of every cell on a CPU in float32, with its gradient: the compiled loop for torch.
+
+torch spends a backward pass in small operators, and rows of different lengths need copies around it to be reversed and
+masked. Here every row is read at its own places, forwards or backwards, and nothing is copied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from speechgru.cells import loop
+from speechgru.cells.kernels import Context
+from speechgru.cells.rows import RowFunctions
+
+_NOTHING = torch.empty(0)
+
+
+class _Choices(NamedTuple):
+    """What is no tensor.
+
+    Attributes:
+        cell: its row functions.
+        reverse: whether rows are read from their end.
+        blocks: sizes of the parts of the recurrent product that have a layer norm of their own.
+    """
+
+    cell: RowFunctions
+    reverse: bool
+    blocks: tuple[int, ...]
+
+
+class _Context(Context, Protocol):
+    choices: _Choices
+    given: loop.Given
+    left: loop.Left
+
+
+def recur(
+    cell: RowFunctions,
+    inputs: Tensor,
+    lengths: Tensor,
+    state: Tensor,
+    reverse: bool,
+    weight: Tensor | None = None,
+    vectors: Sequence[Tensor] = (),
+    blocks: Sequence[int] = (),
+    gain: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """All outputs of a cell over rows of different lengths, and the last state of each row.
+
+    Args:
+        cell: its row functions.
+        inputs: the input's part of the gates, (batch, time, rows), over which the row functions may write.
+        lengths: (batch,).
+        state: the first states, (batch, state), of which the outputs come first.
+        reverse: run from each row's own last valid frame to its first.
+        weight: of the recurrent product, (gate rows, hidden); the last ``hidden`` rows are the candidate's where the
+            cell has ``reset``. None for a cell that is not ``recurrent``.
+        vectors: what the row functions see as ``vectors``, of one axis each.
+        blocks: sizes of the parts of the recurrent product that have a layer norm of their own; none: no layer norm.
+        gain: of the layer norms, (gate rows,).
+
+    Returns:
+        hidden (batch, time, hidden), zeros beyond the lengths, and the final state (batch, state).
+    """
+    choices = _Choices(cell, reverse, tuple(blocks))
+    size = state.shape[1] // 2 if cell.memory else state.shape[1]
+    weight = _NOTHING.view(0, size) if weight is None else weight
+    gain = _NOTHING if gain is None else gain
+    tensors = inputs, state, weight, gain, *vectors
+    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
+        return _Recurrence.apply(choices, lengths, *tensors)
+    return _run(choices, lengths, tensors, learning=False)[:2]
+
+
+def _run(
+    choices: _Choices, lengths: Tensor, tensors: Sequence[Tensor], learning: bool
+) -> tuple[Tensor, Tensor, loop.Given, loop.Left]:
+    """The outputs and the last states, and what was read and left, whose weights are the transposed ones."""
+    inputs, state, weight, gain, *vectors = tensors
+    cell, (rows, size) = choices.cell, weight.shape
+    inputs = inputs.contiguous()
+    batch, time, _ = inputs.shape
+    width = rows - size if cell.reset else rows
+    first, memory = state[:, :size].contiguous(), state[:, size:].clone(memory_format=torch.contiguous_format)
+    frames = (batch, time) if learning else (1, 1)
+    norm = (rows, len(choices.blocks)) if choices.blocks else (0, 0)
+    hidden = torch.empty(batch, time, size)
+    left = loop.Left(
+        learning,
+        hidden.numpy(),
+        np.empty((*frames, memory.shape[1]), np.float32),
+        np.empty((*frames, cell.kept(size)), np.float32),
+        np.empty((*frames, norm[0]), np.float32),
+        np.empty((*frames, norm[1]), np.float32),
+        np.empty((*frames, size if cell.reset else 0), np.float32),
+    )
+    last = first.clone()
+    given = loop.Given(
+        inputs.numpy(),
+        lengths.numpy(),
+        choices.reverse,
+        first.numpy(),
+        weight[:width].t().contiguous().numpy(),
+        weight[width:].t().contiguous().numpy() if cell.reset else np.empty((0, 0), np.float32),
+        tuple(vector.contiguous().numpy() for vector in vectors),
+        np.cumsum((0, *choices.blocks)) if choices.blocks else np.empty(0, np.int64),
+        gain.contiguous().numpy(),
+    )
+    loop.states(cell)(given, last.numpy(), memory.numpy(), left)
+    return hidden, torch.cat((last, memory), 1) if cell.memory else last, given, left
+
+
+class _Recurrence(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: _Context, choices: _Choices, lengths: Tensor, *tensors: Tensor) -> tuple[Tensor, Tensor]:
+        hidden, final, ctx.given, ctx.left = _run(choices, lengths, tensors, learning=True)
+        ctx.choices = choices
+        ctx.save_for_backward(tensors[2], hidden, *tensors[3:])
+        return hidden, final
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: _Context, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        weight, hidden, gain, *vectors = ctx.saved_tensors
+        cell, (rows, size) = ctx.choices.cell, weight.shape
+        width = rows - size if cell.reset else rows
+        given = ctx.given._replace(
+            weight=weight[:width].contiguous().numpy(), candidate_weight=weight[width:].contiguous().numpy()
+        )
+        state, memory = (
+            part.clone(memory_format=torch.contiguous_format) for part in gradients[1].tensor_split([size], 1)
+        )
+        at_inputs, before = torch.empty(given.inputs.shape), torch.empty_like(hidden) if rows else torch.empty(0, 0, 0)
+        apart = bool(ctx.choices.blocks) or not cell.adds_product
+        at_products = torch.empty(*hidden.shape[:2], rows) if apart else torch.empty(0, 0, 0)
+        at_vectors, at_gain = [torch.zeros_like(vector) for vector in vectors], torch.zeros_like(gain)
+        at = loop.Gradients(
+            gradients[0].contiguous().numpy(),
+            state.numpy(),
+            memory.numpy(),
+            at_inputs.numpy(),
+            at_products.numpy(),
+            tuple(vector.numpy() for vector in at_vectors),
+            at_gain.numpy(),
+            before.numpy(),
+        )
+        loop.gradients(cell)(given, ctx.left, at)
+        at_weight = None
+        if rows:
+            of_gates, of_candidate = (at_products if apart else at_inputs).view(-1, rows).tensor_split([width], 1)
+            at_weight = of_gates.t() @ before.view(-1, size)
+            if cell.reset:
+                seen = torch.from_numpy(ctx.left.reset_state).view(-1, size)
+                at_weight = torch.cat((at_weight, of_candidate.t() @ seen))
+        at_state = torch.cat((state, memory), 1) if cell.memory else state
+        return None, None, at_inputs, at_state, at_weight, at_gain, *at_vectors
