@@ -187,7 +187,7 @@ def test_int8_weights_are_a_quarter_and_cost_what_is_told(commands, tmp_path, ca
     for path in clips:
         soundfile.write(path, 0.1 * rng.standard_normal(8000), 16000)
     assert main(["export", "commands", "-o", str(tmp_path / "int8"), "--int8", "--recordings", *map(str, clips)]) == 0
-    assert "int8: " in capsys.readouterr().err
+    assert re.search(rf"int8: .* of {len(clips)} answers to recordings changed", capsys.readouterr().err)
     assert "rounded to 8 bits" in (tmp_path / "int8" / "README.md").read_text()
     told = json.loads((tmp_path / "int8" / "parity.json").read_text())
     assert told["bytes"] == (tmp_path / "int8" / "model.onnx").stat().st_size < told["int8"]["bytes_float32"] - 850_000
@@ -199,6 +199,8 @@ def test_int8_weights_are_a_quarter_and_cost_what_is_told(commands, tmp_path, ca
         one, other = (session.run(["scores"], inputs)[0].argmax() for session in sessions)
         changed += one != other
     assert told["int8"]["answers_changed"] == changed
+    assert main(["export", "commands", "-o", str(tmp_path / "unheard"), "--int8"]) == 0
+    assert "what it costs is not known: give --recordings" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -148,11 +148,17 @@ def _write_web(model: Recognizer, folder: Path, target: Path, recordings: list[n
 
 
 def _cost_of_int8(cost: Record, size: int) -> str:
-    """What 8-bit weights save and cost."""
+    """What 8-bit weights save and cost; answers change or not on recordings alone."""
+    if cost["recordings"]:
+        changed = (
+            f"{cost['answers_changed']} of {cost['recordings']} answers to recordings changed, scores by at most "
+            f"{cost['largest_difference']:.2g}"
+        )
+    else:
+        changed = "what it costs is not known: give --recordings"
     return (
         f"int8: {size / 1e6:.2f} MB instead of {cost['bytes_float32'] / 1e6:.2f}; a second of sound takes "
-        f"{cost['ms_a_second']:.1f} ms instead of {cost['ms_a_second_float32']:.1f}; {cost['answers_changed']} of "
-        f"{cost['recordings']} answers to recordings changed, scores by at most {cost['largest_difference']:.2g}"
+        f"{cost['ms_a_second']:.1f} ms instead of {cost['ms_a_second_float32']:.1f}; {changed}"
     )
 
 
