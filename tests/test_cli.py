@@ -805,12 +805,11 @@ def test_bench_cells_times_every_cell(monkeypatch: pytest.MonkeyPatch) -> None:
         bench.bench_cells(repeats=1)
 
 
-def test_interleaved_timing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interleaved_timing() -> None:
     """Oracle: a clock of our own; candidates take 2 and 5 ms, one round in three is slow, warm-up is slower."""
-    from speechgru.lab.bench import timing
+    from speechgru.lab.bench.timing import interleaved_ms
 
     clock = types.SimpleNamespace(now=0.0, calls=0)
-    monkeypatch.setattr(timing.time, "perf_counter", lambda: clock.now)
 
     def lasting(duration_ms: float):
         def call() -> None:
@@ -820,11 +819,13 @@ def test_interleaved_timing(monkeypatch: pytest.MonkeyPatch) -> None:
 
         return call
 
-    taken = timing.interleaved_ms({"a": lasting(2), "b": lasting(5)}, repeats=3, warmup=2, settle=False)
+    both = {"a": lasting(2), "b": lasting(5)}
+    taken = interleaved_ms(both, repeats=3, warmup=2, settle=False, clock=lambda: clock.now)
     assert clock.calls == 2 * 5
     assert taken == pytest.approx({"a": 2, "b": 5})
     clock.calls = 4
-    assert timing.interleaved_ms({"a": lasting(2)}, repeats=1, warmup=0) == pytest.approx({"a": 2})
+    taken = interleaved_ms({"a": lasting(2)}, repeats=1, warmup=0, clock=lambda: clock.now)
+    assert taken == pytest.approx({"a": 2})
     assert clock.calls == 4 + 2
 
 
