@@ -54,6 +54,14 @@ def shipped_model(name: str) -> Path:
     return models_dir() / name
 
 
+def model_title(model: str) -> str:
+    """What a model is called: the name it was given by, or that of its run: ``runs/NAME/0/model`` is NAME."""
+    if not Path(model).is_dir():
+        return model
+    parts = Path(model).resolve().parts
+    return next((part for part in reversed(parts) if part != "model" and not part.isdecimal()), parts[-1])
+
+
 def model_path(model: str | os.PathLike[str]) -> Path:
     """The folder that the name of a model means, wherever one may be given.
 

@@ -151,6 +151,9 @@ def test_fresh_layers_on_a_given_encoder(freeze: bool, mine: str, capsys: pytest
     same = [torch.equal(trained.state_dict()[name], tensor) for name, tensor in given.items()]
     assert all(same) if freeze else not all(same)
     assert ("of them frozen" in capsys.readouterr().err) is freeze
+    more = ["init_from=run/model", f"encoder.num_layers={count + 1}", "data=folder", mine, "run_dir=more"]
+    assert main(["train", *more, *BRIEF]) == 0
+    assert "it knows 0 of the labels, 3 are new" in capsys.readouterr().err  # the head has read other layers
     fewer = ["init_from=run/model", f"encoder.num_layers={count - 1}", "data=folder", mine, "run_dir=fewer"]
     assert main(["train", *fewer, *BRIEF]) == 1
     assert f"has encoder.num_layers={count}, this run {count - 1}: its weights do not fit" in capsys.readouterr().err

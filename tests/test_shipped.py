@@ -19,7 +19,35 @@ from speechgru.evaluation.card import read_card
 from speechgru.evaluation.error_rate import edit_distance
 from speechgru.evaluation.results import markdown_cell
 from speechgru.recognizer import Recognizer
-from speechgru.shipped import DEFAULT_MODELS, default_model, model_names, model_task, models_dir, shipped_model
+from speechgru.shipped import (
+    DEFAULT_MODELS,
+    default_model,
+    model_names,
+    model_task,
+    model_title,
+    models_dir,
+    shipped_model,
+)
+
+
+@pytest.mark.parametrize(
+    ("given", "title"),
+    [
+        ("keywords", "keywords"),
+        ("hf://me/one", "hf://me/one"),
+        ("runs/mine/model", "mine"),
+        ("runs/mine/0/model", "mine"),
+        ("model/0", "runs"),
+    ],
+)
+def test_what_a_model_is_called(given: str, title: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Oracle: by hand, from how runs are laid out; names that are no folders stay."""
+    inside = tmp_path / "runs" if given == "model/0" else tmp_path
+    inside.mkdir(exist_ok=True)
+    monkeypatch.chdir(inside)
+    if given.endswith(("model", "0")):
+        Path(given).mkdir(parents=True)
+    assert model_title(given) == title
 
 
 @pytest.mark.parametrize("name", model_names())

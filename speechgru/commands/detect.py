@@ -13,7 +13,7 @@ from speechgru.commands.recordings import load_recognizer, progress, standard_ou
 from speechgru.errors import ConfigError
 from speechgru.plain import Record
 from speechgru.recordings.lines import one_field, printable
-from speechgru.shipped import model_path
+from speechgru.shipped import model_path, model_title
 from speechgru.wording import table
 
 if TYPE_CHECKING:  # imported when it is needed: a mistyped option is answered without waiting for torch
@@ -114,7 +114,7 @@ def run(arguments: argparse.Namespace) -> int:
     folder = Path(arguments.output_dir)
     with _writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        about = {"model": _name(arguments.model), "command": plain_command(_command(arguments))}
+        about = {"model": model_title(arguments.model), "command": plain_command(_command(arguments))}
         record = measure_detection(recognizer, smoothings_ms, refractory_s, sources, folder, about, progress)
     standard_output(needed=False).write(f"{detection_table(record)}\n{one_field(str(folder / 'report.html'))}\n")
     for line in [*record["errors"], *remarks(record)]:
@@ -153,12 +153,6 @@ def _listening(recognizer: Recognizer, arguments: argparse.Namespace) -> tuple[l
         except ConfigError as error:
             raise ConfigError(f"--{error}") from None
     return smoothings_ms, refractory_s
-
-
-def _name(model: str) -> str:
-    """What the model is called: its folder, or that above a folder called model, as runs have it."""
-    parts = [part for part in Path(model).resolve().parts if part != "model"] if Path(model).is_dir() else [model]
-    return parts[-1]
 
 
 def _command(arguments: argparse.Namespace) -> list[str]:

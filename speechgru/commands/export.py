@@ -11,7 +11,7 @@ from speechgru.commands.recordings import find_recordings, load_recognizer, prog
 from speechgru.compiled import disabled
 from speechgru.errors import AudioError, ConfigError
 from speechgru.recordings.lines import one_field, printable
-from speechgru.shipped import model_path
+from speechgru.shipped import model_path, model_title
 
 if TYPE_CHECKING:  # imported when it is needed: a mistyped option is answered without waiting for torch
     import numpy as np
@@ -96,7 +96,7 @@ def run(arguments: argparse.Namespace) -> int:
         check_streams(model)  # before recordings are read
     recordings, failed = _read(model, items)
     if web:
-        told = _write_web(model, folder, target, recordings, arguments.runtime)
+        told = _write_web(model, folder, target, recordings, model_title(arguments.model), arguments.runtime)
     else:
         write = {"onnx": _write_onnx, "c": _write_c}[arguments.format]
         told = write(model, folder, target, recordings, arguments.int8)
@@ -133,13 +133,13 @@ def _write_c(model: Recognizer, folder: Path, target: Path, recordings: list[np.
     return f"{told}, from those of the model by {parity['largest_cost_of_int8']:.2g}" if int8 else told
 
 
-def _write_web(model: Recognizer, folder: Path, target: Path, recordings: list[np.ndarray], runtime: str | None) -> str:
+def _write_web(
+    model: Recognizer, folder: Path, target: Path, recordings: list[np.ndarray], name: str, runtime: str | None
+) -> str:
     """Writes a page; what to say of it."""
     from speechgru.export.web.folder import export_web
 
-    # runs/NAME/0/model is NAME
-    parts = [part for part in folder.resolve().parts if part != "model" and not part.isdecimal()]
-    parity = export_web(model, folder, target, recordings, parts[-1], Path(runtime) if runtime else None)
+    parity = export_web(model, folder, target, recordings, name, Path(runtime) if runtime else None)
     return (
         f"{parity['folder_bytes'] / 1e6:.2f} MB; scores of {parity['draws']} drawn sounds and {parity['recordings']} "
         f"recordings differ from the model's by at most {parity['largest_difference']:.2g}; "

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from speechgru.errors import ConfigError
-from speechgru.shipped import model_names, model_path
+from speechgru.shipped import model_names, model_path, model_title
 
 _EPILOG = """\
 Every format that speechgru export writes is made of each model, compared with it over drawn sounds, and given a second
@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigError(f"--repeats {arguments.repeats}: at least 1")
     if arguments.parts and arguments.models:
         raise ConfigError(f"{arguments.models[0]}: --parts measures models of its own; name none")
-    folders = {Path(name).name: model_path(name) for name in arguments.models or model_names()}
+    models = [(model_title(name), model_path(name)) for name in arguments.models or model_names()]
     from speechgru.export.folder import require_onnx
 
     require_onnx()
@@ -55,7 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        heading, rows = _parts(arguments.repeats) if arguments.parts else _models(folders, arguments.repeats)
+        heading, rows = _parts(arguments.repeats) if arguments.parts else _models(models, arguments.repeats)
     finally:
         torch.set_num_threads(threads)
     left = 3 if arguments.parts else 2
@@ -67,11 +67,11 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _models(folders: dict[str, Path], repeats: int) -> tuple[list[str], list[list[str]]]:
+def _models(models: list[tuple[str, Path]], repeats: int) -> tuple[list[str], list[list[str]]]:
     from speechgru.lab.formats import HEADING, format_rows
 
     rows = []
-    for name, folder in folders.items():
+    for name, folder in models:
         print(f"formats of {name} ...", file=sys.stderr, flush=True)
         rows += format_rows(name, folder, repeats)
     return HEADING, rows

@@ -22,7 +22,7 @@ def start_from(recognizer: Recognizer, model: str, folder: Path, *, freeze: bool
 
     What the head has for a label (or a unit of transcripts) that both models know is copied wherever it stands; for
     other labels it begins fresh. An encoder of more layers has those of the given one at the bottom; the others, and
-    what comes after the layers, begin fresh.
+    what comes after the layers, the head too, begin fresh.
 
     Args:
         recognizer: the model to be trained; it is changed.
@@ -40,9 +40,9 @@ def start_from(recognizer: Recognizer, model: str, folder: Path, *, freeze: bool
         theirs = {
             name: tensor
             for name, tensor in theirs.items()
-            if not name.startswith("encoder.") or name.startswith(("encoder.front_end.", "encoder.layers."))
+            if name.startswith(("features.", "encoder.front_end.", "encoder.layers."))
         }
-    shared = [token for token in recognizer.tokens if token in given.tokens]
+    shared = [token for token in recognizer.tokens if token in given.tokens and not more]
     for name, tensor in own.items():
         other = theirs.get(name)
         if other is None:
