@@ -133,6 +133,7 @@ def test_the_folder_of_a_model_that_streams(tmp_path):
     assert main(["export", str(tmp_path / "model"), "-o", str(tmp_path / "onnx")]) == 0
     parity = json.loads((tmp_path / "onnx" / "parity.json").read_text())
     assert 0 < parity["stream"]["largest_difference"] <= LIMIT
+    assert parity["stream"]["draws"] >= 30
     assert "stream.onnx" in (tmp_path / "onnx" / "README.md").read_text()
     waveform = 0.1 * np.random.default_rng(0).standard_normal(6000).astype(np.float32)
     soundfile.write(tmp_path / "noise.wav", waveform, RATE, subtype="FLOAT")

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 LIMIT = 1e-4
 DRAWS = 32
-STREAM_DRAWS = 12
 _MOST_S = 3.0  # a drawn waveform is at most so long
 
 
@@ -76,13 +75,13 @@ def differences(
 def prove_stream(model: Recognizer, session: onnxruntime.InferenceSession, recordings: Sequence[np.ndarray]) -> Record:
     """The same of the file for streams: chunks of any sizes, also empty ones, against the model's own stream."""
     rng = np.random.default_rng(1)
-    waveforms = [_rows(rng, model.sample_rate, place) for place in range(STREAM_DRAWS)]
+    waveforms = [_rows(rng, model.sample_rate, place) for place in range(DRAWS)]
     waveforms += [one[None] for one in recordings]
     found = (
-        stream_difference(model, session, rows, rng, f"draw {place}" if place < STREAM_DRAWS else "a recording")
+        stream_difference(model, session, rows, rng, f"draw {place}" if place < DRAWS else "a recording")
         for place, rows in enumerate(waveforms)
     )
-    return {"draws": STREAM_DRAWS, "recordings": len(recordings), **_worst(found, "stream.onnx")}
+    return {"draws": DRAWS, "recordings": len(recordings), **_worst(found, "stream.onnx")}
 
 
 def _worst(differences: Iterable[Difference], file: str) -> Record:

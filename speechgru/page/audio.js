@@ -22,7 +22,7 @@ export async function microphone(wanted, anyRate, begin) {
       microphone = context.createMediaStreamSource(sound);
     } catch (error) {
       if (!anyRate)
-        throw new Error(`This browser does not record at ${wanted} Hz; choose a file, or take Chromium or Safari.`);
+        throw new Error(`This browser does not record at ${wanted} Hz; choose a file, or take Chromium.`);
       context?.close();
       context = new AudioContext();
       microphone = context.createMediaStreamSource(sound);
