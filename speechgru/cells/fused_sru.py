@@ -10,7 +10,8 @@ from numba import float32
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from speechgru.cells.kernels import Context, compiled, sigmoid
+from speechgru.cells.kernels import Context, compiled
+from speechgru.cells.rows import sigmoid
 
 
 class _Context(Context, Protocol):

@@ -1,19 +1,23 @@
-"""What compiled kernels share: a small matrix product, tanh, sigmoid, and what an autograd function remembers."""
+"""What compiled kernels share: a small matrix product, parts of rows, and what an autograd function remembers."""
 
 from __future__ import annotations
 
 from typing import Protocol
 
-import numba
 import numpy as np
-from numba import float32
+from numba.extending import register_jitable
 from torch import Tensor
 
+from speechgru.cells.rows import sigmoid, sigmoid_slope, standardize, standardize_backward, tanh, tanh_slope
 from speechgru.compiled import kernel
 
 FAST = {"contract", "reassoc"}  # fused multiply-adds and reordered sums; NaN and infinity stay what they are
 # x / 0 as in NumPy: Python's rule is a branch in every division, and a loop with a branch in it is not vectorised.
 compiled = kernel(fastmath=FAST, error_model="numpy")
+# Such a function stays plain Python and is compiled into every kernel that calls it.
+part = register_jitable(fastmath=FAST, error_model="numpy", forceinline=True)
+for one in (tanh, sigmoid, tanh_slope, sigmoid_slope, standardize, standardize_backward):
+    part(one)
 
 
 class Context(Protocol):
@@ -33,29 +37,6 @@ class Context(Protocol):
 
     def save_for_backward(self, *tensors: Tensor | None) -> None:
         """Inputs and outputs; torch sees when one is changed in between."""
-
-
-@numba.njit(inline="always")
-def tanh(x):
-    """tanh to 4e-7 by the rational function of Eigen's ``ptanh``, which the compiler can vectorise."""
-    x = float32(7.998811) if x > float32(7.998811) else x
-    x = float32(-7.998811) if x < float32(-7.998811) else x
-    s = x * x
-    p = float32(-2.76076847742355e-16) * s + float32(2.00018790482477e-13)
-    p = p * s + float32(-8.60467152213735e-11)
-    p = p * s + float32(5.12229709037114e-08)
-    p = p * s + float32(1.48572235717979e-05)
-    p = p * s + float32(6.37261928875436e-04)
-    p = p * s + float32(4.89352455891786e-03)
-    q = float32(1.19825839466702e-06) * s + float32(1.18534705686654e-04)
-    q = q * s + float32(2.26843463243900e-03)
-    q = q * s + float32(4.89352518554385e-03)
-    return x * p / q
-
-
-@numba.njit(inline="always")
-def sigmoid(x):
-    return float32(0.5) * tanh(float32(0.5) * x) + float32(0.5)
 
 
 @compiled

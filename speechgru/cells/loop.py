@@ -13,27 +13,17 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from numba.extending import register_jitable
 
-from speechgru.cells.kernels import FAST, multiply
+from speechgru.cells.kernels import FAST, multiply, part
 from speechgru.cells.rows import (
     ZERO,
     At,
     Row,
     RowFunctions,
-    sigmoid,
-    sigmoid_slope,
     standardize,
     standardize_backward,
-    tanh,
-    tanh_slope,
 )
 from speechgru.compiled import kernel
-
-# Such a function stays plain Python and is compiled into every kernel that calls it.
-part = register_jitable(fastmath=FAST, error_model="numpy", forceinline=True)
-for one in (tanh, sigmoid, tanh_slope, sigmoid_slope, standardize, standardize_backward):
-    part(one)
 
 
 class Given(NamedTuple):
