@@ -99,10 +99,13 @@ def _cache_folder(source: Path, parts: tuple[Callable[..., object], ...]) -> Pat
     """The folder for the machine code of a source file as it is now; those of its earlier versions are removed."""
     if not source.is_file():  # inside an archive
         return None
+    import numpy as np
+
     name = "-".join([source.stem, *(f"{part.__module__}.{part.__qualname__}" for part in parts[:1])])
     files, constants = _reached(parts)
     made_from = [path.read_bytes() for path in sorted(files | _imported(source))]
-    digest = hashlib.sha256(b"\0".join([*made_from, *constants])).hexdigest()[:16]
+    # What NumPy's arrays and ufuncs look like is in the machine code as well; numba knows its own version.
+    digest = hashlib.sha256(b"\0".join([np.__version__.encode(), *made_from, *constants])).hexdigest()[:16]
     chosen = os.environ.get("NUMBA_CACHE_DIR")
     user = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) / "speechgru"
     for root in [Path(chosen)] if chosen else [source.parent / "__pycache__", user]:

@@ -9,6 +9,7 @@ import sys
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -174,3 +175,18 @@ def test_every_kernel_is_kept_by_this_module() -> None:
     package = Path(speechgru.__file__).parent
     own = [path for path in package.rglob("*.py") if "cache=" in path.read_text(encoding="utf-8")]
     assert own == [package / "compiled.py"]
+
+
+def test_machine_code_is_of_one_numpy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Oracle: kernels kept by NumPy 2 cannot be loaded by NumPy 1.26, which knows fewer ufuncs."""
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    source = Path(compiled.__file__)
+    compiled._cache_folder.cache_clear()
+    one = compiled._cache_folder(source, ())
+    monkeypatch.setattr(np, "__version__", "1.26.4")
+    compiled._cache_folder.cache_clear()
+    other = compiled._cache_folder(source, ())
+    compiled._cache_folder.cache_clear()
+    assert one is not None
+    assert other is not None
+    assert one != other
