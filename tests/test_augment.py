@@ -15,6 +15,8 @@ from speechgru.augment import (
     AugmentConfig,
     Bandwidth,
     BandwidthConfig,
+    Equalizer,
+    EqualizerConfig,
     Gain,
     GainConfig,
     MaskFill,
@@ -37,6 +39,7 @@ from speechgru.augment import (
     change_speed,
     coloured_noise,
     cut_above,
+    equalize,
     reverberate,
     shifted,
     synthetic_response,
@@ -172,6 +175,29 @@ def test_high_frequencies_are_cut(hz):
     assert np.array_equal(out, cut_above(speech(), RATE, hz))
     assert out.dtype == np.float32
     assert np.array_equal(Bandwidth(BandwidthConfig(1.0, 8000, 9000))(speech(), RATE, rng()), speech())
+
+
+@pytest.mark.parametrize("hz", [31.25, 62.5, 125, 250, 500, 2000, 8000 / 2**0.5])
+def test_the_equalizer_gives_each_frequency_its_gain(hz):
+    """Oracle: a tone between two points comes out with the gain of the straight line in dB over octaves."""
+    hz = round(hz)  # a whole number of periods
+    gains_db = np.array([-9.0, -3.0, 8.0, 0.0, 5.0, 1.0, -6.0, 10.0])  # one for each octave from 62.5 to 8000 Hz
+    expected = np.interp(np.log2(max(hz, 62.5) / 62.5), np.arange(8), gains_db)
+    out = equalize(tone(hz), RATE, gains_db)
+    assert power_db(out) - power_db(tone(hz)) == pytest.approx(expected, abs=1e-4)
+    assert np.abs(out - 10 ** (expected / 20) * tone(hz)).max() < 1e-4  # no delay
+
+
+def test_the_equalizer_draws_within_its_range():
+    """Oracle: with one octave a point, the power of a tone on it tells the gain that was drawn."""
+    draw = Equalizer(EqualizerConfig(1.0, max_db=6.0, points=8))
+    random = rng(1)
+    gains = [power_db(draw(tone(500), RATE, random)) - power_db(tone(500)) for _ in range(200)]
+    assert -6 <= min(gains) < -5
+    assert 5 < max(gains) <= 6
+    assert abs(np.mean(gains)) < 4 * 6 / 3**0.5 / 200**0.5  # even: four deviations of the mean
+    assert draw(speech(1), RATE, random).dtype == np.float32
+    assert not len(draw(speech(0), RATE, random))
 
 
 def test_speed_does_not_alias():
@@ -494,6 +520,7 @@ def everything(folder: str = "") -> AugmentConfig:
         speed=SpeedConfig(0.5),
         shift=ShiftConfig(0.5),
         pause=PauseConfig(0.5),
+        equalizer=EqualizerConfig(0.5),
         bandwidth=BandwidthConfig(0.5),
         room=RoomConfig(0.5, folder, synthetic=0.5),
         noise=NoiseConfig(0.8, folder, synthetic=0.5),
@@ -522,6 +549,7 @@ def test_the_default_does_nothing():
         ("room", Room(RoomConfig(1.0))),
         ("bandwidth", Bandwidth(BandwidthConfig(1.0))),
         ("noise", Noise(NoiseConfig(1.0))),
+        ("equalizer", Equalizer(EqualizerConfig(1.0))),
         ("gain", Gain(GainConfig(1.0))),
         ("vocal_tract", VocalTract(VocalTractConfig(1.0))),
         ("spectrogram", SpecAugment(SpecAugmentConfig(1.0))),
@@ -591,6 +619,8 @@ def test_settings_go_through_a_model_folder():
         (PauseConfig, {"max_s": 61.0}, "pause.max_s=61.0: from 0 to 60"),
         (PauseConfig, {"silence": 1.5}, "pause.silence=1.5: from 0 to 1"),
         (BandwidthConfig, {"min_hz": 10.0}, "bandwidth.min_hz=10.0: from 1000 to 384000"),
+        (EqualizerConfig, {"max_db": 41.0}, "equalizer.max_db=41.0: from 0 to 40"),
+        (EqualizerConfig, {"points": 1}, "equalizer.points=1: from 2 to 32"),
         (SpeedConfig, {"min_factor": 0.1}, "speed.min_factor=0.1: from 0.5 to 2"),
         (NoiseConfig, {"max_snr_db": 200.0}, "noise.max_snr_db=200.0: from -30 to 100"),
         (NoiseConfig, {"max_slope": 9.0}, "noise.max_slope=9.0"),

@@ -1,7 +1,8 @@
 """Augmentation, in training only: of the waveform (speed, shift, pause, room, noise,
-bandwidth, gain) and of the frames (warp, masks)."""
+equalizer, bandwidth, gain) and of the frames (warp, masks)."""
 
 from speechgru.augment.bandwidth import Bandwidth, BandwidthConfig, cut_above
+from speechgru.augment.equalizer import Equalizer, EqualizerConfig, equalize
 from speechgru.augment.gain import Gain, GainConfig
 from speechgru.augment.noise import Noise, NoiseConfig, add_noise, coloured_noise
 from speechgru.augment.pause import Pause, PauseConfig, background
@@ -17,6 +18,8 @@ __all__ = [
     "AugmentConfig",
     "Bandwidth",
     "BandwidthConfig",
+    "Equalizer",
+    "EqualizerConfig",
     "Gain",
     "GainConfig",
     "MaskFill",
@@ -39,6 +42,7 @@ __all__ = [
     "change_speed",
     "coloured_noise",
     "cut_above",
+    "equalize",
     "reverberate",
     "shifted",
     "synthetic_response",

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from speechgru.augment.bandwidth import Bandwidth, BandwidthConfig
+from speechgru.augment.equalizer import Equalizer, EqualizerConfig
 from speechgru.augment.gain import Gain, GainConfig
 from speechgru.augment.noise import Noise, NoiseConfig
 from speechgru.augment.pause import Pause, PauseConfig
@@ -29,7 +30,7 @@ class AugmentConfig:
     """Settings of :class:`Augment`, in the order of application; as it stands it does nothing.
 
     Attributes:
-        speed, shift, pause, room, noise, bandwidth, gain: of the waveform, in the loader's workers.
+        speed, shift, pause, room, noise, equalizer, bandwidth, gain: of the waveform, in the loader's workers.
         vocal_tract, spectrogram: of the features, in the training loop.
     """
 
@@ -38,6 +39,7 @@ class AugmentConfig:
     pause: PauseConfig = dataclasses.field(default_factory=PauseConfig)
     room: RoomConfig = dataclasses.field(default_factory=RoomConfig)
     noise: NoiseConfig = dataclasses.field(default_factory=NoiseConfig)
+    equalizer: EqualizerConfig = dataclasses.field(default_factory=EqualizerConfig)
     bandwidth: BandwidthConfig = dataclasses.field(default_factory=BandwidthConfig)
     gain: GainConfig = dataclasses.field(default_factory=GainConfig)
     vocal_tract: VocalTractConfig = dataclasses.field(default_factory=VocalTractConfig)
@@ -63,6 +65,7 @@ class Augment:
             Pause(config.pause),
             Room(config.room),
             Noise(config.noise),
+            Equalizer(config.equalizer),
             Bandwidth(config.bandwidth),
             Gain(config.gain),
         ]
