@@ -32,7 +32,7 @@ COMMANDS = {
     "serve": "answer over HTTP and WebSocket, as OpenAI's clients ask for transcripts",
     "align": "tell when each word of a known text is spoken (TextGrid, CTM, JSON)",
     "lm": "train an n-gram language model from text or a corpus",
-    "tune": "choose a language model's weight on validation data, and put it into the model",
+    "tune-lm": "choose a language model's weight on validation data, and put it into the model",
     "prepare": "fetch or build a corpus",
     "settings": "explain the settings of train and evaluate: units, ranges, defaults",
     "recipes": "list, show or copy the training recipes",
@@ -166,7 +166,7 @@ def _run(name: str, words: list[str]) -> int:
 
         print(help_of(name))
         return 0
-    command = importlib.import_module(f"speechgru.commands.{name}")
+    command = importlib.import_module(f"speechgru.commands.{name.replace('-', '_')}")
     if hasattr(command, "run_hydra"):
         return command.run_hydra(words)
     parser = _Parser(prog=f"speechgru {name}", description=COMMANDS[name], allow_abbrev=False)

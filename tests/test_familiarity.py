@@ -111,7 +111,7 @@ def test_a_model_learns_what_it_does_not_know(known: Path, capsys, monkeypatch) 
     assert max(own) < min(foreign)
     assert load(model).transcribe("hiss.wav").text
 
-    assert main(["tune", "run/model", "--root", ".", "--foreign", "glides.tsv"]) == 0
+    assert main(["tune-lm", "run/model", "--root", ".", "--foreign", "glides.tsv"]) == 0
     output = capsys.readouterr().out
     chosen = load(model).config.familiarity
     assert chosen is not None
@@ -189,8 +189,8 @@ def test_what_is_wrong_is_told(known: Path, tmp_path: Path, capsys, monkeypatch)
     monkeypatch.chdir(known)
     text = Path("run/model/config.yaml").read_text()
     for words, code, message in (
-        (["tune", "run/model", "--root", ".", "--foreign", "nowhere"], 1, "nowhere"),
-        (["tune", "run/model", "--root", ".", "--foreign", "valid.jsonl", "nothing.tsv"], 1, "nothing.tsv"),
+        (["tune-lm", "run/model", "--root", ".", "--foreign", "nowhere"], 1, "nowhere"),
+        (["tune-lm", "run/model", "--root", ".", "--foreign", "valid.jsonl", "nothing.tsv"], 1, "nothing.tsv"),
         (["evaluate", "model=commands", "foreign=hiss.wav"], 2, "foreign=hiss.wav: "),
     ):
         assert main(words) == code

@@ -91,7 +91,7 @@ def composed(words: list[str]) -> Any:
             overrides = [re.sub(r"=([^\[{,]+),.*", r"=\1", word) for word in overrides if "=glob(" not in word]
         return _composed(command, *overrides)
     parser = argparse.ArgumentParser(allow_abbrev=False)
-    module = importlib.import_module(f"speechgru.commands.{command}")
+    module = importlib.import_module(f"speechgru.commands.{command.replace('-', '_')}")
     module.add_arguments(parser)
     parsed = parser.parse_args(rest)
     if command == "prepare" and parsed.corpus:
@@ -104,7 +104,7 @@ def commands_in(text: str) -> Iterator[list[str]]:
     """The words of every line ``speechgru ...`` of ``text``, indented, in a fence or in a comment of a script."""
     text = re.sub(r"\\\n\s*", "", text)
     for line in text.splitlines():
-        found = re.match(r"[#\s$]*(?:torchrun .*-m speechgru\.cli|speechgru) ([a-z]+ .*|[a-z]+)$", line)
+        found = re.match(r"[#\s$]*(?:torchrun .*-m speechgru\.cli|speechgru) ([a-z-]+ .*|[a-z-]+)$", line)
         if found and line[0] in "$# \ts":
             yield shlex.split(found[1], comments=True)
 
@@ -214,14 +214,14 @@ def test_script_is_sound(folder: str, tmp_path: Path) -> None:
         assert Path(evaluation.recipe_dir).resolve() == script.parent.resolve()
         assert list(evaluation.model) == [f"{run['run_dir']}/model" for run in trained]
         assert evaluation.root == by_name["evaluate"][0].root
-    for learned, tuned in zip(by_name["lm"], by_name["tune"], strict=True):
+    for learned, tuned in zip(by_name["lm"], by_name["tune-lm"], strict=True):
         assert tuned.model == list(evaluation.model)
         assert (tuned.lm, tuned.root, tuned.split) == (learned.output, evaluation.root, "valid")
         assert learned.split in (None, "train")
         assert f"root={evaluation.root}" in learned.text
         assert learned.model in tuned.model
     prepared = by_name["prepare"]
-    assert {words[0] for words in found} <= {"prepare", "train", "evaluate", "lm", "tune"}
+    assert {words[0] for words in found} <= {"prepare", "train", "evaluate", "lm", "tune-lm"}
     for config in configs.values():
         assert config.data.root == evaluation.root
         assert (config.data.root, type(config.data)) in [(one.root, type(one)) for one in prepared]

@@ -15,5 +15,5 @@ done
 speechgru evaluate split=test model="[${models#,}]" root="$root" recipe_dir="$(dirname "$0")" decoder=greedy
 speechgru lm an4 root="$root" --order 5 -o runs/an4/words.arpa.gz -m runs/an4/0/model
 # shellcheck disable=SC2086
-speechgru tune ${models//,/ } --lm runs/an4/words.arpa.gz --closed --root "$root"
+speechgru tune-lm ${models//,/ } --lm runs/an4/words.arpa.gz --closed --root "$root"
 speechgru evaluate split=test model="[${models#,}]" root="$root" recipe_dir="$(dirname "$0")"

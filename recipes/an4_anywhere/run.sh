@@ -16,5 +16,5 @@ done
 speechgru evaluate split=test model="[${models#,}]" root="$root" recipe_dir="$(dirname "$0")" decoder=greedy
 speechgru lm an4 root="$root" --order 5 -o runs/an4_anywhere/words.arpa.gz -m runs/an4_anywhere/0/model
 # shellcheck disable=SC2086
-speechgru tune ${models//,/ } --lm runs/an4_anywhere/words.arpa.gz --closed --root "$root"
+speechgru tune-lm ${models//,/ } --lm runs/an4_anywhere/words.arpa.gz --closed --root "$root"
 speechgru evaluate split=test model="[${models#,}]" root="$root" recipe_dir="$(dirname "$0")" conditions=true

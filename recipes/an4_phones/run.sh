@@ -14,5 +14,5 @@ for seed in 0 1 2; do
 done
 speechgru lm an4 root="$root" --order 5 -o runs/an4_phones/words.arpa.gz -m runs/an4_phones/0/model
 # shellcheck disable=SC2086
-speechgru tune ${models//,/ } --lm runs/an4_phones/words.arpa.gz --word_bonuses=-1,0,1,2 --root "$root"
+speechgru tune-lm ${models//,/ } --lm runs/an4_phones/words.arpa.gz --word_bonuses=-1,0,1,2 --root "$root"
 speechgru evaluate split=test model="[${models#,}]" root="$root" recipe_dir="$(dirname "$0")"

@@ -25,7 +25,7 @@ The model is interpolated modified Kneser-Ney, in the ARPA format, which KenLM, 
 examples:
   speechgru lm an4 root=data/an4 -o words.arpa.gz -m runs/an4/model
   speechgru lm transcripts.txt -o words.arpa
-  speechgru tune runs/an4/model --lm words.arpa.gz
+  speechgru tune-lm runs/an4/model --lm words.arpa.gz
   zcat corpus.txt.gz | speechgru lm - -o words.arpa.gz --order 4 --test held_out.txt
 """
 

@@ -47,7 +47,7 @@ class BeamConfig:
         priors: how often the model gives each token, in the order of its tokens, each above 0; empty where unknown.
         prior_weight: power of the priors that posteriors are divided by, 0 to 1, where 0 leaves them as they are. What
             is frequent, the blank above all, is likely without being heard; a language model counts that once more
-            (Miao et al., 1507.08240). ``speechgru tune`` measures the priors and chooses the weight.
+            (Miao et al., 1507.08240). ``speechgru tune-lm`` measures the priors and chooses the weight.
     """
 
     beam_size: int = 50
@@ -75,7 +75,7 @@ class BeamConfig:
         if not 0 <= self.prior_weight <= 1:
             raise ConfigError(f"prior_weight={self.prior_weight}: from 0 to 1")
         if self.prior_weight and not self.priors:
-            raise ConfigError(f"prior_weight={self.prior_weight}: needs priors, which speechgru tune measures; or 0")
+            raise ConfigError(f"prior_weight={self.prior_weight}: needs priors (speechgru tune-lm measures them), or 0")
         if self.priors and not min(self.priors) > 0:
             raise ConfigError(f"priors={min(self.priors)}: each is above 0")
         for name in ("word_bonus", "unknown_bonus", "hotword_bonus"):

@@ -43,7 +43,7 @@ class Transcription:
         entropy: how unsure the model is of the tokens it hears, in nats
             (:func:`speechgru.decoding.familiarity.token_entropy`).
         familiar: whether it sounds like what the model knows; None where nothing was heard, or where the model's folder
-            does not say (``speechgru tune --foreign``).
+            does not say (``speechgru tune-lm --foreign``).
     """
 
     text: str

@@ -50,7 +50,7 @@ class EvaluateConfig:
         batch_size: utterances at a time, at least 1.
         decoder: how the scores of a CTC model become text; left out, as its folder says, or greedily.
         foreign: recordings of what a CTC model should not know, to count those that it marks: a folder, file, glob or
-            list, or [several]; of a list with splits those of valid and test: ``speechgru tune`` chooses on train.
+            list, or [several]; of a list with splits those of valid and test: ``speechgru tune-lm`` chooses on train.
         conditions: also measure where recordings are not as the corpus has them: pauses around, two in one, a room,
             noise, a telephone, softer.
         rooms: impulse responses (a folder, file or glob), each a condition more.

@@ -116,7 +116,7 @@ def test_tuned_models_decode_so_everywhere(spoken: Path, tmp_path: Path, capsys,
         "--prior_weights",
         "0",
     ]
-    assert main(["tune", str(model), *options]) == 0
+    assert main(["tune-lm", str(model), *options]) == 0
     output = capsys.readouterr().out.splitlines()
     assert output[0] == "prior_weight=0"
     assert output[1].split() == ["word_bonus", "\\", "lm_weight", "0.5", "1.5"]
@@ -178,11 +178,11 @@ def test_priors_are_measured_and_weighed(spoken: Path, tmp_path: Path, capsys) -
     model.save(tmp_path / "run" / "model")
     options = ["--lm", str(spoken / "words.arpa"), "--root", str(spoken), "--beam_size", "10"]
     options += ["--lm_weights", "0.5", "--word_bonuses", "1"]
-    assert main(["tune", str(tmp_path / "run" / "model"), *options, "--prior_weights", "1"]) == 0
+    assert main(["tune-lm", str(tmp_path / "run" / "model"), *options, "--prior_weights", "1"]) == 0
     chosen = load(tmp_path / "run" / "model").config.decoder
     assert (chosen.prior_weight, chosen.priors) == (1.0, pytest.approx(shares, abs=1e-6))
     assert "prior_weight=1: " in capsys.readouterr().out
-    assert main(["tune", str(tmp_path / "run" / "model"), "--prior_weights", "2"]) == 2
+    assert main(["tune-lm", str(tmp_path / "run" / "model"), "--prior_weights", "2"]) == 2
 
 
 def test_phones_become_words_with_times_and_confidence(tones, spoken: Path, tmp_path: Path, capsys) -> None:
@@ -196,7 +196,9 @@ def test_phones_become_words_with_times_and_confidence(tones, spoken: Path, tmp_
     recognizer = Recognizer(dataclasses.replace(plain, units=units, data=data), tones.recognizer.tokens)
     recognizer.load_state_dict(tones.recognizer.state_dict())
     recognizer.save(tmp_path / "model")
-    assert main(["tune", str(tmp_path / "model"), "--lm", str(spoken / "words.arpa"), "--lm_weights", "0.3,0.6"]) == 0
+    assert (
+        main(["tune-lm", str(tmp_path / "model"), "--lm", str(spoken / "words.arpa"), "--lm_weights", "0.3,0.6"]) == 0
+    )
     assert "greedy" not in capsys.readouterr().out  # phones are no words
     recognizer = load(tmp_path / "model")
     said = [WORDS, ["BAD", "C"]]
@@ -234,11 +236,11 @@ def test_what_is_wrong_with_a_choice_is_told(words: list[str], code: int, messag
     """By hand; the model stays as it is."""
     monkeypatch.chdir(spoken)
     before = {path: path.read_bytes() for path in (spoken / "model").iterdir()}
-    assert main(["tune", "model", *words]) == code
+    assert main(["tune-lm", "model", *words]) == code
     assert message in (error := capsys.readouterr().err)
     assert len(error.strip().splitlines()) == 1
     assert {path: path.read_bytes() for path in (spoken / "model").iterdir()} == before
-    assert main(["tune", "an4", "--lm", "words.arpa"]) == 2  # ships, and stays as it is
+    assert main(["tune-lm", "an4", "--lm", "words.arpa"]) == 2  # ships, and stays as it is
     assert "an4: the model that ships stays as it is" in capsys.readouterr().err
     assert main(["transcribe", "0.wav", "-m", "model", "--decoder", "greedy", "--beam_size", "5"]) == 2
     assert "--decoder greedy: beam_size" in capsys.readouterr().err

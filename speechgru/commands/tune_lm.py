@@ -1,4 +1,4 @@
-"""``speechgru tune``: a decoder with a language model, and what marks foreign recordings, chosen on validation data."""
+"""``speechgru tune-lm``: chooses a decoder, and what marks foreign recordings, on validation data."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ A list that begins with a number below 0 is written --word_bonuses=-1,0,1.
 
 examples:
   speechgru lm an4 root=data/an4 -o words.arpa.gz -m runs/an4/model
-  speechgru tune runs/an4/model --lm words.arpa.gz --closed
-  speechgru tune runs/an4/[012]/model --lm words.arpa.gz --closed --root data/an4
-  speechgru tune runs/an4/model --foreign lj_speech/manifest.tsv noises/
+  speechgru tune-lm runs/an4/model --lm words.arpa.gz --closed
+  speechgru tune-lm runs/an4/[012]/model --lm words.arpa.gz --closed --root data/an4
+  speechgru tune-lm runs/an4/model --foreign lj_speech/manifest.tsv noises/
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the options of ``speechgru tune``."""
+    """Declares the options of ``speechgru tune-lm``."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = _EPILOG
     parser.add_argument("model", nargs="+", metavar="MODEL", help="folders of models with a CTC head")
