@@ -4,12 +4,15 @@ import functools
 import hashlib
 import math
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
 from speechgru.data.batching import BatchLoader
+from speechgru.data.corpora.arabic_digits import ArabicDigits, ArabicDigitsConfig
+from speechgru.data.corpora.esc10 import CLASSES, ESC10, ESC10Config
 from speechgru.data.corpora.folder import Folder, FolderConfig
 from speechgru.data.corpora.fsdd import FSDD, FSDDConfig
 from speechgru.data.corpora.manifest import Manifest, ManifestConfig
@@ -343,3 +346,83 @@ def test_real_lists_of_other_corpora(recordings):
     speakers = [{one.speaker for one in an4.utterances(split)} for split in SPLITS]
     assert not speakers[0] & speakers[1]
     assert sum(map(len, speakers)) == 84
+
+
+@pytest.fixture(scope="module")
+def sounds(tmp_path_factory):
+    """A tree in the layout of ESC-10: its ten classes, 5 folds of 2 clips each (empty files), a README beside them."""
+    root = tmp_path_factory.mktemp("esc10")
+    for number, label in enumerate(CLASSES, 1):
+        folder = f"{number:03d} - {label.replace('_', ' ').capitalize()}"
+        for fold in range(1, 6):
+            for take in "AB":
+                touch(root / folder / f"{fold}-{1000 * number + fold}-{take}.ogg")
+    touch(root / "001 - Dog bark" / "LICENSE.txt")
+    touch(root / "README.md")
+    return root
+
+
+def test_esc10_folds(sounds):
+    """Oracle: the names of the files, whose first letter is the fold; each clip is tested in one of five."""
+    tested = []
+    for fold in range(1, 6):
+        corpus = ESC10(ESC10Config(root=str(sounds), fold=fold))
+        found = {split: corpus.utterances(split) for split in SPLITS}
+        folds = {split: {int(Path(one.audio).name[0]) for one in rows} for split, rows in found.items()}
+        before = 5 if fold == 1 else fold - 1
+        assert folds == {"test": {fold}, "valid": {before}, "train": {1, 2, 3, 4, 5} - {fold, before}}
+        assert Counter(one.label for one in found["train"]) == dict.fromkeys(CLASSES, 6)
+        assert corpus.fold == f"{fold} of 5"
+        assert all(one.label == CLASSES[int(Path(one.audio).parent.name[:3]) - 1] for one in found["test"])
+        tested += [one.audio for one in found["test"]]
+    assert len(tested) == len(set(tested)) == 100
+
+
+def test_esc10_errors(sounds, tmp_path):
+    """Oracle: the messages name the folder, the class and the mend; 100 clips are not the whole of 400."""
+    with pytest.raises(ConfigError, match="fold=6: from 1 to 5"):
+        ESC10Config(fold=6)
+    with pytest.raises(DataError, match=r"speechgru prepare esc10.*data.root=FOLDER"):
+        ESC10(ESC10Config(root=str(tmp_path / "none"))).utterances("train")
+    touch(tmp_path / "rain" / "1-1-A.ogg")
+    with pytest.raises(DataError, match="no folder of the class dog_bark; run `speechgru prepare esc10`"):
+        ESC10(ESC10Config(root=str(tmp_path))).utterances("train")
+    with pytest.raises(DataError, match="lacks 300 of 400 clips"):
+        ESC10(ESC10Config(root=str(sounds))).prepare()
+
+
+def test_arabic_digits(tmp_path):
+    """Oracle: the speakers of the dataset's lists; other words and the folder above are passed over."""
+    for word in (*DIGITS, "open"):
+        for speaker in range(1, 31):
+            touch(tmp_path / "dataset" / word / f"{speaker:08d}_NO_01.wav")
+    corpus = ArabicDigits(ArabicDigitsConfig(root=str(tmp_path)))
+    found = {split: corpus.utterances(split) for split in SPLITS}
+    assert {split: len(rows) for split, rows in found.items()} == {"train": 180, "valid": 60, "test": 60}
+    speakers = {split: {int(one.speaker) for one in rows} for split, rows in found.items()}
+    assert speakers["test"] == {3, 4, 10, 14, 26, 28}
+    assert speakers["valid"] == {2, 7, 8, 12, 21, 25}
+    assert not speakers["train"] & (speakers["test"] | speakers["valid"])
+    assert all(one.label == Path(one.audio).parent.name for one in found["train"])
+    inside = ArabicDigits(ArabicDigitsConfig(root=str(tmp_path / "dataset")))
+    assert inside.utterances("test") == found["test"]
+    with pytest.raises(DataError, match="lacks 2700 of 3000 recordings"):
+        corpus.prepare()
+    with pytest.raises(DataError, match="run `speechgru prepare arabic_digits`"):
+        ArabicDigits(ArabicDigitsConfig(root=str(tmp_path / "dataset" / "open"))).utterances("test")
+
+
+def test_real_esc10_and_arabic_digits(recordings):
+    """Oracle: the pack's own manifests, and that both are whole: prepare has nothing to do."""
+    corpora = {
+        "esc10": ESC10(ESC10Config(root=str(recordings / "esc10"))),
+        "arabic_digits": ArabicDigits(ArabicDigitsConfig(root=str(recordings / "arabic_digits"))),
+    }
+    for name, corpus in corpora.items():
+        root = recordings / name
+        rows = [line.split("\t") for line in (root / "manifest.tsv").read_text().splitlines()[1:]]
+        for split in SPLITS:
+            expected = {(row[0], row[1]) for row in rows if row[3] == split}
+            found = {(one.audio.removeprefix(f"{root}/"), one.label) for one in corpus.utterances(split)}
+            assert found == expected
+        corpus.prepare()

@@ -2,6 +2,8 @@
 
 from speechgru.data.corpora import (
     an4,
+    arabic_digits,
+    esc10,
     folder,
     fsdd,
     librispeech,
@@ -18,6 +20,8 @@ from speechgru.data.corpora.corpus import Corpus
 __all__ = [
     "Corpus",
     "an4",
+    "arabic_digits",
+    "esc10",
     "folder",
     "fsdd",
     "librispeech",
