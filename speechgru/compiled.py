@@ -45,14 +45,14 @@ def disabled() -> Iterator[None]:
         _allowed.reset(before)
 
 
-def usable(*tensors: Tensor) -> bool:
-    """Whether compiled code may read these: float32 on a CPU, outside of tracing and transforms, and not disabled."""
+def usable(*tensors: Tensor, device: str = "cpu") -> bool:
+    """Whether compiled code may read these: float32 on a device, outside of tracing and transforms, not disabled."""
     import torch
 
     return (
         not torch.compiler.is_compiling()
         and _allowed.get()
-        and all(tensor.device.type == "cpu" and tensor.dtype == torch.float32 for tensor in tensors)
+        and all(tensor.device.type == device and tensor.dtype == torch.float32 for tensor in tensors)
         and not torch.jit.is_tracing()
         and not torch._C._are_functorch_transforms_active()
     )

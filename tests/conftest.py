@@ -12,6 +12,10 @@ import soundfile
 import torch
 
 torch.set_num_threads(1)
+if not torch.cuda.is_available():
+    os.environ.setdefault(
+        "TRITON_INTERPRET", "1"
+    )  # Triton's kernels then run in NumPy; it is read when Triton is loaded
 
 
 @pytest.fixture(scope="session")

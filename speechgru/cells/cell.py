@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from speechgru import compiled
+from speechgru.cells.triton_rows import runs_triton
 from speechgru.errors import ConfigError
 from speechgru.lengths import check_lengths, full_lengths, last_valid, reverse_within, valid_frames
 
@@ -96,9 +97,10 @@ class Cell(nn.Module, abc.ABC):
         return torch.stack(states, 1) if states else state.new_zeros(state.shape[0], 0, self.state_size)
 
     def fused(self, projected: Tensor, lengths: Tensor, state: Tensor, reverse: bool) -> tuple[Tensor, Tensor] | None:
-        """What :meth:`forward` returns, from compiled kernels; None where there are none.
+        """What :meth:`forward` returns, from compiled kernels; None where there are none for the device.
 
-        Asked only where compiled code may run (:mod:`speechgru.compiled`): float32 on a CPU, outside of tracing.
+        Asked only where compiled code may run (:mod:`speechgru.compiled`): float32 on a CPU, or on a GPU with Triton,
+        outside of tracing.
         ``projected`` is in frame order; the kernel reads each row at its own places, backwards where ``reverse`` says
         so, and writes zeros beyond ``lengths``.
         """
@@ -167,7 +169,7 @@ class Cell(nn.Module, abc.ABC):
             with torch.autocast("cpu", enabled=False):
                 return self.forward(sequence.to(precision), lengths, state.to(precision), reverse)
         projected = self.project(sequence, lengths)
-        if not self.zoneout and compiled.usable(projected, state, *self.parameters()) and sequence.shape[0]:
+        if not self.zoneout and self._compiles(projected, state) and sequence.shape[0]:
             full = full_lengths(sequence) if lengths is None else lengths
             result = self.fused(projected, full, state, reverse)
             if result is not None:
@@ -198,6 +200,12 @@ class Cell(nn.Module, abc.ABC):
     def extra_repr(self) -> str:
         zoneout = f", zoneout={self.zoneout}" if self.zoneout else ""
         return f"{self.input_size}, {self.hidden_size}{zoneout}"
+
+    def _compiles(self, projected: Tensor, state: Tensor) -> bool:
+        """Whether :meth:`fused` may be asked; on a GPU autocast may have made the frames half precision."""
+        if projected.device.type == "cuda":
+            return runs_triton(projected.device) and compiled.usable(*self.parameters(), device="cuda")
+        return compiled.usable(projected, state, *self.parameters())
 
     def _advance(self, frame: Tensor, state: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         new, gates = self.advance(frame, state)

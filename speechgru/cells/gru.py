@@ -103,6 +103,8 @@ class GRU(Cell):
         return torch.gru_cell(frame, state, self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
 
     def fused(self, projected: Tensor, lengths: Tensor, state: Tensor, reverse: bool) -> tuple[Tensor, Tensor] | None:
+        if projected.device.type == "cuda" and not self.layer_norm:
+            return None  # cuDNN, through torch.gru
         from speechgru.cells.recurrence import recur  # here, for numba takes half a second
 
         if self.layer_norm:

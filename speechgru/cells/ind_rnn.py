@@ -61,6 +61,8 @@ class IndRNN(Cell):
         return torch.relu(frame + self._recurrent() * state), {}
 
     def fused(self, projected: Tensor, lengths: Tensor, state: Tensor, reverse: bool) -> tuple[Tensor, Tensor] | None:
+        if projected.device.type == "cuda":
+            return None
         # Imported where it is needed: numba takes half a second.
         from speechgru.cells.fused_ind_rnn import FusedIndRNN
 

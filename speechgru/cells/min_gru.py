@@ -73,6 +73,8 @@ class MinGRU(Cell):
         return scan(update, (1 - update) * candidate, state)
 
     def fused(self, projected: Tensor, lengths: Tensor, state: Tensor, reverse: bool) -> tuple[Tensor, Tensor] | None:
+        if projected.device.type == "cuda":
+            return None
         # Imported where it is needed: numba takes half a second.
         from speechgru.cells.fused_min_gru import FusedMinGRU
 

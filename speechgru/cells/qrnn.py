@@ -86,6 +86,8 @@ class QRNN(Cell):
         return torch.cat((output * cells, cells, windows[..., self.input_size :]), 2)
 
     def fused(self, projected: Tensor, lengths: Tensor, state: Tensor, reverse: bool) -> tuple[Tensor, Tensor] | None:
+        if projected.device.type == "cuda":
+            return None
         # Imported where it is needed: numba takes half a second.
         from speechgru.cells.fused_qrnn import FusedQRNN
 

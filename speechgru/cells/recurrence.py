@@ -69,6 +69,10 @@ def recur(
     Returns:
         hidden (batch, time, hidden), zeros beyond the lengths, and the final state (batch, state).
     """
+    if inputs.device.type == "cuda":
+        from speechgru.cells.triton_loop import recur as recur_on_gpu
+
+        return recur_on_gpu(cell, inputs, lengths, state, reverse, weight, vectors, blocks, gain)
     choices = _Choices(cell, reverse, tuple(blocks))
     size = state.shape[1] // 2 if cell.memory else state.shape[1]
     weight = _NOTHING.view(0, size) if weight is None else weight

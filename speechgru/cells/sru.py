@@ -83,6 +83,8 @@ class SRU(Cell):
         return torch.cat((hidden, new), 1), gates
 
     def fused(self, projected: Tensor, lengths: Tensor, state: Tensor, reverse: bool) -> tuple[Tensor, Tensor] | None:
+        if projected.device.type == "cuda":
+            return None
         # Imported where it is needed: numba takes half a second.
         from speechgru.cells.fused_sru import FusedSRU
 
