@@ -27,6 +27,7 @@ COMMANDS = {
     "latency": "set how accurate models are against how long they wait for what follows",
     "classify": "label recordings: files, folders, globs or - (standard input)",
     "transcribe": "turn recordings into text, subtitles and word times",
+    "join-parts": "count and join what classify or transcribe wrote in parts (--part 3/64)",
     "detect": "measure a detector of words: misses at false alarms an hour; choose its threshold",
     "listen": "tell words and labels while they are said: microphone, file or pipe",
     "serve": "answer over HTTP and WebSocket, as OpenAI's clients ask for transcripts",

@@ -26,10 +26,10 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     temporary = path.with_name(f".{secrets.token_hex(_DIGITS // 2)}.tmp")
     try:
         yield temporary
-        _flush(temporary)
+        flush(temporary)
         os.replace(temporary, path)
         if os.name == "posix":  # the new name is in the folder, which has to reach the disk as well
-            _flush(path.parent)
+            flush(path.parent)
     except OSError as error:
         error.filename, error.filename2 = str(path), None  # a full disk names no file, others the temporary one
         raise
@@ -50,7 +50,7 @@ def write_atomically(path: str | os.PathLike[str], content: bytes | str) -> None
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
-def _flush(path: Path) -> None:
+def flush(path: Path) -> None:
     """Waits until a file or folder is on the disk."""
     handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
     try:

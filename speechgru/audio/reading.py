@@ -98,9 +98,14 @@ def read_audio(
 
 
 def read_blocks(
-    source: File, sample_rate: int | None = None, *, block_s: float = 10.0
+    source: File,
+    sample_rate: int | None = None,
+    *,
+    block_s: float = 10.0,
+    start_s: float = 0.0,
+    duration_s: float | None = None,
 ) -> Iterator[tuple[np.ndarray, int]]:
-    """The samples that :func:`read_audio` gives for a whole recording, a part at a time, however long it is.
+    """The samples that :func:`read_audio` gives for a recording or a slice of it, a part at a time, however long it is.
 
     One block is held, decoded and resampled; what cannot seek (a pipe) is held whole in its compressed form.
 
@@ -108,6 +113,8 @@ def read_blocks(
         source: a path, ``"-"``, the bytes of a file, or a binary file object.
         sample_rate: the rate wanted, in Hz (1000 to 768000); None keeps the recording's own.
         block_s: length of a block in seconds, above 0; the resampler makes the first shorter and the last longer.
+        start_s: where a slice begins, as for :func:`read_audio`.
+        duration_s: how long it lasts; None: to the end.
 
     Yields:
         Mono float32 samples (samples,), not empty, and their rate in Hz.
@@ -120,11 +127,12 @@ def read_blocks(
     if sample_rate is not None:
         check_rate(sample_rate, "sample_rate")
     with open_audio(source) as decoder:
-        name, rate, total, done, given = decoder.name, decoder.sample_rate, decoder.samples, 0, 0
+        name, rate, done, given = decoder.name, decoder.sample_rate, 0, 0
+        first, total = _span(decoder.samples, rate, start_s, duration_s, name)
         wanted = sample_rate or rate
         stream = None if wanted == rate else soxr.ResampleStream(rate, wanted, 1, dtype="float32", quality="HQ")
-        for block in decoder.blocks(0, total, max(1, round(block_s * rate))):
-            samples = mono(block.T, name, rate, done)
+        for block in decoder.blocks(first, total, max(1, round(block_s * rate))):
+            samples = mono(block.T, name, rate, first + done)
             done += len(samples)
             if stream is not None:
                 samples = stream.resample_chunk(samples, last=done >= total)

@@ -6,15 +6,17 @@ import argparse
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, TextIO
 
-from speechgru.commands.recordings import find_recordings, load_recognizer, on_terminal, progress, standard_output
+from speechgru.commands.part import EPILOG, Answers, add_part_arguments, is_in_parts, run_part
+from speechgru.commands.recordings import listed_recordings, load_recognizer, on_terminal, progress, standard_output
 from speechgru.compiled import disabled
 from speechgru.errors import ConfigError
 from speechgru.recordings.classification import ClassifiedRecording, classify_recordings
-from speechgru.recordings.classification_formats import FORMATS, classification_writer
+from speechgru.recordings.classification_formats import FORMATS, classification_writer, record_values
 from speechgru.recordings.lines import JSON_ESCAPES, one_field, printable
+from speechgru.recordings.parts import Stretch
 
 if TYPE_CHECKING:  # imported when it is needed: a mistyped option is answered without waiting for torch
     from speechgru.recognizer import Recognizer
@@ -29,6 +31,7 @@ output formats, one record for each recording in the order of the arguments:
   json   one array, written line by line; keys audio, label, confidence, scores (label: probability), duration_s,
          or audio and error; with windows where there are several
   jsonl  the same records, one object a line, nothing around them
+  parquet  the same records as Apache Parquet, in OUTPUT_DIR/classify-00001-of-00001.parquet (extra parquet)
   csv    a header, then audio, label, confidence (label_2, confidence_2, ...), duration_s, error; text is quoted
 
 With --threshold a recording whose likeliest label is a word of less confidence is called _unknown_. The confidence is
@@ -53,16 +56,17 @@ examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options of ``speechgru classify``."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.epilog = _EPILOG
-    parser.add_argument("audio", nargs="+", metavar="AUDIO", help="files, folders, globs or -")
+    parser.epilog = _EPILOG + "\n" + EPILOG
+    parser.add_argument("audio", nargs="+", metavar="AUDIO", help="files, folders, globs, lists or -")
     parser.add_argument("-m", "--model", help="model folder, or the name of a shipped model")
     parser.add_argument("-o", "--output_dir", help="write OUTPUT_DIR/classify.FORMAT instead of standard output")
-    parser.add_argument("-f", "--output_format", choices=FORMATS, default="txt", help="default: txt")
+    parser.add_argument("-f", "--output_format", choices=(*FORMATS, "parquet"), help="default: txt")
     parser.add_argument("-k", "--top_k", type=int, default=1, help="labels for each recording (default: 1)")
     parser.add_argument("--threshold", type=float, metavar="T", help="call words of less confidence _unknown_")
     parser.add_argument("--batch_size", type=int, default=32, help="recordings computed together (default: 32)")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
     parser.add_argument("--threads", type=int, help="processor threads (default: torch's choice)")
+    add_part_arguments(parser)
 
 
 @disabled()  # its start would delay the first answer longer than compiled code saves
@@ -79,12 +83,15 @@ def run(arguments: argparse.Namespace) -> int:
             raise ConfigError(f"--{name} {value}: at least 1")
     if arguments.threshold is not None and not 0 <= arguments.threshold <= 1:
         raise ConfigError(f"--threshold {arguments.threshold:g}: 0 to 1")
-    items = find_recordings(arguments.audio)
+    if is_in_parts(arguments):
+        return run_part("classify", arguments, answers)
+    output_format = arguments.output_format or "txt"
+    items = listed_recordings(arguments.audio)
     recognizer = load_recognizer(arguments.model, arguments.device, arguments.threads, "classification")
     threshold = _threshold(recognizer, arguments.threshold)
     top_k, failed = min(arguments.top_k, len(recognizer.tokens)), 0
-    with _output(arguments.output_dir, arguments.output_format) as (stream, path):
-        writer = classification_writer(arguments.output_format, stream, top_k, threshold is not None)
+    with _output(arguments.output_dir, output_format) as (stream, path):
+        writer = classification_writer(output_format, stream, top_k, threshold is not None)
         try:
             records = classify_recordings(
                 recognizer, items, top_k=top_k, batch_size=arguments.batch_size, threshold=threshold
@@ -101,6 +108,19 @@ def run(arguments: argparse.Namespace) -> int:
     if failed:
         print(f"speechgru classify: {failed} of {len(items)} failed", file=sys.stderr)
     return int(failed > 0)
+
+
+def answers(arguments: argparse.Namespace) -> Answers:
+    """What gives the records of recordings as JSON has them, in their order."""
+    recognizer = load_recognizer(arguments.model, arguments.device, arguments.threads, "classification")
+    top_k, threshold = min(arguments.top_k, len(recognizer.tokens)), _threshold(recognizer, arguments.threshold)
+
+    def records(items: Sequence[Stretch]) -> Iterator[dict[str, object]]:
+        batch_size = arguments.batch_size
+        found = classify_recordings(recognizer, items, top_k=top_k, batch_size=batch_size, threshold=threshold)
+        return map(record_values, found)
+
+    return records
 
 
 def _threshold(recognizer: Recognizer, asked: float | None) -> Callable[[str], float] | None:

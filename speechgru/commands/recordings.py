@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, TextIO, TypeVar
 
 from speechgru.audio import list_audio
 from speechgru.devices import find_device
-from speechgru.errors import AudioError, ConfigError
+from speechgru.errors import AudioError, ConfigError, DataError
 from speechgru.recordings.lines import JSON_ESCAPES
+from speechgru.recordings.parts import Stretch
 from speechgru.shipped import default_model, model_path
 
 if TYPE_CHECKING:  # imported when it is needed: a mistyped option is answered without waiting for torch
@@ -40,6 +41,32 @@ def find_recordings(arguments: list[str]) -> list[tuple[str, str]]:
     return items
 
 
+def listed_recordings(arguments: list[str]) -> list[Stretch]:
+    """As :func:`find_recordings`; an argument that is a list (.jsonl, .json, .csv, .tsv) gives what is listed.
+
+    Raises:
+        ConfigError: none of the arguments names a recording, or a list is wrong.
+    """
+    from speechgru.data.recordings import MANIFESTS, TABLES, read_recordings
+
+    items: list[Stretch] = []
+    for argument in arguments:
+        if not argument.lower().endswith((*MANIFESTS, *TABLES)):
+            try:
+                items += [Stretch(*found) for found in list_audio(argument)]
+            except AudioError as error:
+                items.append(Stretch(argument, str(error)))
+            continue
+        try:
+            listed = [one for split in read_recordings(argument).values() for one in split]
+        except DataError as error:
+            raise ConfigError(str(error)) from None
+        items += [Stretch(one.audio, "", one.start_s, one.duration_s) for one in listed]
+    if all(item.error for item in items):
+        raise ConfigError(items[0].error)
+    return items
+
+
 def load_recognizer(model: str | Path | None, device: str, threads: int | None, task: str | None) -> Recognizer:
     """The model of ``-m``, the name of a shipped one or a folder, on ``--device`` with ``--threads``.
 
@@ -53,7 +80,7 @@ def load_recognizer(model: str | Path | None, device: str, threads: int | None, 
         ConfigError: no such model or device, or a model of another task.
         ModelError: the model folder cannot be loaded.
     """
-    folder = _model_folder(model, task or "classification")
+    folder = model_folder(model, task or "classification")
     place = find_device(device, "--device ")
     import torch
 
@@ -68,7 +95,8 @@ def load_recognizer(model: str | Path | None, device: str, threads: int | None, 
     return recognizer
 
 
-def _model_folder(model: str | Path | None, task: str) -> Path:
+def model_folder(model: str | Path | None, task: str) -> Path:
+    """The folder of ``-m``; ConfigError where there is none."""
     if model is None:
         folder = default_model(task)
         if folder is None:

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
 import sys
+from collections.abc import Callable, Iterator, Sequence
 
-from speechgru.commands.recordings import find_recordings, load_recognizer, on_terminal, progress, standard_output
+from speechgru.commands.part import EPILOG, Answers, add_part_arguments, is_in_parts, run_part
+from speechgru.commands.recordings import listed_recordings, load_recognizer, on_terminal, progress, standard_output
 from speechgru.compiled import disabled
 from speechgru.errors import ConfigError
 from speechgru.plain import Record
 from speechgru.recordings.lines import one_field, printable
 from speechgru.recordings.names import file_names
+from speechgru.recordings.parts import Stretch
 from speechgru.transcripts.cues import CuesConfig
-from speechgru.transcripts.formats import writer
+from speechgru.transcripts.formats import record, writer
 from speechgru.transcripts.outputs import ArrayOutput, FilesOutput, LinesOutput, OneOutput, Output
 from speechgru.transcripts.pieces import PiecesConfig
+from speechgru.transcripts.transcript import Transcript
 
 FORMATS = ("txt", "vtt", "srt", "tsv", "json")
 
@@ -33,6 +38,8 @@ output formats:
          (word, start, end, confidence); familiar (whether it sounds like what the model knows), of a model that can
          tell; or audio and error
   all    each of them; with -o only
+  jsonl  the records of json, one a line, all in OUTPUT_DIR/transcribe-00001-of-00001.jsonl; parquet the same (extra
+         parquet)
 
 With -o each recording has its own file, OUTPUT_DIR/NAME.FORMAT, and its path is printed. Without, one recording is
 written to standard output in its format; a folder, a glob or several recordings as PATH <tab> TEXT a line (txt) or as
@@ -50,11 +57,11 @@ examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options of ``speechgru transcribe``."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.epilog = _EPILOG
-    parser.add_argument("audio", nargs="+", metavar="AUDIO", help="files, folders, globs or -")
+    parser.epilog = _EPILOG + "\n" + EPILOG
+    parser.add_argument("audio", nargs="+", metavar="AUDIO", help="files, folders, globs, lists or -")
     parser.add_argument("-m", "--model", help="model folder, or the name of a shipped model")
     parser.add_argument("-o", "--output_dir", help="write OUTPUT_DIR/NAME.FORMAT for each recording")
-    parser.add_argument("-f", "--output_format", choices=(*FORMATS, "all"), default="txt", help="default: txt")
+    parser.add_argument("-f", "--output_format", choices=(*FORMATS, "all", "jsonl", "parquet"), help="default: txt")
     parser.add_argument("--word_timestamps", action="store_true", help="words with their times in the JSON")
     parser.add_argument("--max_line_width", type=int, help="characters of a line of vtt and srt")
     parser.add_argument("--max_line_count", type=int, help="lines of a subtitle, with --max_line_width")
@@ -84,6 +91,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     decoding.add_argument("--hotwords", metavar="WORDS", help="words to expect, as 'rubout erase:3' (bonus in nats)")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
     parser.add_argument("--threads", type=int, help="processor threads (default: torch's choice)")
+    add_part_arguments(parser)
 
 
 @disabled()  # its start would delay the first answer longer than compiled code saves
@@ -98,23 +106,17 @@ def run(arguments: argparse.Namespace) -> int:
         value = getattr(arguments, name)
         if value is not None and value < 1:
             raise ConfigError(f"--{name} {value}: at least 1")
-    pieces = _pieces_config(arguments.chunk_length, arguments.chunk_pause)
+    _pieces_config(arguments.chunk_length, arguments.chunk_pause)
     layout = CuesConfig(arguments.max_line_width, arguments.max_line_count, arguments.highlight_words)
-    options = _beam_options(arguments)
-    items = find_recordings(arguments.audio)
-    output = _output(arguments, [path for path, _ in items], layout)
-    recognizer = load_recognizer(arguments.model, arguments.device, arguments.threads, "ctc")
-
-    from speechgru.transcripts.recordings import transcribe_recordings
-
-    decoder = recognizer.decoder(_decoder_config(arguments.decoder, options, recognizer.config.decoder))
-    failed = 0
-    transcripts = transcribe_recordings(
-        recognizer, items, decoder=decoder, batch_size=arguments.batch_size, config=pieces
-    )
+    _beam_options(arguments)
+    if is_in_parts(arguments) or arguments.output_format == "jsonl":
+        return run_part("transcribe", arguments, answers)
+    items = listed_recordings(arguments.audio)
+    output = _output(arguments, items, layout)
+    transcripts, failed = _transcriber(arguments), 0
     try:
         # A bar between the lines of results on the same terminal would tear both.
-        for transcript in progress(transcripts, len(items), "transcribe", hidden=on_terminal()):
+        for transcript in progress(transcripts(items), len(items), "transcribe", hidden=on_terminal()):
             failed += not output.write(transcript)
             if transcript.familiar is False:
                 name = printable(one_field(transcript.audio))
@@ -124,6 +126,28 @@ def run(arguments: argparse.Namespace) -> int:
     if failed:
         print(f"speechgru transcribe: {failed} of {len(items)} failed", file=sys.stderr)
     return int(failed > 0)
+
+
+def answers(arguments: argparse.Namespace) -> Answers:
+    """What gives the records of recordings as JSON has them, in their order."""
+    transcripts = _transcriber(arguments)
+    return lambda items: (record(one, arguments.word_timestamps) for one in transcripts(items))
+
+
+def _transcriber(arguments: argparse.Namespace) -> Callable[[Sequence[Stretch]], Iterator[Transcript]]:
+    """The model and its decoder, loaded."""
+    recognizer = load_recognizer(arguments.model, arguments.device, arguments.threads, "ctc")
+
+    from speechgru.transcripts.recordings import transcribe_recordings
+
+    config = _decoder_config(arguments.decoder, _beam_options(arguments), recognizer.config.decoder)
+    return functools.partial(
+        transcribe_recordings,
+        recognizer,
+        decoder=recognizer.decoder(config),
+        batch_size=arguments.batch_size,
+        config=_pieces_config(arguments.chunk_length, arguments.chunk_pause),
+    )
 
 
 def _pieces_config(longest_s: float, pause_s: float) -> PiecesConfig:
@@ -170,12 +194,15 @@ def _decoder_config(name: str | None, options: Record, own: object) -> object:
     return config
 
 
-def _output(arguments: argparse.Namespace, paths: list[str], layout: CuesConfig) -> Output:
+def _output(arguments: argparse.Namespace, items: list[Stretch], layout: CuesConfig) -> Output:
     """Where the transcripts go and in which formats; complains of formats that do not go there."""
-    kind, folder = arguments.output_format, arguments.output_dir
+    kind, folder, paths = arguments.output_format or "txt", arguments.output_dir, [item.path for item in items]
     wanted = FORMATS if kind == "all" else (kind,)
     writers = {name: writer(name, layout, arguments.word_timestamps) for name in wanted}
     if folder is not None:
+        spans = {(item.path, item.start_s, item.duration_s) for item in items}
+        if len(spans) > len(set(paths)):
+            raise ConfigError(f"-f {kind} is a file for each recording, of which the list has stretches; use -f jsonl")
         names = dict(zip(paths, file_names(paths), strict=True))
         return FilesOutput(folder, names, writers, standard_output(needed=False))
     if kind == "all":

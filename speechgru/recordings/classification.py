@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from speechgru.recordings.parts import MOST_S, Part, Piece, compute_parts
+from speechgru.recordings.parts import MOST_S, Part, Piece, Stretch, compute_parts
 from speechgru.tokens import is_word
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class ClassifiedRecording:
 
 def classify_recordings(
     recognizer: Recognizer,
-    items: Iterable[tuple[str, str]],
+    items: Iterable[tuple[str, str] | Stretch],
     *,
     top_k: int = 1,
     batch_size: int = 32,

@@ -62,6 +62,25 @@ class TextWriter:
         """Nothing follows the last line."""
 
 
+def record_values(record: ClassifiedRecording) -> dict[str, object]:
+    """The values of the JSON: audio, label, confidence, scores, duration_s; or audio and error."""
+    if record.result is None:
+        return {"audio": record.audio, "error": record.error}
+    result = record.result
+    values: dict[str, object] = {
+        "audio": record.audio,
+        "label": result.label,
+        "confidence": round(result.confidence, 6),
+        "scores": {label: round(score, 6) for label, score in result.scores.items()},
+        "duration_s": round(result.duration_s, 6),
+    }
+    if record.rejected:
+        values["rejected"] = record.rejected
+    if record.windows > 1:
+        values["windows"] = record.windows
+    return values
+
+
 class JSONWriter:
     """One JSON array with a record a line, or the bare records (``lines``)."""
 
@@ -71,22 +90,7 @@ class JSONWriter:
 
     def write(self, record: ClassifiedRecording) -> None:
         """Writes one object."""
-        values: dict[str, object] = {"audio": record.audio}
-        if record.result is None:
-            values["error"] = record.error
-        else:
-            result = record.result
-            values |= {
-                "label": result.label,
-                "confidence": round(result.confidence, 6),
-                "scores": {label: round(score, 6) for label, score in result.scores.items()},
-                "duration_s": round(result.duration_s, 6),
-            }
-            if record.rejected:
-                values["rejected"] = record.rejected
-            if record.windows > 1:
-                values["windows"] = record.windows
-        text = json.dumps(values, ensure_ascii=False, allow_nan=False)
+        text = json.dumps(record_values(record), ensure_ascii=False, allow_nan=False)
         self.stream.write(text + "\n" if self.lines else ("[\n" if not self.written else ",\n") + text)
         self.stream.flush()
         self.written += 1

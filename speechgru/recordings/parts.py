@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -19,6 +19,22 @@ MOST_S = 600.0
 # What is computed together is padded to at most this multiple of the shortest one's length.
 _MOST_PADDING = 1.5
 _BLOCK_S = 10.0
+
+
+class Stretch(NamedTuple):
+    """A recording that was named, or a stretch of one.
+
+    Attributes:
+        path: the file, or ``-`` for standard input.
+        error: why it cannot be read, if that is known already.
+        start_s: where the stretch begins, in seconds.
+        duration_s: how long it lasts; None: to the end.
+    """
+
+    path: str
+    error: str = ""
+    start_s: float = 0.0
+    duration_s: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +69,7 @@ class Part(Generic[Result]):
 
 
 def compute_parts(
-    items: Iterable[tuple[str, str]],
+    items: Iterable[tuple[str, str] | Stretch],
     sample_rate: int,
     cut: Callable[[Iterator[np.ndarray]], Iterable[Piece]],
     compute: Callable[[list[np.ndarray]], Sequence[Result]],
@@ -64,7 +80,8 @@ def compute_parts(
     A batch is ``batch_size`` pieces or ten minutes of sound, whichever is less, and one piece at least.
 
     Args:
-        items: (path, error) of files, or ``-`` for standard input; one that has an error already keeps it.
+        items: (path, error) of files, or ``-`` for standard input, or stretches (:class:`Stretch`); one that has
+            an error already keeps it.
         sample_rate: the rate at which they are read, in Hz.
         cut: the pieces of a recording that comes in blocks.
         compute: the results of waveforms, in their order; they are of similar length.
@@ -86,13 +103,17 @@ def compute_parts(
 
 
 def _read(
-    items: Iterable[tuple[str, str]], sample_rate: int, cut: Callable[[Iterator[np.ndarray]], Iterable[Piece]]
+    items: Iterable[tuple[str, str] | Stretch],
+    sample_rate: int,
+    cut: Callable[[Iterator[np.ndarray]], Iterable[Piece]],
 ) -> Iterator[Part[Result]]:
-    for path, error in items:
+    for item in items:
+        path, error, start_s, duration_s = item if isinstance(item, Stretch) else Stretch(*item)
         last: Piece | None = None
         try:
             if not error:
-                blocks = (block for block, _ in read_blocks(path, sample_rate, block_s=_BLOCK_S))
+                read = read_blocks(path, sample_rate, block_s=_BLOCK_S, start_s=start_s, duration_s=duration_s)
+                blocks = (block for block, _ in read)
                 last = yield from _all_but_the_last(path, cut(blocks))
         except (SpeechGRUError, MemoryError) as failure:
             error = str(failure) or "no memory left"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from speechgru.errors import ConfigError
-from speechgru.recordings.parts import Part, compute_parts
+from speechgru.recordings.parts import Part, Stretch, compute_parts
 from speechgru.transcripts.joining import join
 from speechgru.transcripts.pieces import PiecesConfig, pieces
 from speechgru.transcripts.segments import segments
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 def transcribe_recordings(
     recognizer: Recognizer,
-    items: Iterable[tuple[str, str]],
+    items: Iterable[tuple[str, str] | Stretch],
     *,
     decoder: Decoder | None = None,
     batch_size: int = 16,

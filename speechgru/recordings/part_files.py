@@ -1,0 +1,228 @@
+"""The files of a job on many machines: what it is, and the records of each part, which go on where they were stopped.
+
+In the folder of a job are:
+
+- ``COMMAND.parts.json``: what the job is (:class:`PartJob`); every part must be of the same job;
+- ``COMMAND-00003-of-00064.jsonl.unfinished``: records of a part, one JSON object a line, each whole once it is there;
+- ``COMMAND-00003-of-00064.jsonl`` or ``.parquet``: the same, once all of its recordings are in it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from speechgru.errors import ConfigError, DataError, one_line
+from speechgru.files import flush, write_atomically
+from speechgru.recordings.list_part import ListPart
+from speechgru.recordings.parquet import jsonl_to_parquet
+from speechgru.recordings.parts import Stretch
+from speechgru.text_files import read_text
+
+FORMATS = ("jsonl", "parquet")
+UNFINISHED = ".unfinished"
+_MOST_BYTES = 1 << 20  # of the description of a job
+
+
+@dataclasses.dataclass(frozen=True)
+class PartJob:
+    """What a list of recordings is asked, in parts.
+
+    Attributes:
+        command: classify or transcribe.
+        recordings: how many there are in all parts together.
+        parts: how many parts.
+        output_format: jsonl or parquet.
+        listed: the checksum of the list.
+        model: the checksum of the model.
+        options: what decides the answers, as words.
+    """
+
+    command: str
+    recordings: int
+    parts: int
+    output_format: str
+    listed: str
+    model: str
+    options: str
+
+    def path(self, folder: Path) -> Path:
+        """Where it is described."""
+        return folder / f"{self.command}.parts.json"
+
+    def join(self, folder: Path) -> None:
+        """Begins the job in ``folder``, or joins it if it is the same one.
+
+        Raises:
+            ConfigError: the folder cannot be made, or has another job.
+        """
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            if not self.path(folder).exists():
+                write_atomically(self.path(folder), json.dumps(dataclasses.asdict(self), indent=2) + "\n")
+        except OSError as error:
+            raise ConfigError(f"-o {folder}: cannot be written ({error.strerror}); choose another folder") from error
+        other = read_job(self.path(folder))
+        names = [field.name for field in dataclasses.fields(self)]
+        for name in names:
+            there, here = getattr(other, name), getattr(self, name)
+            if there != here:
+                told = f" ({one_line(there)} there, {one_line(here)} here)" if len(str(here)) < 64 else ""
+                raise ConfigError(f"-o {folder}: holds parts of another job, its {name} differs{told}; choose another")
+
+
+def read_job(path: Path) -> PartJob:
+    """The job that a file describes.
+
+    Raises:
+        DataError: it is not there, or damaged.
+    """
+    text = read_text(path, _MOST_BYTES, mend="give the folder that the parts were written to")
+    try:
+        values = json.loads(text)
+        job = PartJob(**values)
+        kinds = [("recordings", int), ("parts", int), *((name, str) for name in ("command", "output_format", "listed"))]
+        if not all(type(getattr(job, name)) is kind for name, kind in kinds) or job.output_format not in FORMATS:
+            raise ValueError("a value is of the wrong kind")
+        if not 1 <= job.parts <= 1_000_000 or not job.recordings >= 0:
+            raise ValueError("an impossible number")
+    except (ValueError, TypeError) as error:
+        raise DataError(f"{path}: is damaged ({one_line(error)}); remove it and start a part again") from None
+    return job
+
+
+def checksum_of_list(items: Iterable[Stretch]) -> str:
+    """Tells whether two lists name the same recordings in the same order (SHA-256)."""
+    digest = hashlib.sha256()
+    for item in items:
+        told = repr((item.path, item.start_s, item.duration_s))
+        digest.update(told.encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()
+
+
+class PartFile:
+    """The records of one part, for ``with``: a kill loses none that was written, and another start goes on behind them.
+
+    Attributes:
+        path: the file once it is finished.
+        finished: whether it is there already; nothing can be written then.
+        places: the recordings of this part that are still to be done.
+        failed: how many of the records are errors.
+
+    Raises:
+        ConfigError: another process writes this part.
+        DataError: the file holds other recordings.
+    """
+
+    def __init__(self, folder: Path, job: PartJob, part: ListPart) -> None:
+        self.path = folder / part.file_name(job.command, job.output_format)
+        self.places, self.failed = part.places(job.recordings), 0
+        self.finished = self.path.exists()
+        self._job = job
+        self._unfinished = folder / (part.file_name(job.command, "jsonl") + UNFINISHED)
+        self._file: BinaryIO
+
+    def __enter__(self) -> PartFile:
+        if self.finished:
+            self._unfinished.unlink(missing_ok=True)  # killed between the two
+            return self
+        self._file = open(self._unfinished, "a+b")
+        try:
+            _lock(self._file, self._unfinished)
+            self._go_on()
+        except BaseException:
+            self._file.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if not self.finished:
+            self._file.close()
+
+    def _go_on(self) -> None:
+        """Passes the records that are there, and cuts off one that a kill or a power cut left half written."""
+        self._file.seek(0)
+        whole = 0
+        for line in self._file:
+            try:
+                index, failed = _read(line)
+            except ValueError:
+                break
+            if not self.places or index != self.places[0]:
+                raise DataError(f"{self._unfinished}: has the recording {index} out of turn; remove the file")
+            self.places, self.failed, whole = self.places[1:], self.failed + failed, whole + len(line)
+        self._file.truncate(whole)
+        self._file.seek(whole)
+
+    def write(self, values: dict[str, object]) -> None:
+        """Writes the record of the next recording."""
+        line = {"index": self.places[0], **values}
+        self._file.write(_line(line))
+        self._file.flush()
+        self.places, self.failed = self.places[1:], self.failed + ("error" in values)
+
+    def finish(self) -> None:
+        """Gives the file its name: no recording is missing."""
+        assert not self.places
+        os.fsync(self._file.fileno())
+        if self._job.output_format == "parquet":
+            jsonl_to_parquet([self._unfinished], self.path, self._job.command)
+            self._unfinished.unlink()
+        else:
+            os.replace(self._unfinished, self.path)
+        if os.name == "posix":
+            flush(self.path.parent)
+        self._file.close()
+        self.finished = True
+
+
+def read_indices(path: Path) -> Iterator[int]:
+    """The recordings whose records are in a file of JSON lines, as places in the list.
+
+    Raises:
+        DataError: a line is damaged.
+    """
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                yield _read(line)[0]
+            except ValueError:
+                raise DataError(f"{path}:{number}: is damaged; remove the file and start its part again") from None
+
+
+def _line(values: dict[str, object]) -> bytes:
+    try:
+        return json.dumps(values, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+    except UnicodeEncodeError:  # the name of a file that is not UTF-8
+        return json.dumps(values).encode() + b"\n"
+
+
+def _read(line: bytes) -> tuple[int, bool]:
+    """The place of a record in the list, and whether it is an error; ValueError if it is not whole."""
+    values = json.loads(line)
+    if not line.endswith(b"\n") or not isinstance(values, dict) or type(values.get("index")) is not int:
+        raise ValueError
+    return values["index"], "error" in values
+
+
+def _lock(file: BinaryIO, path: Path) -> None:
+    """Holds a file until it is closed, or the process ends; nothing where the file system has no locks."""
+    try:
+        import fcntl
+    except ImportError:
+        return
+    busy = ConfigError(f"{path}: another process writes this part; wait for it, or give every process its own --part")
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in (errno.EAGAIN, errno.EACCES):
+            raise busy from None
+    # Whoever held it may have finished between our opening and our locking it.
+    if not path.exists() or os.fstat(file.fileno()).st_ino != path.stat().st_ino:
+        raise busy
