@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from speechgru.cells.cell import Cell, initialize
+from speechgru.cells.rows import ZERO, At, Row, RowFunctions
 from speechgru.errors import ConfigError
 from speechgru.registry import register
 
@@ -61,12 +63,9 @@ class IndRNN(Cell):
         return torch.relu(frame + self._recurrent() * state), {}
 
     def fused(self, projected: Tensor, lengths: Tensor, state: Tensor, reverse: bool) -> tuple[Tensor, Tensor] | None:
-        if projected.device.type == "cuda":
-            return None
-        # Imported where it is needed: numba takes half a second.
-        from speechgru.cells.fused_ind_rnn import FusedIndRNN
+        from speechgru.cells.recurrence import recur  # here, for numba takes half a second
 
-        return FusedIndRNN.apply(projected, lengths, state, reverse, self._recurrent())
+        return recur(ROWS, projected, lengths, state, reverse, vectors=(self._recurrent(),))
 
     def _recurrent(self) -> Tensor:
         weight = self.weight_hh
@@ -79,3 +78,23 @@ class IndRNN(Cell):
     @staticmethod
     def multiply_accumulates(input_size: int, hidden_size: int, config: IndRNNConfig | None = None) -> int:
         return hidden_size * input_size + hidden_size
+
+
+def forward(row: Row, product: np.ndarray) -> None:
+    """One row of an IndRNN, whose u is the vector."""
+    x, old, new, u = row.x, row.old, row.new, row.vectors[0]
+    for j in range(len(x)):
+        total = x[j] + u[j] * old[j]
+        new[j] = ZERO if total < ZERO else total  # a NaN is not below 0 and stays
+
+
+def backward(row: Row, at: At) -> None:
+    old, new, u, at_x, at_state, at_u = row.old, row.new, row.vectors[0], at.x, at.state, at.vectors[0]
+    for j in range(len(at_x)):
+        at_sum = at_state[j] if new[j] > ZERO else ZERO
+        at_x[j] = at_sum
+        at_u[j] += at_sum * old[j]
+        at_state[j] = at_sum * u[j]
+
+
+ROWS = RowFunctions(forward, backward, recurrent=False)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 import math
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from speechgru.cells.cell import Cell, initialize
+from speechgru.cells.rows import ONE, ZERO, At, Row, RowFunctions, sigmoid, sigmoid_slope
 from speechgru.registry import register
 
 
@@ -83,14 +85,12 @@ class SRU(Cell):
         return torch.cat((hidden, new), 1), gates
 
     def fused(self, projected: Tensor, lengths: Tensor, state: Tensor, reverse: bool) -> tuple[Tensor, Tensor] | None:
-        if projected.device.type == "cuda":
-            return None
-        # Imported where it is needed: numba takes half a second.
-        from speechgru.cells.fused_sru import FusedSRU
+        from speechgru.cells.recurrence import recur  # here, for numba takes half a second
 
         bias = torch.cat((self.bias.new_zeros(self.hidden_size), self.bias))
         gates = F.linear(projected, self.weight_ih, bias)
-        return FusedSRU.apply(gates, self._skip(projected), self.scale, lengths, state, reverse, self.weight_hh)
+        inputs = torch.cat((gates, self.scale * self._skip(projected)), 2)
+        return recur(ROWS, inputs, lengths, state, reverse, vectors=self.weight_hh.chunk(2))
 
     def _skip(self, frames: Tensor) -> Tensor:
         return frames if self.weight_skip is None else F.linear(frames, self.weight_skip)
@@ -104,3 +104,42 @@ class SRU(Cell):
     def multiply_accumulates(input_size: int, hidden_size: int, config: SRUConfig | None = None) -> int:
         matrices = 3 if input_size == hidden_size else 4
         return matrices * hidden_size * input_size + 7 * hidden_size
+
+
+def forward(row: Row, product: np.ndarray) -> None:
+    """One row of an SRU, x with what the highway carries behind its gates; leaves z and r in place of their parts."""
+    size = len(row.new)
+    n, z_x, r_x, carried = row.x[:size], row.x[size : 2 * size], row.x[2 * size : -size], row.x[-size:]
+    new, memory, (v_z, v_r) = row.new, row.memory, row.vectors
+    for j in range(size):
+        z_x[j] = sigmoid(z_x[j] + v_z[j] * memory[j])
+    for j in range(size):
+        r_x[j] = sigmoid(r_x[j] + v_r[j] * memory[j])
+    for j in range(size):
+        memory[j] = n[j] + z_x[j] * (memory[j] - n[j])
+        new[j] = carried[j] + r_x[j] * (memory[j] - carried[j])
+
+
+def backward(row: Row, at: At) -> None:
+    size = len(row.new)
+    n, z, r, carried = row.x[:size], row.x[size : 2 * size], row.x[2 * size : -size], row.x[-size:]
+    at_n, at_z, at_r, at_carried = at.x[:size], at.x[size : 2 * size], at.x[2 * size : -size], at.x[-size:]
+    old, (v_z, v_r), at_state, at_memory, (at_v_z, at_v_r) = row.memory, row.vectors, at.state, at.memory, at.vectors
+    for j in range(size):
+        at_carried[j] = at_state[j] * (ONE - r[j])
+        c = n[j] + z[j] * (old[j] - n[j])
+        at_r[j] = at_state[j] * (c - carried[j]) * sigmoid_slope(r[j])
+    for j in range(size):
+        at_c = at_memory[j] + at_state[j] * r[j]
+        at_n[j] = at_c * (ONE - z[j])
+        at_z[j] = at_c * (old[j] - n[j]) * sigmoid_slope(z[j])
+        at_memory[j] = at_c * z[j]
+    for j in range(size):
+        at_memory[j] += at_z[j] * v_z[j] + at_r[j] * v_r[j]
+        at_state[j] = ZERO  # no gate sees the old output
+    for j in range(size):
+        at_v_z[j] += at_z[j] * old[j]
+        at_v_r[j] += at_r[j] * old[j]
+
+
+ROWS = RowFunctions(forward, backward, recurrent=False, memory=True)
