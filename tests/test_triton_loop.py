@@ -1,15 +1,22 @@
 """The recurrence on a GPU. Without a GPU Triton's interpreter runs the kernels' text on the CPU: values, not speed."""
 
 import importlib.util
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import torch
 from test_cells import CELLS, HIDDEN, INPUT, LAYER_NORM, LOOPS, batch, make
 
+from speechgru import compiled
 from speechgru.cells import Cell, li_gru, recurrence
 from speechgru.cells.triton_rows import KernelText
+from speechgru.errors import SpeechGRUError
+from speechgru.lab.bench import gpu as bench
 from speechgru.lengths import valid_frames
+from speechgru.registry import names
 
 triton = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="Triton is not installed")
 # Each has what the others lack: a reset gate before the product, a product with a gradient of its own, norms without a
@@ -31,6 +38,32 @@ BY_TRITON = [
 ]
 ALL = [(name, reverse) for name in BY_TRITON for reverse in (False, True)]
 CASES = [*QUICK, *(pytest.param(*case, marks=pytest.mark.slow) for case in ALL if case not in QUICK)]
+
+COMPILE = """
+import torch, triton
+from test_cells import batch, make
+from test_triton_loop import BY_TRITON
+from triton.backends.compiler import GPUTarget
+from speechgru.cells import recurrence, triton_loop
+
+def launch(writer, choices, tensors, weights):
+    arrays = {name: one for name, one in tensors.items() if name != "lengths"}
+    places = tuple((name, one.dim(), one.shape[-1]) for name, one in arrays.items())
+    kernel = triton_loop._kernel(writer, choices, places)
+    kinds = ["*fp32"] * len(arrays) + ["*KIND"] * 2 + ["*i64", "i32", "i32"] + ["constexpr"] * 4
+    sizes = (triton_loop.ROWS, triton_loop.COLUMNS, triton_loop.INNER, "tf32x3")
+    constants = {(len(kinds) - 4 + index,): value for index, value in enumerate(sizes)}
+    aligned = {(index,): [["tt.divisibility", 16]] for index, kind in enumerate(kinds) if kind[0] == "*"}
+    source = triton.compiler.ASTSource(kernel, dict(zip(kernel.arg_names, kinds)), constants, aligned)
+    options = {"num_warps": triton_loop.WARPS}
+    assert triton.compile(source, target=GPUTarget("cuda", 80, 32), options=options).asm["cubin"]
+
+triton_loop._launch = launch
+recurrence.recur = triton_loop.recur
+for name in BY_TRITON:
+    hidden, final = make(name, 5, 256)(*batch())
+    (hidden.sum() + final.sum()).backward()
+"""
 
 
 @pytest.fixture
@@ -134,6 +167,30 @@ def test_a_row_function_may_not_branch():
     """An ``if`` over values has one answer for all rows, so it is refused, not answered."""
     with pytest.raises(TypeError, match="a if c else b"):
         bool(KernelText(0).value("x"))
+
+
+def test_the_bench_on_a_gpu(monkeypatch):
+    """Its rows, here of the CPU; nothing where torch sees no GPU; and cells that compute another thing are refused."""
+    monkeypatch.setattr(bench, "SIZE", 4)
+    monkeypatch.setattr(bench, "FRAMES", 3)
+    with compiled.disabled():
+        rows = bench.bench_gpu(1, "cpu")
+        assert [row["name"].split(",")[0] for row in rows] == 2 * names("cell")
+        assert all(row["ratio"] == row["peer_ms"] / row["ours_ms"] for row in rows)
+        with pytest.raises(SpeechGRUError, match="differs from the CPU"):
+            bench._check_equal("gru", make("gru", seed=0), make("gru", seed=1), batch()[0], "cpu")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert bench.bench_gpu(1) == []
+
+
+@pytest.mark.slow
+@triton
+@pytest.mark.parametrize("kind", ["fp32", "bf16"])
+def test_kernels_compile_for_a_gpu(kind):
+    """Oracle: Triton's compiler and NVIDIA's assembler, which need no GPU: Ampere takes every kernel, at 256 values."""
+    program = COMPILE.replace("KIND", kind)
+    environment = {**os.environ, "TRITON_INTERPRET": "0", "PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run([sys.executable, "-c", program], env=environment, check=True, timeout=1800)
 
 
 @pytest.mark.gpu

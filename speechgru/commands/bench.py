@@ -19,6 +19,7 @@ BENCHES = {
     "features": "MFCC against torchaudio and librosa",
     "encoder": "bidirectional GRU, training step and inference, against torch.nn.GRU",
     "cells": "every recurrent cell, training step and inference, against torch.nn.GRU",
+    "gpu": "every recurrent cell, training step on a GPU, against torch.nn.GRU there; no rows without one",
     "augment": "cost of each augmentation for a 1 s clip",
     "load": "reading and resampling a recording, against librosa",
     "decoding": "CTC beam search, against flashlight and pyctcdecode",

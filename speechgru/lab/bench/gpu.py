@@ -1,0 +1,66 @@
+"""How fast every cell trains on a GPU, beside torch.nn.GRU there, which is cuDNN's."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+import speechgru.cells  # noqa: F401  registers them
+from speechgru.errors import SpeechGRUError
+from speechgru.lab.bench.timing import interleaved_ms, row
+from speechgru.plain import Record
+from speechgru.registry import build, entry, names
+
+SIZE, FRAMES, BATCH = 256, 300, 32
+
+
+def bench_gpu(repeats: int = 10, device: str = "cuda") -> list[Record]:
+    """A training step of every registered cell, 256 -> 256, 32 rows of 300 frames, in float32 and under autocast.
+
+    One direction, one layer, all rows full; no rows where torch sees no CUDA device.
+
+    Raises:
+        SpeechGRUError: a cell does not compute there what it computes on the CPU.
+    """
+    if device == "cuda" and not torch.cuda.is_available():
+        return []
+    generator = torch.Generator().manual_seed(0)
+    sequence = torch.randn(BATCH, FRAMES, SIZE, generator=generator)
+    cells = {name: build("cell", entry("cell", name).config(), SIZE, SIZE) for name in names("cell")}
+    there = {name: copy.deepcopy(cell).to(device) for name, cell in cells.items()}
+    for name, cell in cells.items():
+        _check_equal(name, cell, there[name], sequence[:2], device)
+    peer = "torch.nn.GRU"
+    there[peer] = nn.GRU(SIZE, SIZE, batch_first=True).to(device)
+    rows = []
+    for precision, autocast in (("float32", False), ("bfloat16", True)):
+        steps = {name: _step(module, sequence.to(device), autocast) for name, module in there.items()}
+        taken = interleaved_ms(steps, repeats, settle=False, clock=time.perf_counter)
+        rows += [
+            row(f"{name}, training step, {BATCH} x {FRAMES} frames, {precision}", taken[name], peer, taken[peer])
+            for name in cells
+        ]
+    return rows
+
+
+def _step(module: nn.Module, sequence: Tensor, autocast: bool) -> Callable[[], object]:
+    def step() -> None:
+        module.train().zero_grad()
+        with torch.autocast(sequence.device.type, torch.bfloat16, enabled=autocast):
+            hidden = module(sequence)[0]
+        hidden.float().square().mean().backward()
+        if sequence.device.type == "cuda":
+            torch.cuda.synchronize()
+
+    return step
+
+
+def _check_equal(name: str, cell: nn.Module, other: nn.Module, sequence: Tensor, device: str) -> None:
+    with torch.no_grad():
+        furthest = float((cell.eval()(sequence)[0] - other.eval()(sequence.to(device))[0].cpu()).abs().max())
+    if not furthest < 1e-4:
+        raise SpeechGRUError(f"bench {name}: on {device} differs from the CPU by {furthest:.2g}")
