@@ -35,6 +35,7 @@ COMMANDS = {
     "lm": "train an n-gram language model from text or a corpus",
     "tune-lm": "choose a language model's weight on validation data, and put it into the model",
     "prepare": "fetch or build a corpus",
+    "shard": "write a list of recordings into tar files, which training reads in order (data=shards)",
     "settings": "explain the settings of train and evaluate: units, ranges, defaults",
     "recipes": "list, show or copy the training recipes",
     "models": "list the models that ship inside, or show one's card",

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 import numpy as np
 
 from speechgru.audio.ffmpeg import FFMPEG_SUFFIXES, demuxer, open_flac, open_with_ffmpeg
+from speechgru.audio.tar_member import open_member
 from speechgru.errors import AudioError
 
 if TYPE_CHECKING:
@@ -152,7 +153,7 @@ def _stream(source: File, stack: contextlib.ExitStack) -> tuple[BinaryIO, str]:
                 raise AudioError("standard input: is closed; give a file")
             name, stream = "standard input", sys.stdin.buffer
         else:
-            stream = cast(BinaryIO, stack.enter_context(_open(name)))
+            stream = open_member(name) or cast(BinaryIO, stack.enter_context(_open(name)))
     elif hasattr(source, "read"):
         name, stream = str(getattr(source, "name", None) or "file object"), source
     else:

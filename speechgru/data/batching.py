@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
@@ -12,8 +14,10 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from speechgru.data.cache import WaveformCache
-from speechgru.data.order import count_batches, epoch_batches
+from speechgru.data.order import count_batches, epoch_batches, shard_batches
 from speechgru.data.reading import measure_s, read_utterance
+from speechgru.data.shards.reading import shard_of
+from speechgru.data.shards.remote import is_fetched_when_read
 from speechgru.data.surroundings import Surroundings
 from speechgru.data.target import Target
 from speechgru.data.utterance import Utterance
@@ -78,7 +82,8 @@ class Join(Protocol):
 class BatchLoader:
     """Reads, augments and batches utterances; the same arguments give the same batches, bit for bit.
 
-    The order is that of :func:`speechgru.data.order.epoch_batches`. The randomness of the augmentation of an utterance
+    The order is that of :func:`speechgru.data.order.epoch_batches`, and of recordings in shards (tar files) that of
+    :func:`speechgru.data.order.shard_batches`. The randomness of the augmentation of an utterance
     is derived from (seed, epoch, index), so it depends neither on the workers nor on where in the epoch one begins.
 
     Args:
@@ -96,6 +101,7 @@ class BatchLoader:
         cache_mb: memory for decoded audio, in MB; kept after resampling and before augmentation.
         max_duration_s: longer utterances are left out and named in ``errors``; None for no limit.
         pool_batches: batches that are sorted by duration together when shuffled; 1 does not sort.
+        shard_buffer: most recordings in shards that are shuffled together, at least 1.
         rank: this process among ``world_size``.
         world_size: processes that share an epoch: every utterance is read by exactly one of them.
 
@@ -121,6 +127,7 @@ class BatchLoader:
         cache_mb: float = 1024,
         max_duration_s: float | None = None,
         pool_batches: int = 20,
+        shard_buffer: int = 10_000,
         rank: int = 0,
         world_size: int = 1,
     ):
@@ -131,12 +138,15 @@ class BatchLoader:
         _check("cache_mb", cache_mb, cache_mb >= 0, "at least 0")
         _check("max_duration_s", max_duration_s, max_duration_s is None or max_duration_s > 0, "above 0")
         _check("pool_batches", pool_batches, pool_batches >= 1, "at least 1")
+        _check("shard_buffer", shard_buffer, shard_buffer >= 1, "at least 1")
         if len(utterances) < world_size:
             raise DataError(f"{len(utterances)} utterances for {world_size} processes: at least one each is needed")
         self.utterances = list(utterances)
         self.batch_size, self.batch_s, self.seed = batch_size, batch_s, seed
         self.shuffle, self.pool_batches = shuffle, pool_batches
         self.rank, self.world_size = rank, world_size
+        self.shard_buffer = shard_buffer
+        self._shards = [sys.intern(shard_of(one.audio)) for one in self.utterances]
         self._headers: list[tuple[float, str]] | None = None
         self._chosen: list[int] | None = None
         self._sampler = _Batches()
@@ -159,18 +169,20 @@ class BatchLoader:
         """The indices into ``utterances`` of every batch of this process in ``epoch``."""
         durations_s, chosen = self._measured(), self._chosen
         if chosen is None:
-            return self._ordered(durations_s, len(self.utterances), epoch)
+            return self._ordered(durations_s, self._shards, epoch)
         if durations_s is not None:
             durations_s = [durations_s[index] for index in chosen]
-        return [[chosen[place] for place in batch] for batch in self._ordered(durations_s, len(chosen), epoch)]
+        shards = [self._shards[index] for index in chosen]
+        return [[chosen[place] for place in batch] for batch in self._ordered(durations_s, shards, epoch)]
 
-    def _ordered(self, durations_s: list[float] | None, count: int, epoch: int) -> list[list[int]]:
-        return epoch_batches(
-            durations_s,
-            count,
+    def _ordered(self, durations_s: list[float] | None, shards: list[str], epoch: int) -> list[list[int]]:
+        if self.shuffle and any(shards):
+            ordered = functools.partial(shard_batches, durations_s, shards, buffer=self.shard_buffer)
+        else:
+            ordered = functools.partial(epoch_batches, durations_s, len(shards), shuffle=self.shuffle)
+        return ordered(
             batch_size=self.batch_size,
             batch_s=self.batch_s,
-            shuffle=self.shuffle,
             pool_batches=self.pool_batches,
             seed=self.seed,
             epoch=epoch,
@@ -180,7 +192,7 @@ class BatchLoader:
 
     def __len__(self) -> int:
         """The number of batches of an epoch (with ``batch_s`` that of epoch 0; others may differ a little)."""
-        if self.batch_s is None:
+        if self.batch_s is None and not any(self._shards):
             count = len(self.utterances) if self._chosen is None else len(self._chosen)
             return count_batches(count, self.batch_size, self.world_size)
         return len(self.batches(0))
@@ -319,7 +331,9 @@ def _header(utterance: Utterance) -> tuple[float, str]:
         duration_s = measure_s(utterance)
     except AudioError as error:
         return 0.0, str(error)
-    return duration_s, "" if os.path.exists(utterance.audio) else f"{utterance.audio}: no such file"
+    place = shard_of(utterance.audio) or utterance.audio
+    is_there = os.path.exists(place) or is_fetched_when_read(utterance.audio)
+    return duration_s, "" if is_there else f"{utterance.audio}: no such file"
 
 
 def _check(key: str, value: float | None, legal: bool, text: str) -> None:

@@ -48,7 +48,7 @@ def read_manifest(path: str | os.PathLike[str]) -> list[Utterance]:
             raise DataError(f"{where}: is not JSON ({one_line(error)}); write one object per line") from None
         if not isinstance(row, dict):
             raise DataError(f"{where}: is {type(row).__name__}, not an object with the key 'audio_filepath'")
-        utterances.append(_utterance(row, folder, where))
+        utterances.append(utterance_of_row(row, folder, where))
     if not utterances:
         raise DataError(f"{path}: holds no utterance; write one JSON object per line with the key 'audio_filepath'")
     return utterances
@@ -92,7 +92,8 @@ def read_seconds(value: object, key: str, where: str, *, positive: bool) -> floa
     return seconds
 
 
-def _utterance(row: dict[str, object], folder: str, where: str) -> Utterance:
+def utterance_of_row(row: dict[str, object], folder: str, where: str) -> Utterance:
+    """The utterance of a line; DataError that names ``where`` and the key."""
     texts = {}
     for key in ("audio_filepath", "text", "label", "speaker"):
         value = row.get(key)

@@ -71,6 +71,60 @@ def epoch_batches(
     return [batch[rank::world_size] for batch in global_batches]
 
 
+def shard_batches(
+    durations_s: Sequence[float] | None,
+    shards: Sequence[str],
+    *,
+    buffer: int,
+    batch_size: int,
+    batch_s: float | None = None,
+    pool_batches: int = 20,
+    seed: int = 0,
+    epoch: int = 0,
+    rank: int = 0,
+    world_size: int = 1,
+) -> list[list[int]]:
+    """As :func:`epoch_batches`, shuffled, but so that the shards are read one after the other.
+
+    The order of the shards is drawn; their utterances, in that order, are cut into buffers; and each buffer is shuffled
+    and cut into batches as a small epoch of its own. So whoever reads needs at once only the shards that a buffer
+    reaches into.
+
+    Args:
+        durations_s: of all utterances; None where neither pools nor ``batch_s`` need them.
+        shards: in which shard each utterance is; those of one shard are neighbours.
+        buffer: most utterances that are shuffled together, but ``batch_size`` in each process at least.
+        batch_size: as for :func:`epoch_batches`, as are the others.
+        batch_s: likewise.
+        pool_batches: likewise.
+        seed: likewise.
+        epoch: likewise.
+        rank: likewise.
+        world_size: likewise.
+    """
+    rng = np.random.default_rng([seed, epoch])
+    runs = [
+        np.array([place for place, _ in run]) for _, run in itertools.groupby(enumerate(shards), lambda one: one[1])
+    ]
+    order = np.concatenate([runs[index] for index in rng.permutation(len(runs))])
+    most = max(buffer, batch_size * world_size)
+    batches = []
+    for number, window in enumerate(np.array_split(order, -(-len(order) // most))):
+        inner = epoch_batches(
+            None if durations_s is None else np.asarray(durations_s)[window].tolist(),
+            len(window),
+            batch_size=batch_size,
+            batch_s=batch_s,
+            pool_batches=pool_batches,
+            seed=int(rng.integers(2**62)),
+            epoch=number,
+            rank=rank,
+            world_size=world_size,
+        )
+        batches += [window[batch].tolist() for batch in inner]
+    return batches
+
+
 def _by_seconds(
     order: list[int], durations_s: Sequence[float], batch_s: float, batch_size: int, world_size: int
 ) -> list[list[int]]:

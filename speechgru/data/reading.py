@@ -5,7 +5,11 @@ from __future__ import annotations
 import torch
 
 from speechgru.audio import audio_info, read_audio
+from speechgru.data.shards.remote import fetch_shard, is_gone
 from speechgru.data.utterance import Utterance
+from speechgru.errors import AudioError
+
+_TRIES = 5  # a shard that was fetched may be removed again before it is read, where few are kept
 
 
 def read_utterance(utterance: Utterance, sample_rate: int | None = None) -> torch.Tensor:
@@ -18,7 +22,14 @@ def read_utterance(utterance: Utterance, sample_rate: int | None = None) -> torc
     """
 
     start_s, duration_s = utterance.start_s, utterance.duration_s
-    waveform, _ = read_audio(utterance.audio, sample_rate, start_s=start_s, duration_s=duration_s)
+    for tries_left in reversed(range(_TRIES)):
+        fetch_shard(utterance.audio)
+        try:
+            waveform, _ = read_audio(utterance.audio, sample_rate, start_s=start_s, duration_s=duration_s)
+            break
+        except AudioError:
+            if not tries_left or not is_gone(utterance.audio):
+                raise
     if utterance.gain_db:
         waveform = waveform * 10.0 ** (utterance.gain_db / 20.0)
     return waveform

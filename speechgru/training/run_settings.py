@@ -33,7 +33,7 @@ FREE = set(NOT_TOLD) | {
     f"trainer.{name}" for name in ("device", "threads", "workers", "cache_mb", "checkpoint_s", "tensorboard")
 }
 # The recordings may have moved while a run was stopped; the checkpoint knows whether they are the same.
-FREE_ON_RESUME = FREE | {"data.root", "extra_data.root"}
+FREE_ON_RESUME = FREE | {f"{data}.{name}" for data in ("data", "extra_data") for name in ("root", "cache", "cache_gb")}
 
 
 def progress_of(folder: Path) -> Progress | None:
