@@ -169,7 +169,7 @@ def test_a_row_function_may_not_branch():
         bool(KernelText(0).value("x"))
 
 
-def test_the_bench_on_a_gpu(monkeypatch):
+def test_the_bench_on_a_gpu(monkeypatch, capsys):
     """Its rows, here of the CPU; nothing where torch sees no GPU; and cells that compute another thing are refused."""
     monkeypatch.setattr(bench, "SIZE", 4)
     monkeypatch.setattr(bench, "FRAMES", 3)
@@ -181,6 +181,7 @@ def test_the_bench_on_a_gpu(monkeypatch):
             bench._check_equal("gru", make("gru", seed=0), make("gru", seed=1), batch()[0], "cpu")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert bench.bench_gpu(1) == []
+    assert "no CUDA device" in capsys.readouterr().err
 
 
 @pytest.mark.slow

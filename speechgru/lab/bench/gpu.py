@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import sys
 import time
 from collections.abc import Callable
 
@@ -27,6 +28,7 @@ def bench_gpu(repeats: int = 10, device: str = "cuda") -> list[Record]:
         SpeechGRUError: a cell does not compute there what it computes on the CPU.
     """
     if device == "cuda" and not torch.cuda.is_available():
+        print("bench gpu: torch sees no CUDA device here, so it has no rows", file=sys.stderr)
         return []
     generator = torch.Generator().manual_seed(0)
     sequence = torch.randn(BATCH, FRAMES, SIZE, generator=generator)
