@@ -24,6 +24,7 @@ COMMANDS = {
     "evaluate": "measure a trained model on a split and write results.json and a report",
     "runs": "list training runs side by side, best first, with what differs among their settings",
     "compare": "set runs of several recurrent cells side by side: accuracy, size, speed, memory",
+    "compare-speakers": "tell whether two recordings are of one speaker, and how often that is right",
     "latency": "set how accurate models are against how long they wait for what follows",
     "classify": "label recordings: files, folders, globs or - (standard input)",
     "transcribe": "turn recordings into text, subtitles and word times",

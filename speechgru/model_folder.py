@@ -31,6 +31,7 @@ from speechgru.checksums import remove_checksums, write_checksums
 from speechgru.decoding.calibration import Calibration
 from speechgru.decoding.familiarity import FamiliarityConfig
 from speechgru.decoding.operating_point import KeywordConfig
+from speechgru.decoding.same_speaker import SameSpeakerConfig
 from speechgru.errors import ConfigError, DataError, ModelError, one_line
 from speechgru.features.fingerprint import fingerprint_difference
 from speechgru.files import write_atomically
@@ -49,6 +50,12 @@ FORMAT = 1
 _MOST_TEXT_BYTES = 4 << 20
 # What it takes to make and initialise one; the cells of this package need up to 21.
 _CALLS_PER_TENSOR = 50
+# What is chosen for a finished model, on validation data.
+_CHOSEN: dict[str, type[DataclassInstance]] = {
+    "keywords": KeywordConfig,
+    "familiarity": FamiliarityConfig,
+    "same_speaker": SameSpeakerConfig,
+}
 
 
 @dataclasses.dataclass
@@ -65,6 +72,7 @@ class RecognizerConfig:
         decoder: how a CTC model's scores become text; None means greedily.
         keywords: when a score over time is a detection; None where nothing was chosen for this model.
         familiarity: when a recording does not sound like what the model knows; None likewise.
+        same_speaker: when two recordings are of one speaker; None likewise.
     """
 
     features: Any = component("features")
@@ -76,6 +84,7 @@ class RecognizerConfig:
     decoder: Any = component("decoder", lambda: None)
     keywords: KeywordConfig | None = None
     familiarity: FamiliarityConfig | None = None
+    same_speaker: SameSpeakerConfig | None = None
 
 
 def write_folder(
@@ -111,7 +120,7 @@ def write_folder(
         del plain["units"], plain["calibration"]
     if config.decoder is None:
         del plain["decoder"]
-    for name in ("keywords", "familiarity"):
+    for name in _CHOSEN:
         if getattr(config, name) is None:
             del plain[name]
     folder.mkdir(parents=True, exist_ok=True)
@@ -149,7 +158,7 @@ def read_config(folder: Path) -> RecognizerConfig:
         calibration = Calibration()
         if plain.get("calibration"):
             calibration = Calibration.from_plain(plain["calibration"], f"{path}: calibration")
-        for name, kind in (("keywords", KeywordConfig), ("familiarity", FamiliarityConfig)):
+        for name, kind in _CHOSEN.items():
             if plain.get(name) is not None:
                 parts[name] = read_dataclass(kind, plain[name], name)
         config = RecognizerConfig(**parts, calibration=calibration, data=plain.get("data") or {})
@@ -177,7 +186,16 @@ def write_familiarity(folder: Path, familiarity: FamiliarityConfig) -> None:
     _write_setting(folder, "familiarity", familiarity)
 
 
-def _write_setting(folder: Path, name: str, value: KeywordConfig | FamiliarityConfig) -> None:
+def write_same_speaker(folder: Path, same_speaker: SameSpeakerConfig) -> None:
+    """Puts the threshold of one speaker into the config.yaml of a model folder; the file is replaced in one move.
+
+    Raises:
+        ModelError: config.yaml is missing or is none.
+    """
+    _write_setting(folder, "same_speaker", same_speaker)
+
+
+def _write_setting(folder: Path, name: str, value: DataclassInstance) -> None:
     check_own(folder)
     read_config(folder)
     path = folder / "config.yaml"

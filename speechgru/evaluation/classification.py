@@ -18,6 +18,9 @@ from speechgru.evaluation.rounding import rounded
 from speechgru.evaluation.task import Result
 from speechgru.plain import Record
 
+# Classes of which each is reported: the confusions of a thousand speakers are a million numbers.
+MOST_SHOWN = 100
+
 
 @dataclasses.dataclass(frozen=True)
 class ClassScore:
@@ -129,6 +132,11 @@ class ClassificationResult(Result):
             raise DataError(f"{self.utterances[int(bad.argmax())].audio}: the model's scores are not finite")
         if len(self.labels) > 1 and (self.scores >= 0).all() and np.allclose(self.scores.sum(1), 1, rtol=0, atol=1e-6):
             raise DataError("the scores are probabilities; give logits or log-probabilities")
+
+    @property
+    def shows_classes(self) -> bool:
+        """Whether there are so few classes that each is reported, and which was taken for which."""
+        return len(self.labels) <= MOST_SHOWN
 
     @property
     def clips(self) -> int:
@@ -280,6 +288,11 @@ class ClassificationResult(Result):
                 "mean_accuracy": rounded(statistics.fmean(speakers)) if speakers else None,
                 "worst_accuracy": rounded(min(speakers)) if speakers else None,
             },
+            **(self._by_class() if self.shows_classes else {}),
+        }
+
+    def _by_class(self) -> Record:
+        return {
             "per_class": {
                 score.label: {
                     "support": score.support,

@@ -43,12 +43,12 @@ def write_report(
     """
     file = pathlib.Path(path)
     title = f"{record['model']} on {record['dataset']}, {record['split']}"
-    confusion = picture("Confusion matrix", lambda dark: confusion_picture(result, title=title, dark=dark))
-    recall = picture("Recall of each class", lambda dark: recall_picture(result, dark=dark))
-    sections = [
-        _summary(result, record),
-        section("Confusion", confusion),
-        section("Classes", recall, _classes(result)),
+    sections = [_summary(result, record)]
+    if result.shows_classes:
+        confusion = picture("Confusion matrix", lambda dark: confusion_picture(result, title=title, dark=dark))
+        recall = picture("Recall of each class", lambda dark: recall_picture(result, dark=dark))
+        sections += [section("Confusion", confusion), section("Classes", recall, _classes(result))]
+    sections += [
         section("Most frequent confusions", _pairs(result)),
         section("Clips to listen to", _worst(result, file.parent, worst)),
     ]

@@ -96,9 +96,10 @@ class ClassificationTask(Task[ClassificationResult]):
         curves: Sequence[Record] = (),
         settings: str = "",
     ) -> None:
-        """``report.html``, ``confusion.png`` and ``recall.png``."""
-        confusion_picture(result, folder / "confusion.png")
-        recall_picture(result, folder / "recall.png")
+        """``report.html``; ``confusion.png`` and ``recall.png`` where there are few classes."""
+        if result.shows_classes:
+            confusion_picture(result, folder / "confusion.png")
+            recall_picture(result, folder / "recall.png")
         write_report(folder / "report.html", result, record, curves=curves, settings=settings)
 
     def row(self, summary: Record) -> dict[str, str]:
@@ -121,6 +122,8 @@ class ClassificationTask(Task[ClassificationResult]):
         interval = "; 95 % interval {:.2f} to {:.2f} %".format(*(100 * end for end in record["interval"]))
         failed = f"; failed files: {record['failed']:,}" if record.get("failed") else ""
         lines = [f"Accuracy **{100 * record['accuracy']:.2f} %** of {record['n']:,} clips{interval}{failed}.", ""]
+        if "per_class" not in record:
+            return lines
         lines += ["| Class | Clips | Precision, % | Recall, % | F1, % |", "| --- | ---: | ---: | ---: | ---: |"]
         for label, score in record["per_class"].items():
             shares = " | ".join(

@@ -3,7 +3,15 @@
 from speechgru.heads.classification import ClassificationConfig, ClassificationHead, Pooling
 from speechgru.heads.ctc import CTCConfig, CTCHead
 from speechgru.heads.keyword import KeywordHead, KeywordHeadConfig
-from speechgru.heads.pooling import AttentionPooling, BestFramePooling, EndsPooling, MaxPooling, MeanPooling
+from speechgru.heads.pooling import (
+    AttentionPooling,
+    BestFramePooling,
+    EndsPooling,
+    MaxPooling,
+    MeanPooling,
+    StatisticsPooling,
+)
+from speechgru.heads.speaker import SpeakerHead, SpeakerHeadConfig
 
 __all__ = [
     "AttentionPooling",
@@ -18,4 +26,7 @@ __all__ = [
     "MaxPooling",
     "MeanPooling",
     "Pooling",
+    "SpeakerHead",
+    "SpeakerHeadConfig",
+    "StatisticsPooling",
 ]

@@ -134,3 +134,34 @@ class AttentionPooling(nn.Module):
         """(batch, time, hidden), (batch,) -> (batch, hidden); a row without frames gives zeros."""
         slices = hidden.unflatten(2, (self.heads, self.output_size // self.heads))
         return torch.einsum("bth,bthd->bhd", self.weights(hidden, lengths).to(slices.dtype), slices).flatten(1)
+
+
+class StatisticsPooling(nn.Module):
+    """The mean of the valid frames beside their standard deviation, both weighted by attention.
+
+    Frame t has the weight a_t, the softmax over the valid frames of ``v . tanh(W h_t)``; the vector is
+    ``m = sum a_t h_t`` beside ``s = sqrt(sum a_t h_t^2 - m^2)`` (attentive statistics pooling, Okabe et al.,
+    1803.10963, eq. 5 and 6).
+    """
+
+    def __init__(self, input_size: int, attention_size: int) -> None:
+        super().__init__()
+        if attention_size < 1:
+            raise ConfigError(f"attention_size={attention_size}: at least 1")
+        self.key = nn.Linear(input_size, attention_size)
+        self.score = nn.Linear(attention_size, 1)
+        self.output_size = 2 * input_size
+
+    def forward(self, hidden: Tensor, lengths: Tensor) -> Tensor:
+        """(batch, time, hidden), (batch,) -> (batch, 2 * hidden); a row without frames gives zeros."""
+        if not hidden.shape[1]:
+            return hidden.new_zeros(hidden.shape[0], self.output_size)
+        valid = valid_frames(lengths, hidden.shape[1])[..., None]
+        scores = self.score(torch.tanh(self.key(hidden))).masked_fill(~valid, torch.finfo(hidden.dtype).min)
+        weights = torch.softmax(scores, 1) * valid
+        hidden = hidden.masked_fill(~valid, 0.0)
+        mean = (weights * hidden).sum(1)
+        # About the mean, not by the difference of squares: that loses digits. The root of 0 has no gradient.
+        variance = (weights * (hidden - mean[:, None]).square()).sum(1)
+        deviation = variance.clamp(min=1e-9).sqrt()
+        return torch.cat((mean, deviation), 1).masked_fill((lengths < 1)[:, None], 0.0)

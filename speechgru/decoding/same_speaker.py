@@ -1,0 +1,32 @@
+"""When two recordings are of one speaker: the threshold that a model folder keeps."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from reprlib import repr as shown
+
+from speechgru.errors import ConfigError
+
+
+@dataclasses.dataclass(frozen=True)
+class SameSpeakerConfig:
+    """How close the vectors of two recordings of one speaker are.
+
+    Attributes:
+        threshold: of the cosine of the two vectors, -1 to 1: from there on it is one speaker.
+        chosen_on: what it was chosen on, such as the number of trials; texts and numbers, only noted.
+    """
+
+    threshold: float
+    chosen_on: dict[str, str | float] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.threshold) and -1 <= self.threshold <= 1):
+            raise ConfigError(f"threshold={self.threshold}: from -1 to 1")
+        if not isinstance(self.chosen_on, Mapping):
+            raise ConfigError(f"chosen_on={shown(self.chosen_on)}: a table")
+        for name, value in self.chosen_on.items():
+            if not isinstance(value, (str, int, float)):
+                raise ConfigError(f"chosen_on.{name}={shown(value)}: a text or a number")
