@@ -220,9 +220,20 @@ def test_folds_are_averaged_inside_each_seed():
     assert summary["accuracy"] == pytest.approx(0.75)
     assert summary["accuracy_std"] == pytest.approx(np.std([0.7, 0.8], ddof=1), abs=1e-6)
     assert summary["by_fold"] == pytest.approx({"ann": 0.85, "bob": 0.65})
-    assert summary["n"] == 400
+    assert (summary["n"], summary["interval"]) == (400, None)
     with pytest.raises(DataError, match="seed 1 lacks the fold bob"):
         results.aggregate(runs[:3])
+
+
+def test_interval_over_folds():
+    """Oracle: scipy's interval of Student's t over the means of the folds, cut at 100 %."""
+    values = [0.8, 0.9, 0.7, 1.0]
+    runs = [record_of(seed=0, fold=str(fold)) | {"accuracy": one} for fold, one in enumerate(values)]
+    (summary,) = results.aggregate(runs)
+    low, high = scipy.stats.t.interval(0.95, 3, loc=0.85, scale=scipy.stats.sem(values))
+    assert high > 1
+    assert summary["interval"] == [pytest.approx(low, abs=1e-6), 1.0]
+    assert f"85.00 ({100 * low:.2f} to 100.00)" in results.markdown_table([summary])
 
 
 def test_a_table_is_written_between_the_marks_and_only_there(tmp_path):

@@ -43,8 +43,6 @@ COMPARISONS = ["cells", "latency"]  # many runs of a recipe each; test_compariso
 FOLDERS = sorted(path.parent.name for path in TRAINS if path.parent.name not in COMPARISONS)
 NOT_RUN = [
     "an4_anywhere",
-    "arabic_digits",
-    "esc10",
     "keywords",
     "librispeech_100",
     "librispeech_960",

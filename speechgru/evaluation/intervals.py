@@ -86,6 +86,25 @@ def poisson_interval(count: int, exposure: float, confidence: float = 0.95) -> t
     return low / exposure, float(chi2.ppf(1 - tail, 2 * count + 2)) / 2 / exposure
 
 
+def mean_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float]:
+    """Where the mean lies of which some values are drawn, such as the accuracies of the folds of a cross-validation.
+
+    The interval of Student's t; the values are taken as independent and normal. Folds that share what they learned from
+    are not quite independent.
+
+    Source: Student, "The probable error of a mean", Biometrika 6 (1), 1908, pp. 1-25.
+
+    Args:
+        values: at least two.
+        confidence: share of the intervals that hold the true mean, inside (0, 1).
+    """
+    from scipy.stats import t
+
+    half = float(t.ppf((1 + confidence) / 2, len(values) - 1)) * statistics.stdev(values) / math.sqrt(len(values))
+    mean = statistics.fmean(values)
+    return mean - half, mean + half
+
+
 def bootstrap_interval(
     errors: Sequence[int],
     words: Sequence[int],

@@ -16,6 +16,7 @@ import statistics
 from collections.abc import Sequence
 
 from speechgru.errors import DataError
+from speechgru.evaluation.intervals import mean_interval
 from speechgru.evaluation.machine import describe_machine
 from speechgru.evaluation.rounding import rounded
 from speechgru.evaluation.task import Result
@@ -156,7 +157,7 @@ def aggregate(results: Sequence[Record]) -> list[Record]:
 
     Folds of a cross-validation are averaged inside each seed first. ``accuracy_std`` (of transcripts ``wer_std`` and
     ``cer_std``) is the sample standard deviation (n - 1) over the seeds, None for one seed; ``by_fold`` gives each
-    fold's mean over the seeds.
+    fold's mean over the seeds. ``interval`` is that of a single run, of several folds Student's over their means.
 
     Raises:
         DataError: one seed (and fold) of a model is there twice.
@@ -208,12 +209,20 @@ def _summary(group: tuple, runs: list[Record]) -> Record:
         "n": _over_folds(runs, "n"),
         **({"words": _over_folds(runs, "words")} if "words" in runs[0] else {}),
         **spread,
-        "interval": runs[0]["interval"] if len(runs) == 1 else None,
+        "interval": runs[0]["interval"] if len(runs) == 1 else _over_fold_means(by_fold),
         "by_fold": {fold: rounded(statistics.fmean(one)) for fold, one in by_fold.items() if fold},
         "train_wall_clock_s": rounded(statistics.fmean(train_s), 1) if train_s else None,
         "machine": runs[0].get("machine"),
         **({"date": max(run["date"] for run in runs), "command": runs[0]["command"]} if decodes else {}),
     }
+
+
+def _over_fold_means(by_fold: dict[str, list[float]]) -> list[float | None] | None:
+    """95 % over the folds of a cross-validation, inside 0 to 1; None without one."""
+    if len(by_fold) < 3:
+        return None
+    low, high = mean_interval([statistics.fmean(one) for one in by_fold.values()])
+    return [rounded(max(low, 0.0)), rounded(min(high, 1.0))]
 
 
 def _over_folds(runs: list[Record], key: str) -> int:
@@ -224,7 +233,8 @@ def _over_folds(runs: list[Record], key: str) -> int:
 def markdown_table(summaries: Sequence[Record]) -> str:
     """The table of a README from :func:`aggregate`: per cent, ± the sample standard deviation over seeds.
 
-    A single run shows its 95 % interval in brackets instead. Where there are several tasks, each has its table.
+    A single run, or one seed of several folds, shows its 95 % interval in brackets instead. Where there are several
+    tasks, each has its table.
     """
     tables = []
     for task in dict.fromkeys(one["task"] for one in summaries):
