@@ -34,6 +34,7 @@ COMMANDS = {
     "serve": "answer over HTTP and WebSocket, as OpenAI's clients ask for transcripts",
     "align": "tell when each word of a known text is spoken (TextGrid, CTM, JSON)",
     "lm": "train an n-gram language model from text or a corpus",
+    "tune": "search for the settings of a training with the best validation figure",
     "tune-lm": "choose a language model's weight on validation data, and put it into the model",
     "prepare": "fetch or build a corpus",
     "shard": "write a list of recordings into tar files, which training reads in order (data=shards)",

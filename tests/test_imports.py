@@ -47,7 +47,7 @@ LAYERS = [
     {"training"},
     {"page"},
     {"export"},
-    {"lab", "serving"},
+    {"lab", "serving", "search"},
     {"overrides", "settings", "adaptation"},
     {"commands", "config"},
     {"cli"},

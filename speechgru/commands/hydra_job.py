@@ -35,8 +35,8 @@ def hydra_main(root: str, words: list[str], task: Task) -> int:
         ConfigError: the flags or settings are wrong; raised before anything runs.
         SpeechGRUError: what the task raised; of a multirun, how many of its jobs failed, after the last one.
     """
-    chosen = _parse(root, words)
-    settings = _settings(root, chosen)
+    chosen = parse_flags(root, words)
+    settings = full_settings(root, chosen)
     if chosen.cfg:  # a config is shown before it is complete, too
         print(_yaml(compose_untyped(root, settings, chosen.config_dir), chosen), end="")
     elif chosen.multirun:
@@ -160,7 +160,7 @@ class _Parser(argparse.ArgumentParser):
         raise ConfigError(message)
 
 
-def _parse(root: str, words: list[str]) -> argparse.Namespace:
+def parse_flags(root: str, words: list[str]) -> argparse.Namespace:
     """The flags, and the other words as ``words``."""
     parser = _Parser(add_help=False, allow_abbrev=False)
     parser.add_argument("words", nargs="*")
@@ -173,7 +173,29 @@ def _parse(root: str, words: list[str]) -> argparse.Namespace:
     for place, word in enumerate(words):
         if word.startswith("--") and word.split("=")[0] not in flags:
             raise ConfigError(_mend_flag(root, word, words[place + 1 : place + 2], sorted(flags)))
-    return parser.parse_intermixed_args(words)
+    chosen = parser.parse_intermixed_args(words)
+    if root == "train":
+        _find_recipe(chosen)
+    return chosen
+
+
+def _find_recipe(chosen: argparse.Namespace) -> None:
+    """A recipe may be given by its file, ``mine/recipe/NAME.yaml``: that is NAME with ``--config-dir mine``.
+
+    Raises:
+        ConfigError: there is no such file, or it is not where Hydra finds it.
+    """
+    for place, word in enumerate(chosen.words):
+        path = Path(word.removeprefix("recipe="))
+        if path.suffix not in (".yaml", ".yml") or "=" in str(path):
+            continue
+        if not path.is_file():
+            raise ConfigError(f"{word}: no such file (speechgru recipes lists the recipes that ship)")
+        if path.parent.absolute().name != "recipe" or path.suffix != ".yaml":
+            raise ConfigError(f"{word}: a recipe is a file .yaml in a folder called recipe; put it there")
+        if chosen.config_dir is not None:
+            raise ConfigError(f"{word}: it lies in a folder of its own, so leave out --config-dir")
+        chosen.words[place], chosen.config_dir = f"recipe={path.stem}", str(path.absolute().parent.parent)
 
 
 def _mend_flag(root: str, word: str, following: list[str], flags: list[str]) -> str:
@@ -199,7 +221,7 @@ def _mend_flag(root: str, word: str, following: list[str], flags: list[str]) -> 
     return f"{flag} is not an option: settings have no dashes; write {near}={value}"
 
 
-def _settings(root: str, chosen: argparse.Namespace) -> list[str]:
+def full_settings(root: str, chosen: argparse.Namespace) -> list[str]:
     """The words as settings: a word alone is the recipe to train or the model to evaluate.
 
     Raises:

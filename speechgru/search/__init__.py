@@ -1,0 +1,1 @@
+"""The search for good settings: many trainings, one study, chosen on validation data (extra ``tune``)."""

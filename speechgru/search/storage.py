@@ -1,0 +1,82 @@
+"""Where a study is kept: a file of SQLite, or a PostgreSQL server that many machines reach."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from speechgru.errors import ConfigError, SpeechGRUError, one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import optuna
+
+EXTRA = "speechgru tune needs an extra that is not installed: pip install 'speechgru[tune]'"
+POSTGRES = "postgresql://"
+
+
+def open_storage(
+    url: str, heartbeat_s: int, when_dead: Callable[[optuna.Study, optuna.trial.FrozenTrial], None]
+) -> optuna.storages.RDBStorage:
+    """Opens a storage, whose tables are made where they are not there yet.
+
+    Args:
+        url: ``sqlite:///FILE`` or ``postgresql://user:password@host/database``.
+        heartbeat_s: seconds between two signs of life of a trial; one that gave none for four times as long is dead.
+        when_dead: what is done with such a trial, once, by the process that finds it.
+
+    Raises:
+        ConfigError: the extra or the driver is not installed, or the storage cannot be reached.
+    """
+    try:
+        import optuna
+        import sqlalchemy
+    except ImportError:
+        raise ConfigError(EXTRA) from None
+    optuna.logging.set_verbosity(optuna.logging.CRITICAL)  # what happens is told by ourselves
+    try:
+        driver = url.replace(POSTGRES, "postgresql+psycopg://", 1) if url.startswith(POSTGRES) else url
+        shown = sqlalchemy.make_url(url).render_as_string(hide_password=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            return optuna.storages.RDBStorage(
+                driver,
+                # A server that was started anew meanwhile is connected to once more.
+                engine_kwargs={"pool_pre_ping": True},
+                heartbeat_interval=heartbeat_s,
+                grace_period=4 * heartbeat_s,
+                heartbeat_stale_trial_callback=when_dead,
+            )
+    except sqlalchemy.exc.ArgumentError:
+        raise ConfigError(
+            "storage=...: no address of a database; write postgresql://user:password@host/database"
+        ) from None
+    except ImportError:
+        raise ConfigError(
+            f"storage={shown}: its driver is not installed: pip install 'speechgru[postgresql]'"
+        ) from None
+    except (sqlalchemy.exc.SQLAlchemyError, RuntimeError) as error:
+        raise ConfigError(f"storage={shown} cannot be used: {_reason(error)}") from None
+
+
+@contextlib.contextmanager
+def told_in_one_line() -> Iterator[None]:
+    """Turns the errors of a storage that went away into one of ours."""
+    import optuna
+    import sqlalchemy
+
+    try:
+        yield
+    except (optuna.exceptions.StorageInternalError, sqlalchemy.exc.SQLAlchemyError) as error:
+        raise SpeechGRUError(
+            f"the study's storage cannot be used any more: {_reason(error)}; the same command goes on once it can"
+        ) from error
+
+
+def _reason(error: BaseException) -> str:
+    """What the database says, without the statement and the links that SQLAlchemy adds."""
+    cause = error.__cause__ or error
+    return one_line(str(getattr(cause, "orig", None) or cause).split("\n[SQL", maxsplit=1)[0])
