@@ -1,6 +1,7 @@
 """Training: what the loop learns, and that killing, resuming and distributing it change nothing."""
 
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -213,34 +214,30 @@ def test_labels_of_the_second_corpus_are_not_in_the_model(three_tones: Path, tmp
     assert len(load_file(model / "model.safetensors")["head.output.weight"]) == 2
 
 
+# The command line, which leaves a digest of the final weights and how many examples were seen in $SEEN<rank>.
+SPY = """\
+import os, sys, hashlib
+from speechgru.training import trainer
+from speechgru.cli import main
+fit = trainer.Trainer.fit
+def spied(self):
+    progress = fit(self)
+    state = self.recognizer.state_dict()
+    digest = hashlib.sha256(b''.join(t.numpy().tobytes() for t in state.values())).hexdigest()
+    open(os.environ['SEEN'] + os.environ['RANK'], 'w').write(f'{digest} {progress.examples}')
+    return progress
+trainer.Trainer.fit = spied
+sys.exit(main(sys.argv[1:]))
+"""
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run"]
+ONE_MACHINE = ["--nproc_per_node=2", "--standalone", "--local_addr=127.0.0.1"]
+
+
 def test_torchrun_with_two_processes(three_tones: Path, tmp_path: Path) -> None:
     """Two processes see every utterance once an epoch and end with equal weights."""
-    script = tmp_path / "weights.py"
-    script.write_text(
-        "import os, sys, hashlib\n"
-        "from speechgru.training import trainer\n"
-        "from speechgru.cli import main\n"
-        "fit = trainer.Trainer.fit\n"
-        "def spied(self):\n"
-        "    progress = fit(self)\n"
-        "    state = self.recognizer.state_dict()\n"
-        "    digest = hashlib.sha256(b''.join(t.numpy().tobytes() for t in state.values())).hexdigest()\n"
-        "    open(os.environ['SEEN'] + os.environ['RANK'], 'w').write(f'{digest} {progress.examples}')\n"
-        "    return progress\n"
-        "trainer.Trainer.fit = spied\n"
-        "sys.exit(main(sys.argv[1:]))\n"
-    )
+    (tmp_path / "weights.py").write_text(SPY)
     words = command(three_tones, tmp_path / "run", "trainer.epochs=2", "front_end=convolution")[2:]
-    launcher = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--nproc_per_node=2",
-        "--standalone",
-        "--local_addr=127.0.0.1",
-        str(script),
-        *words,
-    ]
+    launcher = [*TORCHRUN, *ONE_MACHINE, str(tmp_path / "weights.py"), *words]
     env = ALONE | {"SEEN": str(tmp_path / "rank")}
     done = subprocess.run(launcher, env=env, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
@@ -249,6 +246,30 @@ def test_torchrun_with_two_processes(three_tones: Path, tmp_path: Path) -> None:
     assert first == second
     config = compose("train", ["data=folder", f"data.root={three_tones}"])
     assert int(first[1]) == 2 * len(build("data", config.data).utterances("train"))
+
+
+@pytest.mark.slow
+def test_torchrun_with_two_groups_of_processes(three_tones: Path, tmp_path: Path) -> None:
+    """Two launchers, as on two machines, that meet at an address. Oracle: one launcher of two processes, to the bit."""
+    (tmp_path / "weights.py").write_text(SPY)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    meet = ["--nnodes=2", "--nproc_per_node=1", "--rdzv_backend=c10d", f"--rdzv_endpoint=127.0.0.1:{port}"]
+    two = [[*meet, "--rdzv_id=two", "--local_addr=127.0.0.1"]] * 2
+    for name, launchers in (("one", [ONE_MACHINE]), ("two", two)):
+        words = command(three_tones, tmp_path / name, "trainer.epochs=2")[2:]
+        env = ALONE | {"SEEN": str(tmp_path / f"{name}-rank")}
+        groups = [
+            subprocess.Popen(
+                [*TORCHRUN, *options, str(tmp_path / "weights.py"), *words], env=env, stderr=subprocess.PIPE, text=True
+            )
+            for options in launchers
+        ]
+        said = [group.communicate(timeout=900)[1] for group in groups]
+        assert [group.returncode for group in groups] == [0] * len(groups), said
+        assert "".join(said).count("learning curves") == 1
+    assert len({(tmp_path / f"{name}-rank{rank}").read_text() for name in ("one", "two") for rank in (0, 1)}) == 1
+    same(tmp_path / "one", tmp_path / "two")
 
 
 def test_accumulation_equals_the_larger_batch(three_tones: Path, tmp_path: Path) -> None:
