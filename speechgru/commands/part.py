@@ -115,7 +115,8 @@ def _do(
 
 
 def _check(arguments: argparse.Namespace) -> ListPart:
-    asked = "--engine ray" if arguments.engine == "ray" else "--part" if arguments.part else "-f parquet"
+    asked = "--engine ray" if arguments.engine == "ray" else "--part" if arguments.part else ""
+    asked = asked or f"-f {arguments.output_format}"
     if arguments.output_dir is None:
         raise ConfigError(f"{asked}: name the folder of the results with -o")
     if arguments.output_format not in (None, *FORMATS):

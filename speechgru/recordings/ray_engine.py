@@ -71,12 +71,17 @@ def ray_records(
         place = 0
         for row in rows.iter_rows():
             records = json.loads(row["records"])
-            assert row["first"] == place, "Ray gave the chunks in another order"
+            if row["first"] != place:
+                raise SpeechGRUError(
+                    f"--engine ray: Ray gave the recording {row['first']} instead of {place}; start again"
+                )
             yield from records
             place += len(records)
-        assert place == len(items), "Ray lost recordings"
+        if place != len(items):
+            raise SpeechGRUError(f"--engine ray: Ray gave {place} of {len(items)} recordings; start it again")
     except ray.exceptions.RayError as error:
-        raise SpeechGRUError(f"--engine ray: {one_line(error)}; start it again, what is written stays") from error
+        reason = one_line(str(error).strip().rpartition("\n")[2])  # what comes before is a traceback
+        raise SpeechGRUError(f"--engine ray: {reason}; start it again, what is written stays") from error
     finally:
         if began:
             ray.shutdown()

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import io
 import json
+import os
 import tarfile
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -16,7 +17,7 @@ from speechgru.audio import SUFFIXES, audio_info, read_audio
 from speechgru.audio.tar_member import open_member
 from speechgru.data.manifest import write_manifest
 from speechgru.data.shards.listing import INDEX, NAME, Shard, Shards, read_listing
-from speechgru.data.utterance import Utterance, checksum
+from speechgru.data.utterance import Utterance
 from speechgru.errors import AudioError, ConfigError, SpeechGRUError
 from speechgru.files import remove_leftovers, replacing
 
@@ -52,8 +53,7 @@ def write_shards(
         ConfigError: the folder holds shards of another list, or other tar files.
         DataError: ``shards.json`` is damaged.
     """
-    told = json.dumps([checksum(utterances), shard_mb, seed])
-    listed = hashlib.sha256(told.encode()).hexdigest()
+    listed = _checksum(utterances, shard_mb, seed)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -85,6 +85,14 @@ def write_shards(
     found.finished = True
     found.write(folder)
     return found
+
+
+def _checksum(utterances: Sequence[Utterance], shard_mb: float, seed: int | None) -> str:
+    digest = hashlib.sha256(json.dumps([shard_mb, seed]).encode())
+    for one in utterances:
+        told = repr(dataclasses.replace(one, audio=os.path.abspath(one.audio)))
+        digest.update(told.encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()
 
 
 class _Writer:
