@@ -4,7 +4,6 @@ As a program, this file is one of the two processes of the test of DistributedDa
 """
 
 import copy
-import importlib.util
 import re
 import shutil
 import subprocess
@@ -17,7 +16,6 @@ import torch
 from torch import nn
 from torch.func import functional_call, grad
 
-from speechgru.cells import valid_frames
 from speechgru.encoders import Convolution, ConvolutionConfig, GRUEncoder
 from speechgru.errors import ConfigError
 from speechgru.registry import build, entry, names
@@ -381,22 +379,6 @@ def test_distributed_data_parallel(tmp_path):
             close(first[name][key], wanted)
             if name not in BATCH_NORM:
                 close(first[name][key], whole[key] / 2)
-
-
-def test_forecaster(capsys):
-    """Oracle: persistence and a linear autoregression on the same frames; it checks itself that live is the whole."""
-    specification = importlib.util.spec_from_file_location("forecast", ROOT / "examples" / "forecast.py")
-    forecast = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(forecast)
-    found = forecast.main(steps=150)  # a third of what it does by default
-    assert found["gru"] < 0.8 * found["linear"] < 0.8 * found["persistence"]
-    assert f"{found['gru']:.3f}" in capsys.readouterr().out
-    series, lengths = batch((9, 4))
-    model = forecast.Forecaster(INPUT, HIDDEN, "min_gru")
-    with torch.no_grad():
-        alone, _ = model(series[1:, :4])
-        padded, _ = model(series, lengths)
-    close(padded[1:][:, valid_frames(lengths, 9)[1]], alone)
 
 
 if __name__ == "__main__":
