@@ -39,7 +39,7 @@ def ray_records(
         workers: their number; None: one for each processor of the cluster.
 
     Raises:
-        ConfigError: Ray is not installed.
+        ConfigError: Ray is not installed, or a worker cannot load the model.
         SpeechGRUError: the workers failed.
     """
     try:
@@ -56,7 +56,6 @@ def ray_records(
     context = ray.data.DataContext.get_current()
     context.execution_options.preserve_order = True
     context.enable_progress_bars = False
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
     began = not ray.is_initialized()
     try:
         if began:
@@ -68,8 +67,11 @@ def ray_records(
             compute=ray.data.ActorPoolStrategy(size=count),
             fn_constructor_args=(start, os.getcwd()),
         )
+        logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # its tracebacks; what is wrong is told below
         place = 0
         for row in rows.iter_rows():
+            if row["error"]:
+                raise ConfigError(f"--engine ray: a worker says: {row['error']}")
             records = json.loads(row["records"])
             if row["first"] != place:
                 raise SpeechGRUError(
@@ -105,12 +107,18 @@ class _Worker:
     """
 
     def __init__(self, start: Callable[[], Answers], folder: str) -> None:
-        os.chdir(folder)
-        self.answers = start()
+        self._start, self._folder = start, folder
+        self._answers: Answers | None = None
 
     def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, object]:
-        """The records of one chunk."""
-        items = [Stretch(*item) for item in json.loads(str(batch["chunk"][0]))]
-        with disabled():  # as in the process that one machine would have
-            records = list(self.answers(items))
-        return {"first": batch["first"], "records": [json.dumps(records)]}
+        """The records of one chunk; or why there is no model, as a line: Ray would start a worker that fails again."""
+        items, records, error = [Stretch(*item) for item in json.loads(str(batch["chunk"][0]))], [], ""
+        try:
+            with disabled():  # as in the process that one machine would have
+                if self._answers is None:
+                    os.chdir(self._folder)
+                    self._answers = self._start()
+                records = list(self._answers(items))
+        except (SpeechGRUError, OSError) as problem:
+            error = one_line(problem)
+        return {"first": batch["first"], "records": [json.dumps(records)], "error": [error]}
