@@ -98,7 +98,7 @@ class Known:
 
     def __init__(self, words: list[str], folder: Path) -> None:
         self.values = dict(word.split("=") for word in words)
-        self.folder, self.stopped = folder, False
+        self.folder = folder
 
     def __enter__(self) -> "Known":
         return self
@@ -345,7 +345,10 @@ def test_two_workers_share_a_study_in_postgresql_and_one_is_killed(three_tones: 
     said = other.communicate(timeout=1500)[1]
     assert other.returncode == 0, said
     url = postgres.replace("postgresql://", "postgresql+psycopg://")
-    trials = optuna.load_study(study_name="small", storage=url).trials
+    storage = optuna.storages.RDBStorage(url)
+    trials = optuna.load_study(study_name="small", storage=storage).trials
+    storage.remove_session()
+    storage.engine.dispose()
     again = [trial for trial in trials if trial.user_attrs.get("replaces") == 0]
     assert trials[0].state.name == "FAIL"
     assert [(trial.params, trial.user_attrs["folder"]) for trial in again] == [(trials[0].params, "0000")]

@@ -18,6 +18,7 @@ from speechgru.registry import name_of
 from speechgru.search.ranges import Numbers, Range
 from speechgru.search.report import best_table, write_report
 from speechgru.search.search import Search
+from speechgru.search.storage import check_installed
 from speechgru.search.study import Study
 from speechgru.search.trial_line import best_of
 from speechgru.training.run_settings import FREE_ON_RESUME
@@ -68,7 +69,8 @@ def run_hydra(words: list[str]) -> int:
     """Searches, prints a line a trial on stderr and the recipe's file on stdout; 0.
 
     Raises:
-        ConfigError: a setting or range is wrong, there is nothing to search, or the study's storage cannot be used.
+        ConfigError: a setting or range is wrong, there is nothing to search, the extra is not installed, or the study's
+            storage cannot be used.
         Interrupted: Ctrl-C or SIGTERM.
         SpeechGRUError: no trial gave a figure.
     """
@@ -76,6 +78,7 @@ def run_hydra(words: list[str]) -> int:
         print(_HELP)
         return 0
     search, config_dir = _read(words)
+    check_installed()
     search.folder.mkdir(parents=True, exist_ok=True)
     study = Study(search)
     before = study.trials()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -14,8 +15,17 @@ if TYPE_CHECKING:
 
     import optuna
 
-EXTRA = "speechgru tune needs an extra that is not installed: pip install 'speechgru[tune]'"
 POSTGRES = "postgresql://"
+
+
+def check_installed() -> None:
+    """Says which extra brings Optuna.
+
+    Raises:
+        ConfigError: it is not installed.
+    """
+    if importlib.util.find_spec("optuna") is None:
+        raise ConfigError("searching needs an extra that is not installed: pip install 'speechgru[tune]'")
 
 
 def open_storage(
@@ -29,13 +39,11 @@ def open_storage(
         when_dead: what is done with such a trial, once, by the process that finds it.
 
     Raises:
-        ConfigError: the extra or the driver is not installed, or the storage cannot be reached.
+        ConfigError: the driver is not installed, or the storage cannot be reached.
     """
-    try:
-        import optuna
-        import sqlalchemy
-    except ImportError:
-        raise ConfigError(EXTRA) from None
+    import optuna
+    import sqlalchemy
+
     optuna.logging.set_verbosity(optuna.logging.CRITICAL)  # what happens is told by ourselves
     try:
         driver = url.replace(POSTGRES, "postgresql+psycopg://", 1) if url.startswith(POSTGRES) else url
