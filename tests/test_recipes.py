@@ -46,7 +46,6 @@ NOT_RUN = [
     "keywords",
     "librispeech_100",
     "librispeech_960",
-    "speaker",
     "speech_commands_12",
     "speech_commands_35",
     "timit",
