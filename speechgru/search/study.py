@@ -107,7 +107,10 @@ class Study:
                         self._one()
                         continue
                     if not waits:
-                        print(f"{running} trials of other processes still run; waiting for them", file=sys.stderr)
+                        after = (
+                            f"one that is dead is taken up {4 * self.search.heartbeat_s} s after its last sign of life"
+                        )
+                        print(f"waiting for other processes' trials ({running}); {after}", file=sys.stderr)
                         waits = True
                     time.sleep(min(5, self.search.heartbeat_s))
             except KeyboardInterrupt:
