@@ -26,6 +26,7 @@ from speechgru import registry
 from speechgru.cli import COMMANDS, main
 from speechgru.commands import corpus_settings
 from speechgru.commands.recipes import recipe_names
+from speechgru.commands.tune import read_search
 from speechgru.config import compose
 from speechgru.data.corpora import speech_commands
 from speechgru.evaluation.results import END, START, aggregate, markdown_table, read_results
@@ -85,11 +86,18 @@ def composed(words: list[str]) -> Any:
         flags = [word for word in rest if word.startswith("-")]
         assert set(flags) <= {"--multirun", "-m", "--cfg"}, f"flags: {words}"
         plain = [word for word in rest if "=" not in word and not word.startswith("-") and word != "job"]
-        overrides = [word for word in rest if "=" in word]
+        if command == "train" and plain and re.fullmatch(r"runs/tune/\w+/recipe/\w+_tuned\.yaml", plain[0]):
+            plain[0] = Path(plain[0]).stem.removesuffix("_tuned")  # what a search leaves stands for what it searched
+        # The launchers of jobs are packages of their own.
+        overrides = [
+            word for word in rest if "=" in word and not word.startswith(("hydra/launcher=", "hydra.launcher."))
+        ]
         overrides = [*(f"{'recipe' if command == 'train' else 'model'}={word}" for word in plain), *overrides]
         if {"--multirun", "-m"} & set(flags):  # the first of each list stands for the others
             overrides = [re.sub(r"=([^\[{,]+),.*", r"=\1", word) for word in overrides if "=glob(" not in word]
         return _composed(command, *overrides)
+    if command == "tune":
+        return read_search([word for word in rest if word != "&"])[0]
     parser = argparse.ArgumentParser(allow_abbrev=False)
     module = importlib.import_module(f"speechgru.commands.{command.replace('-', '_')}")
     module.add_arguments(parser)

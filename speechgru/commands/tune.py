@@ -77,7 +77,7 @@ def run_hydra(words: list[str]) -> int:
     if {"-h", "--help"} & set(words):
         print(_HELP)
         return 0
-    search, config_dir = _read(words)
+    search, config_dir = read_search(words)
     check_installed()
     search.folder.mkdir(parents=True, exist_ok=True)
     study = Study(search)
@@ -102,7 +102,7 @@ def run_hydra(words: list[str]) -> int:
     return 0
 
 
-def _read(words: list[str]) -> tuple[Search, str | None]:
+def read_search(words: list[str]) -> tuple[Search, str | None]:
     """The search that a command line describes, checked; and the folder of the user's own YAML files."""
     _not_tune_lm(words)
     own = {word.partition("=")[0]: word.partition("=")[2] for word in words if word.partition("=")[0] in _OWN}
