@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import functools
+import importlib
 import io
 import json
 import os
@@ -738,9 +739,13 @@ def test_bench_table_and_file(
     import importlib.metadata
 
     file = tmp_path / "bench.json"
+    limits = {"gemm_gflops": 100.0, "gemm_bf16_gflops": 200.0, "cache_gb_s": 50.0, "memory_gb_s": 10.0}
+    monkeypatch.setattr("speechgru.lab.bench.limits.machine_limits", lambda: limits)
     assert main(["bench", "load", "--repeats", "2", "--json", str(file)]) == 0
-    rows = json.loads(file.read_text())["rows"]
+    written = json.loads(file.read_text())
+    rows = written["rows"]
     assert {row["bench"] for row in rows} == {"load"}
+    assert written["limits"] == limits
     for row in rows:
         assert row["ratio"] == pytest.approx(row["peer_ms"] / row["ours_ms"])
         assert row["peer_version"] == importlib.metadata.version("librosa")
@@ -764,15 +769,24 @@ def test_bench_features_compares_equals(monkeypatch: pytest.MonkeyPatch) -> None
         bench.bench_features(repeats=1)
 
 
-def test_bench_encoder_compares_equals(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["encoder", "inference"])
+def test_bench_of_encoders_compares_equals(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Oracle: torch.nn.GRU inside the bench, which must refuse an encoder that computes something else."""
     from speechgru.encoders import GRUEncoder
     from speechgru.errors import SpeechGRUError
-    from speechgru.lab.bench import encoder as bench
 
-    monkeypatch.setattr(bench, "HIDDEN_SIZE", 4)
-    rows = bench.bench_encoder(repeats=1, quick=True)
-    assert [row["peer"] for row in rows] == [bench.PACKED, bench.PLAIN, bench.PLAIN]
+    bench = importlib.import_module(f"speechgru.lab.bench.{name}")
+    monkeypatch.setattr(bench, "SMALL", (5, 4, 2))
+    if name == "encoder":
+        measure, peers = functools.partial(bench.bench_encoder, quick=True), [bench.PACKED, bench.PADDED]
+    else:
+        pytest.importorskip("onnxruntime")
+        measure, peers = bench.bench_inference, [bench.TORCH, bench.ONNXRUNTIME]
+        monkeypatch.setattr(bench, "LARGE", (3, 6, 1))
+        monkeypatch.setattr(bench, "WHOLE", [((5, 4, 2), False, 1, 7), ((5, 4, 3), True, 2, 7)])
+    rows = measure(repeats=1)
+    assert [row["peer"] for row in rows] == len(rows) // 2 * peers
+    assert all(row["ratio"] == row["peer_ms"] / row["ours_ms"] for row in rows)
     original = GRUEncoder.from_torch
 
     def spoiled(module: torch.nn.GRU) -> GRUEncoder:
@@ -782,7 +796,36 @@ def test_bench_encoder_compares_equals(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(bench.GRUEncoder, "from_torch", spoiled)
     with pytest.raises(SpeechGRUError, match="differs from torch"):
-        bench.bench_encoder(repeats=1, quick=True)
+        measure(repeats=1)
+
+
+def test_bench_inference_refuses_another_peer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Oracle: torch.nn.GRU; onnxruntime is given weights with the gates in torch's order."""
+    pytest.importorskip("onnxruntime")
+    from speechgru.errors import SpeechGRUError
+    from speechgru.lab.bench import inference as bench
+    from speechgru.lab.bench import onnx_gru
+
+    monkeypatch.setattr(onnx_gru, "_zrn", lambda rows: rows)
+    monkeypatch.setattr(bench, "WHOLE", [((5, 4, 1), False, 1, 7)])
+    with pytest.raises(SpeechGRUError, match="onnxruntime differs from torch"):
+        bench.bench_inference(repeats=1)
+
+
+def test_limits_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Oracle: by hand, where every call takes 2 ms: 2 * 8^3 operations and 8 kB in 2 ms."""
+    from speechgru.lab.bench import limits
+
+    calls: dict[str, object] = {}
+    monkeypatch.setattr(limits, "GEMM_SIZE", 8)
+    monkeypatch.setattr(limits, "CACHED_BYTES", 8000000)
+    monkeypatch.setattr(limits, "UNCACHED_BYTES", 8192)
+    taking = lambda candidates, *rest, **more: calls.update(candidates) or dict.fromkeys(candidates, 2e-6)  # noqa: E731
+    monkeypatch.setattr(limits, "interleaved_ms", taking)
+    found = limits.machine_limits()
+    assert found == {"gemm_gflops": 512.0, "gemm_bf16_gflops": 512.0, "cache_gb_s": 4000000.0, "memory_gb_s": 4096.0}
+    assert all(torch.is_tensor(call()) for call in calls.values())
+    assert "512 GFLOP/s" in limits.in_words(found)
 
 
 def test_bench_cells_times_every_cell(monkeypatch: pytest.MonkeyPatch) -> None:

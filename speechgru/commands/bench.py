@@ -17,7 +17,8 @@ from speechgru.plain import Record
 
 BENCHES = {
     "features": "MFCC against torchaudio and librosa",
-    "encoder": "bidirectional GRU, training step and inference, against torch.nn.GRU",
+    "encoder": "bidirectional GRU, training step, against torch.nn.GRU, packed and padded",
+    "inference": "stacked GRU, recordings, batches and a frame of a stream, against torch.nn.GRU and onnxruntime",
     "cells": "every recurrent cell, training step and inference, against torch.nn.GRU",
     "gpu": "every recurrent cell, training step on a GPU, against torch.nn.GRU there; no rows without one",
     "augment": "cost of each augmentation for a 1 s clip",
@@ -30,7 +31,9 @@ _EPILOG = (
     + "\n".join(f"  {name:9} {text}" for name, text in BENCHES.items())
     + """
 
-The candidates take turns in one process; times are medians; ratio is peer / ours, so above 1 this package is faster.
+The candidates take turns in one process. Times are medians, of the processor on one thread and of the clock on more;
+ratio is peer / ours, so above 1 this package is faster. What the machine can do at most, in products of matrices and in
+reading memory, is measured in the same run and stands below the table.
 The encoder's peer needs many seconds for one training step over 1000 frames; --quick leaves that one out.
 """
 )
@@ -70,6 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigError(f"--json {arguments.json}: its folder is not there")
     from speechgru.evaluation.machine import describe_machine
     from speechgru.evaluation.results import update_readme
+    from speechgru.lab.bench.limits import in_words, machine_limits
     from speechgru.lab.bench.selection import HEADING, chosen_rows
     from speechgru.wording import markdown_grid, table
 
@@ -78,6 +82,7 @@ def run(arguments: argparse.Namespace) -> int:
         machine = describe_machine()
         about = f"{machine['cpu']}, {arguments.threads} of {machine['cores']} cores, torch {machine['torch']}"
         print(f"{about}; medians of {arguments.repeats} rounds", file=sys.stderr)
+        limits = machine_limits()
         for name in dict.fromkeys(arguments.benches or BENCHES):
             print(f"bench {name} ...", file=sys.stderr, flush=True)
             function = getattr(importlib.import_module(f"speechgru.lab.bench.{name}"), f"bench_{name}")
@@ -86,13 +91,16 @@ def run(arguments: argparse.Namespace) -> int:
     versions = {row["peer"]: _version(row["peer"]) for row in rows if row["peer"]}
     heading, cells = ["bench", "", "peer", "ours", "peer's", "ratio"], [_cells(row, versions) for row in rows]
     print(table(heading, cells, left=3))
+    print(f"\n{in_words(limits)}", file=sys.stderr)
     whole = heading, ["---"] * 3 + ["---:"] * 3, *cells
     short = HEADING, ["---"] * 2 + ["---:"] * 3, *chosen_rows(cells)
     for file, lines, mark in ((arguments.readme, whole, "bench"), (arguments.short, short, "speed")):
         if file:
-            update_readme(file, f"{about}, {time.strftime('%Y-%m-%d')}:\n\n{markdown_grid(lines)}", mark)
+            below = f"\n\n{in_words(limits)}" if lines is whole else ""
+            text = f"{about}, {time.strftime('%Y-%m-%d')}:\n\n{markdown_grid(lines)}{below}"
+            update_readme(file, text, mark)
     if arguments.json:
-        result = {"date": time.strftime("%Y-%m-%d"), "machine": machine, "repeats": arguments.repeats}
+        result = {"date": time.strftime("%Y-%m-%d"), "machine": machine, "repeats": arguments.repeats, "limits": limits}
         rows = [{**row, "peer_version": versions.get(row["peer"], "")} for row in rows]
         Path(arguments.json).write_text(json.dumps({**result, "rows": rows}, indent=2) + "\n", encoding="utf-8")
     return 0

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+
+import torch
 
 from speechgru.plain import Record
 
 
 def interleaved_ms(
-    candidates: dict[str, Callable[[], object]],
+    candidates: Mapping[str, Callable[[], object]],
     repeats: int,
     warmup: int = 3,
     settle: bool = True,
-    clock: Callable[[], float] = time.perf_counter,
+    clock: Callable[[], float] | None = None,
 ) -> dict[str, float]:
     """Median duration of a call of each candidate, in milliseconds.
 
@@ -27,8 +29,11 @@ def interleaved_ms(
         warmup: rounds before them that do not count, at least 0.
         settle: call each candidate once, untimed, right before it is timed, so that none pays for a neighbour that
             fills the cache.
-        clock: seconds; ``time.process_time`` counts those that the processor worked for this process.
+        clock: seconds; None means those that the processor worked for this process, where torch has one thread, and
+            otherwise those that passed.
     """
+    if clock is None:
+        clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
     taken: dict[str, list[float]] = {name: [] for name in candidates}
     for turn in range(-warmup, repeats):
         order = list(candidates.items())

@@ -1,0 +1,120 @@
+"""How fast a stack of GRUs answers beside torch.nn.GRU and onnxruntime: whole recordings, batches, one frame."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from speechgru.encoders import GRUEncoder
+from speechgru.errors import SpeechGRUError
+from speechgru.lab.bench.onnx_gru import NAME as ONNXRUNTIME
+from speechgru.lab.bench.onnx_gru import OnnxGRU
+from speechgru.lab.bench.timing import interleaved_ms, row
+from speechgru.plain import Record
+
+TORCH = "torch.nn.GRU"
+# Inputs, hidden values of a direction, layers.
+SMALL, LARGE = (40, 128, 2), (80, 256, 3)
+# Which stack, whether in both directions, recordings, frames of each.
+WHOLE = [
+    (SMALL, False, 1, 100),
+    (SMALL, True, 1, 100),
+    (SMALL, True, 1, 1000),
+    (LARGE, True, 1, 100),
+    (LARGE, True, 1, 1000),
+    (SMALL, True, 8, 100),
+    (SMALL, True, 32, 100),
+    (LARGE, True, 8, 100),
+    (LARGE, True, 32, 100),
+]
+STREAM_FRAMES = 100  # frames of a stream that are timed together, one call after the other
+
+
+def bench_inference(repeats: int = 20) -> list[Record]:
+    """The answers for batches of equal lengths, and for one frame of a stream, whose state the caller holds.
+
+    onnxruntime is given its frames in the order in which it reads them, time first.
+
+    Raises:
+        ConfigError: onnxruntime is not installed.
+        SpeechGRUError: the three do not compute the same.
+    """
+    rows = []
+    with torch.no_grad():
+        for (inputs, hidden, layers), both, batch, frames in WHOLE:
+            candidates = _whole(nn.GRU(inputs, hidden, layers, batch_first=True, bidirectional=both), batch, frames)
+            name = f"{inputs} -> {layers} x {hidden} {_directions(both)}, {batch} x {frames} frames"
+            taken = interleaved_ms(candidates, repeats if batch * frames < 1000 else max(3, repeats // 4), warmup=1)
+            rows += [row(name, taken["ours"], peer, taken[peer]) for peer in (TORCH, ONNXRUNTIME)]
+        for inputs, hidden, layers in (SMALL, LARGE):
+            candidates = _stream(nn.GRU(inputs, hidden, layers, batch_first=True))
+            taken = interleaved_ms(candidates, repeats, warmup=1, settle=False)
+            taken = {name: one / STREAM_FRAMES for name, one in taken.items()}
+            name = f"{inputs} -> {layers} x {hidden} {_directions(False)}, one frame of a stream"
+            rows += [row(name, taken["ours"], peer, taken[peer]) for peer in (TORCH, ONNXRUNTIME)]
+    return rows
+
+
+def _directions(both: bool) -> str:
+    return "bidirectional" if both else "forwards"
+
+
+def _whole(module: nn.GRU, batch: int, frames: int) -> dict[str, Callable[[], object]]:
+    encoder, session = GRUEncoder.from_torch(module).eval(), OnnxGRU(module)
+    features = torch.randn(batch, frames, module.input_size, generator=torch.Generator().manual_seed(0))
+    lengths = torch.full((batch,), frames)
+    turned, states = features.transpose(0, 1).contiguous().numpy(), _states(module, batch)
+    expected = module(features)[0]
+    _check_equal("speechgru", encoder(features, lengths)[0], expected)
+    _check_equal(ONNXRUNTIME, torch.from_numpy(session(turned, states)[0]).transpose(0, 1), expected)
+    return {
+        "ours": lambda: encoder(features, lengths),
+        TORCH: lambda: module(features),
+        ONNXRUNTIME: lambda: session(turned, states),
+    }
+
+
+def _stream(module: nn.GRU) -> dict[str, Callable[[], object]]:
+    """Each gives the last frame's outputs, (hidden,)."""
+    encoder, session = GRUEncoder.from_torch(module).eval(), OnnxGRU(module)
+    features = torch.randn(STREAM_FRAMES, 1, 1, module.input_size, generator=torch.Generator().manual_seed(0))
+    frames, arrays = list(features), list(features.numpy())
+
+    def ours() -> Tensor:
+        state = encoder.start()
+        for frame in frames:
+            hidden, _, state = encoder.step(frame, state)
+        return hidden[0, 0]
+
+    def theirs() -> Tensor:
+        state = None
+        for frame in frames:
+            hidden, state = module(frame, state)
+        return hidden[0, 0]
+
+    def onnx() -> Tensor:
+        states = _states(module, 1)
+        for frame in arrays:
+            hidden, *states = session(frame, states)
+        return torch.from_numpy(hidden[0, 0])
+
+    expected = theirs()
+    _check_equal("speechgru", ours(), expected)
+    _check_equal(ONNXRUNTIME, onnx(), expected)
+    return {"ours": ours, TORCH: theirs, ONNXRUNTIME: onnx}
+
+
+def _states(module: nn.GRU, batch: int) -> list[np.ndarray]:
+    size = (2 if module.bidirectional else 1, batch, module.hidden_size)
+    return [np.zeros(size, np.float32) for _ in range(module.num_layers)]
+
+
+def _check_equal(name: str, found: Tensor, expected: Tensor) -> None:
+    furthest = float((found - expected).abs().max())
+    if not furthest < 1e-4:
+        raise SpeechGRUError(
+            f"bench inference: {name} differs from torch.nn.GRU by {furthest:.2g}, so the times mean nothing"
+        )

@@ -1,0 +1,53 @@
+"""What this machine can do at most: products of large matrices, and weights read from its caches and its memory."""
+
+from __future__ import annotations
+
+import functools
+
+import torch
+
+from speechgru.lab.bench.timing import interleaved_ms
+
+GEMM_SIZE = 1024
+# Bytes of a matrix that meets a vector: a direction of 256 GRUs, of which all stays in a core's cache; and far more
+# than any cache holds.
+CACHED_BYTES, UNCACHED_BYTES = 3 << 18, 1 << 28
+
+
+def machine_limits(repeats: int = 5) -> dict[str, float]:
+    """Measured through torch on its threads: ``gemm_gflops``, ``gemm_bf16_gflops``, ``cache_gb_s``, ``memory_gb_s``.
+
+    A recurrence of one row is bound by the bandwidth, for it reads all of its weights in every frame; one of many rows,
+    and all products with the input, by the matrix product's rate.
+    """
+    square = torch.rand(GEMM_SIZE, GEMM_SIZE)
+    half = square.bfloat16()
+    cached, uncached = (torch.rand(size // 4096, 1024) for size in (CACHED_BYTES, UNCACHED_BYTES))
+    vector = torch.rand(1024)
+    with torch.no_grad():
+        taken = interleaved_ms(
+            {
+                "gemm": functools.partial(torch.matmul, square, square),
+                "gemm_bf16": functools.partial(torch.matmul, half, half),
+                "cache": functools.partial(torch.mv, cached, vector),
+                "memory": functools.partial(torch.mv, uncached, vector),
+            },
+            repeats,
+            warmup=1,
+        )
+    million = 1e6  # of a millisecond: operations and bytes to thousands of millions a second
+    return {
+        "gemm_gflops": round(2 * GEMM_SIZE**3 / taken["gemm"] / million, 1),
+        "gemm_bf16_gflops": round(2 * GEMM_SIZE**3 / taken["gemm_bf16"] / million, 1),
+        "cache_gb_s": round(CACHED_BYTES / taken["cache"] / million, 1),
+        "memory_gb_s": round(UNCACHED_BYTES / taken["memory"] / million, 1),
+    }
+
+
+def in_words(limits: dict[str, float]) -> str:
+    """One line for those who read the rows beside it."""
+    return (
+        f"The machine's own limits in this run: {limits['gemm_gflops']:.0f} GFLOP/s in a product of float32 matrices, "
+        f"{limits['gemm_bf16_gflops']:.0f} of bfloat16 ones; {limits['cache_gb_s']:.0f} GB/s from a core's cache, "
+        f"{limits['memory_gb_s']:.0f} GB/s from memory."
+    )
