@@ -70,6 +70,19 @@ print("numba" in sys.modules)
     assert run(code.format(off=False), NUMBA_DISABLE_JIT="1") == "False"
 
 
+def test_a_model_is_loaded_without_the_compiler_of_torch() -> None:
+    """Oracle: sys.modules of a fresh process; importing it takes as long as torch itself."""
+    code = """
+import sys
+from speechgru.recognizer import Recognizer
+from speechgru.shipped import model_names, model_path
+for name in model_names():
+    Recognizer.load(model_path(name))
+print(*(name for name in ("torch._dynamo", "numba") if name in sys.modules))
+"""
+    assert run(code) == ""
+
+
 @pytest.mark.parametrize("make", [lambda: GRU(40, 8), lambda: SLiGRU(40, 8), lambda: Convolution(40), lambda: LogMel()])
 def test_both_ways_are_the_same(make) -> None:
     """Oracle: torch's operators, to 1e-3 for logarithms of powers and 1e-5 for the rest."""

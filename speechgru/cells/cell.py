@@ -217,6 +217,8 @@ def initialize(cell: Cell, orthogonal: bool = False) -> None:
 
     ``orthogonal`` makes each square block of ``weight_hh`` orthogonal instead (Saxe et al., 1312.6120).
     """
+    if any(parameter.is_meta for parameter in cell.parameters()):
+        return  # shapes without values; to draw an orthogonal block of them torch would import its compiler
     bound = 1 / math.sqrt(cell.hidden_size)
     for parameter in cell.parameters():
         nn.init.uniform_(parameter, -bound, bound)
