@@ -85,6 +85,21 @@ def test_help_needs_no_torch() -> None:
     assert all(name in done.stdout for name in COMMANDS)
 
 
+def test_help_of_no_command_needs_torch() -> None:
+    """Oracle: sys.modules of a fresh interpreter, after each command by itself."""
+    code = """
+import contextlib, io, sys
+from speechgru.cli import COMMANDS, main
+for name in COMMANDS:
+    with contextlib.redirect_stdout(io.StringIO()) as said, contextlib.suppress(SystemExit):
+        main([name, "--help"])
+    if "usage: speechgru" not in said.getvalue() or {"torch", "numba", "optuna"} & set(sys.modules):
+        sys.exit(name)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize("name", ["classify", "transcribe", "align", "prepare", "recipes", "models", "bench"])
 def test_each_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:

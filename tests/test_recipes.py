@@ -26,7 +26,7 @@ from speechgru import registry
 from speechgru.cli import COMMANDS, main
 from speechgru.commands import corpus_settings
 from speechgru.commands.recipes import recipe_names
-from speechgru.commands.tune import read_search
+from speechgru.commands.tune_search import read_search
 from speechgru.config import compose
 from speechgru.data.corpora import speech_commands
 from speechgru.evaluation.results import END, START, aggregate, markdown_table, read_results

@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
-from torch.nn import functional as F
 
 from speechgru.cells.rows import At, Row, RowFunctions, standardize, standardize_backward
 from speechgru.cells.triton_rows import Array, KernelText
@@ -61,14 +60,11 @@ def recur(
     vectors: Sequence[Tensor] = (),
     blocks: Sequence[int] = (),
     gain: Tensor | None = None,
-    projection: tuple[Tensor, Tensor] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """What :func:`speechgru.cells.recurrence.recur` gives, and takes, on a GPU; inputs and state of any precision.
 
     Under autocast the recurrent products have factors of its precision; everything else is float32, as are the results.
     """
-    if projection is not None:
-        inputs = F.linear(inputs, *projection)
     size = state.shape[1] // 2 if cell.memory else state.shape[1]
     weight = state.new_empty(0, size, dtype=torch.float32) if weight is None else weight
     gain = torch.ones_like(weight[: sum(blocks), 0]) if gain is None else gain
