@@ -20,6 +20,7 @@ import pytest
 from speechgru.cli import main
 from speechgru.commands.tune_ranges import read_range
 from speechgru.commands.tune_recipe import write_recipe
+from speechgru.commands.tune_search import read_search
 from speechgru.config import compose, hydra_of, plain
 from speechgru.errors import ConfigError, Interrupted, SpeechGRUError
 from speechgru.search.pictures import place, ticks
@@ -76,6 +77,8 @@ def test_ranges_are_those_of_hydra(word: str, expected: Range | None) -> None:
         (["fsdd", f"{SIZE}=8,16", "trials=many"], "trials=many: a whole number is expected"),
         (["fsdd", f"{SIZE}=8,16", "trials=0"], "trials=0: at least 1"),
         (["fsdd", f"{SIZE}=8,16", "pruner=mean"], "pruner=mean: one of median, hyperband, none"),
+        (["fsdd", f"{SIZE}=8,16", "sampler=grid"], "sampler=grid: one of tpe, coordinate"),
+        (["fsdd", f"{RATE}=log(1e-4,1e-2)", "sampler=coordinate"], "sampler=coordinate takes lists of values"),
         (["fsdd", f"{SIZE}=8,16", "overwrite=true"], "overwrite=true: the same command goes on with a search"),
         (["fsdd", f"{SIZE}=8,16", "--multirun"], "tune takes ranges and runs many trainings"),
         (["an4", "--lm", "words.arpa"], "the weight of a language model: speechgru tune-lm an4 --lm words.arpa"),
@@ -211,6 +214,40 @@ def test_a_trial_worse_than_the_median_is_stopped(tmp_path: Path, capsys: pytest
         )
         assert value < (earlier[(len(earlier) - 1) // 2] + earlier[len(earlier) // 2]) / 2
     assert "stopped early" in capsys.readouterr().err
+
+
+class Curve(Known):
+    """Best at a rate of 0.003; there a size of 16 is best, elsewhere one of 32. A rate of 0.9 fails."""
+
+    def figure(self) -> float:
+        rate, size = float(self.values[RATE]), int(self.values[SIZE])
+        if rate == 0.9:
+            raise TrialFailed("the gradient was not finite")
+        return 1 - abs(rate - 0.003) - abs(size - (16 if rate == 0.003 else 32)) / 1000
+
+
+def test_a_coordinate_search_tries_one_setting_after_another(tmp_path: Path) -> None:
+    """Oracle: the points by hand. Stopped and gone on with, it is the same; it never tries a point again."""
+    ranges: dict[str, Range] = {RATE: Choices(("0.01", "0.003", "0.9", "0.001")), SIZE: WholeNumbers(8, 32, 8)}
+    search = searched(tmp_path, ranges=ranges, sampler="coordinate", trials=3, pruner="none")
+    study_of(search, Curve).go()
+    study = study_of(dataclasses.replace(search, trials=7), Curve)
+    study.go()
+    points = [("0.01", 8), ("0.003", 8), ("0.9", 8), ("0.001", 8), ("0.003", 16), ("0.003", 24), ("0.003", 32)]
+    assert [(params[RATE], params[SIZE]) for _, params, _, _ in tried(study)] == points
+    assert [state for state, *_ in tried(study)] == ["COMPLETE"] * 2 + ["FAIL"] + ["COMPLETE"] * 4
+    assert study.study.best_params == {RATE: "0.003", SIZE: 16}
+    with pytest.raises(ConfigError, match="another sampler"):
+        study_of(dataclasses.replace(search, sampler="tpe"))
+
+
+def test_a_coordinate_search_has_as_many_trials_as_there_are_points() -> None:
+    """Oracle: by hand: 3 rates, then 4 more sizes, then one more cell."""
+    words = ["recipe=fsdd", f"{RATE}=0.003,0.001,0.01", f"{SIZE}=range(8,41,8)", "cell=gru,lstm", "sampler=coordinate"]
+    assert read_search(words)[0].trials == 3 + 4 + 1
+    assert read_search([*words, "trials=2"])[0].trials == 2
+    assert read_search(words[:-1])[0].trials == 40
+    assert Numbers(0.0, 0.4, 0.2).values_in_order() == [0.0, 0.2, 0.4]
 
 
 def test_a_study_goes_on_with_its_own_search_only(tmp_path: Path) -> None:

@@ -20,6 +20,8 @@ settings of the search:
   trials=40                   how many, over all processes
   name=fsdd                   of the study and, below runs/tune, of its folder (default: the recipe's)
   run_dir=FOLDER              the study's folder
+  sampler=tpe                 near what went well; coordinate: all values of the first range, then with the best of
+                              them those of the second, so the first value of each should be the usual one
   pruner=median               what stops a trial: median (worse than half of the others), hyperband or none
   storage=postgresql://...    a database that many machines share (default: a file in the folder)
   heartbeat_s=15              a trial without a sign of life for four times as long is taken up by another process

@@ -15,6 +15,7 @@ from speechgru.config import compose, hydra_of
 from speechgru.errors import ConfigError, SpeechGRUError
 from speechgru.evaluation.tasks import task_of
 from speechgru.registry import name_of
+from speechgru.search.coordinate import count_of_trials
 from speechgru.search.ranges import Numbers, Range
 from speechgru.search.report import best_table, write_report
 from speechgru.search.search import Search
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from speechgru.training.run import TrainConfig
 
 _NUMBERS = ("trials", "heartbeat_s")
-_OWN = (*_NUMBERS, "storage", "pruner", "run_dir")
+_OWN = (*_NUMBERS, "storage", "sampler", "pruner", "run_dir")
 _OF_TUNE_LM = {
     "--lm", "--lexicon", "--closed", "--beam_size", "--lm_weights", "--word_bonuses", "--prior_weights", "--foreign",
 }  # fmt: skip
@@ -97,8 +98,11 @@ def read_search(words: list[str]) -> tuple[Search, str | None]:
         epochs=max(one.trainer.epochs for one in configs),
         seed=configs[0].seed,
     )
-    more = {"pruner": own["pruner"]} if "pruner" in own else {}
-    return dataclasses.replace(search, **numbers, **more), chosen.config_dir  # type: ignore[arg-type]
+    more = {key: own[key] for key in ("sampler", "pruner") if key in own}
+    search = dataclasses.replace(search, **numbers, **more)  # type: ignore[arg-type]
+    if search.sampler == "coordinate":  # which comes to an end
+        search = dataclasses.replace(search, trials=min(search.trials, count_of_trials(ranges)))
+    return search, chosen.config_dir
 
 
 def _not_tune_lm(words: list[str]) -> None:

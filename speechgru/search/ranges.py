@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from speechgru.errors import ConfigError
 
 if TYPE_CHECKING:
     from optuna.trial import Trial
@@ -33,6 +35,10 @@ class WholeNumbers:
         """Values to check before a search begins: where these are legal, the others are."""
         return [str(self.low), str(self.high)]
 
+    def values_in_order(self) -> list[Any]:
+        """All of them, as a trial keeps them."""
+        return list(range(self.low, self.high + 1, self.step))
+
 
 @dataclasses.dataclass(frozen=True)
 class Numbers:
@@ -59,6 +65,18 @@ class Numbers:
         """Values to check before a search begins: where these are legal, the others are."""
         return [repr(self.low), repr(self.high)]
 
+    def values_in_order(self) -> list[Any]:
+        """All of them, as a trial keeps them.
+
+        Raises:
+            ConfigError: there is no step between them.
+        """
+        if self.step is None:
+            raise ConfigError(
+                f"sampler=coordinate takes lists of values, not all from {self.low} to {self.high}: KEY=0.1,0.2,0.4"
+            )
+        return [self.low + number * self.step for number in range(round((self.high - self.low) / self.step) + 1)]
+
 
 @dataclasses.dataclass(frozen=True)
 class Choices:
@@ -76,6 +94,10 @@ class Choices:
 
     def samples(self) -> list[str]:
         """Values to check before a search begins: all of them."""
+        return list(self.values)
+
+    def values_in_order(self) -> list[Any]:
+        """All of them, as a trial keeps them."""
         return list(self.values)
 
 

@@ -11,6 +11,7 @@ from speechgru.errors import ConfigError
 from speechgru.search.ranges import Range
 
 PRUNERS = ("median", "hyperband", "none")
+SAMPLERS = ("tpe", "coordinate")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +30,7 @@ class Search:
         flags: options before the settings, such as where the user's own YAML files are.
         trials: how many there are to be, over all processes.
         epochs: of a training.
+        sampler: what draws the next trial: tpe (near what went well) or coordinate (one setting after another).
         pruner: what stops a trial early: median, hyperband or none.
         seed: of what is drawn.
         heartbeat_s: seconds between two signs of life, at least 1.
@@ -45,6 +47,7 @@ class Search:
     flags: Sequence[str] = ()
     trials: int = 40
     epochs: int = 1
+    sampler: Literal["tpe", "coordinate"] = "tpe"
     pruner: Literal["median", "hyperband", "none"] = "median"
     seed: int = 0
     heartbeat_s: int = 15
@@ -53,5 +56,6 @@ class Search:
         for key in ("trials", "heartbeat_s"):
             if getattr(self, key) < 1:
                 raise ConfigError(f"{key}={getattr(self, key)}: at least 1")
-        if self.pruner not in PRUNERS:
-            raise ConfigError(f"pruner={self.pruner}: one of {', '.join(PRUNERS)}")
+        for key, known in (("sampler", SAMPLERS), ("pruner", PRUNERS)):
+            if getattr(self, key) not in known:
+                raise ConfigError(f"{key}={getattr(self, key)}: one of {', '.join(known)}")

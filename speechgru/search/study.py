@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from speechgru.errors import ConfigError, Interrupted, SpeechGRUError
 from speechgru.plain import Record
+from speechgru.search.coordinate import coordinate_sampler
 from speechgru.search.sampler import seeded_sampler
 from speechgru.search.search import Search
 from speechgru.search.storage import open_storage, told_in_one_line
@@ -60,7 +61,7 @@ class Study:
                 study_name=search.name,
                 direction="maximize" if search.higher else "minimize",
                 load_if_exists=True,
-                sampler=seeded_sampler(search.seed),
+                sampler=_sampler(search),
                 pruner=_pruner(search),
             )
             self._check_same()
@@ -71,6 +72,8 @@ class Study:
         search = self.search
         mine: Record = {"settings": sorted(search.told), "metric": search.metric}
         mine |= {"ranges": {key: repr(one) for key, one in search.ranges.items()}}
+        if search.sampler == "coordinate":
+            mine["sampler"] = search.sampler
         stored = self.study.user_attrs.get(SEARCH)
         if stored is None:
             self.study.set_user_attr(SEARCH, mine)
@@ -207,6 +210,12 @@ def put_back(study: optuna.Study, trial: FrozenTrial, died: bool = True) -> None
     study.enqueue_trial(trial.params, kept | {REPLACES: trial.number, ATTEMPT: attempt + died})
 
 
+def _sampler(search: Search) -> optuna.samplers.BaseSampler:
+    if search.sampler == "coordinate":
+        return coordinate_sampler(search.ranges, search.higher)
+    return seeded_sampler(search.seed)
+
+
 def _pruner(search: Search) -> optuna.pruners.BasePruner:
     import optuna
 
@@ -223,6 +232,8 @@ def _difference(stored: Record, mine: Record) -> str:
     found = []
     if stored.get("metric") != mine["metric"]:
         found.append(f"by {stored.get('metric')}, not {mine['metric']}")
+    if stored.get("sampler") != mine.get("sampler"):
+        found.append("another sampler")
     there, here = set(stored.get("settings", ())), set(mine["settings"])
     found += [f"{one} there" for one in sorted(there - here)] + [f"{one} here" for one in sorted(here - there)]
     ranges = stored.get("ranges", {})
