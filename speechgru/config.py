@@ -108,6 +108,11 @@ def compose_untyped(
             )
         except Exception as error:
             raise ConfigError(explain(error)) from error
+        empty = {field.name: field.default for field in dataclasses.fields(SCHEMAS[root])}
+        for one in choices:
+            if one.is_delete() and not one.is_hydra_override():
+                name = one.package or one.key_or_group
+                config[name] = empty[name]  # and what a recipe says of it is gone, too
         if root == "train":
             _adapt(config, overrides, choices, more, tell)
         for override in overrides:

@@ -95,7 +95,7 @@ def is_choice(override: Override, config_dir: str | None = None) -> bool:
         near = difflib.get_close_matches(chosen, known, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         if key.startswith("hydra/"):
-            hint = f"; pip install hydra-{chosen}-{key.removeprefix('hydra/')} may add it"
+            hint = f"; pip install hydra-{chosen.partition('_')[0]}-{key.removeprefix('hydra/')} may add it"
         raise ConfigError(f"{group}={chosen} is not known{hint} (known: {', '.join(known)})")
     return True
 

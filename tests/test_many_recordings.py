@@ -102,7 +102,8 @@ def test_parts_joined_are_the_whole(place: Path, capsys: pytest.CaptureFixture[s
     assert "is finished, nothing to do" in capsys.readouterr().err
     assert (place / "three/classify-00002-of-00003.jsonl").stat().st_mtime_ns == before
     assert main(["join-parts", str(place / "three")]) == 0
-    assert f"{COUNT} recordings of 3 parts, each once" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert told.endswith(f"{COUNT} recordings of 3 parts, each once; 1 of them could not be heard, see their error\n")
     found = records(place / "three/classify.jsonl")
     same_answers(found, records(place / "whole/classify-00001-of-00001.jsonl"))
     assert found[4] == {"index": 4, "audio": str(place / "nowhere.wav"), "error": "no such file; check the path"}
@@ -201,12 +202,13 @@ def test_a_list_may_name_stretches(place: Path, tmp_path: Path, capsys: pytest.C
     assert found[0] | {"audio": ""} == found[1] | {"audio": ""}
 
 
-def test_parquet_holds_what_json_holds(place: Path) -> None:
+def test_parquet_holds_what_json_holds(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Oracle: the JSON lines. Files of parts have the same columns, one with an error alone included."""
     pq = pytest.importorskip("pyarrow.parquet", reason="needs the extra parquet")
     for number in range(1, COUNT + 1):
         classify(place, "parquet", "--part", f"{number}/{COUNT}", "-f", "parquet")
     assert main(["join-parts", str(place / "parquet")]) == 0
+    assert "each once; 1 of them could not be heard" in capsys.readouterr().err
     rows = pq.read_table(place / "parquet/classify.parquet").to_pylist()
     found = [{key: value for key, value in row.items() if value is not None} for row in rows]
     for row in found:

@@ -82,6 +82,8 @@ def test_what_does_not_apply_is_told_and_what_is_mistyped_is_refused() -> None:
     kept = compose("train", ["recipe=commands", "data=folder", "data@extra_data=synth", "augment.noise.folder=noises"])
     assert name_of("data", kept.extra_data) == "synth"
     assert kept.augment.noise.folder == "noises"
+    bare = compose("train", ["recipe=an4", "~augment", "~units", "~front_end"])
+    assert bare.augment is bare.units is bare.front_end is None
 
 
 def test_a_wrong_key_of_a_recipe_of_ones_own_is_refused(tmp_path: Path) -> None:

@@ -46,7 +46,8 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"speechgru join-parts: {len(missing):,} of {parts:,} parts are missing", file=sys.stderr)
         return 1
     for job in jobs:
-        path = join_parts(folder, job)
+        path, failed = join_parts(folder, job)
         print(one_field(str(path)))
-        print(f"{job.recordings:,} recordings of {job.parts:,} parts, each once", file=sys.stderr)
+        errors = f"; {failed:,} of them could not be heard, see their error" if failed else ""
+        print(f"{job.recordings:,} recordings of {job.parts:,} parts, each once{errors}", file=sys.stderr)
     return 0

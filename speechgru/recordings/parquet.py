@@ -54,8 +54,8 @@ def join_parquet(sources: Iterable[Path], path: Path, command: str) -> None:
                     writer.write_batch(batch)
 
 
-def parquet_indices(path: Path) -> Iterator[int]:
-    """The recordings whose records are in a Parquet file, as places in the list.
+def parquet_records(path: Path) -> Iterator[tuple[int, bool]]:
+    """The recordings whose records are in a Parquet file: the place in the list, and whether it is an error.
 
     Raises:
         DataError: the file is damaged.
@@ -65,8 +65,8 @@ def parquet_indices(path: Path) -> Iterator[int]:
 
     try:
         with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(_ROWS, columns=["index"]):
-                yield from batch.column(0).to_pylist()
+            for batch in file.iter_batches(_ROWS, columns=["index", "error"]):
+                yield from zip(batch["index"].to_pylist(), batch["error"].is_valid().to_pylist(), strict=True)
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{path}: is damaged ({type(error).__name__}); remove it and start its part again") from None
 

@@ -182,8 +182,8 @@ class PartFile:
         self.finished = True
 
 
-def read_indices(path: Path) -> Iterator[int]:
-    """The recordings whose records are in a file of JSON lines, as places in the list.
+def read_records(path: Path) -> Iterator[tuple[int, bool]]:
+    """The recordings whose records are in a file of JSON lines: the place in the list, and whether it is an error.
 
     Raises:
         DataError: a line is damaged.
@@ -191,7 +191,7 @@ def read_indices(path: Path) -> Iterator[int]:
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
             try:
-                yield _read(line)[0]
+                yield _read(line)
             except ValueError:
                 raise DataError(f"{path}:{number}: is damaged; remove the file and start its part again") from None
 
