@@ -406,7 +406,7 @@ def test_script_trains_each_cell_once(tmp_path: Path) -> None:
     assert sorted(wanted["cells_an4"]) == sorted((cell, "0") for cell in five)
     assert sorted(wanted) == RECIPES
     assert sum(map(len, wanted.values())) == int(
-        re.search(r"runs all of it, (\d+) runs", (FOLDER / "README.md").read_text())[1]
+        re.search(r"runs all of the other tables, (\d+) runs", (FOLDER / "README.md").read_text())[1]
     )
     prepared = {words[2].removeprefix("root="): words[1] for words in found if words[0] == "prepare"}
     assert {recipe: prepared[root] for recipe, root in roots.items()} == {

@@ -19,6 +19,12 @@ process. The seconds of an epoch are those of the quickest, over all seeds: othe
 example:
   speechgru train --multirun recipe=cells_fsdd seed=0,1,2 cell=gru,lstm,rnn resume=true
   speechgru compare runs/cells_fsdd
+
+With --searches every cell has settings of its own, which speechgru tune found, and nothing is timed: tuned.json and
+learning_rate.png are written, the tables between <!-- tuned --> and <!-- /tuned -->, beside what results.json says of
+the GRU's settings. What was written before of other cells and seeds stays.
+
+  speechgru compare runs/tuned --searches runs/tune --recipe_dir recipes/cells
 """
 
 
@@ -38,6 +44,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="write the tables into FILE, between <!-- cells --> and <!-- /cells -->",
     )
 
+    parser.add_argument(
+        "--searches", metavar="DIR", help="the studies of speechgru tune in which each cell's settings were found"
+    )
+
 
 def run(arguments: argparse.Namespace) -> int:
     """Evaluates and times what is there, and prints or writes the tables; 1 where a run could not be measured.
@@ -53,6 +63,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigError(f"--recipe_dir {arguments.recipe_dir}: no such folder")
     if arguments.readme and not Path(arguments.readme).is_file():
         raise ConfigError(f"--readme {arguments.readme}: no such file")
+    if arguments.searches:
+        return _compare_tuned(arguments)
     import torch
 
     from speechgru.evaluation.results import update_readme
@@ -95,3 +107,30 @@ def _write(folder: Path, comparison: Comparison, tables: str) -> None:
     cost_picture(comparison, folder / "cost.png")
     if (folder / "README.md").is_file():
         update_readme(folder / "README.md", f"{tables}\n\n{PICTURES}")
+
+
+def _compare_tuned(arguments: argparse.Namespace) -> int:
+    """Compares cells that have settings of their own; 1 where a run could not be measured."""
+    from speechgru.evaluation.results import update_readme, write_results
+    from speechgru.evaluation.run_folder import finished_runs
+    from speechgru.lab.comparison.rate_picture import rate_picture
+    from speechgru.lab.comparison.searches import read_searches
+    from speechgru.lab.comparison.tuned import merged, read_tuned, read_untuned, tuned_runs
+    from speechgru.lab.comparison.tuned_page import tuned_markdown
+
+    folder = Path(arguments.recipe_dir) if arguments.recipe_dir else None
+    searches = read_searches(Path(arguments.searches))
+    old = read_tuned(folder / "tuned.json" if folder else None)
+    if not searches and not old["searches"]:
+        raise ConfigError(f"--searches {arguments.searches}: no search in it; make one first (speechgru tune)")
+    runs = [run for one in arguments.runs for run in finished_runs(Path(one))]
+    records, failed = tuned_runs(runs, searches)
+    content = merged(old, searches, records)
+    tables = tuned_markdown(content, read_untuned(folder / "results.json" if folder else None))
+    print(tables)
+    if folder:
+        write_results(folder / "tuned.json", content)
+        rate_picture(content["searches"], folder / "learning_rate.png")
+        if (folder / "README.md").is_file():
+            update_readme(folder / "README.md", tables, "tuned")
+    return int(failed > 0)
