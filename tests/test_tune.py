@@ -21,12 +21,12 @@ from speechgru.cli import main
 from speechgru.commands.tune_ranges import read_range
 from speechgru.commands.tune_recipe import write_recipe
 from speechgru.commands.tune_search import read_search
-from speechgru.config import compose, hydra_of, plain
+from speechgru.config import compose, compose_untyped, hydra_of, plain
 from speechgru.errors import ConfigError, Interrupted, SpeechGRUError
 from speechgru.search.pictures import place, ticks
 from speechgru.search.ranges import Choices, Numbers, Range, WholeNumbers
 from speechgru.search.search import Search
-from speechgru.search.trial_run import TrialFailed
+from speechgru.search.trial_run import TrialFailed, TrialRun
 
 RATE, SIZE = "optimizer.learning_rate", "encoder.hidden_size"
 
@@ -214,6 +214,13 @@ def test_a_trial_worse_than_the_median_is_stopped(tmp_path: Path, capsys: pytest
         )
         assert value < (earlier[(len(earlier) - 1) // 2] + earlier[len(earlier) // 2]) / 2
     assert "stopped early" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("recipe", ["fsdd", "cells_fsdd"])
+def test_a_trial_is_in_its_folder(recipe: str) -> None:
+    """Oracle: Hydra's own reading; the recipes of the cells put runs of a multirun into folders below ``run_dir``."""
+    run = TrialRun([f"recipe={recipe}", "cell=lstm"], Path("runs/tune/x/trials/0000"))
+    assert compose_untyped("train", run.settings()).hydra.run.dir == "runs/tune/x/trials/0000"
 
 
 class Curve(Known):

@@ -28,7 +28,7 @@ tuned() {
     for seed in 0 1 2; do
         for cell in ${searched[@]+"${searched[@]}"}; do
             speechgru train "runs/tune/$recipe-$cell/recipe/$recipe-${cell}_tuned.yaml" data.root="$root" seed="$seed" \
-                trainer.epochs="$long" trainer.monitor="$monitor" run_dir="runs/tuned/$recipe/$cell-$seed" resume=true || failed=1
+                trainer.epochs="$long" trainer.monitor="$monitor" run_dir="runs/tuned/$recipe" resume=true || failed=1
         done
         speechgru compare runs/tuned --searches runs/tune --recipe_dir "$(dirname "$0")" || failed=1
     done

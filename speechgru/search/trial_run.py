@@ -45,10 +45,9 @@ class TrialRun:
         self.log.parent.mkdir(parents=True, exist_ok=True)
         while is_held(self.folder):  # by one whose search was killed, and which is stopping
             time.sleep(SECONDS_BETWEEN_LOOKS)
-        own = [f"run_dir={self.folder}", "resume=true"]
         with open(self.log, "ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "speechgru.search.with_parent", "train", *self.words, *own],
+                [sys.executable, "-m", "speechgru.search.with_parent", "train", *self.settings()],
                 stdin=subprocess.PIPE,  # with_parent.py says what for
                 stdout=log,
                 stderr=log,
@@ -70,6 +69,10 @@ class TrialRun:
                 process.wait()
         if process.stdin is not None:
             process.stdin.close()
+
+    def settings(self) -> list[str]:
+        """The words of the command; recipes with a folder for each cell below ``run_dir`` make none here."""
+        return [*self.words, f"run_dir={self.folder}", f"hydra.run.dir={self.folder}", "resume=true"]
 
     def epochs(self, metric: str) -> Iterator[tuple[int, float]]:
         """Each epoch's number, from 1, with its validation figure, as soon as it is over; ends with the training.

@@ -62,7 +62,8 @@ def begin(folder: Path, settings: Record, words: Sequence[str]) -> None:
     clear_run(folder)
     settings = settings | {"resume": False, "overwrite": False}
     told = [word for word in words if "=" in word or word == "~recipe"]
-    overrides = [word for word in told if not word.startswith(("-", *(f"{key}=" for key in NOT_TOLD)))]
+    places = ("-", "hydra.", *(f"{key}=" for key in NOT_TOLD))
+    overrides = [word for word in told if not word.startswith(places)]
     command = plain_command(["speechgru", "train", *words])
     content = {"command": command, "overrides": overrides, "settings": settings}
     write_atomically(folder / SETTINGS, json.dumps(content, indent=2) + "\n")

@@ -52,20 +52,16 @@ def _line(axes: Axes, search: Record, marker: str, colours: dict[str, str]) -> N
     points = [one for one in curve(search) if one["value"] is not None]
     complete = [one for one in points if one["state"] == "complete"]
     stopped = [one for one in points if one["state"] != "complete"]
-    looks = {"color": colour, "marker": marker, "markersize": 5}
-    axes.plot(
-        [rate_of(one) for one in complete],
-        [one["value"] for one in complete],
-        linestyle=line,
-        label=short(search["cell"]),
-        **looks,
-    )
-    axes.plot(
-        [rate_of(one) for one in stopped],
-        [one["value"] for one in stopped],
-        linestyle="",
-        markerfacecolor="none",
-        **looks,
-    )
+    for trials, joined, fill in ((complete, line, colour), (stopped, "", "none")):
+        axes.plot(
+            [rate_of(one) for one in trials],
+            [one["value"] for one in trials],
+            color=colour,
+            marker=marker,
+            markersize=5,
+            markerfacecolor=fill,
+            linestyle=joined,
+            label=short(search["cell"]) if joined else None,
+        )
     best = best_trial(search)
-    axes.plot(rate_of(best), best["value"], linestyle="", **(looks | {"markersize": 10}))
+    axes.plot(rate_of(best), best["value"], color=colour, marker=marker, markersize=10, linestyle="")
