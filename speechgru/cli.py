@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import difflib
+import gc
 import importlib
 import os
 import signal
@@ -17,6 +18,7 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import NoReturn
 
+from speechgru.compiling import COMPILING
 from speechgru.errors import ConfigError, Interrupted, SpeechGRUError
 
 COMMANDS = {
@@ -72,10 +74,14 @@ def main(arguments: list[str] | None = None) -> int:
     with _terminable() as terminated:
         try:
             try:
-                return _answer(words)
+                with COMPILING.told() if is_program else contextlib.nullcontext():
+                    return _answer(words)
             finally:  # a full disk or a closed pipe is found here, and not when Python has ended
                 if sys.stdout is not None:
                     sys.stdout.flush()
+                if is_program:
+                    # Else Python looks through all of torch for garbage before it ends, for half a second.
+                    gc.freeze()
         except (SpeechGRUError, KeyboardInterrupt, OSError) as error:
             if is_program and isinstance(error, KeyboardInterrupt | Interrupted):
                 # More of them change nothing while Python ends.

@@ -16,16 +16,20 @@ import re
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Literal, TypeVar, cast
+
+from speechgru.compiling import listen
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 Function = TypeVar("Function", bound=Callable[..., object])
 
+_UNUSED_S = 30 * 24 * 3600
 # numba's own switch: its kernels would run as plain Python, which is far slower than torch.
 _JIT_IS_ON = os.environ.get("NUMBA_DISABLE_JIT", "0") == "0"
 _allowed = contextvars.ContextVar("compiled code may run", default=_JIT_IS_ON)
@@ -66,10 +70,10 @@ def kernel(
 ) -> Callable[[Function], Function]:
     """Decorator: ``numba.njit`` whose machine code is kept on disk and is never older than its sources.
 
-    numba compiles anew when the file of a function has changed, but not when a function that it calls has, in another
-    file. So the folder of the machine code bears a hash of all the files it is made from. It lies in NUMBA_CACHE_DIR
-    where that is set, else beside the source, else in the user's cache; where none can be written, every process
-    compiles for itself.
+    numba compiles anew when the file of a function has changed or stands elsewhere, but not when a function that it
+    calls has changed, in another file. So the folder of the machine code bears a hash of all the files it is made
+    from, and nothing else tells old from new: every checkout and environment of the same sources shares it. It lies
+    in :func:`cache_root`; where none can be written, every process compiles for itself.
 
     Args:
         fastmath: as for numba.njit.
@@ -81,46 +85,101 @@ def kernel(
     import numba
 
     def decorate(function: Function) -> Function:
+        made = numba.njit(fastmath=fastmath, nogil=nogil, error_model=error_model)(function)
         folder = _cache_folder(Path(inspect.getfile(function)), tuple(parts))
-        kept, config = folder is not None, vars(numba.config)
-        before = config["CACHE_DIR"]
-        config["CACHE_DIR"] = str(folder or "")  # read once, when the function is decorated
-        try:
-            compile = numba.njit(cache=kept, fastmath=fastmath, nogil=nogil, error_model=error_model)
-            return cast(Function, compile(function))
-        finally:
-            config["CACHE_DIR"] = before
+        if folder is not None:
+            made._cache = _kept_in(folder, function)  # type: ignore[attr-defined]
+        listen().add(made, folder and folder.parent)
+        return cast(Function, made)
 
     return decorate
 
 
 @functools.cache
+def cache_root() -> Path | None:
+    """Where machine code is kept: NUMBA_CACHE_DIR where that is set, else one place for each user.
+
+    Outside of NUMBA_CACHE_DIR it is ``speechgru/kernels`` below XDG_CACHE_HOME or ~/.cache, else, where nothing can be
+    written there, ``__pycache__`` of this package; None where nothing can be written at all.
+    """
+    chosen = os.environ.get("NUMBA_CACHE_DIR")
+    user = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) / "speechgru" / "kernels"
+    for root in [Path(chosen)] if chosen else [user, Path(__file__).parent / "__pycache__" / "kernels"]:
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=root).close()
+            return root
+        except OSError:
+            continue
+    return None
+
+
+@functools.cache
 def _cache_folder(source: Path, parts: tuple[Callable[..., object], ...]) -> Path | None:
-    """The folder for the machine code of a source file as it is now; those of its earlier versions are removed."""
-    if not source.is_file():  # inside an archive
+    """The folder for the machine code of a source file as it is now; None where there can be none."""
+    root = cache_root()
+    if root is None or not source.is_file():  # inside an archive
         return None
+    import numba
     import numpy as np
 
     name = "-".join([source.stem, *(f"{part.__module__}.{part.__qualname__}" for part in parts[:1])])
     files, constants = _reached(parts)
     made_from = [path.read_bytes() for path in sorted(files | _imported(source))]
-    # What NumPy's arrays and ufuncs look like is in the machine code as well; numba knows its own version.
-    digest = hashlib.sha256(b"\0".join([np.__version__.encode(), *made_from, *constants])).hexdigest()[:16]
-    chosen = os.environ.get("NUMBA_CACHE_DIR")
-    user = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) / "speechgru"
-    for root in [Path(chosen)] if chosen else [source.parent / "__pycache__", user]:
-        folder = root / f"{name}-{digest}"
-        try:
+    # What NumPy's arrays and ufuncs look like is in the machine code as well.
+    versions = f"{np.__version__} {numba.__version__}".encode()
+    digest = hashlib.sha256(b"\0".join([versions, *made_from, *constants])).hexdigest()[:16]
+    folder = root / f"{name}-{digest}"
+    try:
+        if not folder.exists():
+            folder.mkdir()
+            _remove_unused(root)
+        os.utime(folder)
+    except OSError:  # another user's
+        return None
+    return folder
+
+
+def _remove_unused(root: Path) -> None:
+    """Removes the machine code of sources that nobody has run for a month."""
+    if not os.environ.get("NUMBA_CACHE_DIR"):  # others keep theirs there too
+        for folder in root.iterdir():
+            if folder.stat().st_mtime < time.time() - _UNUSED_S:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _kept_in(folder: Path, function: Callable[..., object]) -> object:
+    """numba's cache of a function, in a folder whose name tells which sources it is of."""
+    from numba.core.caching import FunctionCache
+
+    class Place:
+        """What numba calls a locator; its own name folders by their path, and ask for the time of the source."""
+
+        _py_file = inspect.getfile(function)
+
+        @classmethod
+        def from_function(cls, function: Callable[..., object], file: str) -> Place:
+            return cls()
+
+        def ensure_cache_path(self) -> None:
             folder.mkdir(parents=True, exist_ok=True)
-            tempfile.TemporaryFile(dir=folder).close()
-        except OSError:
-            continue
-        if root.name == "__pycache__":
-            for old in root.glob(f"{name}-{'?' * 16}"):
-                if old != folder:
-                    shutil.rmtree(old, ignore_errors=True)
-        return folder
-    return None
+
+        def get_cache_path(self) -> str:
+            return str(folder)
+
+        def get_source_stamp(self) -> str:
+            return ""
+
+        def get_disambiguator(self) -> str:
+            return str(function.__code__.co_firstlineno)
+
+    class Implementation(FunctionCache._impl_class):  # type: ignore[misc, valid-type]
+        _locator_classes = (Place,)
+
+    class Kept(FunctionCache):
+        _impl_class = Implementation
+
+    return Kept(function)
 
 
 def _imported(source: Path) -> set[Path]:

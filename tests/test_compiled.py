@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,7 @@ import torch
 import speechgru
 from speechgru import compiled
 from speechgru.cells import GRU, SLiGRU
+from speechgru.compiling import Compiling
 from speechgru.encoders import Convolution
 from speechgru.features import LogMel
 
@@ -141,8 +144,88 @@ TENTH = 0.1
 }
 
 
-def folders(place: Path) -> list[Path]:
-    return sorted(path for path in (place / "__pycache__").iterdir() if path.is_dir())
+def copy_of_the_package(place: Path) -> Path:
+    """The small kernel of FILES in a package of the same name, with no more of this one than it needs."""
+    package = place / "speechgru"
+    (package / "cells").mkdir(parents=True)
+    for name in ("compiled.py", "compiling.py"):
+        shutil.copy(Path(speechgru.__file__).parent / name, package)
+    for name in ("", "cells/"):
+        (package / name / "__init__.py").touch()
+    for name, source in FILES.items():
+        (package / "cells" / f"{name}.py").write_text(source, encoding="utf-8")
+    return package
+
+
+CALL = """
+import sys
+from speechgru.cells import loop, part
+from speechgru.compiling import COMPILING
+made = loop.make(part.part)
+with COMPILING.told():
+    print(round(made(0.0), 3), *made.stats.cache_hits)
+"""
+
+
+def call(place: Path, cache: str) -> tuple[list[str], list[str]]:
+    """What the kernel of a copy gives in a fresh process, and the lines on standard error."""
+    environment = {"PYTHONPATH": str(place), "PYTHONSAFEPATH": "1", "XDG_CACHE_HOME": cache, "NUMBA_CACHE_DIR": ""}
+    done = subprocess.run(
+        [sys.executable, "-c", CALL], capture_output=True, text=True, env={**os.environ, **environment}
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split(), done.stderr.splitlines()
+
+
+def test_who_waits_for_the_compiler_is_told_and_once_a_machine(tmp_path: Path) -> None:
+    """Oracle: numba's count of what it loaded. A second checkout of the same sources finds what the first one made."""
+    cache, kernels = tmp_path / "cache", tmp_path / "cache" / "speechgru" / "kernels"
+    for place in ("one", "two"):
+        copy_of_the_package(tmp_path / place)
+    answer, (before, after) = call(tmp_path / "one", str(cache))
+    assert answer == ["0.2"]
+    assert before == "speechgru: compiling for this machine, once; it may take a minute"
+    assert re.fullmatch(rf"speechgru: compiled in \d+\.\d s, kept in {re.escape(str(kernels))}", after)
+    assert call(tmp_path / "two", str(cache)) == (["0.2", "(float64,)"], [])
+
+
+def test_each_wait_for_the_compiler_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
+    """Oracle: numba's events in the order in which it sends them, for our kernels, those within and those of others."""
+    one = Compiling()
+    one.add("kernel", None)
+    one.begin("kernel")
+    one.end()
+    assert capsys.readouterr().err == "", "nobody asked"
+    with one.told():
+        one.begin("of another package")
+        one.end()
+        assert capsys.readouterr().err == ""
+        for _ in range(2):
+            one.begin("kernel")
+            one.begin("of another package")
+            one.end()
+            one.end()
+    before, after = capsys.readouterr().err.splitlines()
+    assert "every time, for no folder can be written to keep it in" in before
+    assert re.fullmatch(r"speechgru: compiled in \d+\.\d s", after)
+    with one.told():
+        pass
+    assert capsys.readouterr() == ("", "")
+
+
+def test_machine_code_that_nobody_runs_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Oracle: a month."""
+    day, (used, unused) = 24 * 3600, (tmp_path / "loop-1", tmp_path / "loop-2")
+    for folder, days in ((used, 29), (unused, 31)):
+        folder.mkdir()
+        os.utime(folder, (time.time() - days * day,) * 2)
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    compiled._remove_unused(tmp_path)
+    assert unused.exists(), "in a folder that the user chose for numba are others' too"
+    monkeypatch.delenv("NUMBA_CACHE_DIR")
+    compiled._remove_unused(tmp_path)
+    assert used.exists()
+    assert not unused.exists()
 
 
 def test_the_machine_code_of_earlier_sources_is_not_taken(tmp_path: Path) -> None:
@@ -150,23 +233,10 @@ def test_the_machine_code_of_earlier_sources_is_not_taken(tmp_path: Path) -> Non
 
     numba alone looks at the function's own file, and would give the old answer.
     """
-    package = tmp_path / "speechgru"
-    (package / "cells").mkdir(parents=True)
-    shutil.copy(Path(speechgru.__file__).parent / "compiled.py", package)
-    for name in ("", "cells/"):
-        (package / name / "__init__.py").touch()
-    for name, source in FILES.items():
-        (package / "cells" / f"{name}.py").write_text(source, encoding="utf-8")
-    code = """
-from speechgru.cells import loop, part
-made = loop.make(part.part)
-print(round(made(0.0), 3), *made.stats.cache_hits)
-"""
-    # NUMBA_CACHE_DIR: where the tests are run with one.
-    environment = {"PYTHONPATH": str(tmp_path), "PYTHONSAFEPATH": "1", "NUMBA_CACHE_DIR": ""}
-    assert run(code, **environment) == "0.2"
-    assert run(code, **environment).split() == ["0.2", "(float64,)"], "the second process compiled again"
-    known = folders(package / "cells")
+    package = copy_of_the_package(tmp_path)
+    cache = str(tmp_path / "cache")
+    assert call(tmp_path, cache)[0] == ["0.2"]
+    assert call(tmp_path, cache)[0] == ["0.2", "(float64,)"], "the second process compiled again"
     for name, before, now, answer in (
         ("imported", "2 * x", "3 * x", "0.3"),
         ("part", "called(x)", "called(x) + 1", "3.3"),
@@ -176,30 +246,32 @@ print(round(made(0.0), 3), *made.stats.cache_hits)
         source = FILES[name].replace(f" {before}", f" {now}")
         assert source != FILES[name]
         (package / "cells" / f"{name}.py").write_text(source, encoding="utf-8")
-        assert run(code, **environment) == answer, name
-        made = [folder for folder in folders(package / "cells") if folder.name.startswith("loop-")]
-        assert len(made) == 1, "the old machine code is removed"
-        assert made[0] not in known
-        known += made
+        assert call(tmp_path, cache)[0] == [answer], name
 
 
 def test_every_kernel_is_kept_by_this_module() -> None:
     """Oracle: the sources; numba's own cache would not see a change in another file."""
     package = Path(speechgru.__file__).parent
-    own = [path for path in package.rglob("*.py") if "cache=" in path.read_text(encoding="utf-8")]
+    own = [path for path in package.rglob("*.py") if re.search(r"\b(cache=|njit\()", path.read_text(encoding="utf-8"))]
     assert own == [package / "compiled.py"]
+
+
+def forget() -> None:
+    """Where machine code lies is asked once in a process."""
+    compiled.cache_root.cache_clear()
+    compiled._cache_folder.cache_clear()
 
 
 def test_machine_code_is_of_one_numpy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Oracle: kernels kept by NumPy 2 cannot be loaded by NumPy 1.26, which knows fewer ufuncs."""
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
     source = Path(compiled.__file__)
-    compiled._cache_folder.cache_clear()
+    forget()
     one = compiled._cache_folder(source, ())
     monkeypatch.setattr(np, "__version__", "1.26.4")
-    compiled._cache_folder.cache_clear()
+    forget()
     other = compiled._cache_folder(source, ())
-    compiled._cache_folder.cache_clear()
+    forget()
     assert one is not None
     assert other is not None
     assert one != other

@@ -20,7 +20,8 @@ ALLOWED = {
     "text_files": {"errors"},
     "wording": set(),
     "lengths": {"errors"},
-    "compiled": set(),
+    "compiling": set(),
+    "compiled": {"compiling"},
     "devices": {"errors"},
     "registry": {"errors"},
     "audio": {"errors"},
@@ -31,7 +32,7 @@ ALLOWED = {
     "data": {"errors", "files", "text_files", "registry", "audio", "tokens", "synthesis"},
 }
 LAYERS = [
-    {"errors", "files", "plain", "text_files", "wording", "lengths", "compiled"},
+    {"errors", "files", "plain", "text_files", "wording", "lengths", "compiled", "compiling"},
     {"hub"},
     {"devices", "registry", "shipped", "audio", "tokens", "text", "synthesis"},
     {"features", "augment", "cells"},
