@@ -56,7 +56,7 @@ def usable(*tensors: Tensor, device: str = "cpu") -> bool:
     return (
         not torch.compiler.is_compiling()
         and _allowed.get()
-        and all(tensor.device.type == device and tensor.dtype == torch.float32 for tensor in tensors)
+        and all(tensor.device.type == device and tensor.dtype is torch.float32 for tensor in tensors)
         and not torch.jit.is_tracing()
         and not torch._C._are_functorch_transforms_active()
     )

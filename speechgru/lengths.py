@@ -23,7 +23,7 @@ def full_lengths(sequence: Tensor) -> Tensor:
 
 def divided(lengths: Tensor, factor: int) -> Tensor:
     """Frames left where every ``factor`` frames become one, a last incomplete group too: rounded up."""
-    return -(-lengths // factor)
+    return lengths if factor == 1 else -(-lengths // factor)
 
 
 def reverse_within(sequence: Tensor, lengths: Tensor | None) -> Tensor:

@@ -1,6 +1,7 @@
 """The encoder: torch's own GRU, plain BatchNorm and each row alone are the oracles."""
 
 import copy
+import threading
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import speechgru.cells.cell
+import speechgru.cells.side_by_side
 import speechgru.encoders.batch_norm
 import speechgru.encoders.convolution
 import speechgru.encoders.recurrent
@@ -590,3 +592,37 @@ def test_planted_swapped_directions_are_seen(monkeypatch):
     monkeypatch.undo()
     with pytest.raises(AssertionError):
         check_equal_to_packed(encoder, module)
+
+
+@pytest.mark.parametrize("cell", [GRUConfig(), MGUConfig(), LSTMConfig(layer_norm=True)])
+def test_two_threads_give_what_one_gives(cell, monkeypatch):
+    """Bit for bit, with lengths and without; the directions of a cell with one state run in two threads."""
+    torch.manual_seed(0)
+    encoder = GRUEncoder(5, GRUEncoderConfig(hidden_size=24, num_layers=2, cell=cell)).eval()
+    features, seen = torch.randn(3, 20, 5), set()
+    run = speechgru.cells.side_by_side.run
+    noted = lambda loop: run(lambda: (seen.add(threading.get_ident()), loop())[1])  # noqa: E731
+    monkeypatch.setattr(speechgru.cells.side_by_side, "run", noted)
+    monkeypatch.setattr(speechgru.cells.side_by_side, "WORTH", 1)
+    threads = torch.get_num_threads()
+    found = []
+    try:
+        for count in (1, 2):
+            torch.set_num_threads(count)
+            seen.clear()
+            with torch.inference_mode():
+                found.append([encoder(features, lengths)[0] for lengths in (None, torch.tensor([20, 3, 0]))])
+            in_threads = len(seen) > 1
+            assert in_threads == (count > 1 and not isinstance(cell, LSTMConfig))
+    finally:
+        torch.set_num_threads(threads)
+    for one, two in zip(*found, strict=True):
+        torch.testing.assert_close(one, two, rtol=0, atol=0)
+
+
+def test_an_error_in_a_thread_is_raised():
+    def fails():
+        raise MemoryError("no room")
+
+    with pytest.raises(MemoryError, match="no room"), speechgru.cells.side_by_side.side_by_side():
+        speechgru.cells.side_by_side.run(fails)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from speechgru import compiled
 from speechgru.cells.triton_rows import runs_triton
@@ -87,6 +88,14 @@ class Cell(nn.Module, abc.ABC):
         ``lengths`` (batch,) are for statistics over valid frames; what comes out beyond them is never read.
         """
         return sequence
+
+    def linear(self, frames: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        """``F.linear``, for :meth:`project`; outside of training a frame's is the same among few frames and many."""
+        if self.training or not compiled.usable(frames, weight):
+            return F.linear(frames, weight, bias)
+        from speechgru.cells.linear import linear  # here, for numba takes half a second
+
+        return linear(frames, weight, bias)
 
     def run(self, projected: Tensor, state: Tensor) -> Tensor:
         """The states after every frame: (batch, time, projected), (batch, state) -> (batch, time, state)."""
@@ -169,7 +178,7 @@ class Cell(nn.Module, abc.ABC):
             with torch.autocast("cpu", enabled=False):
                 return self.forward(sequence.to(precision), lengths, state.to(precision), reverse)
         projected = self.project(sequence, lengths)
-        if not self.zoneout and self._compiles(projected, state) and sequence.shape[0]:
+        if not self.zoneout and sequence.shape[0] and self._compiles(projected, state):
             full = full_lengths(sequence) if lengths is None else lengths
             result = self.fused(projected, full, state, reverse)
             if result is not None:
@@ -203,9 +212,10 @@ class Cell(nn.Module, abc.ABC):
 
     def _compiles(self, projected: Tensor, state: Tensor) -> bool:
         """Whether :meth:`fused` may be asked; on a GPU autocast may have made the frames half precision."""
-        if projected.device.type == "cuda":
+        if projected.is_cuda:
             return runs_triton(projected.device) and compiled.usable(*self.parameters(), device="cuda")
-        return compiled.usable(projected, state, *self.parameters())
+        own = [parameter for parameter in self._parameters.values() if parameter is not None]  # no walk through modules
+        return compiled.usable(projected, state, *own)
 
     def _advance(self, frame: Tensor, state: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         new, gates = self.advance(frame, state)

@@ -86,10 +86,12 @@ class FastGRNN(Cell):
             self.nu.fill_(config.nu)
 
     def project(self, sequence: Tensor, lengths: Tensor | None = None) -> Tensor:
-        return _product(sequence, self.weight_ih, self.reduce_ih)
+        reduced = sequence if self.reduce_ih is None else self.linear(sequence, self.reduce_ih)
+        return self.linear(reduced, self.weight_ih)
 
     def advance(self, frame: Tensor, state: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        total = frame + _product(state, self.weight_hh, self.reduce_hh)
+        reduced = state if self.reduce_hh is None else F.linear(state, self.reduce_hh)
+        total = frame + F.linear(reduced, self.weight_hh)
         b_z, b_n = self.bias.chunk(2)
         update, candidate = torch.sigmoid(total + b_z), torch.tanh(total + b_n)
         share = torch.sigmoid(self.zeta) * (1 - update) + torch.sigmoid(self.nu)
@@ -110,10 +112,6 @@ class FastGRNN(Cell):
     @staticmethod
     def multiply_accumulates(input_size: int, hidden_size: int, config: FastGRNNConfig | None = None) -> int:
         return _matrices(input_size, hidden_size, config) + 3 * hidden_size
-
-
-def _product(values: Tensor, weight: Tensor, reduce: Tensor | None) -> Tensor:
-    return F.linear(values if reduce is None else F.linear(values, reduce), weight)
 
 
 def _matrices(input_size: int, hidden_size: int, config: FastGRNNConfig | None) -> int:

@@ -13,6 +13,8 @@ from speechgru.cells.cell import Cell, initialize, torch_recurrence
 from speechgru.cells.rows import ONE, At, Row, RowFunctions, sigmoid, sigmoid_slope, tanh, tanh_slope
 from speechgru.registry import register
 
+_FEW = 8  # frames, for which a call of its own takes as long as their product with the input
+
 
 @dataclasses.dataclass
 class GatedConfig:
@@ -82,7 +84,7 @@ class GRU(Cell):
     def project(self, sequence: Tensor, lengths: Tensor | None = None) -> Tensor:
         if not self.layer_norm:
             return sequence  # torch.gru has the product in it
-        return self._normalize(F.linear(sequence, self.weight_ih), self.gain_ih, self.bias_ih)
+        return self._normalize(self.linear(sequence, self.weight_ih), self.gain_ih, self.bias_ih)
 
     def advance(self, frame: Tensor, state: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         if self.layer_norm:
@@ -112,8 +114,11 @@ class GRU(Cell):
             return recur(
                 ROWS, projected, lengths, state, reverse, self.weight_hh, (self.bias_hh,), blocks, self.gain_hh
             )
-        inputs = F.linear(projected, self.weight_ih, self.bias_ih)
-        return recur(ROWS, inputs, lengths, state, reverse, self.weight_hh, (self.bias_hh,))
+        projection = self.weight_ih, self.bias_ih
+        if torch.is_grad_enabled() or projected.shape[0] * projected.shape[1] > _FEW:
+            inputs = self.linear(projected, *projection)
+            return recur(ROWS, inputs, lengths, state, reverse, self.weight_hh, (self.bias_hh,))
+        return recur(ROWS, projected, lengths, state, reverse, self.weight_hh, (self.bias_hh,), projection=projection)
 
     def run(self, projected: Tensor, state: Tensor) -> Tensor:
         if self.layer_norm or not projected.shape[1]:

@@ -50,7 +50,7 @@ class GRUBefore(Cell):
             self.bias[hidden_size : 2 * hidden_size] += config.update_bias
 
     def project(self, sequence: Tensor, lengths: Tensor | None = None) -> Tensor:
-        return F.linear(sequence, self.weight_ih, self.bias)
+        return self.linear(sequence, self.weight_ih, self.bias)
 
     def advance(self, frame: Tensor, state: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         x_r, x_z, x_n = frame.chunk(3, 1)

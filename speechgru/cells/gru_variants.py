@@ -57,7 +57,7 @@ class GRUVariant(Cell):
                 self.bias[hidden_size : 2 * hidden_size] += config.update_bias
 
     def project(self, sequence: Tensor, lengths: Tensor | None = None) -> Tensor:
-        return F.linear(sequence, self.weight_ih, self.bias[-self.hidden_size :])
+        return self.linear(sequence, self.weight_ih, self.bias[-self.hidden_size :])
 
     def advance(self, frame: Tensor, state: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         gates = self._gate_bias().expand(state.shape[0], -1)

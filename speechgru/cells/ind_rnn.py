@@ -7,7 +7,6 @@ import dataclasses
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from speechgru.cells.cell import Cell, initialize
 from speechgru.cells.rows import ZERO, At, Row, RowFunctions
@@ -57,7 +56,7 @@ class IndRNN(Cell):
         nn.init.uniform_(self.weight_hh, 0, 1)
 
     def project(self, sequence: Tensor, lengths: Tensor | None = None) -> Tensor:
-        return F.linear(sequence, self.weight_ih, self.bias)
+        return self.linear(sequence, self.weight_ih, self.bias)
 
     def advance(self, frame: Tensor, state: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         return torch.relu(frame + self._recurrent() * state), {}

@@ -53,7 +53,7 @@ class LiGRU(Cell):
             self.normalization.bias[:hidden_size] += config.update_bias
 
     def project(self, sequence: Tensor, lengths: Tensor | None = None) -> Tensor:
-        return self.normalization(F.linear(sequence, self.weight_ih), lengths)
+        return self.normalization(self.linear(sequence, self.weight_ih), lengths)
 
     def advance(self, frame: Tensor, state: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         x_z, x_n = frame.chunk(2, 1)

@@ -14,7 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from speechgru.cells.kernels import FAST, multiply, part
+from speechgru.cells.kernels import FAST, part
+from speechgru.cells.product import multiply, project
 from speechgru.cells.rows import (
     ZERO,
     At,
@@ -30,12 +31,15 @@ class Given(NamedTuple):
     """What the loop and its gradient read.
 
     Attributes:
-        inputs: the input's part of the gates, (batch, time, rows), over which the row functions may write.
+        inputs: the input's part of the gates, (batch, time, rows), over which the row functions may write; or the
+            frames that it is made of, (batch, time, input).
+        input_weight: of the product with these frames, (rows, input); without rows where there is none to do.
+        input_bias: added to that product, (rows,).
         lengths: (batch,).
         reverse: whether rows are read from their end.
         first: the outputs before the first frame, (batch, hidden).
-        weight: of the recurrent product; transposed for the loop, (hidden, gate rows), as it is for the gradient. With
-            a reset gate before the candidate's product that of the other gates.
+        weight: of the recurrent product, (gate rows, hidden); with a reset gate before the candidate's product that of
+            the other gates.
         candidate_weight: that of the candidate then, and empty otherwise.
         vectors: see :class:`Row`.
         blocks: where each block of the product begins that has a layer norm of its own, and the end; or empty.
@@ -43,6 +47,8 @@ class Given(NamedTuple):
     """
 
     inputs: np.ndarray
+    input_weight: np.ndarray
+    input_bias: np.ndarray
     lengths: np.ndarray
     reverse: bool
     first: np.ndarray
@@ -57,7 +63,7 @@ class Left(NamedTuple):
     """What the loop leaves, by frame; all but ``hidden`` for the gradient.
 
     Attributes:
-        learning: whether there will be a gradient; else the other arrays have one frame, which is written over.
+        learning: whether there will be a gradient; else the other arrays have no row, and tell only their last axis.
         hidden: (batch, time, hidden), zeros beyond the lengths.
         memory: before each frame, (batch, time, memory).
         kept: see :class:`Row`.
@@ -110,8 +116,10 @@ def states(cell: RowFunctions) -> Callable[[Given, np.ndarray, np.ndarray, Left]
     def loop(given: Given, state: np.ndarray, memory: np.ndarray, left: Left) -> None:
         """Runs the cell from ``state`` (batch, hidden) and ``memory``, which become the last ones."""
         batch, time, size = left.hidden.shape
-        products = np.empty((batch, given.weight.shape[1]), np.float32)
-        candidates, reset_states = np.empty((batch, size), np.float32), np.zeros((batch, size), np.float32)
+        given = projected(given) if len(given.input_weight) else given
+        left = left if left.learning else one_frame(left)
+        products, candidates = np.empty((batch, len(given.weight)), np.float32), np.empty((batch, size), np.float32)
+        reset_states = np.zeros((batch, size), np.float32)
         together = batch if recurrent else 1
         for begin in range(0, batch, together):
             for step in range(time):
@@ -157,6 +165,7 @@ def gradients(cell: RowFunctions) -> Callable[[Given, Left, Gradients], None]:
         batch, time, size = left.hidden.shape
         width = given.weight.shape[0]
         at_products, through = np.zeros((batch, width), np.float32), np.empty((batch, size), np.float32)
+        weight, candidate_weight = transposed(given.weight), transposed(given.candidate_weight)
         at_candidates, at_normal = np.zeros((batch, size), np.float32), np.empty(width, np.float32)
         together = batch if recurrent else 1
         for begin in range(0, batch, together):
@@ -181,7 +190,7 @@ def gradients(cell: RowFunctions) -> Callable[[Given, Left, Gradients], None]:
                     if recurrent:
                         copy(row.old, at.before[index, frame])
                 if resets:
-                    multiply(at_candidates, given.candidate_weight, through)
+                    multiply(at_candidates, candidate_weight, through)
                     for index in range(batch):
                         frame = frame_at(given, index, step)
                         if frame >= 0:
@@ -190,7 +199,7 @@ def gradients(cell: RowFunctions) -> Callable[[Given, Left, Gradients], None]:
                             reset_backward(row, at_row, through[index])
                             copy(at_x[:width], at_products[index])
                 if recurrent:
-                    multiply(at_products, given.weight, through)
+                    multiply(at_products, weight, through)
                     for index in range(batch):
                         if step < given.lengths[index]:
                             add(at.state[index], through[index])
@@ -219,6 +228,36 @@ def row_at(given: Given, left: Left, old: np.ndarray, memory: np.ndarray, index:
 
 
 @part
+def projected(given: Given) -> Given:
+    """The same with the product with the input done."""
+    batch, time, _ = given.inputs.shape
+    gates = np.empty((batch, time, len(given.input_weight)), np.float32)
+    for index in range(batch):
+        project(given.inputs[index], given.input_weight, given.input_bias, gates[index])
+    return Given(
+        gates,
+        given.input_weight,
+        given.input_bias,
+        given.lengths,
+        given.reverse,
+        given.first,
+        given.weight,
+        given.candidate_weight,
+        given.vectors,
+        given.blocks,
+        given.gain,
+    )
+
+
+@part
+def one_frame(left: Left) -> Left:
+    """Without a gradient: one frame of what :func:`states` writes for it, which is written over."""
+    kept, normal = np.empty((1, 1, left.kept.shape[2]), np.float32), np.empty((1, 1, left.normal.shape[2]), np.float32)
+    scale = np.empty((1, 1, left.scale.shape[2]), np.float32)
+    return Left(left.learning, left.hidden, left.memory, kept, normal, scale, left.reset_state)
+
+
+@part
 def row_before(given: Given, left: Left, index: int, step: int, frame: int) -> Row:
     """What :func:`row_at` was when the row function saw it."""
     old = left.hidden[index, frame + 1 if given.reverse else frame - 1] if step else given.first[index]
@@ -234,6 +273,16 @@ def end(at: Gradients, index: int, frame: int, recurrent: bool) -> None:
         clear(at.before[index, frame])
     if len(at.products):
         clear(at.products[index, frame])
+
+
+@part
+def transposed(matrix: np.ndarray) -> np.ndarray:
+    rows, columns = matrix.shape
+    found = np.empty((columns, rows), np.float32)
+    for i in range(rows):
+        for j in range(columns):
+            found[j, i] = matrix[i, j]
+    return found
 
 
 # Loops, for an assignment between arrays asks first whether they overlap, which takes longer than it does.

@@ -101,7 +101,7 @@ class LSTM(Cell):
     def project(self, sequence: Tensor, lengths: Tensor | None = None) -> Tensor:
         if not self.layer_norm:
             return sequence  # torch.lstm has the product in it
-        products = F.linear(sequence, self.weight_ih)
+        products = self.linear(sequence, self.weight_ih)
         return F.layer_norm(products, self.gain_ih.shape, self.gain_ih, self.bias_ih + self.bias_hh)
 
     def advance(self, frame: Tensor, state: Tensor) -> tuple[Tensor, dict[str, Tensor]]:

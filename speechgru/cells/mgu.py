@@ -50,7 +50,7 @@ class MGU(Cell):
             self.bias[:hidden_size] += config.update_bias
 
     def project(self, sequence: Tensor, lengths: Tensor | None = None) -> Tensor:
-        return F.linear(sequence, self.weight_ih, self.bias)
+        return self.linear(sequence, self.weight_ih, self.bias)
 
     def advance(self, frame: Tensor, state: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         x_z, x_n = frame.chunk(2, 1)

@@ -7,7 +7,6 @@ import enum
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from speechgru.cells.cell import Cell, initialize
 from speechgru.cells.scan import scan
@@ -62,7 +61,7 @@ class MinGRU(Cell):
             self.bias[:hidden_size] += config.update_bias
 
     def project(self, sequence: Tensor, lengths: Tensor | None = None) -> Tensor:
-        return F.linear(sequence, self.weight_ih, self.bias)
+        return self.linear(sequence, self.weight_ih, self.bias)
 
     def advance(self, frame: Tensor, state: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         update, candidate = self._gates(frame)

@@ -92,7 +92,7 @@ class QRNN(Cell):
         from speechgru.cells.fused_qrnn import FusedQRNN
 
         frames, last = _with_past(projected, lengths, self._memory(state)[1], reverse)
-        convolved = F.linear(_windows(frames, self.config.window, reverse), self.weight_ih, self.bias)
+        convolved = self.linear(_windows(frames, self.config.window, reverse), self.weight_ih, self.bias)
         hidden, final = FusedQRNN.apply(convolved, lengths, state[:, : 2 * self.hidden_size], reverse)
         return hidden, torch.cat((final, last), 1)
 

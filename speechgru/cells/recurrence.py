@@ -6,6 +6,7 @@ masked. Here every row is read at its own places, forwards or backwards, and not
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
@@ -14,11 +15,12 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from speechgru.cells import loop
+from speechgru.cells import loop, side_by_side
 from speechgru.cells.kernels import Context
 from speechgru.cells.rows import RowFunctions
 
 _NOTHING = torch.empty(0)
+_NO_VECTOR, _NO_MATRIX, _NO_BLOCKS = np.empty(0, np.float32), np.empty((0, 0), np.float32), np.empty(0, np.int64)
 
 
 class _Choices(NamedTuple):
@@ -51,6 +53,7 @@ def recur(
     vectors: Sequence[Tensor] = (),
     blocks: Sequence[int] = (),
     gain: Tensor | None = None,
+    projection: tuple[Tensor, Tensor] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """All outputs of a cell over rows of different lengths, and the last state of each row.
 
@@ -65,6 +68,8 @@ def recur(
         vectors: what the row functions see as ``vectors``, of one axis each.
         blocks: sizes of the parts of the recurrent product that have a layer norm of their own; none: no layer norm.
         gain: of the layer norms, (gate rows,).
+        projection: on a CPU where no gradient is wanted, the weight (rows, input) and bias (rows,) that make the
+            input's part of the gates; ``inputs`` are then the frames that it is made of, (batch, time, input).
 
     Returns:
         hidden (batch, time, hidden), zeros beyond the lengths, and the final state (batch, state).
@@ -76,55 +81,72 @@ def recur(
     choices = _Choices(cell, reverse, tuple(blocks))
     size = state.shape[1] // 2 if cell.memory else state.shape[1]
     weight = _NOTHING.view(0, size) if weight is None else weight
-    gain = _NOTHING if gain is None else gain
-    tensors = inputs, state, weight, gain, *vectors
-    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
-        return _Recurrence.apply(choices, lengths, *tensors)
-    return _run(choices, lengths, tensors, learning=False)[:2]
+    tensors = state, weight, _NOTHING if gain is None else gain, *vectors
+    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (inputs, *tensors)):
+        return _Recurrence.apply(choices, lengths, inputs, *tensors)
+    input_weight, input_bias = (_NO_MATRIX, _NO_VECTOR) if projection is None else map(_array, projection)
+    return _run(choices, lengths, inputs, input_weight, input_bias, tensors, learning=False)[:2]
 
 
 def _run(
-    choices: _Choices, lengths: Tensor, tensors: Sequence[Tensor], learning: bool
+    choices: _Choices,
+    lengths: Tensor,
+    inputs: Tensor,
+    input_weight: np.ndarray,
+    input_bias: np.ndarray,
+    tensors: Sequence[Tensor],
+    learning: bool,
 ) -> tuple[Tensor, Tensor, loop.Given, loop.Left]:
-    """The outputs and the last states, and what was read and left, whose weights are the transposed ones."""
-    inputs, state, weight, gain, *vectors = tensors
+    """The outputs and the last states, and what was read and left."""
+    state, weight, gain, *vectors = tensors
     cell, (rows, size) = choices.cell, weight.shape
-    inputs = inputs.contiguous()
     batch, time, _ = inputs.shape
-    width = rows - size if cell.reset else rows
-    first, memory = state[:, :size].contiguous(), state[:, size:].clone(memory_format=torch.contiguous_format)
-    frames = (batch, time) if learning else (1, 1)
-    norm = (rows, len(choices.blocks)) if choices.blocks else (0, 0)
     hidden = torch.empty(batch, time, size)
-    left = loop.Left(
-        learning,
-        hidden.numpy(),
-        np.empty((*frames, memory.shape[1]), np.float32),
-        np.empty((*frames, cell.kept(size)), np.float32),
-        np.empty((*frames, norm[0]), np.float32),
-        np.empty((*frames, norm[1]), np.float32),
-        np.empty((*frames, size if cell.reset else 0), np.float32),
-    )
-    last = first.clone()
+    last = (state[:, :size] if cell.memory else state).clone(memory_format=torch.contiguous_format)
+    memory = state[:, size:].clone(memory_format=torch.contiguous_format) if cell.memory else _NOTHING.view(batch, 0)
+    norm = (rows, len(choices.blocks)) if choices.blocks else (0, 0)
+    sizes = memory.shape[1], cell.kept(size), *norm, size if cell.reset else 0
+    arrays = [np.empty((batch, time, one), np.float32) for one in sizes] if learning else _no_frames(sizes)
+    left = loop.Left(learning, hidden.numpy(), *arrays)
+    values = _array(weight)
+    width = rows - size if cell.reset else rows
     given = loop.Given(
-        inputs.numpy(),
+        _array(inputs),
+        input_weight,
+        input_bias,
         lengths.numpy(),
         choices.reverse,
-        first.numpy(),
-        weight[:width].t().contiguous().numpy(),
-        weight[width:].t().contiguous().numpy() if cell.reset else np.empty((0, 0), np.float32),
-        tuple(vector.contiguous().numpy() for vector in vectors),
-        np.cumsum((0, *choices.blocks)) if choices.blocks else np.empty(0, np.int64),
-        gain.contiguous().numpy(),
+        last.numpy().copy() if learning else _NO_MATRIX,
+        values[:width],
+        values[width:],
+        tuple(_array(vector) for vector in vectors),
+        np.cumsum((0, *choices.blocks)) if choices.blocks else _NO_BLOCKS,
+        _array(gain) if choices.blocks else _NO_VECTOR,
     )
-    loop.states(cell)(given, last.numpy(), memory.numpy(), left)
+    run = functools.partial(loop.states(cell), given, last.numpy(), memory.numpy(), left)
+    if learning or cell.memory:  # read at once
+        run()
+    else:
+        side_by_side.run(run)
     return hidden, torch.cat((last, memory), 1) if cell.memory else last, given, left
+
+
+@functools.cache
+def _no_frames(sizes: tuple[int, ...]) -> list[np.ndarray]:
+    return [np.empty((0, 0, one), np.float32) for one in sizes]
+
+
+def _array(tensor: Tensor) -> np.ndarray:
+    """The values of a tensor, not copied where they lie in order."""
+    return tensor.detach().contiguous().numpy()
 
 
 class _Recurrence(torch.autograd.Function):
     @staticmethod
     def forward(ctx: _Context, choices: _Choices, lengths: Tensor, *tensors: Tensor) -> tuple[Tensor, Tensor]:
-        hidden, final, ctx.given, ctx.left = _run(choices, lengths, tensors, learning=True)
+        inputs, *others = tensors
+        run = _run(choices, lengths, inputs, _NO_MATRIX, _NO_VECTOR, others, learning=True)
+        hidden, final, ctx.given, ctx.left = run
         ctx.choices = choices
         ctx.save_for_backward(tensors[2], hidden, *tensors[3:])
         return hidden, final
@@ -135,9 +157,7 @@ class _Recurrence(torch.autograd.Function):
         weight, hidden, gain, *vectors = ctx.saved_tensors
         cell, (rows, size) = ctx.choices.cell, weight.shape
         width = rows - size if cell.reset else rows
-        given = ctx.given._replace(
-            weight=weight[:width].contiguous().numpy(), candidate_weight=weight[width:].contiguous().numpy()
-        )
+        given = ctx.given
         state, memory = (
             part.clone(memory_format=torch.contiguous_format) for part in gradients[1].tensor_split([size], 1)
         )

@@ -64,7 +64,7 @@ class RNN(Cell):
 
     def project(self, sequence: Tensor, lengths: Tensor | None = None) -> Tensor:
         # torch.rnn_tanh has the product in it.
-        return F.linear(sequence, self.weight_ih) if self.layer_norm else sequence
+        return self.linear(sequence, self.weight_ih) if self.layer_norm else sequence
 
     def advance(self, frame: Tensor, state: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         if self.layer_norm:

@@ -88,12 +88,12 @@ class SRU(Cell):
         from speechgru.cells.recurrence import recur  # here, for numba takes half a second
 
         bias = torch.cat((self.bias.new_zeros(self.hidden_size), self.bias))
-        gates = F.linear(projected, self.weight_ih, bias)
+        gates = self.linear(projected, self.weight_ih, bias)
         inputs = torch.cat((gates, self.scale * self._skip(projected)), 2)
         return recur(ROWS, inputs, lengths, state, reverse, vectors=self.weight_hh.chunk(2))
 
     def _skip(self, frames: Tensor) -> Tensor:
-        return frames if self.weight_skip is None else F.linear(frames, self.weight_skip)
+        return frames if self.weight_skip is None else self.linear(frames, self.weight_skip)
 
     @staticmethod
     def parameter_count(input_size: int, hidden_size: int, config: SRUConfig | None = None) -> int:

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import PackedSequence
 
 from speechgru.cells import Cell
+from speechgru.cells.side_by_side import is_worth, side_by_side
 from speechgru.encoders.arguments import refuse_torch_names
 from speechgru.encoders.recurrent_config import GRUEncoderConfig, Merge
 from speechgru.encoders.stepping import EncoderState, Waiting, Windows, within
@@ -237,10 +238,13 @@ class RecurrentLayer(nn.Module):
         if self.factor > 1:
             features = join_frames(features, lengths, self.factor)
             lengths = None if lengths is None else divided(lengths, self.factor)
-        hidden, _ = self.forward_cell(features, lengths)
         backward = None
-        if self.backward_cell is not None:
-            backward, _ = self.backward_cell(features, lengths, reverse=True)
+        if self.backward_cell is None:
+            hidden, _ = self.forward_cell(features, lengths)
+        else:
+            with side_by_side(is_worth(features, self.config.hidden_size)):
+                hidden, _ = self.forward_cell(features, lengths)
+                backward, _ = self.backward_cell(features, lengths, reverse=True)
         valid = None if lengths is None else valid_frames(lengths, hidden.shape[1])
         return self.finish(features, hidden, backward, valid)
 
