@@ -47,6 +47,7 @@ NOT_RUN = [
     "keywords",
     "librispeech_100",
     "librispeech_960",
+    "read_english",
     "speech_commands_12",
     "speech_commands_35",
     "timit",
@@ -59,7 +60,7 @@ SHOWN_RECORDINGS = {
     "stop.wav": "speech_commands/stop/aef8dcf5_nohash_0.flac",
     "memo.wav": "an4/an4test_clstk/marh/cen8-marh-b.flac",
 }
-ONE_SEED = ["arabic_digits", "esc10", "librispeech_960", "speaker"]
+ONE_SEED = ["arabic_digits", "esc10", "librispeech_960", "read_english", "speaker"]
 SPEAKERS = ["george", "jackson", "lucas", "nicolas", "theo", "yweweler"]
 
 # A program that notes its arguments and leaves what training would.
@@ -221,27 +222,28 @@ def test_script_is_sound(folder: str, tmp_path: Path) -> None:
     assert len(trained) == len(models) == len({run["run_dir"] for run in trained})
     assert found[-1][0] == "evaluate"
     by_name = {name: [composed(words) for words in found if words[0] == name] for name in COMMANDS}
+    root = trained[0]["data.root"]
     for evaluation in by_name["evaluate"]:
         assert evaluation.split == "test"
         assert Path(evaluation.recipe_dir).resolve() == script.parent.resolve()
         assert list(evaluation.model) == [f"{run['run_dir']}/model" for run in trained]
-        assert evaluation.root == by_name["evaluate"][0].root
+        assert (evaluation.data.root if evaluation.data else evaluation.root) == root
     for learned, tuned in zip(by_name["lm"], by_name["tune-lm"], strict=True):
         assert tuned.model == list(evaluation.model)
-        assert (tuned.lm, tuned.root, tuned.split) == (learned.output, evaluation.root, "valid")
+        assert (tuned.lm, tuned.root, tuned.split) == (learned.output, root, "valid")
         assert learned.split in (None, "train")
-        assert f"root={evaluation.root}" in learned.text
+        assert f"root={root}" in learned.text
         assert learned.model in tuned.model
     prepared = by_name["prepare"]
     assert {words[0] for words in found} <= {"prepare", "train", "evaluate", "compare-speakers", "lm", "tune-lm"}
     for config in configs.values():
-        assert config.data.root == evaluation.root
+        assert config.data.root == root
         assert (config.data.root, type(config.data)) in [(one.root, type(one)) for one in prepared]
         extra = config.extra_data
         # A synthetic corpus is made to its settings, one of recordings has the settings in how it is read.
-        assert extra is None or extra in prepared or (extra.root == evaluation.root and not hasattr(extra, "voices"))
+        assert extra is None or extra in prepared or (extra.root == root and not hasattr(extra, "voices"))
     elsewhere = recorded(script, tmp_path / "elsewhere", "some/where")
-    swapped = [[word.replace(evaluation.root, "some/where") for word in words] for words in found]
+    swapped = [[word.replace(root, "some/where") for word in words] for words in found]
     assert elsewhere == [words for words in swapped if not (words[0] == "prepare" and "root=some/where" in words)]
     assert len(elsewhere) == len(found) - 1
 

@@ -1,6 +1,8 @@
 """The corpora of transcripts: AN4 in its layouts and yesno; on small trees and on the real recordings."""
 
+import json
 import os
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -9,7 +11,9 @@ import pytest
 import soundfile
 
 from speechgru.audio import read_audio
+from speechgru.cli import main
 from speechgru.data.corpora.an4 import AN4, AN4Config
+from speechgru.data.corpora.read_english import ReadEnglish, ReadEnglishConfig
 from speechgru.data.corpora.yesno import Yesno, YesnoConfig
 from speechgru.data.splits import held_out_speakers
 from speechgru.errors import ConfigError, DataError
@@ -148,3 +152,130 @@ def test_real_yesno() -> None:
     found = {split: corpus.utterances(split) for split in SPLITS}
     assert {split: len(found[split]) for split in SPLITS} == {"train": 26, "valid": 5, "test": 29}
     assert {len(one.text.split()) for split in SPLITS for one in found[split]} == {8}
+
+
+@pytest.fixture
+def books(tmp_path: Path) -> Path:
+    """LibriSpeech and LJ Speech as published, with some recordings that the corpus has no use for."""
+    root = tmp_path / "read_english"
+    for speaker, chapter in (("19", "198"), ("26", "495"), ("27", "123349"), ("27", "124992"), ("103", "1240")):
+        folder = root / "librispeech/LibriSpeech/train-clean-100" / speaker / chapter
+        folder.mkdir(parents=True)
+        names = [f"{speaker}-{chapter}-{number:04d}" for number in range(3)]
+        (folder / f"{speaker}-{chapter}.trans.txt").write_text("".join(f"{name} OF {speaker}\n" for name in names))
+        for name in names:
+            (folder / f"{name}.flac").touch()
+    (root / "lj_speech/wavs").mkdir(parents=True)
+    names = [
+        "LJ001-0001",
+        "LJ002-0099",
+        "LJ002-0100",
+        "LJ002-0149",
+        "LJ002-0150",
+        "LJ002-0199",
+        "LJ002-0200",
+        "LJ050-0001",
+    ]
+    (root / "lj_speech/metadata.csv").write_text("".join(f"{name}|No. 2|Number two.\n" for name in names))
+    for name in names:
+        (root / f"lj_speech/wavs/{name}.wav").touch()
+    return root
+
+
+def read_english(root: Path, **more) -> ReadEnglish:
+    return ReadEnglish(ReadEnglishConfig(root=str(root), **more))
+
+
+def test_read_english_as_published(books: Path) -> None:
+    """Oracle: the names in the docstring of the corpus; the texts written here."""
+    found = {split: read_english(books).utterances(split) for split in SPLITS}
+    stems = {split: [Path(one.audio).stem for one in rows] for split, rows in found.items()}
+    assert stems["train"] == [f"{one}-000{number}" for one in ("19-198", "26-495") for number in range(3)] + [
+        "LJ001-0001",
+        "LJ002-0099",
+    ]
+    assert stems["valid"] == [*(f"27-123349-000{number}" for number in range(3)), "LJ002-0100", "LJ002-0149"]
+    assert stems["test"] == [*(f"27-124992-000{number}" for number in range(3)), "LJ002-0150", "LJ002-0199"]
+    assert {(one.speaker, one.text) for one in found["test"]} == {("27", "OF 27"), ("LJ", "Number two.")}
+    assert read_english(books).labels() is None
+    alone = read_english(books, test=["lj_speech"])
+    assert [Path(one.audio).stem for one in alone.utterances("test")] == ["LJ002-0150", "LJ002-0199"]
+    assert alone.test_of == ["lj_speech"]
+    some = {Path(one.audio).stem for one in read_english(books, train_percent=50).utterances("train")}
+    assert some < set(stems["train"])
+    assert some > {Path(one.audio).stem for one in read_english(books, train_percent=20).utterances("train")}
+    assert len(read_english(books, train_percent=20).utterances("valid")) == 5
+
+
+def test_read_english_from_tables(books: Path) -> None:
+    """Oracle: the trees above, of which tables are written; another corpus is tested on the rows of its test split."""
+    expected = {split: read_english(books).utterances(split) for split in SPLITS}
+    for corpus in ("librispeech", "lj_speech"):
+        rows = [one for split in SPLITS for one in expected[split] if (one.speaker == "LJ") == (corpus == "lj_speech")]
+        lines = [f"{one.audio}\t{one.text}\t{one.speaker}\n" for one in reversed(rows)]
+        (books / corpus / "manifest.tsv").write_text("audio\ttext\tspeaker\n" + "".join(lines))
+    assert {split: read_english(books).utterances(split) for split in SPLITS} == expected
+    (books / "more").mkdir()
+    (books / "more/manifest.tsv").write_text("audio\ttext\tsplit\na.wav\tA\ttrain\nb.wav\tB\ttest\n")
+    more = read_english(books, test=["more", "lj_speech"])
+    assert [one.text for one in more.utterances("test")] == ["B", "Number two.", "Number two."]
+    assert more.utterances("train") == expected["train"]
+
+
+def test_read_english_errors(books: Path, tmp_path: Path) -> None:
+    """Oracle: the messages name the setting, the file and the mend."""
+    with pytest.raises(ConfigError, match="train_percent=0: above 0 and up to 100"):
+        ReadEnglishConfig(train_percent=0)
+    with pytest.raises(ConfigError, match=r"test=\[a,a\]: at least one corpus, each once"):
+        ReadEnglishConfig(test=["a", "a"])
+    with pytest.raises(DataError, match=r"run `speechgru prepare read_english` or say where it is with data.root"):
+        read_english(tmp_path / "none").utterances("train")
+    with pytest.raises(DataError, match=r"more/manifest.tsv: is not there; test=\[more\] names a folder"):
+        read_english(books, test=["more"]).utterances("test")
+    (books / "lj_speech/wavs/LJ002-0099.wav").unlink()
+    with pytest.raises(DataError, match=r"metadata.csv:2: is not NAME\|TEXT\|TEXT of a recording in wavs"):
+        read_english(books).utterances("train")
+    shutil.rmtree(books / "lj_speech")
+    with pytest.raises(DataError, match=r"lj_speech: is not there; run `speechgru prepare read_english` or put"):
+        read_english(books).utterances("train")
+
+
+def test_real_read_english(recordings: Path, tmp_path: Path) -> None:
+    """Oracle: the counts in the README of the recipe's data; the corpora's own splits, none of whose readers mix."""
+    for name in ("librispeech", "lj_speech"):
+        (tmp_path / name).symlink_to(recordings / f"{name}_part")
+    corpus = read_english(tmp_path)
+    corpus.prepare(progress=False)  # is there, nothing to do
+    found = {split: corpus.utterances(split) for split in SPLITS}
+    assert {split: len(rows) for split, rows in found.items()} == {"train": 514, "valid": 108, "test": 129}
+    assert Counter(one.speaker for one in found["train"]) == {"19": 111, "26": 118, "LJ": 285}
+    assert {one.speaker for one in found["valid"]} == {one.speaker for one in found["test"]} == {"27", "LJ"}
+    assert not {one.text for one in found["train"]} & {one.text for one in found["test"]}
+
+
+@pytest.mark.slow
+def test_recipe_of_read_english_trains_and_is_measured_by_corpus(recordings: Path, tmp_path: Path, monkeypatch) -> None:
+    """A step of a small model on real recordings. Oracle: the words of the tables, counted here."""
+    monkeypatch.chdir(tmp_path)
+    chosen = {
+        "librispeech": ["19-198-0001", "27-123349-0001", "27-124992-0005"],
+        "lj_speech": ["LJ001-0002", "LJ002-0116", "LJ002-0150"],
+    }
+    words = {}
+    for name, stems in chosen.items():
+        part = recordings / f"{name}_part"
+        header, *lines = (part / "manifest.tsv").read_text().splitlines()
+        kept = [line for line in lines if Path(line.partition("\t")[0]).stem in stems]
+        assert len(kept) == 3
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "manifest.tsv").write_text("\n".join([header, *(f"{part}/{line}" for line in kept)]) + "\n")
+        (words[name],) = (len(line.split("\t")[1].split()) for line in kept if stems[2] in line)
+    small = ["encoder.hidden_size=8", "encoder.num_layers=1", "front_end.channels=[4,4,4]"]
+    train = ["train", "recipe=read_english", "data.root=.", "run_dir=run", "trainer.epochs=1", "trainer.device=cpu"]
+    assert main([*train, *small]) == 0
+    test = ["evaluate", "model=run/model", "data=read_english", "data.root=.", "device=cpu", "recipe_dir=."]
+    for name in chosen:
+        assert main([*test, f"data.test=[{name}]"]) == 0
+    runs = json.loads((tmp_path / "results.json").read_text())["runs"]
+    found = [(run["model"], run["dataset"], run["n"], run["words"]) for run in runs]
+    assert found == [("read_english", f"read_english {name}", 1, words[name]) for name in chosen]

@@ -46,7 +46,7 @@ class EvaluateConfig:
         output_dir: where results.json and the report go; empty means <model>/../evaluation/<split> (of a shipped
             model evaluation/<name>/<split>), with another decoder than greedy <split>-<decoder>.
         recipe_dir: a recipe's folder whose results.json and table in README.md are written from all models given; the
-            rows of other decoders are kept.
+            rows of transcribers of another name, tested on another corpus or with another decoder, are kept.
         batch_size: utterances at a time, at least 1.
         decoder: how the scores of a CTC model become text; left out, as its folder says, or greedily.
         foreign: recordings of what a CTC model should not know, to count those that it marks: a folder, file, glob or
@@ -103,7 +103,7 @@ def evaluate(config: EvaluateConfig, words: Sequence[str] = ()) -> list[tuple[Re
     if config.recipe_dir:
         folder = Path(config.recipe_dir)
         records = [record for _, record, _ in found]
-        summary = write_summary(folder / "results.json", _of_other_decoders(folder / "results.json", records) + records)
+        summary = write_summary(folder / "results.json", _other_rows(folder / "results.json", records) + records)
         if (folder / "README.md").is_file():
             update_readme(folder / "README.md", markdown_table(summary))
     return found
@@ -114,12 +114,16 @@ def _several(value: Any) -> list[str]:
     return [value] if isinstance(value, str) else list(value or ())
 
 
-def _of_other_decoders(path: Path, records: list[Record]) -> list[Record]:
-    """The runs that a recipe's results hold of other ways to decode: each way is a row of the table."""
+def _other_rows(path: Path, records: list[Record]) -> list[Record]:
+    """The transcribers' runs that a recipe's results hold beside ``records``: each is in another row of the table."""
     if not path.is_file():
         return []
-    decoders = {record.get("decoder") for record in records}
-    return [run for run in read_results(path) if run.get("decoder") is not None and run["decoder"] not in decoders]
+    rows = {_row(record) for record in records}
+    return [run for run in read_results(path) if run.get("decoder") is not None and _row(run) not in rows]
+
+
+def _row(run: Record) -> tuple[object, ...]:
+    return tuple(run.get(key) for key in ("dataset", "split", "model", "decoder"))
 
 
 def _evaluate_one(model: str, config: EvaluateConfig, words: Sequence[str]) -> tuple[Result, Record, Path]:
@@ -147,7 +151,7 @@ def _evaluate_one(model: str, config: EvaluateConfig, words: Sequence[str]) -> t
     run = run_of(folder)
     record = result_record(
         result,
-        dataset=name_of("data", settings),
+        dataset=" ".join([name_of("data", settings), *(corpus.test_of if config.split == "test" else [])]),
         split=config.split,
         model=run.get("name", folder.name),
         decoder=decoder_name(decoder) if task.decodes else None,

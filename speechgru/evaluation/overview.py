@@ -18,7 +18,8 @@ def overview(summaries: Sequence[Record]) -> list[list[str]]:
 
 def _test(one: Record) -> str:
     if one["task"] == "transcription":
-        return f"{one['n']:,} recordings, {one['words']:,} words"
+        _, _, corpus = one["dataset"].partition(" ")
+        return f"{one['n']:,} recordings, {one['words']:,} words" + (f" of {corpus}" if corpus else "")
     return f"{one['n']:,} clips"
 
 

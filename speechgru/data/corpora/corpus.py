@@ -6,6 +6,7 @@ import abc
 import inspect
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,14 @@ class Corpus(abc.ABC):
         config: the settings; ``config.root`` is the folder of the corpus, relative to the working directory.
         sample_rate: the rate models of this corpus work at, in Hz.
         fold: what this split holds out of a cross-validation, such as a speaker; empty without one.
+        test_of: names of what the test split is made of, where that is a choice; rows of results bear them.
         can_fold: whether ``folds`` and ``fold`` of its settings would make a cross-validation of it.
         split_rule: how the recordings came into their splits, in words, where that is worth telling.
     """
 
     sample_rate: int = 16000
     fold: str = ""
+    test_of: Sequence[str] = ()
     can_fold: bool = False
     split_rule: str = ""
 
