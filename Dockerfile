@@ -15,7 +15,7 @@ RUN pip install --no-cache-dir -c constraints.txt '.[serve]'
 RUN useradd --create-home listener
 USER listener
 # Code is compiled once, here: a container that starts finds it.
-RUN python -c "import speechgru.serving.served as s, speechgru as g; [s.Served(n, g.load(n)).warm_up() for n in ('commands', 'an4')]"
+RUN speechgru warm-up
 EXPOSE 8000
 HEALTHCHECK --start-period=120s CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8000/health', timeout=5)"]
 ENTRYPOINT ["speechgru"]

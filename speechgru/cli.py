@@ -42,6 +42,7 @@ COMMANDS = {
     "shard": "write a list of recordings into tar files, which training reads in order (data=shards)",
     "settings": "explain the settings of train and evaluate: units, ranges, defaults",
     "recipes": "list, show or copy the training recipes",
+    "warm-up": "compile what the shipped models run, before it is needed",
     "models": "list the models that ship inside, or show one's card",
     "push": "put a trained model on the Hugging Face Hub",
     "export": "write a trained model as ONNX or C, which run without this package, once it is proved the same",

@@ -42,7 +42,7 @@ LAYERS = [
     {"model_folder"},
     {"model"},
     {"recognizer"},
-    {"recordings"},
+    {"recordings", "warming"},
     {"transcripts"},
     {"evaluation"},
     {"training"},

@@ -208,6 +208,7 @@ def test_quickstart_gives_the_commands_in_order_from_any_folder(clone, tmp_path)
     assert done.returncode == 0, done.stderr
     expected = [
         "install synth",
+        "speechgru warm-up --training gru",
         "speechgru prepare synth",
         "speechgru train recipe=synth_digits run_dir=runs/synth_digits",
         "speechgru evaluate model=runs/synth_digits/model split=test",
@@ -220,7 +221,7 @@ def test_quickstart_gives_the_commands_in_order_from_any_folder(clone, tmp_path)
     (clone / "runs/synth_digits").mkdir(parents=True)
     (clone / "broken").touch()
     assert run(clone / "scripts/quickstart", path=tmp_path, cwd=tmp_path).returncode == 3
-    assert (clone / "calls").read_text().splitlines() == [*expected[:2], f"{expected[2]} resume=true"]
+    assert (clone / "calls").read_text().splitlines() == [*expected[:3], f"{expected[3]} resume=true"]
 
 
 def test_test_script_runs_every_step_and_fails_if_one_does(clone, tmp_path):

@@ -46,6 +46,7 @@ def classify_recordings(
     top_k: int = 1,
     batch_size: int = 32,
     threshold: Callable[[str], float] | None = None,
+    compiled_from_s: float = 0.0,
 ) -> Iterator[ClassifiedRecording]:
     """Labels recordings in their order; one that cannot be read or computed has its ``error`` instead.
 
@@ -58,6 +59,7 @@ def classify_recordings(
         top_k: labels of each, at least 1.
         batch_size: recordings computed together, at least 1.
         threshold: what the confidence of a word must reach; below it the label is ``_unknown_``. None accepts any.
+        compiled_from_s: as for :func:`speechgru.recordings.parts.compute_parts`.
     """
     import torch
 
@@ -67,7 +69,7 @@ def classify_recordings(
         return recognizer.classify_waveforms([torch.from_numpy(waveform) for waveform in waveforms], labels)
 
     parts: Iterator[Part[Classification]] = compute_parts(
-        items, rate, lambda blocks: windows(blocks, rate), compute, batch_size
+        items, rate, lambda blocks: windows(blocks, rate), compute, batch_size, compiled_from_s
     )
     results: list[Classification] = []
     error = ""

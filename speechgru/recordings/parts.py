@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from typing import Generic, NamedTuple, TypeVar
@@ -9,6 +10,7 @@ from typing import Generic, NamedTuple, TypeVar
 import numpy as np
 
 from speechgru.audio import read_blocks
+from speechgru.compiled import disabled
 from speechgru.errors import SpeechGRUError
 from speechgru.recordings.lines import brief
 
@@ -74,6 +76,7 @@ def compute_parts(
     cut: Callable[[Iterator[np.ndarray]], Iterable[Piece]],
     compute: Callable[[list[np.ndarray]], Sequence[Result]],
     batch_size: int,
+    compiled_from_s: float = 0.0,
 ) -> Iterator[Part[Result]]:
     """The parts of recordings, in their order, each piece with its result or its error; a recording has one at least.
 
@@ -86,7 +89,10 @@ def compute_parts(
         cut: the pieces of a recording that comes in blocks.
         compute: the results of waveforms, in their order; they are of similar length.
         batch_size: pieces read ahead, at least 1.
+        compiled_from_s: the sound in seconds that torch's operators compute, before compiled code is worth the time in
+            which it is loaded. What goes beyond it in one piece or batch is computed by that already.
     """
+    compute = _torch_first(compute, compiled_from_s * sample_rate)
     batch: list[Part[Result]] = []
     part: Part[Result]
     pieces, samples = 0, 0
@@ -100,6 +106,21 @@ def compute_parts(
             yield from _computed(batch, compute)
             batch, pieces, samples = [], 0, 0
     yield from _computed(batch, compute)
+
+
+def _torch_first(
+    compute: Callable[[list[np.ndarray]], Sequence[Result]], samples: float
+) -> Callable[[list[np.ndarray]], Sequence[Result]]:
+    """Keeps to torch's operators until so many samples were computed."""
+    seen = 0
+
+    def count(waveforms: list[np.ndarray]) -> Sequence[Result]:
+        nonlocal seen
+        seen += sum(map(len, waveforms))
+        with disabled() if seen <= samples else contextlib.nullcontext():
+            return compute(waveforms)
+
+    return count
 
 
 def _read(

@@ -12,7 +12,6 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from speechgru.compiled import disabled
 from speechgru.errors import ConfigError, SpeechGRUError, one_line
 from speechgru.recordings.parts import Stretch
 
@@ -114,11 +113,10 @@ class _Worker:
         """The records of one chunk; or why there is no model, as a line: Ray would start a worker that fails again."""
         items, records, error = [Stretch(*item) for item in json.loads(str(batch["chunk"][0]))], [], ""
         try:
-            with disabled():  # as in the process that one machine would have
-                if self._answers is None:
-                    os.chdir(self._folder)
-                    self._answers = self._start()
-                records = list(self._answers(items))
+            if self._answers is None:
+                os.chdir(self._folder)
+                self._answers = self._start()
+            records = list(self._answers(items))
         except (SpeechGRUError, OSError) as problem:
             error = one_line(problem)
         return {"first": batch["first"], "records": [json.dumps(records)], "error": [error]}

@@ -20,6 +20,7 @@ from speechgru.serving.limits import Refused
 from speechgru.serving.worker import Asked, Compute
 from speechgru.transcripts.recordings import transcribe_recordings
 from speechgru.transcripts.transcript import Transcript
+from speechgru.warming import warm_up_model
 
 # Pieces of a recording that are read ahead: 20 seconds each.
 _READ_AHEAD = 8
@@ -50,15 +51,7 @@ class Served:
 
     def warm_up(self) -> None:
         """Answers once, so that code is compiled and the language model read before anybody waits."""
-        rate = self.recognizer.sample_rate
-        noise = torch.randn(rate, generator=torch.Generator().manual_seed(0)) / 100
-        if self.verb == "transcribe":
-            self.recognizer.transcribe_waveforms([noise, noise])
-        else:
-            self.recognizer.classify_waveforms([noise, noise])
-        stream = self.recognizer.stream()
-        stream.feed(noise, rate)
-        stream.flush()
+        warm_up_model(self.recognizer)
 
     def transcript(self, path: str, asked: Asked, heard: Callable[[Sequence[Word], float], None] | None) -> Transcript:
         """What ``speechgru transcribe`` gives of a file; ``heard`` is told the words so far after each piece.

@@ -30,6 +30,7 @@ def transcribe_recordings(
     batch_size: int = 16,
     config: PiecesConfig | None = None,
     heard: Callable[[Sequence[Word], float], None] | None = None,
+    compiled_from_s: float = 0.0,
 ) -> Iterator[Transcript]:
     """Transcripts of recordings in their order; one that cannot be read or computed has its ``error`` instead.
 
@@ -44,6 +45,7 @@ def transcribe_recordings(
         config: how long recordings are cut; its defaults where None.
         heard: called after each piece with the words of its recording so far and how far that was heard in seconds.
             The words that end ``overlap_s`` before this stay as they are.
+        compiled_from_s: as for :func:`speechgru.recordings.parts.compute_parts`.
 
     Raises:
         ConfigError: ``batch_size`` is below 1.
@@ -58,7 +60,7 @@ def transcribe_recordings(
         return recognizer.transcribe(waveforms, source_rate=rate, batch_size=len(waveforms), decoder=decoder)
 
     parts: Iterator[Part[Transcription]] = compute_parts(
-        items, rate, lambda blocks: pieces(blocks, rate, cut), compute, batch_size
+        items, rate, lambda blocks: pieces(blocks, rate, cut), compute, batch_size, compiled_from_s
     )
     recording = _Recording()
     for part in parts:

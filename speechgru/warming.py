@@ -1,0 +1,41 @@
+"""Has compiled, before anybody waits for it, what models run and what the training of a cell does."""
+
+from __future__ import annotations
+
+import torch
+
+from speechgru.decoding import GreedyDecoder
+from speechgru.encoders import Convolution, GRUEncoder
+from speechgru.recognizer import Recognizer
+
+# A kernel may be another for one row, for few and for many.
+_BATCHES = (1, 3, 32)
+
+
+def warm_up_model(recognizer: Recognizer) -> None:
+    """Has a model answer about short noises, alone and together, as a stream too; its language model is read."""
+    rate = recognizer.sample_rate
+    noise = torch.randn(rate, generator=torch.Generator().manual_seed(0)) / 100
+    for batch in _BATCHES:
+        waveforms = [noise, *[noise[: rate // 2]] * (batch - 1)]
+        if recognizer.head.verb == "transcribe":
+            recognizer.transcribe_waveforms(waveforms)
+            recognizer.transcribe_waveforms(waveforms[:1], GreedyDecoder(recognizer.tokens, recognizer.units))
+        else:
+            recognizer.classify_waveforms(waveforms)
+    stream = recognizer.stream()
+    stream.feed(noise.numpy(), rate)
+    stream.flush()
+
+
+def warm_up_training(cell: str) -> None:
+    """Has an encoder of a cell, behind a convolution, do training steps of a few frames.
+
+    Raises:
+        ConfigError: no cell has this name.
+    """
+    front, encoder = Convolution(40), GRUEncoder(8, cell=cell, hidden_size=8, num_layers=1)
+    for batch in _BATCHES:
+        lengths = torch.full((batch,), 4)
+        front(torch.randn(batch, 4, 40), lengths)[0].sum().backward()
+        encoder(torch.randn(batch, 4, 8), lengths)[0].sum().backward()
