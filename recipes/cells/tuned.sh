@@ -35,8 +35,10 @@ tuned() {
 }
 
 digits="0.003,0.0015,0.006,0.00075,0.012,0.024 0.000375,0.0001875" letters="0.002,0.001,0.004,0.0005,0.008,0.016 0.00025,0.000125"
-tuned cells_fsdd "$fsdd" null 10 30 "$digits" lstm gru rnn min_gru sli_gru
+tuned cells_fsdd "$fsdd" null 10 30 "$digits" lstm gru
+tuned cells_fsdd "$fsdd" null 10 30 "$digits" rnn min_gru sli_gru
 tuned cells_an4 "$an4" null 10 45 "$letters" lstm gru
 tuned cells_an4 "$an4" null 10 45 "$letters" rnn min_gru sli_gru
-tuned cells_speech_commands "$speech_commands" loss 5 20 "$digits" lstm gru rnn min_gru sli_gru
+tuned cells_speech_commands "$speech_commands" loss 5 20 "$digits" lstm gru
+tuned cells_speech_commands "$speech_commands" loss 5 20 "$digits" rnn min_gru sli_gru
 exit $failed

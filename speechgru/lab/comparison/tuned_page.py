@@ -26,7 +26,7 @@ def tuned_markdown(tuned: Record, untuned: Sequence[Record]) -> str:
     before = {(one["dataset"], one["model"]): _without_costs(one) for one in untuned}
     after = {(one["dataset"], one["model"]): one for one in summary(tuned)}
     datasets = list(dict.fromkeys(one["dataset"] for one in tuned["searches"]))
-    parts = []
+    parts = [_changed(datasets, before, after)]
     for dataset in datasets:
         searches = [one for one in tuned["searches"] if one["dataset"] == dataset]
         entries = [one for (name, _), one in after.items() if name == dataset]
@@ -49,6 +49,20 @@ def summary(tuned: Record) -> list[Record]:
             "date": max(run["date"] for run in runs),
         }
     return sorted(entries, key=lambda one: one[judged_by(one).key] * (-1 if judged_by(one).higher_is_better else 1))
+
+
+def _changed(
+    datasets: Sequence[str], before: dict[tuple[str, str], Record], after: dict[tuple[str, str], Record]
+) -> str:
+    """The LSTM beside the GRU, before and after, in a sentence for each dataset; empty where neither was trained."""
+    said = []
+    for dataset in datasets:
+        lstm, gru = (dataset, "lstm"), (dataset, "gru")
+        if not {lstm, gru} <= before.keys() & after.keys():
+            continue
+        was, now = beside(before[lstm], before[gru]), beside(after[lstm], after[gru])
+        said.append(f"{markdown_cell(dataset)}: {was} with the GRU's settings, {now} with settings of each one's own.")
+    return " ".join(["**What changed for the LSTM beside the GRU.**", *said]) if said else ""
 
 
 def _without_costs(one: Record) -> Record:
