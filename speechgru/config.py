@@ -134,9 +134,13 @@ def _adapt(
         gone += leave_corpus_of_recipe(config, hydra.compose("train", overrides=[*more, recipe]), chosen)
     if gone:
         tell(f"{recipe or 'the defaults'}: {', '.join(gone)} left out, for another corpus or component was chosen")
-    model = next((one.value() for one in overrides if one.key_or_group == "init_from"), "")
+    given = [str(one.value()) for one in overrides if one.key_or_group == "init_from"]
+    model = given[-1] if given else config.init_from
     if model:
-        take_model(config, str(model), chosen)
+        layers = config.encoder.num_layers
+        take_model(config, model, chosen)
+        if not given:  # a recipe that begins with a model says how many layers it has with the fresh ones
+            config.encoder.num_layers = layers
         tell(f"init_from={model}: features, cell, front end and encoder are those of this model")
 
 

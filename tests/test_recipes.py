@@ -41,6 +41,7 @@ ROOT = Path(__file__).resolve().parent.parent
 TRAINS = [path for path in recipes_dir().glob("*/run.sh") if "speechgru train" in path.read_text(encoding="utf-8")]
 OWN = "own_recordings"  # of whoever trains; test_own_recordings.py tests it
 COMPARISONS = ["cells", "latency"]  # many runs of a recipe each; test_comparison.py and test_latency.py test them
+LISTS = ["english_phones"]  # learned from lists that one writes oneself
 FOLDERS = sorted(path.parent.name for path in TRAINS if path.parent.name not in COMPARISONS)
 NOT_RUN = [
     "an4_anywhere",
@@ -185,7 +186,20 @@ def test_recipe_is_run_by_the_script_of_a_folder(name: str) -> None:
     assert set(FOLDERS) <= set(recipe_names())
 
 
-@pytest.mark.parametrize("folder", FOLDERS)
+@pytest.mark.parametrize("folder", LISTS)
+def test_script_that_takes_lists_is_sound(folder: str, tmp_path: Path) -> None:
+    """Oracle: bash itself with a program that notes its words: it trains, then measures that."""
+    train, evaluate = recorded(recipes_dir() / folder / "run.sh", tmp_path, "some/where")
+    trained, measured = composed(train), composed(evaluate)
+    assert (trained.name, trained.resume) == (folder, True)
+    assert {Path(path).parent for path in (trained.data.train, trained.data.valid, trained.data.test)} == {
+        Path("some/where")
+    }
+    assert (measured.model, measured.split) == (f"{trained.run_dir}/model", "test")
+    assert Path(measured.recipe_dir).resolve() == recipes_dir() / folder
+
+
+@pytest.mark.parametrize("folder", [name for name in FOLDERS if name not in LISTS])
 def test_script_is_sound(folder: str, tmp_path: Path) -> None:
     """Oracle: bash itself with a program that notes what it is called with; then every command is composed.
 

@@ -68,7 +68,11 @@ def test_a_shipped_model_is_whole_and_small(name: str) -> None:
     )
     assert sum(path.stat().st_size for path in folder.iterdir()) <= 8e6
     known = {"config.yaml", "model.safetensors", "tokens.txt", "fingerprint.json", "card.md", "SHA256SUMS"}
-    assert {path.name for path in folder.iterdir()} <= known | {"language_model.arpa.gz", "lexicon.txt"}
+    assert {path.name for path in folder.iterdir()} <= known | {
+        "language_model.arpa.gz",
+        "lexicon.txt",
+        "pronunciations.txt",
+    }
     for path in (folder / "config.yaml", folder / "card.md"):
         assert not {"/tmp", "/home", "/root"} & set(path.read_text().replace("=", " ").split())
 

@@ -14,11 +14,15 @@ pytest.importorskip("espeakng_loader", reason="needs the extra synth: pip instal
 
 from speechgru.audio import read_audio
 from speechgru.cli import main
+from speechgru.config import compose
 from speechgru.data.corpora.wake_word import UNKNOWN, WakeWord, WakeWordConfig, phones_of
 from speechgru.data.near_misses import WORDS, distance, near_misses, says
 from speechgru.data.splits import SPLITS
 from speechgru.errors import ConfigError, DataError
+from speechgru.model_folder import read_config
 from speechgru.recognizer import load
+from speechgru.registry import to_plain
+from speechgru.shipped import shipped_model
 from speechgru.streaming.scores import goes_by_frames, score_track
 from speechgru.synthesis import KokoroConfig, pronounce
 
@@ -167,11 +171,24 @@ def test_digits_accents_and_short_phrases(capsys):
     assert "only 2 sounds, expect false alarms" in capsys.readouterr().err
 
 
+def test_the_recipe_begins_with_an_encoder_of_phones():
+    """Oracle: the config of the model that ships, one layer more; another model has its own."""
+    words = ["recipe=wake_word", "data.phrase=hey computer"]
+    given, other = (read_config(shipped_model(name)) for name in ("english_phones", "keywords"))
+    config = compose("train", words)
+    assert (config.init_from, config.freeze_encoder) == ("english_phones", True)
+    assert to_plain(config.features) == to_plain(given.features)
+    assert to_plain(config.encoder) == {**to_plain(given.encoder), "num_layers": given.encoder.num_layers + 1}
+    assert compose("train", [*words, "encoder.num_layers=4"]).encoder.num_layers == 4
+    assert to_plain(compose("train", [*words, "init_from=keywords"]).encoder) == to_plain(other.encoder)
+    assert compose("train", [*words, "init_from=", "freeze_encoder=false"]).encoder.hidden_size == 64
+
+
 @pytest.mark.slow
 def test_one_command_makes_a_detector_that_goes_step_by_step(tmp_path, monkeypatch):
     """Oracle: the labels asked for; the scores of a clip, frame by frame, are probabilities."""
     monkeypatch.chdir(tmp_path)
-    small = ["data.clips=100", "trainer.epochs=1", "trainer.workers=0", "trainer.device=cpu", "encoder.hidden_size=8"]
+    small = ["data.clips=100", "trainer.epochs=1", "trainer.workers=0", "trainer.device=cpu"]
     assert main(["train", "recipe=wake_word", "phrase=hey  bob", *small]) == 0
     model = load("runs/wake_word/model")
     assert model.tokens.names == ["hey bob", UNKNOWN]
