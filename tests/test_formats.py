@@ -66,7 +66,11 @@ def test_the_page_has_every_format_of_the_models_that_ship():
     """Oracle: the names of the models; a row has numbers, or the reason why there are none."""
     page = (Path(__file__).resolve().parent.parent / "docs" / "export.md").read_text(encoding="utf-8")
     text = page.partition("<!-- formats -->")[2].partition("<!-- /formats -->")[0]
-    heading, _, *rows = [[one.strip().replace("\\_", "_") for one in line.split("|")[1:-1]] for line in text.split("\n") if line[:1] == "|"]
+    heading, _, *rows = [
+        [one.strip().replace("\\_", "_") for one in line.split("|")[1:-1]]
+        for line in text.split("\n")
+        if line[:1] == "|"
+    ]
     assert heading == formats.HEADING
     assert [row[:2] for row in rows] == [[name, kind] for name in model_names() for kind in FORMATS]
     for _, kind, difference, size, *_ in rows:
