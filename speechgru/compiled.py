@@ -53,10 +53,11 @@ def usable(*tensors: Tensor, device: str = "cpu") -> bool:
     """Whether compiled code may read these: float32 on a device, outside of tracing and transforms, not disabled."""
     import torch
 
+    on_device = f"is_{device}"  # a tenth of the time of tensor.device.type, which a stream feels
     return (
         not torch.compiler.is_compiling()
         and _allowed.get()
-        and all(tensor.device.type == device and tensor.dtype is torch.float32 for tensor in tensors)
+        and all(tensor.dtype is torch.float32 and getattr(tensor, on_device) for tensor in tensors)
         and not torch.jit.is_tracing()
         and not torch._C._are_functorch_transforms_active()
     )

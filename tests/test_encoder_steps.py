@@ -100,6 +100,50 @@ def test_chunks_are_the_whole_to_the_last_bit(cell, seed):
         torch.testing.assert_close(stepped(encoder, features, sizes), whole[0], rtol=0, atol=0)
 
 
+def changed_by_training(encoder):
+    optimizer = torch.optim.SGD(encoder.parameters(), 0.5)
+    encoder(torch.randn(1, 5, INPUT))[0].square().sum().backward()
+    optimizer.step()
+
+
+def moved_and_back(encoder):
+    encoder.half().float()  # rounded, in other memory
+
+
+def loaded(encoder):
+    encoder.load_state_dict({name: values + 0.1 for name, values in encoder.state_dict().items()})
+
+
+def loaded_in_place_of(encoder):
+    encoder.load_state_dict({name: values + 0.1 for name, values in encoder.state_dict().items()}, assign=True)
+
+
+def written_past_autograd(encoder):
+    for parameter in encoder.parameters():
+        parameter.data += 0.1
+
+
+def turned(encoder):
+    cell = encoder.layers[0].forward_cell
+    cell.weight_hh.data = cell.weight_hh.data.t().contiguous().t()  # no longer in order
+
+
+CHANGES = [changed_by_training, moved_and_back, loaded, loaded_in_place_of, written_past_autograd, turned]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_step_reads_the_weights_as_they_are(change):
+    """Oracle: the utterance at once, to the last bit, before and after the weights have changed."""
+    encoder = make(GRUEncoderConfig(hidden_size=4, bidirectional=False))
+    features = torch.randn(9, INPUT)
+    before = stepped(encoder, features, [1])
+    torch.testing.assert_close(before, encoder(features[None])[0][0], rtol=0, atol=0)
+    change(encoder)
+    after = stepped(encoder, features, [1])
+    torch.testing.assert_close(after, encoder(features[None])[0][0], rtol=0, atol=0)
+    assert (after - before).abs().max() > (1e-4 if change is not turned else -1)
+
+
 @pytest.mark.parametrize("config", CONFIGS)
 def test_a_frame_comes_as_soon_as_its_look_ahead_is_in(config):
     """Oracle: frame t after ``t * subsampling + look_ahead`` and one more; of a chunk all come with its first."""

@@ -12,16 +12,39 @@ import abc
 import math
 import warnings
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from speechgru import compiled
+from speechgru.cells.rows import RowFunctions
 from speechgru.cells.triton_rows import runs_triton
 from speechgru.errors import ConfigError
 from speechgru.lengths import check_lengths, full_lengths, last_valid, reverse_within, valid_frames
+
+
+class Weights(NamedTuple):
+    """What the loop reads of a cell whose input's part is one product of the frames.
+
+    Attributes:
+        cell: its row functions.
+        input_weight: (rows, input).
+        input_bias: (rows,).
+        weight: of the recurrent product, (rows, hidden).
+        vectors: see :class:`Row`.
+    """
+
+    cell: RowFunctions
+    input_weight: Tensor
+    input_bias: Tensor
+    weight: Tensor
+    vectors: Sequence[Tensor]
+
+    def places(self) -> tuple[int, ...]:
+        """Where each of them lies in memory."""
+        return tuple([one.data_ptr() for one in (self.input_weight, self.input_bias, self.weight, *self.vectors)])
 
 
 class Cell(nn.Module, abc.ABC):
@@ -113,6 +136,10 @@ class Cell(nn.Module, abc.ABC):
         ``projected`` is in frame order; the kernel reads each row at its own places, backwards where ``reverse`` says
         so, and writes zeros beyond ``lengths``.
         """
+        return None
+
+    def weights(self) -> Weights | None:
+        """What the compiled loop reads of a cell that is one product of the frames and the loop; None for others."""
         return None
 
     def step(self, frame: Tensor, state: Tensor) -> Tensor:

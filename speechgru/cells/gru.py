@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from speechgru.cells.cell import Cell, initialize, torch_recurrence
+from speechgru.cells.cell import Cell, Weights, initialize, torch_recurrence
 from speechgru.cells.rows import ONE, At, Row, RowFunctions, sigmoid, sigmoid_slope, tanh, tanh_slope
 from speechgru.registry import register
-
-_FEW = 8  # frames, for which a call of its own takes as long as their product with the input
 
 
 @dataclasses.dataclass
@@ -114,11 +113,14 @@ class GRU(Cell):
             return recur(
                 ROWS, projected, lengths, state, reverse, self.weight_hh, (self.bias_hh,), blocks, self.gain_hh
             )
-        projection = self.weight_ih, self.bias_ih
-        if torch.is_grad_enabled() or projected.shape[0] * projected.shape[1] > _FEW:
-            inputs = self.linear(projected, *projection)
-            return recur(ROWS, inputs, lengths, state, reverse, self.weight_hh, (self.bias_hh,))
-        return recur(ROWS, projected, lengths, state, reverse, self.weight_hh, (self.bias_hh,), projection=projection)
+        inputs = self.linear(projected, self.weight_ih, self.bias_ih)
+        return recur(ROWS, inputs, lengths, state, reverse, self.weight_hh, (self.bias_hh,))
+
+    def weights(self) -> Weights | None:
+        if self.layer_norm or self.zoneout:
+            return None
+        own = cast("dict[str, Tensor]", self._parameters)  # torch takes a microsecond for each self.weight_ih
+        return Weights(ROWS, own["weight_ih"], own["bias_ih"], own["weight_hh"], (own["bias_hh"],))
 
     def run(self, projected: Tensor, state: Tensor) -> Tensor:
         if self.layer_norm or not projected.shape[1]:

@@ -53,7 +53,6 @@ def recur(
     vectors: Sequence[Tensor] = (),
     blocks: Sequence[int] = (),
     gain: Tensor | None = None,
-    projection: tuple[Tensor, Tensor] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """All outputs of a cell over rows of different lengths, and the last state of each row.
 
@@ -68,8 +67,6 @@ def recur(
         vectors: what the row functions see as ``vectors``, of one axis each.
         blocks: sizes of the parts of the recurrent product that have a layer norm of their own; none: no layer norm.
         gain: of the layer norms, (gate rows,).
-        projection: on a CPU where no gradient is wanted, the weight (rows, input) and bias (rows,) that make the
-            input's part of the gates; ``inputs`` are then the frames that it is made of, (batch, time, input).
 
     Returns:
         hidden (batch, time, hidden), zeros beyond the lengths, and the final state (batch, state).
@@ -84,21 +81,14 @@ def recur(
     tensors = state, weight, _NOTHING if gain is None else gain, *vectors
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (inputs, *tensors)):
         return _Recurrence.apply(choices, lengths, inputs, *tensors)
-    input_weight, input_bias = (_NO_MATRIX, _NO_VECTOR) if projection is None else map(_array, projection)
-    return _run(choices, lengths, inputs, input_weight, input_bias, tensors, learning=False)[:2]
+    return _run(choices, lengths, (inputs, *tensors), learning=False)[:2]
 
 
 def _run(
-    choices: _Choices,
-    lengths: Tensor,
-    inputs: Tensor,
-    input_weight: np.ndarray,
-    input_bias: np.ndarray,
-    tensors: Sequence[Tensor],
-    learning: bool,
+    choices: _Choices, lengths: Tensor, tensors: Sequence[Tensor], learning: bool
 ) -> tuple[Tensor, Tensor, loop.Given, loop.Left]:
     """The outputs and the last states, and what was read and left."""
-    state, weight, gain, *vectors = tensors
+    inputs, state, weight, gain, *vectors = tensors
     cell, (rows, size) = choices.cell, weight.shape
     batch, time, _ = inputs.shape
     hidden = torch.empty(batch, time, size)
@@ -112,8 +102,8 @@ def _run(
     width = rows - size if cell.reset else rows
     given = loop.Given(
         _array(inputs),
-        input_weight,
-        input_bias,
+        _NO_MATRIX,
+        _NO_VECTOR,
         lengths.numpy(),
         choices.reverse,
         last.numpy().copy() if learning else _NO_MATRIX,
@@ -144,9 +134,7 @@ def _array(tensor: Tensor) -> np.ndarray:
 class _Recurrence(torch.autograd.Function):
     @staticmethod
     def forward(ctx: _Context, choices: _Choices, lengths: Tensor, *tensors: Tensor) -> tuple[Tensor, Tensor]:
-        inputs, *others = tensors
-        run = _run(choices, lengths, inputs, _NO_MATRIX, _NO_VECTOR, others, learning=True)
-        hidden, final, ctx.given, ctx.left = run
+        hidden, final, ctx.given, ctx.left = _run(choices, lengths, tensors, learning=True)
         ctx.choices = choices
         ctx.save_for_backward(tensors[2], hidden, *tensors[3:])
         return hidden, final

@@ -183,6 +183,9 @@ class RecurrentEncoder(nn.Module):
         self, features: Tensor, counts: list[int], ended: list[bool], state: EncoderState
     ) -> tuple[Tensor, list[int], EncoderState]:
         """A step of the recurrent layers."""
+        found = self._short_step(features, counts, state)
+        if found is not None:
+            return found
         waiting, cells = list(state.layers), list(state.cells)
         for place, layer in enumerate(self.layers):
             assert isinstance(layer, RecurrentLayer)
@@ -195,6 +198,21 @@ class RecurrentEncoder(nn.Module):
             valid = None if rows is None else valid_frames(rows, hidden.shape[1])
             features = layer.finish(features, hidden, None, valid)
         return features, counts, dataclasses.replace(state, layers=tuple(waiting), cells=tuple(cells))
+
+    def _short_step(
+        self, features: Tensor, counts: list[int], state: EncoderState
+    ) -> tuple[Tensor, list[int], EncoderState] | None:
+        """The same by a shorter way, where a layer is nothing but its cell; else None."""
+        config = self.config
+        bare = not (config.pyramid or config.projection_size or config.residual or config.layer_norm)
+        if not bare or min(counts) < features.shape[1] or features.is_cuda:
+            return None
+        from speechgru.cells.stack import run_stack  # here, for numba takes half a second
+
+        found = run_stack([layer.forward_cell for layer in self.layers], features, state.cells)  # type: ignore[misc]
+        if found is None:
+            return None
+        return found[0], counts, EncoderState(state.front_end, state.layers, state.ahead, found[1])
 
     def extra_repr(self) -> str:
         config, default = self.config, type(self.config)()
