@@ -799,8 +799,12 @@ def test_bench_of_encoders_compares_equals(name: str, monkeypatch: pytest.Monkey
         measure, peers = bench.bench_inference, [bench.TORCH, bench.ONNXRUNTIME]
         monkeypatch.setattr(bench, "LARGE", (3, 6, 1))
         monkeypatch.setattr(bench, "WHOLE", [((5, 4, 2), False, 1, 7), ((5, 4, 3), True, 2, 7)])
+        monkeypatch.setattr(bench, "BFLOAT16_BATCHES", (2,))
     rows = measure(repeats=1)
-    assert [row["peer"] for row in rows] == len(rows) // 2 * peers
+    half = [row for row in rows if "bfloat16" in row["name"]]
+    assert [row["peer"] for row in half] == [peers[0]] * (name == "inference")
+    both = [row["peer"] for row in rows if row not in half]
+    assert both == len(both) // 2 * peers
     assert all(row["ratio"] == row["peer_ms"] / row["ours_ms"] for row in rows)
     original = GRUEncoder.from_torch
 
@@ -825,6 +829,19 @@ def test_bench_inference_refuses_another_peer(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(bench, "WHOLE", [((5, 4, 1), False, 1, 7)])
     with pytest.raises(SpeechGRUError, match="onnxruntime differs from torch"):
         bench.bench_inference(repeats=1)
+
+
+def test_bench_of_autocast_compares_equals(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Oracle: the names of the rows; the gradient's norm is that of the packed GRU in float32 to a hundredth."""
+    from speechgru.lab.bench import encoder as bench
+    from speechgru.lab.bench import limits
+
+    monkeypatch.setattr(bench, "SMALL", (5, 4, 2))
+    monkeypatch.setattr(bench, "LARGE", (3, 6, 1))
+    monkeypatch.setattr(bench, "BATCH", 2)
+    rows = bench.bench_encoder(repeats=1)
+    assert rows[-1]["name"] == f"training step, 3 -> 1 x 6, 2 x 100 frames, autocast in {limits.bfloat16_name()}"
+    assert len(rows) == 10
 
 
 def test_limits_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:

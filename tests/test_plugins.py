@@ -79,6 +79,7 @@ def test_the_examples_of_the_page_train_evaluate_and_classify(tmp_path: Path) ->
 
 def test_the_cell_of_the_page_is_compiled_as_it_is_defined(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Oracle: its ``advance`` frame by frame in torch, the outputs and all gradients, with lengths, backwards too."""
+    assert len(examples()["cell"].splitlines()) < 60, "a cell is more than a page"
     code = re.sub(r"^@register.*\n", "", examples()["cell"], flags=re.MULTILINE)
     (tmp_path / "page_cell.py").write_text(code, encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import importlib
 import importlib.metadata
 import json
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 from speechgru.errors import ConfigError
@@ -24,6 +22,7 @@ BENCHES = {
     "augment": "cost of each augmentation for a 1 s clip",
     "load": "reading and resampling a recording, against librosa",
     "decoding": "CTC beam search, against flashlight and pyctcdecode",
+    "start": "classify and transcribe in a fresh process, from start to end, against import torch",
 }
 
 _EPILOG = (
@@ -34,6 +33,7 @@ _EPILOG = (
 The candidates take turns in one process. Times are medians, of the processor on one thread and of the clock on more;
 ratio is peer / ours, so above 1 this package is faster. What the machine can do at most, in products of matrices and in
 reading memory, is measured in the same run and stands below the table.
+All but start are warm: a call before the clock runs compiles and loads. Rows of two threads are clock time.
 The encoder's peer needs many seconds for one training step over 1000 frames; --quick leaves that one out.
 """
 )
@@ -75,10 +75,11 @@ def run(arguments: argparse.Namespace) -> int:
     from speechgru.evaluation.results import update_readme
     from speechgru.lab.bench.limits import in_words, machine_limits
     from speechgru.lab.bench.selection import HEADING, chosen_rows
+    from speechgru.lab.bench.timing import threads
     from speechgru.wording import markdown_grid, table
 
     rows = []
-    with _threads(arguments.threads):
+    with threads(arguments.threads):
         machine = describe_machine()
         about = f"{machine['cpu']}, {arguments.threads} of {machine['cores']} cores, torch {machine['torch']}"
         print(f"{about}; medians of {arguments.repeats} rounds", file=sys.stderr)
@@ -104,23 +105,6 @@ def run(arguments: argparse.Namespace) -> int:
         rows = [{**row, "peer_version": versions.get(row["peer"], "")} for row in rows]
         Path(arguments.json).write_text(json.dumps({**result, "rows": rows}, indent=2) + "\n", encoding="utf-8")
     return 0
-
-
-@contextlib.contextmanager
-def _threads(count: int) -> Iterator[None]:
-    """Limits torch's threads and those of the libraries below numpy until the block ends."""
-    import torch
-
-    # Comes with librosa; it reaches the BLAS of numpy, which torch's own setting does not.
-    from threadpoolctl import threadpool_limits
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        with threadpool_limits(count):
-            yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _cells(row: Record, versions: dict[str, str]) -> list[str]:

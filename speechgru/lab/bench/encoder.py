@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from speechgru.encoders import GRUEncoder
 from speechgru.errors import SpeechGRUError
+from speechgru.lab.bench.limits import bfloat16_name
 from speechgru.lab.bench.timing import interleaved_ms, row
 from speechgru.plain import Record
 
@@ -28,7 +29,7 @@ def bench_encoder(repeats: int = 10, quick: bool = False) -> list[Record]:
 
     Args:
         repeats: measured rounds, at least 1.
-        quick: leave out the step over 1,000 frames and the larger encoder.
+        quick: leave out the step over 1,000 frames and the larger encoder, in bfloat16 under autocast too.
 
     Raises:
         SpeechGRUError: the encoder and the packed GRU do not compute the same.
@@ -36,11 +37,12 @@ def bench_encoder(repeats: int = 10, quick: bool = False) -> list[Record]:
     rows = _step(SMALL, 100, repeats)
     if not quick:
         print("bench: a packed step over 1000 frames takes many seconds (--quick leaves it out)", file=sys.stderr)
-        rows += _step(SMALL, 1000, 1) + _step(LARGE, 100, max(3, repeats // 4))
+        rows += _step(SMALL, 1000, 1) + _step(LARGE, 100, max(3, repeats // 4)) + _step(LARGE, 300, 3)
+        rows += _step(LARGE, 100, max(3, repeats // 4), autocast=True)
     return rows
 
 
-def _step(sizes: tuple[int, int, int], frames: int, repeats: int) -> list[Record]:
+def _step(sizes: tuple[int, int, int], frames: int, repeats: int, autocast: bool = False) -> list[Record]:
     inputs, hidden, layers = sizes
     module = nn.GRU(inputs, hidden, layers, batch_first=True, bidirectional=True)
     encoder, other = GRUEncoder.from_torch(module), copy.deepcopy(module)
@@ -51,7 +53,9 @@ def _step(sizes: tuple[int, int, int], frames: int, repeats: int) -> list[Record
 
     def ours() -> None:
         encoder.zero_grad()
-        encoder(features, lengths)[0].square().mean().backward()
+        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            hidden = encoder(features, lengths)[0]
+        hidden.float().square().mean().backward()
 
     def packed() -> None:
         module.zero_grad()
@@ -62,12 +66,15 @@ def _step(sizes: tuple[int, int, int], frames: int, repeats: int) -> list[Record
         other(features)[0].square().mean().backward()
 
     name = f"training step, {inputs} -> {layers} x {hidden}, {BATCH} x {frames} frames"
+    if autocast:
+        name += f", autocast in {bfloat16_name()}"
     with torch.no_grad():
         _check_equal(name, encoder(features, lengths)[0], _packed(module, features, lengths))
     # These run for so long that what stood in the cache before does not count.
     candidates = {"ours": ours, PADDED: padded, PACKED: packed}
     taken = interleaved_ms(candidates, repeats, warmup=min(1, repeats - 1), settle=False)
-    _check_equal(f"{name}, norm of the gradient", _gradient_norm(encoder), _gradient_norm(module))
+    norms = _gradient_norm(encoder), _gradient_norm(module)
+    _check_equal(f"{name}, norm of the gradient", *norms, 0.01 * float(norms[1]) if autocast else 1e-4)
     return [row(name, taken["ours"], peer, taken[peer]) for peer in (PACKED, PADDED)]
 
 
@@ -83,7 +90,7 @@ def _gradient_norm(module: nn.Module) -> Tensor:
     ).norm()
 
 
-def _check_equal(name: str, ours: Tensor, theirs: Tensor) -> None:
+def _check_equal(name: str, ours: Tensor, theirs: Tensor, within: float = 1e-4) -> None:
     furthest = float((ours - theirs).abs().max())
-    if not furthest < 1e-4:
+    if not furthest < within:
         raise SpeechGRUError(f"bench {name}: differs from torch.nn.GRU by {furthest:.2g}, so the times mean nothing")

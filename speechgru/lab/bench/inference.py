@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import os
 from collections.abc import Callable
 
 import numpy as np
@@ -10,9 +12,10 @@ from torch import Tensor, nn
 
 from speechgru.encoders import GRUEncoder
 from speechgru.errors import SpeechGRUError
+from speechgru.lab.bench.limits import bfloat16_name
 from speechgru.lab.bench.onnx_gru import NAME as ONNXRUNTIME
 from speechgru.lab.bench.onnx_gru import OnnxGRU
-from speechgru.lab.bench.timing import interleaved_ms, row
+from speechgru.lab.bench.timing import interleaved_ms, row, threads
 from speechgru.plain import Record
 
 TORCH = "torch.nn.GRU"
@@ -30,11 +33,16 @@ WHOLE = [
     (LARGE, True, 8, 100),
     (LARGE, True, 32, 100),
 ]
+BFLOAT16_BATCHES = (16, 32)  # of LARGE, 100 frames
+CORES = 2
 STREAM_FRAMES = 100  # frames of a stream that are timed together, one call after the other
 
 
 def bench_inference(repeats: int = 20) -> list[Record]:
     """The answers for batches of equal lengths, and for one frame of a stream, whose state the caller holds.
+
+    Where there are two cores, one recording is answered on both too: both directions at once beside two threads of the
+    peers. The rows of bfloat16 have all weights and frames in it, and the peer in float32.
 
     onnxruntime is given its frames in the order in which it reads them, time first.
 
@@ -49,12 +57,41 @@ def bench_inference(repeats: int = 20) -> list[Record]:
             name = f"{inputs} -> {layers} x {hidden} {_directions(both)}, {batch} x {frames} frames"
             taken = interleaved_ms(candidates, repeats if batch * frames < 1000 else max(3, repeats // 4), warmup=1)
             rows += [row(name, taken["ours"], peer, taken[peer]) for peer in (TORCH, ONNXRUNTIME)]
+        rows += _bfloat16(max(3, repeats // 4))
+        if (os.cpu_count() or 1) >= CORES and torch.get_num_threads() == 1:
+            with threads(CORES):
+                for frames in (100, 1000):
+                    inputs, hidden, layers = LARGE
+                    module = nn.GRU(inputs, hidden, layers, batch_first=True, bidirectional=True)
+                    name = f"{inputs} -> {layers} x {hidden} {_directions(True)}, 1 x {frames} frames, {CORES} threads"
+                    taken = interleaved_ms(_whole(module, 1, frames), repeats, warmup=1)
+                    rows += [row(name, taken["ours"], peer, taken[peer]) for peer in (TORCH, ONNXRUNTIME)]
         for inputs, hidden, layers in (SMALL, LARGE):
             candidates = _stream(nn.GRU(inputs, hidden, layers, batch_first=True))
             taken = interleaved_ms(candidates, repeats, warmup=1, settle=False)
             taken = {name: one / STREAM_FRAMES for name, one in taken.items()}
             name = f"{inputs} -> {layers} x {hidden} {_directions(False)}, one frame of a stream"
             rows += [row(name, taken["ours"], peer, taken[peer]) for peer in (TORCH, ONNXRUNTIME)]
+    return rows
+
+
+def _bfloat16(repeats: int) -> list[Record]:
+    """Weights and frames in bfloat16 beside torch's GRU in float32, from which they are no further than 0.02."""
+    inputs, hidden, layers = LARGE
+    module = nn.GRU(inputs, hidden, layers, batch_first=True, bidirectional=True)
+    encoder = GRUEncoder.from_torch(module).eval().bfloat16()
+    rows = []
+    for batch in BFLOAT16_BATCHES:
+        features = torch.randn(batch, 100, inputs, generator=torch.Generator().manual_seed(0))
+        short, lengths = features.bfloat16(), torch.full((batch,), 100)
+        _check_equal("bfloat16", encoder(short, lengths)[0].float(), module(features)[0], 0.02)
+        candidates = {
+            "ours": functools.partial(encoder, short, lengths),
+            TORCH: functools.partial(module, features),
+        }
+        taken = interleaved_ms(candidates, repeats, warmup=1)
+        name = f"{inputs} -> {layers} x {hidden} {_directions(True)}, {batch} x 100 frames, {bfloat16_name()}"
+        rows.append(row(name, taken["ours"], TORCH, taken[TORCH]))
     return rows
 
 
@@ -112,9 +149,9 @@ def _states(module: nn.GRU, batch: int) -> list[np.ndarray]:
     return [np.zeros(size, np.float32) for _ in range(module.num_layers)]
 
 
-def _check_equal(name: str, found: Tensor, expected: Tensor) -> None:
+def _check_equal(name: str, found: Tensor, expected: Tensor, within: float = 1e-4) -> None:
     furthest = float((found - expected).abs().max())
-    if not furthest < 1e-4:
+    if not furthest < within:
         raise SpeechGRUError(
             f"bench inference: {name} differs from torch.nn.GRU by {furthest:.2g}, so the times mean nothing"
         )

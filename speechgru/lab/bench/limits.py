@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import re
+from pathlib import Path
 
 import torch
 
@@ -43,10 +45,25 @@ def machine_limits(repeats: int = 5) -> dict[str, float]:
     }
 
 
+def has_bfloat16() -> bool:
+    """Whether the processor multiplies bfloat16 matrices (AMX or AVX512-BF16); else torch does it in float32."""
+    try:
+        flags = re.search(r"^flags\s*:(.*)$", Path("/proc/cpuinfo").read_text(encoding="utf-8"), re.MULTILINE)
+    except OSError:  # no Linux
+        return False
+    return flags is not None and bool({"amx_bf16", "avx512_bf16"} & set(flags[1].split()))
+
+
+def bfloat16_name() -> str:
+    """How a row of bfloat16 is called on this machine."""
+    return "bfloat16" if has_bfloat16() else "bfloat16 on a processor without it"
+
+
 def in_words(limits: dict[str, float]) -> str:
     """One line for those who read the rows beside it."""
+    without = "" if has_bfloat16() else " It has neither AMX nor AVX512-BF16, without which bfloat16 spares nothing."
     return (
         f"The machine's own limits in this run: {limits['gemm_gflops']:.0f} GFLOP/s in a product of float32 matrices, "
         f"{limits['gemm_bf16_gflops']:.0f} of bfloat16 ones; {limits['cache_gb_s']:.0f} GB/s from the caches, "
-        f"{limits['memory_gb_s']:.0f} GB/s from memory."
+        f"{limits['memory_gb_s']:.0f} GB/s from memory.{without}"
     )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import torch
 
@@ -51,3 +52,18 @@ def row(name: str, ours_ms: float, peer: str = "", peer_ms: float | None = None)
     """A line of the table: name, ours_ms, peer, peer_ms and ratio (peer_ms / ours_ms); None where there is no peer."""
     ratio = None if peer_ms is None else peer_ms / ours_ms
     return {"name": name, "ours_ms": ours_ms, "peer": peer, "peer_ms": peer_ms, "ratio": ratio}
+
+
+@contextlib.contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Limits torch's threads and those of the libraries below numpy until the block ends."""
+    # Comes with librosa; it reaches the BLAS of numpy, which torch's own setting does not.
+    from threadpoolctl import threadpool_limits
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        with threadpool_limits(count):
+            yield
+    finally:
+        torch.set_num_threads(before)
