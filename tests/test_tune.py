@@ -178,6 +178,9 @@ def test_a_failed_trial_is_failed_and_the_study_goes_on(tmp_path: Path, capsys: 
     search = searched(tmp_path, ranges={RATE: Numbers(0.2, 0.8), SIZE: WholeNumbers(8, 64, 8)}, trials=6)
     study = study_of(search)
     study.go()
+    states = {"FAIL": "failed", "COMPLETE": "complete", "PRUNED": "stopped early"}
+    table = list(csv.DictReader((tmp_path / "trials.csv").read_text().splitlines()))  # written as trials end
+    assert [row["state"] for row in table] == [states[one.state.name] for one in study.trials()]
     for one in study.trials():
         assert (one.state.name == "FAIL") == (one.params[RATE] > 0.5)
     assert {one.state.name for one in study.trials()} >= {"FAIL", "COMPLETE"}

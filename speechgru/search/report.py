@@ -23,14 +23,14 @@ STATES = {"COMPLETE": "complete", "PRUNED": "stopped early", "FAIL": "failed", "
 
 
 def write_report(search: Search, study: optuna.Study, trials: Sequence[FrozenTrial]) -> None:
-    """Writes ``trials.csv``, ``coordinates.png`` and, once there are two complete trials, ``importance.png``.
+    """Writes the table, ``coordinates.png`` and, once there are two complete trials, ``importance.png``.
 
     Args:
         search: what was searched for.
         study: its trials.
         trials: those of them that count.
     """
-    write_atomically(search.folder / "trials.csv", _csv(search, trials))
+    write_table(search, trials)
     complete = [one for one in trials if one.state.name == "COMPLETE"]
     if not complete:
         return
@@ -41,6 +41,11 @@ def write_report(search: Search, study: optuna.Study, trials: Sequence[FrozenTri
     if shares:
         title = f"{search.name}: what decided the validation {search.metric}"
         write_atomically(search.folder / "importance.png", importance_picture(shares, title=title))
+
+
+def write_table(search: Search, trials: Sequence[FrozenTrial]) -> None:
+    """Writes ``trials.csv``: the trials that count, in order."""
+    write_atomically(search.folder / "trials.csv", _csv(search, trials))
 
 
 def importances(study: optuna.Study) -> dict[str, float]:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from speechgru.errors import ConfigError, Interrupted, SpeechGRUError
 from speechgru.plain import Record
 from speechgru.search.coordinate import coordinate_sampler
+from speechgru.search.report import write_table
 from speechgru.search.sampler import seeded_sampler
 from speechgru.search.search import Search
 from speechgru.search.storage import open_storage, told_in_one_line
@@ -155,6 +156,7 @@ class Study:
         if SURPLUS in trial.user_attrs:
             return
         print(trial_line(trial, self.trials(), self.search), file=sys.stderr, flush=True)
+        write_table(self.search, self.trials())
         self._check_failures(trial)
 
     def _check_failures(self, trial: FrozenTrial) -> None:
