@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -98,6 +99,25 @@ def test_chunks_are_the_whole_to_the_last_bit(cell, seed):
     whole, _ = encoder(features[None])
     for sizes in ([1], [7, 2]):
         torch.testing.assert_close(stepped(encoder, features, sizes), whole[0], rtol=0, atol=0)
+
+
+def test_a_stream_alone_is_one_of_several():
+    """Oracle: the same stream twice in a batch, whose frames are found by a search; for every kind of window."""
+    generator = np.random.default_rng(0)
+    kinds = [
+        Windows(width, stride, before) for width in (1, 2, 5) for stride in (1, 2, 4) for before in {0, width // 2}
+    ]
+    for windows in kinds:
+        alone, together = (windows.start(torch.zeros(1), (2,), rows) for rows in (1, 2))
+        for turn in range(8):
+            length = int(generator.integers(0, 7))
+            frames = torch.randn(1, length + 1, 2)
+            found, counts, alone = windows.slide(alone, frames, [length], [turn == 7])
+            both = frames.expand(2, -1, -1)
+            wanted, same, together = windows.slide(together, both, [length] * 2, [turn == 7] * 2)
+            assert counts == same[:1]
+            assert alone.held[0] == together.held[0]
+            torch.testing.assert_close(found, wanted[:1], rtol=0, atol=0)
 
 
 def changed_by_training(encoder):

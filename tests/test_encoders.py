@@ -1,6 +1,7 @@
 """The encoder: torch's own GRU, plain BatchNorm and each row alone are the oracles."""
 
 import copy
+import importlib
 import threading
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import speechgru.cells.cell
+import speechgru.cells.recurrence
 import speechgru.cells.side_by_side
 import speechgru.encoders.batch_norm
 import speechgru.encoders.convolution
@@ -618,6 +620,15 @@ def test_two_threads_give_what_one_gives(cell, monkeypatch):
         torch.set_num_threads(threads)
     for one, two in zip(*found, strict=True):
         torch.testing.assert_close(one, two, rtol=0, atol=0)
+
+
+def test_a_model_learns_after_it_was_asked():
+    """The loop may be imported in inference mode, whose tensors a gradient refuses."""
+    with torch.inference_mode():
+        importlib.reload(speechgru.cells.recurrence)
+    encoder = GRUEncoder(5, GRUEncoderConfig(hidden_size=4, cell=MGUConfig()))
+    encoder(torch.randn(2, 3, 5))[0].sum().backward()
+    assert all(parameter.grad is not None for parameter in encoder.parameters())
 
 
 def test_an_error_in_a_thread_is_raised():

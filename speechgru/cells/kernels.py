@@ -8,12 +8,10 @@ from numba.extending import register_jitable
 from torch import Tensor
 
 from speechgru.cells.rows import sigmoid, sigmoid_slope, standardize, standardize_backward, tanh, tanh_slope
-from speechgru.compiled import kernel
 
 FAST = {"contract", "reassoc"}  # fused multiply-adds and reordered sums; NaN and infinity stay what they are
-# x / 0 as in NumPy: Python's rule is a branch in every division, and a loop with a branch in it is not vectorised.
-compiled = kernel(fastmath=FAST, error_model="numpy")
-# Such a function stays plain Python and is compiled into every kernel that calls it.
+# Such a function stays plain Python and is compiled into every kernel that calls it. x / 0 as in NumPy: Python's rule
+# is a branch in every division, and a loop with a branch in it is not vectorised.
 part = register_jitable(fastmath=FAST, error_model="numpy", forceinline=True)
 for one in (tanh, sigmoid, tanh_slope, sigmoid_slope, standardize, standardize_backward):
     part(one)
@@ -24,15 +22,11 @@ class Context(Protocol):
 
     Attributes:
         saved_tensors: what ``save_for_backward`` was given.
-        kept: other tensors that the gradient needs.
-        reverse: whether rows are read from their end.
-        flags: other choices of the cell.
+        needs_input_grad: of which arguments of ``apply`` the gradient is wanted.
     """
 
     saved_tensors: tuple[Tensor, ...]
-    kept: tuple[Tensor, ...]
-    reverse: bool
-    flags: tuple[bool, ...]
+    needs_input_grad: tuple[bool, ...]
 
     def save_for_backward(self, *tensors: Tensor | None) -> None:
         """Inputs and outputs; torch sees when one is changed in between."""

@@ -48,7 +48,6 @@ class _Linear(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Context, frames: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         ctx.save_for_backward(frames, weight)
-        ctx.flags = (bias is not None,)
         return _run(frames, weight, bias)
 
     @staticmethod
@@ -56,4 +55,4 @@ class _Linear(torch.autograd.Function):
     def backward(ctx: Context, gradient: Tensor) -> tuple[Tensor | None, ...]:
         frames, weight = ctx.saved_tensors
         rows = gradient.flatten(0, -2)
-        return gradient @ weight, rows.t() @ frames.flatten(0, -2), rows.sum(0) if ctx.flags[0] else None
+        return gradient @ weight, rows.t() @ frames.flatten(0, -2), rows.sum(0) if ctx.needs_input_grad[2] else None

@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 import enum
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from speechgru.cells.cell import Cell, initialize
+from speechgru.cells.rows import HALF, ONE, ZERO, At, Row, RowFunctions, sigmoid, sigmoid_slope
 from speechgru.cells.scan import scan
 from speechgru.registry import register
 
@@ -74,11 +76,10 @@ class MinGRU(Cell):
     def fused(self, projected: Tensor, lengths: Tensor, state: Tensor, reverse: bool) -> tuple[Tensor, Tensor] | None:
         if projected.device.type == "cuda":
             return None
-        # Imported where it is needed: numba takes half a second.
-        from speechgru.cells.fused_min_gru import FusedMinGRU
+        from speechgru.cells.recurrence import recur  # here, for numba takes half a second
 
-        positive = self.config.candidate is MinGRUCandidate.positive
-        return FusedMinGRU.apply(projected, lengths, state, reverse, positive)
+        rows = POSITIVE if self.config.candidate is MinGRUCandidate.positive else LINEAR
+        return recur(rows, projected, lengths, state, reverse)
 
     def _gates(self, projected: Tensor) -> tuple[Tensor, Tensor]:
         update, candidate = projected.chunk(2, -1)
@@ -93,3 +94,50 @@ class MinGRU(Cell):
     @staticmethod
     def multiply_accumulates(input_size: int, hidden_size: int, config: MinGRUConfig | None = None) -> int:
         return 2 * hidden_size * input_size + 2 * hidden_size
+
+
+def forward(row: Row, product: np.ndarray) -> None:
+    """One row of a minGRU; leaves z in place of its part of x."""
+    size = len(row.new)
+    z_x, n_x, old, new = row.x[:size], row.x[size:], row.old, row.new
+    for j in range(size):
+        z = sigmoid(z_x[j])
+        z_x[j] = z
+        new[j] = (ONE - z) * n_x[j] + z * old[j]
+
+
+def backward(row: Row, at: At) -> None:
+    size = len(row.new)
+    z_x, n_x, old, at_z, at_n, at_state = row.x[:size], row.x[size:], row.old, at.x[:size], at.x[size:], at.state
+    for j in range(size):
+        z, at_h = z_x[j], at_state[j]
+        at_z[j] = at_h * (old[j] - n_x[j]) * sigmoid_slope(z)
+        at_n[j] = at_h * (ONE - z)
+        at_state[j] = at_h * z
+
+
+def forward_positive(row: Row, product: np.ndarray) -> None:
+    """The same with g(x) as candidate; x stays what it is in its place, for the slope."""
+    size = len(row.new)
+    z_x, n_x, old, new = row.x[:size], row.x[size:], row.old, row.new
+    for j in range(size):
+        z, a = sigmoid(z_x[j]), n_x[j]
+        n = sigmoid(a) if a < ZERO else a + HALF
+        z_x[j] = z
+        new[j] = n + z * (old[j] - n)
+
+
+def backward_positive(row: Row, at: At) -> None:
+    size = len(row.new)
+    z_x, n_x, old, at_z, at_n, at_state = row.x[:size], row.x[size:], row.old, at.x[:size], at.x[size:], at.state
+    for j in range(size):
+        z, a, at_h = z_x[j], n_x[j], at_state[j]
+        s = sigmoid(a)
+        n = s if a < ZERO else a + HALF
+        at_z[j] = at_h * (old[j] - n) * sigmoid_slope(z)
+        at_n[j] = at_h * (ONE - z) * (sigmoid_slope(s) if a < ZERO else ONE)
+        at_state[j] = at_h * z
+
+
+LINEAR = RowFunctions(forward, backward, recurrent=False)
+POSITIVE = RowFunctions(forward_positive, backward_positive, recurrent=False)

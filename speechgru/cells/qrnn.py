@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from speechgru.cells.cell import Cell, initialize
+from speechgru.cells.rows import ONE, ZERO, At, Row, RowFunctions, sigmoid, sigmoid_slope, tanh, tanh_slope
 from speechgru.cells.scan import scan
 from speechgru.errors import ConfigError
 from speechgru.registry import register
@@ -88,12 +90,11 @@ class QRNN(Cell):
     def fused(self, projected: Tensor, lengths: Tensor, state: Tensor, reverse: bool) -> tuple[Tensor, Tensor] | None:
         if projected.device.type == "cuda":
             return None
-        # Imported where it is needed: numba takes half a second.
-        from speechgru.cells.fused_qrnn import FusedQRNN
+        from speechgru.cells.recurrence import recur  # here, for numba takes half a second
 
         frames, last = _with_past(projected, lengths, self._memory(state)[1], reverse)
         convolved = self.linear(_windows(frames, self.config.window, reverse), self.weight_ih, self.bias)
-        hidden, final = FusedQRNN.apply(convolved, lengths, state[:, : 2 * self.hidden_size], reverse)
+        hidden, final = recur(ROWS, convolved, lengths, state[:, : 2 * self.hidden_size], reverse)
         return hidden, torch.cat((final, last), 1)
 
     def _memory(self, state: Tensor) -> tuple[Tensor, Tensor]:
@@ -131,3 +132,34 @@ def _windows(frames: Tensor, window: int, reverse: bool = False) -> Tensor:
     time = frames.shape[1] - window + 1
     starts = reversed(range(window)) if reverse else range(window)
     return torch.cat([frames[:, start : start + time] for start in starts], 2)
+
+
+def forward(row: Row, product: np.ndarray) -> None:
+    """One row of a QRNN, x the product with the window; leaves n, z, o in place of x."""
+    size = len(row.new)
+    n_x, z_x, o_x, new, memory = row.x[:size], row.x[size : 2 * size], row.x[2 * size :], row.new, row.memory
+    for j in range(size):
+        n_x[j] = tanh(n_x[j])
+    for j in range(size):
+        z_x[j] = sigmoid(z_x[j])
+    for j in range(size):
+        o_x[j] = sigmoid(o_x[j])
+        memory[j] = n_x[j] + z_x[j] * (memory[j] - n_x[j])
+        new[j] = o_x[j] * memory[j]
+
+
+def backward(row: Row, at: At) -> None:
+    size = len(row.new)
+    n_x, z_x, o_x, old = row.x[:size], row.x[size : 2 * size], row.x[2 * size :], row.memory
+    at_n, at_z, at_o, at_state, at_memory = at.x[:size], at.x[size : 2 * size], at.x[2 * size :], at.state, at.memory
+    for j in range(size):
+        n, z, o, at_h = n_x[j], z_x[j], o_x[j], at_state[j]
+        at_c = at_memory[j] + at_h * o
+        at_o[j] = at_h * (n + z * (old[j] - n)) * sigmoid_slope(o)
+        at_z[j] = at_c * (old[j] - n) * sigmoid_slope(z)
+        at_n[j] = at_c * (ONE - z) * tanh_slope(n)
+        at_memory[j] = at_c * z
+        at_state[j] = ZERO  # no gate sees the old output
+
+
+ROWS = RowFunctions(forward, backward, recurrent=False, memory=True)

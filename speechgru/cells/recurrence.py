@@ -19,7 +19,8 @@ from speechgru.cells import loop, side_by_side
 from speechgru.cells.kernels import Context
 from speechgru.cells.rows import RowFunctions
 
-_NOTHING = torch.empty(0)
+with torch.inference_mode(False):  # this file may be imported inside of it, and its tensors are no good for training
+    _NOTHING = torch.empty(0)
 _NO_VECTOR, _NO_MATRIX, _NO_BLOCKS = np.empty(0, np.float32), np.empty((0, 0), np.float32), np.empty(0, np.int64)
 
 
@@ -93,12 +94,12 @@ def _run(
     batch, time, _ = inputs.shape
     hidden = torch.empty(batch, time, size)
     last = (state[:, :size] if cell.memory else state).clone(memory_format=torch.contiguous_format)
-    memory = state[:, size:].clone(memory_format=torch.contiguous_format) if cell.memory else _NOTHING.view(batch, 0)
+    memory = np.array(state[:, size:].detach().numpy()) if cell.memory else np.empty((batch, 0), np.float32)
     norm = (rows, len(choices.blocks)) if choices.blocks else (0, 0)
     sizes = memory.shape[1], cell.kept(size), *norm, size if cell.reset else 0
     arrays = [np.empty((batch, time, one), np.float32) for one in sizes] if learning else _no_frames(sizes)
     left = loop.Left(learning, hidden.numpy(), *arrays)
-    values = _array(weight)
+    values = _array(weight) if rows else _NO_MATRIX
     width = rows - size if cell.reset else rows
     given = loop.Given(
         _array(inputs),
@@ -113,12 +114,12 @@ def _run(
         np.cumsum((0, *choices.blocks)) if choices.blocks else _NO_BLOCKS,
         _array(gain) if choices.blocks else _NO_VECTOR,
     )
-    run = functools.partial(loop.states(cell), given, last.numpy(), memory.numpy(), left)
+    run = functools.partial(loop.states(cell), given, last.numpy(), memory, left)
     if learning or cell.memory:  # read at once
         run()
     else:
         side_by_side.run(run)
-    return hidden, torch.cat((last, memory), 1) if cell.memory else last, given, left
+    return hidden, torch.cat((last, torch.from_numpy(memory)), 1) if cell.memory else last, given, left
 
 
 @functools.cache
