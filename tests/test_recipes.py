@@ -48,7 +48,6 @@ NOT_RUN = [
     "keywords",
     "librispeech_100",
     "librispeech_960",
-    "read_english",
     "speech_commands_12",
     "speech_commands_35",
     "timit",

@@ -12,7 +12,8 @@ run=runs/read_english/0
 speechgru train recipe=read_english init_from=an4 features.normalization=utterance data.root="$root" seed=0 run_dir=$run \
     resume=true
 speechgru lm read_english root="$root" -o runs/read_english/words.arpa.gz -m $run/model
-speechgru tune-lm $run/model --lm runs/read_english/words.arpa.gz --root "$root"
+speechgru tune-lm $run/model --lm runs/read_english/words.arpa.gz --root "$root" --closed --beam_size 20 \
+    --lm_weights 0.75,1,1.25 --word_bonuses=-1,0,1 --prior_weights 0.3
 for corpus in lj_speech librispeech; do
     for decoder in decoder=greedy ""; do
         # shellcheck disable=SC2086
