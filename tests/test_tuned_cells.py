@@ -41,7 +41,7 @@ def study(folder: Path, rows: list[tuple], metric: str = "loss", bias: str | Non
         settings = {"data": {"name": "digits"}, "head": {"name": "classification"}, "trainer": {"epochs": 10}}
         settings |= {"encoder": {"cell": {"name": said.get("cell", "lstm")}}}
         content = {"settings": settings, "seed": 0, "machine": {"cpu": "CPU", "cores": 2}, "date": "2026-11-28"}
-        (run / "run.json").write_text(json.dumps(content))
+        (run / "run.json").write_text(json.dumps(content | ({"wall_clock_s": 40.0} if number == 0 else {})))
     (folder / "trials.csv").write_text(text.getvalue())
     return folder
 
@@ -62,7 +62,7 @@ def test_a_search_is_read(tmp_path: Path) -> None:
     search = read_search(study(tmp_path / "a", ROWS))
     about = ("dataset", "cell", "metric", "higher", "epochs", "seed", "date")
     assert [search[key] for key in about] == ["digits", "lstm", "loss", False, 10, 0, "2026-11-28"]
-    assert search["seconds"] == 7 * 30.5
+    assert search["seconds"] == 40 + 6 * 30.5  # the first training says its own time
     assert search["trials"][4]["value"] is None
     assert best_trial(search)["settings"] == {RATE: 0.01, BIAS: 0.0}
     assert [rate_of(one) for one in curve(search)] == [0.001, 0.003, 0.01, 0.03, 0.1]

@@ -22,7 +22,7 @@ tuned() {
         rnn) own=("optimizer.learning_rate=${rates/ /,}") ;;
         *) own=("optimizer.learning_rate=${rates% *}" cell.update_bias=0,-1,1) ;;
         esac
-        speechgru tune recipe="$recipe" cell="$cell" data.root="$root" name="$recipe-$cell" sampler=coordinate \
+        speechgru tune recipe="$recipe" cell="$cell" data.root="$root" name="$recipe-$cell" sampler=coordinate pruner=none \
             trainer.epochs="$short" trainer.monitor=loss "${own[@]}" && searched+=("$cell") || failed=1
     done
     for seed in 0 1 2; do

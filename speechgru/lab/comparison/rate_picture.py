@@ -23,7 +23,7 @@ def rate_picture(
     """A panel for each dataset, a line for each cell: validation figure of its trials over the learning rate.
 
     The best trial of a cell has a large mark; it stands off the line where another setting than the first was better.
-    Trials that were stopped early are not joined by the line.
+    What was stopped early is left out: its figure is of an earlier epoch, where all of them are worse.
     """
     from matplotlib.figure import Figure
 
@@ -33,11 +33,14 @@ def rate_picture(
     with style(colours):
         figure = Figure(figsize=(max(5.6, 4.6 * len(datasets)), 4.4), layout="constrained")
         for axes, dataset in zip(figure.subplots(1, len(datasets), squeeze=False)[0], datasets, strict=True):
-            for search in (one for one in searches if one["dataset"] == dataset):
+            shown = [one for one in searches if one["dataset"] == dataset]
+            for search in shown:
                 _line(axes, search, MARKERS[cells.index(search["cell"]) % len(MARKERS)], colours)
-            metric = next(one["metric"] for one in searches if one["dataset"] == dataset)
+            rates = sorted({rate_of(trial) for one in shown for trial in one["trials"] if trial["state"] == "complete"})
             axes.set_xscale("log")
-            axes.set(xlabel="Learning rate", ylabel=f"Validation {metric} of a short training")
+            axes.set_xticks(rates, [f"{rate:.4g}" for rate in rates], rotation=45)
+            axes.minorticks_off()
+            axes.set(xlabel="Learning rate", ylabel=f"Validation {shown[0]['metric']} of a short training")
             axes.set_title(short(dataset, 40), fontsize=11)
             axes.grid(color=colours["faint"], linewidth=0.6)
             axes.spines[["top", "right"]].set_visible(False)
@@ -49,19 +52,8 @@ def _line(axes: Axes, search: Record, marker: str, colours: dict[str, str]) -> N
     colour = colours[TRIO_COLOURS.get(search["cell"], "ink")]
     # The three of every text have colours of their own; the others are told apart by their marks and lines.
     line = "-" if search["cell"] in TRIO_COLOURS else "--" if marker in "^D" else ":"
-    points = [one for one in curve(search) if one["value"] is not None]
-    complete = [one for one in points if one["state"] == "complete"]
-    stopped = [one for one in points if one["state"] != "complete"]
-    for trials, joined, fill in ((complete, line, colour), (stopped, "", "none")):
-        axes.plot(
-            [rate_of(one) for one in trials],
-            [one["value"] for one in trials],
-            color=colour,
-            marker=marker,
-            markersize=5,
-            markerfacecolor=fill,
-            linestyle=joined,
-            label=short(search["cell"]) if joined else None,
-        )
+    complete = [one for one in curve(search) if one["state"] == "complete"]
+    rates, values = [rate_of(one) for one in complete], [one["value"] for one in complete]
+    axes.plot(rates, values, color=colour, marker=marker, markersize=5, linestyle=line, label=short(search["cell"]))
     best = best_trial(search)
     axes.plot(rate_of(best), best["value"], color=colour, marker=marker, markersize=10, linestyle="")

@@ -46,7 +46,7 @@ def read_search(folder: Path) -> Record:
         rows = list(csv.DictReader((folder / TABLE).read_text(encoding="utf-8").splitlines()))
         keys = [key for key in rows[0] if key not in _OWN]
         metric, keys = keys[0], keys[1:]
-        trials = [_trial(row, metric, keys) for row in rows]
+        trials = [_trial(row, metric, keys, folder) for row in rows]
     except (OSError, IndexError, KeyError, ValueError) as error:
         raise DataError(f"{folder / TABLE}: not the table of a search ({error!r})") from None
     if RATE not in keys:
@@ -67,13 +67,17 @@ def read_search(folder: Path) -> Record:
         raise DataError(f"{path}: says nothing of a search over a cell ({error!r})") from None
 
 
-def _trial(row: dict[str, str], metric: str, keys: Sequence[str]) -> Record:
-    value = row[metric]
+def _trial(row: dict[str, str], metric: str, keys: Sequence[str], folder: Path) -> Record:
+    value, seconds = row[metric], float(row["seconds"])
+    if row["state"] == "complete":  # the training knows its own time, in however many parts it was done
+        run = folder / "trials" / row["run"] / "run.json"
+        with contextlib.suppress(OSError, KeyError, TypeError, ValueError):
+            seconds = float(json.loads(run.read_text(encoding="utf-8"))["wall_clock_s"])
     return {
         "state": row["state"],
         "value": float(value) if value else None,
         "epochs": int(row["epochs"]),
-        "seconds": float(row["seconds"]),
+        "seconds": seconds,
         "settings": {key: _number(row[key]) for key in keys},
     }
 
