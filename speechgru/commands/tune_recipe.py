@@ -72,6 +72,8 @@ def _parts(words: Sequence[str], config_dir: str | None) -> tuple[str | None, di
                 continue
             group = key if override.package is None else f"{key}@{override.package}"
             choices[group] = "null" if override.is_delete() else str(override.value())
+            if override.is_delete():
+                values[override.package or key] = None  # else what the recipe sets of it would stay
             continue
         node = values
         *path, leaf = key.split(".")
