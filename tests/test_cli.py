@@ -845,17 +845,18 @@ def test_bench_of_autocast_compares_equals(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_limits_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Oracle: by hand, where every call takes 2 ms: 2 * 8^3 operations and 8 kB in 2 ms."""
+    """Oracle: by hand, where every call takes 2 ms: 2 * 8^3 operations and 8 kB in 2 ms, what is cached twice."""
     from speechgru.lab.bench import limits
 
     calls: dict[str, object] = {}
     monkeypatch.setattr(limits, "GEMM_SIZE", 8)
     monkeypatch.setattr(limits, "CACHED_BYTES", 8000000)
     monkeypatch.setattr(limits, "UNCACHED_BYTES", 8192)
+    monkeypatch.setattr(limits, "CACHED_READS", 2)
     taking = lambda candidates, *rest, **more: calls.update(candidates) or dict.fromkeys(candidates, 2e-6)  # noqa: E731
     monkeypatch.setattr(limits, "interleaved_ms", taking)
     found = limits.machine_limits()
-    assert found == {"gemm_gflops": 512.0, "gemm_bf16_gflops": 512.0, "cache_gb_s": 4000000.0, "memory_gb_s": 4096.0}
+    assert found == {"gemm_gflops": 512.0, "gemm_bf16_gflops": 512.0, "cache_gb_s": 8000000.0, "memory_gb_s": 4096.0}
     assert all(torch.is_tensor(call()) for call in calls.values())
     assert "512 GFLOP/s" in limits.in_words(found)
 
