@@ -40,7 +40,7 @@ print("numba" in sys.modules)
     ("words", "line"),
     [
         (["commands", "--training", "gruu"], "cell=gruu is not known; did you mean 'gru'?"),
-        (["nothing"], "nothing"),
+        (["commands", "nothing"], "speechgru warm-up: nothing: no such folder"),
     ],
 )
 def test_what_cannot_be_warmed_is_one_line(words: list[str], line: str, capsys: pytest.CaptureFixture[str]) -> None:

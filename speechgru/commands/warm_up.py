@@ -10,7 +10,7 @@ from speechgru.commands.recordings import load_recognizer
 from speechgru.compiled import cache_root, usable
 from speechgru.compiling import COMPILING
 from speechgru.errors import ConfigError
-from speechgru.shipped import model_names
+from speechgru.shipped import model_names, model_path
 
 _EPILOG = """\
 What is compiled is kept for this user, for all folders and environments with the same version; nothing is compiled
@@ -50,8 +50,9 @@ def run(arguments: argparse.Namespace) -> int:
     cells = arguments.training or (names("cell") if arguments.training is not None else [])
     for cell in cells:
         entry("cell", cell)  # complains before anything is compiled
-    for model in arguments.models or model_names():
-        _tell(model, functools.partial(warm_up_model, load_recognizer(model, "cpu", None, None)))
+    folders = {model: model_path(model) for model in arguments.models or model_names()}
+    for model, folder in folders.items():
+        _tell(model, functools.partial(warm_up_model, load_recognizer(folder, "cpu", None, None)))
     for cell in cells:
         _tell(f"training of {cell}", functools.partial(warm_up_training, cell))
     print(f"kept in {root}")
