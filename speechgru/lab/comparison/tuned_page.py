@@ -13,7 +13,6 @@ from speechgru.plain import Record
 from speechgru.wording import duration, markdown_cell, markdown_grid
 
 PICTURE = "![Validation loss of every cell over the learning rate](learning_rate.png)"
-SEEDS = 3  # that a cell is to have
 
 
 def tuned_markdown(tuned: Record, untuned: Sequence[Record]) -> str:
