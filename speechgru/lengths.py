@@ -46,8 +46,11 @@ def last_valid(states: Tensor, lengths: Tensor | None, state: Tensor) -> Tensor:
     return torch.where(lengths[:, None] > 0, states.gather(1, last).squeeze(1), state)
 
 
-def check_lengths(lengths: Tensor, sequence: Tensor) -> None:
+def check_lengths(lengths: Tensor, sequence: Tensor) -> bool:
     """Lengths that (batch, time, feature) does not have are an error, their values where a look at them is free.
+
+    Returns:
+        Whether all rows were seen to be full.
 
     Raises:
         ConfigError: not whole numbers, one for each row; or, on a CPU and outside of tracing, below 0 or above time.
@@ -55,10 +58,12 @@ def check_lengths(lengths: Tensor, sequence: Tensor) -> None:
     batch, time = sequence.shape[:2]
     if lengths.is_floating_point():
         raise ConfigError(f"lengths={lengths.tolist()}: whole numbers of frames are expected, no shares of the longest")
-    legal = lengths.shape == (batch,)
+    legal, full = lengths.shape == (batch,), False
     tracing = torch.jit.is_tracing() or torch.compiler.is_exporting()
     # On another device a look at the values would wait for it.
     if legal and batch and lengths.device.type == "cpu" and not tracing:
-        legal = int(lengths.min()) >= 0 and int(lengths.max()) <= time
+        least, most = (int(one) for one in lengths.aminmax())
+        legal, full = least >= 0 and most <= time, least == time
     if not legal:
         raise ConfigError(f"lengths={lengths.tolist()}: one for each of {batch} rows, from 0 to their {time} frames")
+    return full

@@ -26,25 +26,21 @@ from speechgru.lengths import check_lengths, full_lengths, last_valid, reverse_w
 
 
 class Weights(NamedTuple):
-    """What the loop reads of a cell whose input's part is one product of the frames.
+    """What a compiled stack reads of a cell that is one product of the frames and the loop.
 
     Attributes:
         cell: its row functions.
         input_weight: (rows, input).
         input_bias: (rows,).
         weight: of the recurrent product, (rows, hidden).
-        vectors: see :class:`Row`.
+        bias: what the row functions see as ``vectors``, (rows,).
     """
 
     cell: RowFunctions
     input_weight: Tensor
     input_bias: Tensor
     weight: Tensor
-    vectors: Sequence[Tensor]
-
-    def places(self) -> tuple[int, ...]:
-        """Where each of them lies in memory."""
-        return tuple([one.data_ptr() for one in (self.input_weight, self.input_bias, self.weight, *self.vectors)])
+    bias: Tensor
 
 
 class Cell(nn.Module, abc.ABC):

@@ -14,6 +14,8 @@ from speechgru.cells.cell import Cell, Weights, initialize, torch_recurrence
 from speechgru.cells.rows import ONE, At, Row, RowFunctions, sigmoid, sigmoid_slope, tanh, tanh_slope
 from speechgru.registry import register
 
+_WEIGHTS = {"weight_ih", "weight_hh", "bias_ih", "bias_hh"}  # of a GRU without layer norm
+
 
 @dataclasses.dataclass
 class GatedConfig:
@@ -117,10 +119,11 @@ class GRU(Cell):
         return recur(ROWS, inputs, lengths, state, reverse, self.weight_hh, (self.bias_hh,))
 
     def weights(self) -> Weights | None:
-        if self.layer_norm or self.zoneout:
-            return None
         own = cast("dict[str, Tensor]", self._parameters)  # torch takes a microsecond for each self.weight_ih
-        return Weights(ROWS, own["weight_ih"], own["bias_ih"], own["weight_hh"], (own["bias_hh"],))
+        # One that is parametrized, pruned or of a class below has its weights or its equations elsewhere.
+        if own.keys() != _WEIGHTS or self.zoneout or type(self) is not GRU:
+            return None
+        return Weights(ROWS, own["weight_ih"], own["bias_ih"], own["weight_hh"], own["bias_hh"])
 
     def run(self, projected: Tensor, state: Tensor) -> Tensor:
         if self.layer_norm or not projected.shape[1]:

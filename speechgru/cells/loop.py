@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from speechgru.cells.kernels import FAST, part
-from speechgru.cells.product import multiply, project
+from speechgru.cells.product import multiply
 from speechgru.cells.rows import (
     ZERO,
     At,
@@ -31,10 +31,7 @@ class Given(NamedTuple):
     """What the loop and its gradient read.
 
     Attributes:
-        inputs: the input's part of the gates, (batch, time, rows), over which the row functions may write; or the
-            frames that it is made of, (batch, time, input).
-        input_weight: of the product with these frames, (rows, input); without rows where there is none to do.
-        input_bias: added to that product, (rows,).
+        inputs: the input's part of the gates, (batch, time, rows), over which the row functions may write.
         lengths: (batch,).
         reverse: whether rows are read from their end.
         first: the outputs before the first frame, (batch, hidden).
@@ -47,8 +44,6 @@ class Given(NamedTuple):
     """
 
     inputs: np.ndarray
-    input_weight: np.ndarray
-    input_bias: np.ndarray
     lengths: np.ndarray
     reverse: bool
     first: np.ndarray
@@ -114,41 +109,7 @@ def states(cell: RowFunctions) -> Callable[[Given, np.ndarray, np.ndarray, Left]
         part(function)
 
     def loop(given: Given, state: np.ndarray, memory: np.ndarray, left: Left) -> None:
-        """Runs the cell from ``state`` (batch, hidden) and ``memory``, which become the last ones."""
-        batch, time, size = left.hidden.shape
-        given = projected(given) if len(given.input_weight) else given
-        left = left if left.learning else one_frame(left)
-        products, candidates = np.empty((batch, len(given.weight)), np.float32), np.empty((batch, size), np.float32)
-        reset_states = np.zeros((batch, size), np.float32)
-        together = batch if recurrent else 1
-        for begin in range(0, batch, together):
-            for step in range(time):
-                if recurrent:
-                    multiply(state, given.weight, products)
-                if resets:
-                    for index in range(batch):
-                        frame = frame_at(given, index, step)
-                        if frame >= 0:
-                            row = row_at(given, left, state[index], memory[index], index, frame)
-                            reset(row, products[index], reset_states[index])
-                            if left.learning:
-                                copy(reset_states[index], left.reset_state[index, frame])
-                    multiply(reset_states, given.candidate_weight, candidates)
-                for index in range(begin, begin + together):
-                    frame = frame_at(given, index, step)
-                    if frame < 0:
-                        clear(left.hidden[index, step])
-                        if resets and left.learning:
-                            clear(left.reset_state[index, step])  # it meets gradients of zero, and is no NaN
-                        continue
-                    row = row_at(given, left, state[index], memory[index], index, frame)
-                    product = candidates[index] if resets else products[index if recurrent else 0]
-                    if len(given.blocks):
-                        normalize(given, left, index, frame, product)
-                    if left.learning:
-                        copy(memory[index], left.memory[index, frame])
-                    forward(row, product)
-                    copy(row.new, state[index])
+        run(forward, reset, recurrent, resets, given, state, memory, left)
 
     return kernel(fastmath=FAST, error_model="numpy", nogil=True, parts=tuple(cell.functions()))(loop)
 
@@ -208,6 +169,53 @@ def gradients(cell: RowFunctions) -> Callable[[Given, Left, Gradients], None]:
 
 
 @part
+def run(
+    forward: Callable[[Row, np.ndarray], None],
+    reset: Callable[[Row, np.ndarray, np.ndarray], None],
+    recurrent: bool,
+    resets: bool,
+    given: Given,
+    state: np.ndarray,
+    memory: np.ndarray,
+    left: Left,
+) -> None:
+    """Runs a cell from ``state`` (batch, hidden) and ``memory``, which become the last ones."""
+    batch, time, size = left.hidden.shape
+    left = left if left.learning else one_frame(left)
+    products, candidates = np.empty((batch, len(given.weight)), np.float32), np.empty((batch, size), np.float32)
+    reset_states = np.zeros((batch, size), np.float32)
+    together = batch if recurrent else 1
+    for begin in range(0, batch, together):
+        for step in range(time):
+            if recurrent:
+                multiply(state, given.weight, products)
+            if resets:
+                for index in range(batch):
+                    frame = frame_at(given, index, step)
+                    if frame >= 0:
+                        row = row_at(given, left, state[index], memory[index], index, frame)
+                        reset(row, products[index], reset_states[index])
+                        if left.learning:
+                            copy(reset_states[index], left.reset_state[index, frame])
+                multiply(reset_states, given.candidate_weight, candidates)
+            for index in range(begin, begin + together):
+                frame = frame_at(given, index, step)
+                if frame < 0:
+                    clear(left.hidden[index, step])
+                    if resets and left.learning:
+                        clear(left.reset_state[index, step])  # it meets gradients of zero, and is no NaN
+                    continue
+                row = row_at(given, left, state[index], memory[index], index, frame)
+                product = candidates[index] if resets else products[index if recurrent else 0]
+                if len(given.blocks):
+                    normalize(given, left, index, frame, product)
+                if left.learning:
+                    copy(memory[index], left.memory[index, frame])
+                forward(row, product)
+                copy(row.new, state[index])
+
+
+@part
 def nothing(*arguments: object) -> None:
     """In place of a function that a cell does not have, which is never called."""
 
@@ -225,28 +233,6 @@ def frame_at(given: Given, index: int, step: int) -> int:
 def row_at(given: Given, left: Left, old: np.ndarray, memory: np.ndarray, index: int, frame: int) -> Row:
     kept = left.kept[index, frame] if left.learning else left.kept[0, 0]
     return Row(given.inputs[index, frame], old, left.hidden[index, frame], memory, kept, given.vectors)
-
-
-@part
-def projected(given: Given) -> Given:
-    """The same with the product with the input done."""
-    batch, time, _ = given.inputs.shape
-    gates = np.empty((batch, time, len(given.input_weight)), np.float32)
-    for index in range(batch):
-        project(given.inputs[index], given.input_weight, given.input_bias, gates[index])
-    return Given(
-        gates,
-        given.input_weight,
-        given.input_bias,
-        given.lengths,
-        given.reverse,
-        given.first,
-        given.weight,
-        given.candidate_weight,
-        given.vectors,
-        given.blocks,
-        given.gain,
-    )
 
 
 @part

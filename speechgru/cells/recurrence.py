@@ -103,8 +103,6 @@ def _run(
     width = rows - size if cell.reset else rows
     given = loop.Given(
         _array(inputs),
-        _NO_MATRIX,
-        _NO_VECTOR,
         lengths.numpy(),
         choices.reverse,
         last.numpy().copy() if learning else _NO_MATRIX,

@@ -1,4 +1,4 @@
-"""Cells on top of each other over a few frames of streams, for which the way to the loop takes longer than the loop."""
+"""Cells on top of each other in one call of compiled code, where the way to the loop takes as long as the loop."""
 
 from __future__ import annotations
 
@@ -9,95 +9,161 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from speechgru import compiled
-from speechgru.cells import loop
 from speechgru.cells.cell import Cell
+from speechgru.cells.kernels import FAST
+from speechgru.cells.loop import Given, Left, copy, nothing, part, run
+from speechgru.cells.product import project
+from speechgru.cells.rows import RowFunctions
+from speechgru.cells.vectors import floats_at
+from speechgru.compiled import kernel
 
-_NO_VECTOR, _NO_MATRIX, _NO_BLOCKS = np.empty(0, np.float32), np.empty((0, 0), np.float32), np.empty(0, np.int64)
+_Run = Callable[[np.ndarray, np.ndarray, np.ndarray, int, int, np.ndarray, np.ndarray], None]
 
 
-class _Arrays(NamedTuple):
-    """The weights as arrays, which share their memory: a weight that changes in its place changes here too.
+class _Stack(NamedTuple):
+    """What is known of a stack from the last call.
 
-    A weight that is moved lies elsewhere, for the memory where it lay is held here.
+    Attributes:
+        places: where each weight lies, by layer, direction and weight.
+        addresses: the same as an array, (layers, directions, 4).
+        weights: what lies there: as long as it is held here, nothing else can come to lie there.
+        run: the compiled loop.
+        size: of a cell's output.
+        rows: of each weight.
+        kept: see :class:`Row`.
     """
 
-    places: tuple[int, ...]
-    run: Callable[..., None]
-    input_weight: np.ndarray
-    input_bias: np.ndarray
-    weight: np.ndarray
-    vectors: tuple[np.ndarray, ...]
-    unused: list[np.ndarray]
+    places: list[int]
+    addresses: np.ndarray
+    weights: list[Tensor]
+    run: _Run
+    size: int
+    rows: int
+    kept: int
 
 
-_arrays: weakref.WeakKeyDictionary[Cell, _Arrays] = weakref.WeakKeyDictionary()
+_stacks: weakref.WeakKeyDictionary[nn.Module, _Stack] = weakref.WeakKeyDictionary()
 
 
 def run_stack(
-    cells: Sequence[Cell], frames: Tensor, states: Sequence[Tensor]
-) -> tuple[Tensor, tuple[Tensor, ...]] | None:
-    """Each cell over what the one below it gave, without a gradient; all rows are full, and read forwards.
+    layers: nn.ModuleList, names: Sequence[str], frames: Tensor, lengths: Tensor | None, states: Sequence[Tensor] | None
+) -> tuple[Tensor, np.ndarray] | None:
+    """Each layer over what the one below it gave, without a gradient.
 
     Args:
-        cells: whose outputs are their states.
+        layers: of the same cells and sizes, which do nothing but run them.
+        names: of each layer's cells: one, or the second one reads each row from its end.
         frames: (batch, time, input).
-        states: of each cell the first outputs, (batch, hidden).
+        lengths: (batch,), or None if all rows are full.
+        states: of each layer's one cell the first outputs, (batch, hidden); None means zeros.
 
     Returns:
-        The outputs of the last cell, (batch, time, hidden), and the last states. None where a cell has no
+        The outputs of the last layer, those of its cells side by side, (batch, time, cells * hidden), with zeros beyond
+        the lengths, and the last outputs of all cells, (layers, cells, batch, hidden). None where a cell has no
         :meth:`Cell.weights`, or not all that is read is float32 on a CPU.
     """
-    if not compiled.usable(frames, *states):
+    if not compiled.usable(frames, *(states or ())):
+        return None
+    stack = _looked_up(layers, names)
+    if stack is None:
         return None
     batch, time, _ = frames.shape
-    lengths, memory = _full(batch, time)
-    found, last = frames.detach().contiguous().numpy(), []
-    for cell, state in zip(cells, states, strict=True):
-        arrays = _looked_up(cell)
-        if arrays is None:
-            return None
-        given = loop.Given(
-            found,
-            arrays.input_weight,
-            arrays.input_bias,
-            lengths,
-            False,
-            _NO_MATRIX,
-            arrays.weight,
-            _NO_MATRIX,
-            arrays.vectors,
-            _NO_BLOCKS,
-            _NO_VECTOR,
-        )
-        after = state.detach().numpy().copy()
-        found = np.empty((batch, time, after.shape[1]), np.float32)
-        arrays.run(given, after, memory, loop.Left(False, found, *arrays.unused))
-        last.append(torch.from_numpy(after))
-    return torch.from_numpy(found), tuple(last)
+    # Arrays, for torch takes several times as long to make a tensor.
+    hidden = np.empty((batch, time, len(names) * stack.size), np.float32)
+    last = np.zeros((stack.addresses.shape[0], len(names), batch, stack.size), np.float32)
+    for layer, state in enumerate(states or ()):
+        last[layer, 0] = state.detach().numpy()
+    ends = _full(batch, time) if lengths is None else lengths.numpy()
+    read = frames.detach().contiguous().numpy(), ends, stack.addresses, stack.rows, stack.kept
+    stack.run(*read, last, hidden)
+    return torch.from_numpy(hidden), last
 
 
-def _looked_up(cell: Cell) -> _Arrays | None:
-    weights = cell.weights()
-    if weights is None:
-        return None
-    places = weights.places()
-    arrays = _arrays.get(cell)
-    if arrays is None or arrays.places != places:
-        tensors = weights.input_weight, weights.input_bias, weights.weight, *weights.vectors
-        if not compiled.usable(*tensors) or not all(one.is_contiguous() for one in tensors):
+def _looked_up(layers: nn.ModuleList, names: Sequence[str]) -> _Stack | None:
+    """The stack of these layers; a weight that was moved since the last call is found where it lies now."""
+    weights: list[Tensor] = []
+    rows: RowFunctions | None = None
+    for layer in layers._modules.values():
+        for name in names:
+            cell = layer._modules.get(name)  # torch takes a microsecond for layer.forward_cell
+            if not isinstance(cell, Cell) or any(one._forward_hooks or one._forward_pre_hooks for one in (layer, cell)):
+                return None
+            found = cell.weights()
+            if found is None:
+                return None
+            rows, *own = found
+            weights += own
+    places = [weight.data_ptr() for weight in weights]
+    stack = _stacks.get(layers)
+    if stack is None or stack.places != places:
+        if rows is None or not compiled.usable(*weights) or not all(weight.is_contiguous() for weight in weights):
             return None
-        input_weight, input_bias, weight, *vectors = (one.detach().numpy() for one in tensors)
-        unused = [np.empty((0, 0, size), np.float32) for size in (0, weights.cell.kept(weight.shape[1]), 0, 0, 0)]
-        run = loop.states(weights.cell)
-        arrays = _Arrays(places, run, input_weight, input_bias, weight, tuple(vectors), unused)
-        _arrays[cell] = arrays
-    return arrays
+        addresses = np.array(places).reshape(-1, len(names), 4)
+        size = weights[2].shape[1]
+        held = [weight.detach() for weight in weights]
+        stack = _Stack(places, addresses, held, stacked(rows), size, len(weights[2]), rows.kept(size))
+        _stacks[layers] = stack
+    return stack
 
 
 @functools.lru_cache(64)
-def _full(batch: int, time: int) -> tuple[np.ndarray, np.ndarray]:
-    """The lengths of full rows, and a memory of nothing."""
-    return np.full(batch, time), np.empty((batch, 0), np.float32)
+def _full(batch: int, time: int) -> np.ndarray:
+    return np.full(batch, time)
+
+
+@functools.cache
+def stacked(cell: RowFunctions) -> _Run:
+    """The loop over frames of each layer and direction, with the products of their inputs before it."""
+    # numba tells kernels on disk apart by the names of these functions: each has to stand at the top of a module.
+    forward, reset, recurrent, resets = cell.forward, cell.reset or nothing, cell.recurrent, cell.reset is not None
+    for function in cell.functions():
+        part(function)
+
+    def loop(
+        frames: np.ndarray,
+        lengths: np.ndarray,
+        addresses: np.ndarray,
+        rows: int,
+        kept: int,
+        states: np.ndarray,
+        hidden: np.ndarray,
+    ) -> None:
+        batch, time, _ = frames.shape
+        layers, directions, _, size = states.shape
+        no_frames, no_matrix = np.empty((0, 0, 0), np.float32), np.empty((0, 0), np.float32)
+        memory = np.empty((batch, 0), np.float32)
+        for layer in range(layers):
+            joined = hidden if layer == layers - 1 else np.empty((batch, time, directions * size), np.float32)
+            inputs = np.empty((batch, time, rows), np.float32)
+            for direction in range(directions):
+                at_input, at_input_bias, at_weight, at_bias = addresses[layer, direction]
+                input_weight = floats_at(at_input, (rows, frames.shape[2]))
+                input_bias = floats_at(at_input_bias, (rows,))
+                for index in range(batch):
+                    project(frames[index], input_weight, input_bias, inputs[index])
+                given = Given(
+                    inputs,
+                    lengths,
+                    direction == 1,
+                    no_matrix,
+                    floats_at(at_weight, (rows, size)),
+                    no_matrix,
+                    (floats_at(at_bias, (rows,)),),
+                    np.empty(0, np.int64),
+                    np.empty(0, np.float32),
+                )
+                found = joined if directions == 1 else np.empty((batch, time, size), np.float32)
+                left = Left(
+                    False, found, no_frames, np.empty((0, 0, kept), np.float32), no_frames, no_frames, no_frames
+                )
+                run(forward, reset, recurrent, resets, given, states[layer, direction], memory, left)
+                if directions > 1:
+                    for index in range(batch):
+                        for frame in range(time):
+                            copy(found[index, frame], joined[index, frame, direction * size : (direction + 1) * size])
+            frames = joined
+
+    return kernel(fastmath=FAST, error_model="numpy", nogil=True, parts=tuple(cell.functions()))(loop)

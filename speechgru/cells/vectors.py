@@ -7,12 +7,13 @@ would go through memory at every step. Here is what product.py needs, and no mor
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import types
+from numba import carray, types
 from numba.core.datamodel.models import PrimitiveModel
-from numba.extending import intrinsic, register_model
+from numba.extending import intrinsic, register_jitable, register_model
 
 LANES = 8
 _VECTOR = ir.VectorType(ir.FloatType(), LANES)
@@ -33,13 +34,30 @@ class _Model(PrimitiveModel):
 Vector = np.ndarray  # for annotations; none in truth
 _vector = _Vector()
 # Inside of compiled code a caller does not give the first argument, which numba's own types ask for.
-_inside: Callable[[Callable[..., object]], Callable[..., Vector]] = intrinsic
+_inside: Callable[[Callable[..., object]], Callable[..., Any]] = intrinsic
 
 
 @_inside
 def zeros(typing):
     """() -> vector"""
     return _vector(), lambda context, builder, signature, arguments: ir.Constant(_VECTOR, [0.0] * LANES)
+
+
+@register_jitable
+def floats_at(address: int, shape: tuple[int, ...]) -> np.ndarray:
+    """The float32 numbers that lie at an address, in order."""
+    found: np.ndarray = carray(_pointer(address), shape)
+    return found
+
+
+@_inside
+def _pointer(typing, address):
+    """(address) -> a pointer to float32"""
+
+    def generate(context, builder, signature, arguments):
+        return builder.inttoptr(arguments[0], ir.FloatType().as_pointer())
+
+    return types.CPointer(types.float32)(types.intp), generate
 
 
 @_inside

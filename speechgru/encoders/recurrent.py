@@ -7,6 +7,7 @@ import enum
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -59,6 +60,9 @@ class RecurrentEncoder(nn.Module):
         self.output_size = size
         mixed = config.merge is not Merge.concat or config.projection_size > 0
         self.directions = (0 if mixed else 2) if config.bidirectional else 1
+        self._cells = ("forward_cell", "backward_cell") if config.bidirectional else ("forward_cell",)
+        more = config.pyramid or config.projection_size or config.residual or config.layer_norm
+        self._bare = not more and config.merge is Merge.concat
         self.register_load_state_dict_pre_hook(refuse_torch_names)
 
     @property
@@ -100,13 +104,14 @@ class RecurrentEncoder(nn.Module):
             raise ConfigError(
                 f"features of shape {tuple(features.shape)}: the encoder takes (batch, time, {self.input_size})"
             )
-        padded = lengths is not None
+        padded = False
         left = full_lengths(features)
         if lengths is not None:
             lengths = lengths if isinstance(lengths, Tensor) else torch.as_tensor(lengths)
-            check_lengths(lengths, features)
-            # One type of integer, or the kernels would be compiled once more.
-            left = lengths.to(features.device, torch.int64)
+            padded = not check_lengths(lengths, features)
+            # One type of integer, in order, or the kernels would be compiled once more.
+            left = lengths.to(features.device, torch.int64).contiguous()
+        if padded:
             # Zeros instead of whatever a caller padded with: a NaN there would reach the gradients of the weights.
             features = features.masked_fill(~valid_frames(left, features.shape[1])[..., None], 0.0)
         if self.front_end is not None:
@@ -119,6 +124,10 @@ class RecurrentEncoder(nn.Module):
 
     def run_layers(self, features: Tensor, lengths: Tensor | None) -> Tensor:
         """The recurrent layers over what the front end gave; zeros beyond the lengths, None if all rows are full."""
+        if not (self.training or torch.is_grad_enabled() or is_worth(features, self.config.hidden_size)):
+            found = self._run_stack(features, lengths, None)
+            if found is not None:
+                return found[0]
         for layer, factor in zip(self.layers, self.factors, strict=True):
             features = layer(features, lengths)
             lengths = None if lengths is None else divided(lengths, factor)
@@ -183,10 +192,12 @@ class RecurrentEncoder(nn.Module):
         self, features: Tensor, counts: list[int], ended: list[bool], state: EncoderState
     ) -> tuple[Tensor, list[int], EncoderState]:
         """A step of the recurrent layers."""
-        found = self._short_step(features, counts, state)
-        if found is not None:
-            return found
-        waiting, cells = list(state.layers), list(state.cells)
+        if min(counts) == features.shape[1]:
+            found = self._run_stack(features, None, state.cells)
+            if found is not None:
+                cells = tuple(torch.from_numpy(one) for one in found[1][:, 0])
+                return found[0], counts, EncoderState(state.front_end, state.layers, state.ahead, cells)
+        waiting, states = list(state.layers), list(state.cells)
         for place, layer in enumerate(self.layers):
             assert isinstance(layer, RecurrentLayer)
             if layer.factor > 1:
@@ -194,25 +205,20 @@ class RecurrentEncoder(nn.Module):
                 features = features.unflatten(1, (features.shape[1] // layer.factor, layer.factor)).flatten(2)
             full = min(counts) == features.shape[1]
             rows = None if full else torch.tensor(counts, device=features.device)
-            hidden, cells[place] = layer.forward_cell(features, rows, cells[place])
+            hidden, states[place] = layer.forward_cell(features, rows, states[place])
             valid = None if rows is None else valid_frames(rows, hidden.shape[1])
             features = layer.finish(features, hidden, None, valid)
-        return features, counts, dataclasses.replace(state, layers=tuple(waiting), cells=tuple(cells))
+        return features, counts, dataclasses.replace(state, layers=tuple(waiting), cells=tuple(states))
 
-    def _short_step(
-        self, features: Tensor, counts: list[int], state: EncoderState
-    ) -> tuple[Tensor, list[int], EncoderState] | None:
-        """The same by a shorter way, where a layer is nothing but its cell; else None."""
-        config = self.config
-        bare = not (config.pyramid or config.projection_size or config.residual or config.layer_norm)
-        if not bare or min(counts) < features.shape[1] or features.is_cuda:
+    def _run_stack(
+        self, features: Tensor, lengths: Tensor | None, states: Sequence[Tensor] | None
+    ) -> tuple[Tensor, np.ndarray] | None:
+        """All layers at once; None where a layer is more than its cells side by side, or these are not of the kind."""
+        if not self._bare or features.is_cuda or not features.shape[0]:
             return None
         from speechgru.cells.stack import run_stack  # here, for numba takes half a second
 
-        found = run_stack([layer.forward_cell for layer in self.layers], features, state.cells)  # type: ignore[misc]
-        if found is None:
-            return None
-        return found[0], counts, EncoderState(state.front_end, state.layers, state.ahead, found[1])
+        return run_stack(self.layers, self._cells, features, lengths, states)
 
     def extra_repr(self) -> str:
         config, default = self.config, type(self.config)()

@@ -1,0 +1,144 @@
+"""A stack of layers in one call of compiled code; its layers one after the other are the oracle, to the last bit."""
+
+from __future__ import annotations
+
+import copy
+from unittest import mock
+
+import pytest
+import torch
+from torch.nn.utils import parametrize, prune
+
+import speechgru.cells.stack
+from speechgru.encoders import GRUEncoder
+
+
+def make(**settings):
+    torch.manual_seed(0)
+    return GRUEncoder(5, hidden_size=12, num_layers=3, **settings).eval()
+
+
+@torch.no_grad()
+def both_ways(encoder, frames, lengths=None):
+    """Its outputs, and those of its layers one after the other."""
+    whole, _ = encoder(frames, lengths)
+    for layer in encoder.layers:
+        frames = layer(frames, lengths)
+    return whole, frames
+
+
+@pytest.fixture
+def runs(monkeypatch):
+    """Counts what the stack answered."""
+    spy = mock.Mock(side_effect=speechgru.cells.stack.run_stack)
+    monkeypatch.setattr(speechgru.cells.stack, "run_stack", spy)
+    return spy
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("lengths", [None, [7, 0, 3, 7], [7, 7, 7, 7], [0, 0, 0, 0]])
+def test_it_gives_what_its_layers_give(bidirectional, lengths, runs):
+    frames, lengths = torch.randn(4, 7, 5), None if lengths is None else torch.tensor(lengths)
+    whole, wanted = both_ways(make(bidirectional=bidirectional), frames, lengths)
+    torch.testing.assert_close(whole, wanted, rtol=0, atol=0)
+    assert whole.abs().sum() > 0 or not lengths.any()
+    assert runs.call_count == 1
+
+
+@pytest.mark.parametrize("shape", [(0, 3, 5), (2, 0, 5)])
+def test_without_rows_or_frames_nothing_comes_out(shape):
+    with torch.no_grad():
+        assert make()(torch.randn(shape))[0].shape == (*shape[:2], 24)
+
+
+def test_it_sees_weights_that_change_and_move():
+    encoder, frames = make(), torch.randn(2, 6, 5)
+    before, _ = both_ways(encoder, frames)
+    with torch.no_grad():
+        encoder.layers[1].backward_cell.weight_hh.mul_(0.5)
+    for change in (lambda: None, lambda: encoder.load_state_dict(make().double().state_dict(), assign=True)):
+        change()
+        encoder.float()
+        whole, wanted = both_ways(encoder, frames)
+        torch.testing.assert_close(whole, wanted, rtol=0, atol=0)
+    torch.testing.assert_close(whole, before, rtol=0, atol=0)
+
+
+def test_a_copy_has_weights_of_its_own():
+    encoder, frames = make(), torch.randn(2, 6, 5)
+    before, _ = both_ways(encoder, frames)
+    other = copy.deepcopy(encoder)
+    with torch.no_grad():
+        for parameter in other.parameters():
+            parameter.mul_(0.5)
+    assert not torch.equal(both_ways(other, frames)[0], before)
+    torch.testing.assert_close(both_ways(encoder, frames)[0], before, rtol=0, atol=0)
+
+
+def test_what_hangs_on_a_cell_or_a_layer_is_not_passed_over():
+    frames = torch.randn(2, 6, 5)
+    for place in ("layers.1", "layers.0.backward_cell"):
+        encoder, seen = make(), []
+        encoder.get_submodule(place).register_forward_hook(lambda *values, seen=seen: seen.append(1))
+        whole, wanted = both_ways(encoder, frames)
+        torch.testing.assert_close(whole, wanted, rtol=0, atol=0)
+        assert len(seen) == 2
+
+
+def test_another_module_in_place_of_a_cell_is_run():
+    class Twice(torch.nn.Module):
+        def __init__(self, cell):
+            super().__init__()
+            self.cell = cell
+
+        def forward(self, frames, lengths=None):
+            hidden, state = self.cell(frames, lengths)
+            return 2 * hidden, state
+
+    encoder, frames = make(bidirectional=False), torch.randn(2, 6, 5)
+    encoder.layers[2].forward_cell = Twice(encoder.layers[2].forward_cell)
+    whole, wanted = both_ways(encoder, frames)
+    torch.testing.assert_close(whole, wanted, rtol=0, atol=0)
+
+
+class Half(torch.nn.Module):
+    def forward(self, weight):
+        return weight / 2
+
+
+def test_weights_that_are_made_at_each_call_are_made():
+    frames = torch.randn(2, 6, 5)
+    encoder = make()
+    parametrize.register_parametrization(encoder.layers[0].forward_cell, "weight_hh", Half())
+    whole, wanted = both_ways(encoder, frames)
+    torch.testing.assert_close(whole, wanted, rtol=0, atol=1e-6)
+    assert not torch.equal(whole, both_ways(make(), frames)[0])
+    pruned = make()
+    prune.l1_unstructured(pruned.layers[0].forward_cell, "weight_ih", amount=0.9)
+    whole, wanted = both_ways(pruned, frames)
+    torch.testing.assert_close(whole, wanted, rtol=0, atol=1e-6)
+    assert not torch.equal(whole, both_ways(make(), frames)[0])
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"cell": "lstm"},
+        {"merge": "sum"},
+        {"projection_size": 7},
+        {"residual": True},
+        {"layer_norm": True},
+        {"zoneout": 0.1},
+    ],
+)
+def test_other_stacks_go_layer_by_layer(settings):
+    whole, wanted = both_ways(make(**settings), torch.randn(2, 6, 5), torch.tensor([6, 4]))
+    torch.testing.assert_close(whole, wanted, rtol=0, atol=0)
+
+
+def test_a_gradient_goes_through_the_layers():
+    encoder, frames = make(), torch.randn(2, 6, 5)
+    whole, _ = encoder(frames)
+    whole.sum().backward()
+    assert all(parameter.grad is not None for parameter in encoder.parameters())
+    torch.testing.assert_close(whole.detach(), both_ways(encoder, frames)[0], rtol=0, atol=0)
