@@ -89,7 +89,7 @@ def test_every_cell(cell, kind):
         torch.testing.assert_close(stepped(encoder, features, sizes), whole[0], rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("cell", ["gru", "sli_gru", "mgu"])
+@pytest.mark.parametrize("cell", names("cell"))
 @pytest.mark.parametrize("seed", [0, 8])
 def test_chunks_are_the_whole_to_the_last_bit(cell, seed):
     """With a layer norm of few values a difference of one bit becomes one of 4e-5, so there must be none."""

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from speechgru import compiled
 from speechgru.cells.cell import Cell, initialize, torch_recurrence
 from speechgru.cells.rows import (
     ZERO,
@@ -124,18 +125,22 @@ class LSTM(Cell):
         return torch.cat(torch.lstm_cell(frame, state.chunk(2, 1), *weights), 1)
 
     def fused(self, projected: Tensor, lengths: Tensor, state: Tensor, reverse: bool) -> tuple[Tensor, Tensor] | None:
-        if not self.layer_norm:
-            return None  # torch.lstm is as fast, in training too
         from speechgru.cells.recurrence import recur  # here, for numba takes half a second
 
+        if not self.layer_norm:
+            inputs = self.linear(projected, self.weight_ih, self.bias_ih + self.bias_hh)
+            return recur(PLAIN, inputs, lengths, state, reverse, self.weight_hh)
         vectors, blocks = (self.gain_cell, self.bias_cell), (4 * self.hidden_size,)
         return recur(ROWS, projected, lengths, state, reverse, self.weight_hh, vectors, blocks, self.gain_hh)
 
     def forward(
         self, sequence: Tensor, lengths: Tensor | None = None, state: Tensor | None = None, reverse: bool = False
     ) -> tuple[Tensor, Tensor]:
-        autocast = sequence.device.type == "cpu" and torch.is_autocast_enabled("cpu")
-        if self.layer_norm or self.zoneout or autocast or torch.compiler.is_compiling() or not sequence.shape[1]:
+        # Otherwise cuDNN on a GPU, and torch's own loop in another precision.
+        on_cpu = sequence.device.type == "cpu" and (
+            torch.is_autocast_enabled("cpu") or compiled.usable(sequence, self.weight_ih)
+        )
+        if self.layer_norm or self.zoneout or on_cpu or torch.compiler.is_compiling() or not sequence.shape[1]:
             return super().forward(sequence, lengths, state, reverse)
         h, c = (self.initial_state(sequence) if state is None else state).chunk(2, 1)
         weight_ih: Tensor = self.weight_ih
@@ -229,3 +234,44 @@ def backward(row: Row, at: At) -> None:
 
 
 ROWS = RowFunctions(forward, backward, memory=True, kept=lambda size: 2 * size + 1)
+
+
+def forward_plain(row: Row, product: np.ndarray) -> None:
+    """One row of an LSTM; leaves i, f, g, o in place of x, and keeps tanh(c)."""
+    size = len(row.new)
+    x, new, memory, m = row.x, row.new, row.memory, row.kept
+    i, f, g, o = x[:size], x[size : 2 * size], x[2 * size : -size], x[-size:]
+    for j in range(4 * size):
+        x[j] += product[j]
+    for j in range(2 * size):
+        x[j] = sigmoid(x[j])
+    for j in range(size):
+        g[j] = tanh(g[j])
+    for j in range(size):
+        o[j] = sigmoid(o[j])
+    for j in range(size):
+        memory[j] = f[j] * memory[j] + i[j] * g[j]
+    for j in range(size):
+        m[j] = tanh(memory[j])
+    for j in range(size):
+        new[j] = o[j] * m[j]
+
+
+def backward_plain(row: Row, at: At) -> None:
+    size = len(row.new)
+    x, old, m, at_x, at_state, at_memory = row.x, row.memory, row.kept, at.x, at.state, at.memory
+    i, f, g, o = x[:size], x[size : 2 * size], x[2 * size : -size], x[-size:]
+    at_i, at_f, at_g, at_o = at_x[:size], at_x[size : 2 * size], at_x[2 * size : -size], at_x[-size:]
+    for j in range(size):
+        at_o[j] = at_state[j] * m[j] * sigmoid_slope(o[j])
+        at_memory[j] += at_state[j] * o[j] * tanh_slope(m[j])
+    for j in range(size):
+        at_i[j] = at_memory[j] * g[j] * sigmoid_slope(i[j])
+        at_g[j] = at_memory[j] * i[j] * tanh_slope(g[j])
+    for j in range(size):
+        at_f[j] = at_memory[j] * old[j] * sigmoid_slope(f[j])
+        at_memory[j] *= f[j]
+        at_state[j] = ZERO
+
+
+PLAIN = RowFunctions(forward_plain, backward_plain, memory=True, kept=lambda size: size)

@@ -80,10 +80,13 @@ class RNN(Cell):
         return torch_recurrence(torch.rnn_tanh, projected, state[None], weights, self.training)[0]
 
     def fused(self, projected: Tensor, lengths: Tensor, state: Tensor, reverse: bool) -> tuple[Tensor, Tensor] | None:
-        if not self.layer_norm:
-            return None  # torch.rnn_tanh is as fast
+        if projected.device.type == "cuda" and not self.layer_norm:
+            return None  # cuDNN, through torch.rnn_tanh
         from speechgru.cells.recurrence import recur  # here, for numba takes half a second
 
+        if not self.layer_norm:
+            inputs = self.linear(projected, self.weight_ih, self.bias_ih + self.bias_hh)
+            return recur(PLAIN, inputs, lengths, state, reverse, self.weight_hh)
         vectors = self.gain, self.bias_ih + self.bias_hh
         return recur(ROWS, projected, lengths, state, reverse, self.weight_hh, vectors)
 
@@ -120,3 +123,20 @@ def backward(row: Row, at: At) -> None:
 
 
 ROWS = RowFunctions(forward, backward, kept=lambda size: 1)
+
+
+def forward_plain(row: Row, product: np.ndarray) -> None:
+    """One row of an RNN."""
+    x, new = row.x, row.new
+    for j in range(len(x)):
+        new[j] = tanh(x[j] + product[j])
+
+
+def backward_plain(row: Row, at: At) -> None:
+    new, at_x, at_state = row.new, at.x, at.state
+    for j in range(len(new)):
+        at_x[j] = at_state[j] * tanh_slope(new[j])
+        at_state[j] = ZERO
+
+
+PLAIN = RowFunctions(forward_plain, backward_plain)
