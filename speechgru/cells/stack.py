@@ -87,9 +87,11 @@ def _looked_up(layers: nn.ModuleList, names: Sequence[str]) -> _Stack | None:
     weights: list[Tensor] = []
     rows: RowFunctions | None = None
     for layer in layers._modules.values():
+        if layer is None or layer._forward_hooks or layer._forward_pre_hooks:
+            return None
         for name in names:
             cell = layer._modules.get(name)  # torch takes a microsecond for layer.forward_cell
-            if not isinstance(cell, Cell) or any(one._forward_hooks or one._forward_pre_hooks for one in (layer, cell)):
+            if not isinstance(cell, Cell) or cell._forward_hooks or cell._forward_pre_hooks:
                 return None
             found = cell.weights()
             if found is None:

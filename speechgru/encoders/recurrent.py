@@ -159,7 +159,6 @@ class RecurrentEncoder(nn.Module):
         waiting, cells = zip(*(layer.start(batch) for layer in self.layers), strict=True)  # type: ignore[operator]
         return EncoderState(front_end, waiting, (), cells)
 
-    @torch.no_grad()
     def step(
         self, features: Tensor, state: EncoderState, lengths: list[int] | None = None, ended: list[bool] | None = None
     ) -> tuple[Tensor, list[int], EncoderState]:
@@ -180,9 +179,13 @@ class RecurrentEncoder(nn.Module):
         """
         if self.training:
             raise ConfigError("a step is one of eval mode; call encoder.eval() first")
-        counts = [features.shape[1]] * len(features) if lengths is None else lengths
+        if torch.is_grad_enabled():
+            with torch.no_grad():
+                return RecurrentEncoder.step(self, features, state, lengths, ended)
+        batch, time, _ = features.shape
+        counts = [time] * batch if lengths is None else lengths
         features = within(counts, features)
-        ends = [False] * len(features) if ended is None else ended
+        ends = [False] * batch if ended is None else ended
         if self.front_end is not None:
             features, counts, front_end = self.front_end.step(features, counts, ends, state.front_end)
             state = dataclasses.replace(state, front_end=front_end)
