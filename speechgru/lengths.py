@@ -5,8 +5,11 @@ A batch is (batch, time, ...); its lengths are int64 (batch,), valid frames befo
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from speechgru.errors import ConfigError
 
@@ -24,6 +27,29 @@ def full_lengths(sequence: Tensor) -> Tensor:
 def divided(lengths: Tensor, factor: int) -> Tensor:
     """Frames left where every ``factor`` frames become one, a last incomplete group too: rounded up."""
     return lengths if factor == 1 else -(-lengths // factor)
+
+
+def packed(sequence: Tensor, lengths: Tensor) -> Tensor:
+    """The valid frames of all rows, one row after the other: (batch, time, feature) -> (1, sum of lengths, feature)."""
+    found: Tensor = _Packed.apply(sequence, lengths.tolist())
+    return found
+
+
+class _Packed(torch.autograd.Function):
+    """torch's own gradient of the same would make a whole batch of zeros for each row."""
+
+    @staticmethod
+    def forward(ctx: Any, sequence: Tensor, lengths: list[int]) -> Tensor:
+        ctx.shape, ctx.lengths = sequence.shape, lengths
+        return torch.cat([row[:length] for row, length in zip(sequence, lengths, strict=True)])[None]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        at_sequence = gradient.new_zeros(ctx.shape)
+        for row, part in zip(at_sequence, gradient[0].split(ctx.lengths), strict=True):
+            row[: len(part)] = part
+        return at_sequence, None
 
 
 def reverse_within(sequence: Tensor, lengths: Tensor | None) -> Tensor:

@@ -564,8 +564,35 @@ def test_planted_missing_mask_in_the_compiled_loop_is_seen(monkeypatch, name):
         return {**arguments, "lengths": torch.full_like(arguments["lengths"], arguments["inputs"].shape[1])}
 
     change_compiled(monkeypatch, unmasked)
+    with torch.no_grad(), pytest.raises(AssertionError):
+        test_forward_is_the_formula(name, False, False, torch.float32)
+    with pytest.raises(ConfigError, match="valid frames"):  # of which there are fewer, for a gradient
+        test_forward_is_the_formula(name, False, False, torch.float32)
+
+
+@pytest.mark.parametrize("name", COMPILED)
+def test_planted_frames_of_other_rows_in_the_compiled_loop_are_seen(monkeypatch, name):
+    change_compiled(monkeypatch, lambda arguments: {**arguments, "lengths": arguments["lengths"].flip(0)})
     with pytest.raises(AssertionError):
         test_forward_is_the_formula(name, False, False, torch.float32)
+
+
+@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("lengths", [(0, 0, 0), (0, 4, 0), (2,), (0,)])
+def test_rows_without_frames_have_gradients_of_zero(name, lengths):
+    """Oracle: the definition in torch's operators; no row is as long as the batch."""
+    found = []
+    for allowed in (True, False):
+        torch.manual_seed(2)
+        cell, counts = make(name), torch.tensor(lengths)
+        sequence = torch.randn(len(lengths), 5, INPUT, requires_grad=True)
+        with contextlib.nullcontext() if allowed else compiled.disabled():
+            hidden, final = cell(sequence, counts)
+        assert hidden.shape == (len(lengths), 5, HIDDEN)
+        (hidden.square().sum() + final.sum()).backward()
+        found.append([hidden, final, sequence.grad, *(one.grad for one in cell.parameters() if one.grad is not None)])
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
 
 
 def over_the_batch(values, shape, weight=None, bias=None):

@@ -12,7 +12,7 @@ import abc
 import math
 import warnings
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +22,7 @@ from speechgru import compiled
 from speechgru.cells.rows import RowFunctions
 from speechgru.cells.triton_rows import runs_triton
 from speechgru.errors import ConfigError
-from speechgru.lengths import check_lengths, full_lengths, last_valid, reverse_within, valid_frames
+from speechgru.lengths import check_lengths, full_lengths, last_valid, packed, reverse_within, valid_frames
 
 
 class Weights(NamedTuple):
@@ -58,12 +58,16 @@ class Cell(nn.Module, abc.ABC):
         hidden_size: size of the output, at least 1.
 
     Attributes:
+        framewise: whether :meth:`project` and :meth:`fused` look at each frame by itself. Then ``fused`` may be given
+            the valid frames alone, all rows one after the other, (1, frames, projected).
         zoneout: share of state values that keep what they were, drawn anew for every frame while training; outside of
             it each value moves by the share it would move on average (1606.01305, section 3). The loop computes it.
 
     Raises:
         ConfigError: a size below 1.
     """
+
+    framewise: ClassVar[bool] = False
 
     if TYPE_CHECKING:  # torch's own says that a call may take and return anything
 
@@ -192,18 +196,27 @@ class Cell(nn.Module, abc.ABC):
             from speechgru.cells.tracing import uncompiled
 
             return uncompiled(self.forward, sequence, lengths, state, reverse)
-        if lengths is not None:
-            check_lengths(lengths, sequence)  # a kernel would read and write beyond the rows
+        # A kernel would read and write beyond the rows.
+        full = lengths is None or check_lengths(lengths, sequence)
+        left = full_lengths(sequence) if lengths is None else lengths
         state = self.initial_state(sequence) if state is None else state
         if sequence.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
             # A bfloat16 recurrence is slower than a float32 one on CPU, and rounding would pile up over the frames.
             precision = next(self.parameters()).dtype
             with torch.autocast("cpu", enabled=False):
                 return self.forward(sequence.to(precision), lengths, state.to(precision), reverse)
+        compiles = not self.zoneout and sequence.shape[0] > 0
+        # A gradient goes through products over all frames: those of padding are left out.
+        packs = compiles and self.framewise and not full and sequence.is_cpu and torch.is_grad_enabled()
+        if packs and self._compiles(sequence, state):
+            result = self.fused(self.project(packed(sequence, left)), left, state, reverse)
+            if result is not None:
+                hidden, final = result
+                beyond = sequence.shape[1] - hidden.shape[1]  # the longest row's end
+                return F.pad(hidden, (0, 0, 0, beyond)) if beyond else hidden, final
         projected = self.project(sequence, lengths)
-        if not self.zoneout and sequence.shape[0] and self._compiles(projected, state):
-            full = full_lengths(sequence) if lengths is None else lengths
-            result = self.fused(projected, full, state, reverse)
+        if compiles and self._compiles(projected, state):
+            result = self.fused(projected, left, state, reverse)
             if result is not None:
                 return result
         if reverse:

@@ -59,6 +59,8 @@ class FastGRNN(Cell):
     + 2; a rank R makes R (H + I) of H I, or 2 R H of H H. Multiply-accumulates of a step: the matrices' and 3 H.
     """
 
+    framewise = True
+
     weight_ih: Tensor
     weight_hh: Tensor
     reduce_ih: Tensor | None

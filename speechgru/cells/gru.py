@@ -67,6 +67,8 @@ class GRU(Cell):
     normalisation: of each value its square, its scale and its gain.
     """
 
+    framewise = True
+
     def __init__(self, input_size: int, hidden_size: int, config: GRUConfig | None = None) -> None:
         super().__init__(input_size, hidden_size)
         config = config or GRUConfig()

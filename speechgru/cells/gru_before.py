@@ -39,6 +39,8 @@ class GRUBefore(Cell):
     Parameters: 3 H (I + H + 1). Multiply-accumulates of a step: 3 H (I + H) + 3 H.
     """
 
+    framewise = True
+
     def __init__(self, input_size: int, hidden_size: int, config: GRUBeforeConfig | None = None) -> None:
         super().__init__(input_size, hidden_size)
         config = config or GRUBeforeConfig()

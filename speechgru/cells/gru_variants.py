@@ -42,6 +42,7 @@ class GRUVariant(Cell):
     n, of which each variant has what it needs.
     """
 
+    framewise = True
     gates_see_state: ClassVar[bool]
     gates_have_bias: ClassVar[bool]
 

@@ -45,6 +45,8 @@ class IndRNN(Cell):
     Multiply-accumulates of a step: H I + H.
     """
 
+    framewise = True
+
     def __init__(self, input_size: int, hidden_size: int, config: IndRNNConfig | None = None) -> None:
         super().__init__(input_size, hidden_size)
         self.config = config = config or IndRNNConfig()

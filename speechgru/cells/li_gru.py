@@ -40,6 +40,7 @@ class LiGRU(Cell):
     Parameters: 2 H (I + H + 2). Multiply-accumulates of a step: 2 H (I + H) + 4 H, 2 H of them the scales.
     """
 
+    framewise = True
     normalize = False
 
     def __init__(self, input_size: int, hidden_size: int, config: LiGRUConfig | None = None) -> None:

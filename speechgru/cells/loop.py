@@ -2,8 +2,8 @@
 
 A cell gives its row functions (rows.py). The loop does the rest: which frame of a row comes next, forwards or
 backwards, the products with the state, their layer norm, and zeros beyond the lengths. The key idea is that a frame is
-one product for all rows, and then one row after the other; without a product a row is run to its end before the next
-begins, so that it stays in the cache.
+one product for all rows that have one, and then one row after the other; without a product a row is run to its end
+before the next begins, so that it stays in the cache.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ class Given(NamedTuple):
     """What the loop and its gradient read.
 
     Attributes:
-        inputs: the input's part of the gates, (batch, time, rows), over which the row functions may write.
+        inputs: the input's part of the gates, (frames, rows), over which the row functions may write.
+        starts: where in it the frames of each row of the batch begin, (batch,).
         lengths: (batch,).
         reverse: whether rows are read from their end.
         first: the outputs before the first frame, (batch, hidden).
@@ -44,6 +45,7 @@ class Given(NamedTuple):
     """
 
     inputs: np.ndarray
+    starts: np.ndarray
     lengths: np.ndarray
     reverse: bool
     first: np.ndarray
@@ -55,16 +57,16 @@ class Given(NamedTuple):
 
 
 class Left(NamedTuple):
-    """What the loop leaves, by frame; all but ``hidden`` for the gradient.
+    """What the loop leaves; all but ``hidden`` for the gradient, in the order of the inputs.
 
     Attributes:
         learning: whether there will be a gradient; else the other arrays have no row, and tell only their last axis.
         hidden: (batch, time, hidden), zeros beyond the lengths.
-        memory: before each frame, (batch, time, memory).
+        memory: before each frame, (frames, memory).
         kept: see :class:`Row`.
-        normal: the products after their layer norm and before its gain, (batch, time, gate rows).
-        scale: what each block was multiplied with, (batch, time, blocks).
-        reset_state: what the candidate saw of the state, (batch, time, hidden), with a reset gate before its product.
+        normal: the products after their layer norm and before its gain, (frames, gate rows).
+        scale: what each block was multiplied with, (frames, blocks).
+        reset_state: what the candidate saw of the state, (frames, hidden), with a reset gate before its product.
     """
 
     learning: bool
@@ -77,7 +79,7 @@ class Left(NamedTuple):
 
 
 class Gradients(NamedTuple):
-    """The gradients, by frame: ``hidden`` is read, the others are written.
+    """The gradients: ``hidden`` is read, the others are written, those of frames in the order of the inputs.
 
     Attributes:
         hidden: at the outputs, (batch, time, hidden).
@@ -123,47 +125,47 @@ def gradients(cell: RowFunctions) -> Callable[[Given, Left, Gradients], None]:
         part(function)
 
     def loop(given: Given, left: Left, at: Gradients) -> None:
-        batch, time, size = left.hidden.shape
+        batch, _, size = left.hidden.shape
         width = given.weight.shape[0]
-        at_products, through = np.zeros((batch, width), np.float32), np.empty((batch, size), np.float32)
+        at_products, through = np.empty((batch, width), np.float32), np.empty((batch, size), np.float32)
         weight, candidate_weight = transposed(given.weight), transposed(given.candidate_weight)
-        at_candidates, at_normal = np.zeros((batch, size), np.float32), np.empty(width, np.float32)
+        at_candidates, at_normal = np.empty((batch, size), np.float32), np.empty(width, np.float32)
+        order = longest_first(given.lengths)
         together = batch if recurrent else 1
         for begin in range(0, batch, together):
-            for step in range(time - 1, -1, -1):
-                for index in range(begin, begin + together):
-                    frame = frame_at(given, index, step)
-                    if frame < 0:
-                        end(at, index, step, recurrent)
-                        continue
-                    row, at_x = row_before(given, left, index, step, frame), at.inputs[index, frame]
+            active = 0
+            for step in range(given.lengths[order[begin]] - 1, -1, -1):
+                while active < together and given.lengths[order[begin + active]] > step:
+                    active += 1
+                for slot in range(active):
+                    index = order[begin + slot]
+                    frame, place = frame_at(given, index, step)
+                    row, at_x = row_before(given, left, index, step), at.inputs[place]
                     at_product = at_x
                     if not adds_product:
-                        at_product = at_normal if len(given.blocks) else at.products[index, frame]
+                        at_product = at_normal if len(given.blocks) else at.products[place]
                     add(at.state[index], at.hidden[index, frame])
                     backward(row, At(at_x, at_product, at.state[index], at.memory[index], at.vectors))
                     if len(given.blocks):
-                        at_product = normalize_backward(given, left, at, index, frame, at_product)
+                        at_product = normalize_backward(given, left, at, place, at_product)
                     if resets:
-                        copy(at_x[width:], at_candidates[index])
+                        copy(at_x[width:], at_candidates[slot])
                     elif recurrent:
-                        copy(at_product, at_products[index])
+                        copy(at_product, at_products[slot])
                     if recurrent:
-                        copy(row.old, at.before[index, frame])
+                        copy(row.old, at.before[place])
                 if resets:
-                    multiply(at_candidates, candidate_weight, through)
-                    for index in range(batch):
-                        frame = frame_at(given, index, step)
-                        if frame >= 0:
-                            row, at_x = row_before(given, left, index, step, frame), at.inputs[index, frame]
-                            at_row = At(at_x, at_x, at.state[index], at.memory[index], at.vectors)
-                            reset_backward(row, at_row, through[index])
-                            copy(at_x[:width], at_products[index])
+                    multiply(at_candidates[:active], candidate_weight, through[:active])
+                    for slot in range(active):
+                        index = order[slot]
+                        row, at_x = row_before(given, left, index, step), at.inputs[frame_at(given, index, step)[1]]
+                        at_row = At(at_x, at_x, at.state[index], at.memory[index], at.vectors)
+                        reset_backward(row, at_row, through[slot])
+                        copy(at_x[:width], at_products[slot])
                 if recurrent:
-                    multiply(at_products, weight, through)
-                    for index in range(batch):
-                        if step < given.lengths[index]:
-                            add(at.state[index], through[index])
+                    multiply(at_products[:active], weight, through[:active])
+                    for slot in range(active):
+                        add(at.state[order[slot]], through[slot])
 
     return kernel(fastmath=FAST, error_model="numpy", nogil=True, parts=tuple(cell.functions()))(loop)
 
@@ -183,36 +185,42 @@ def run(
     batch, time, size = left.hidden.shape
     left = left if left.learning else one_frame(left)
     products, candidates = np.empty((batch, len(given.weight)), np.float32), np.empty((batch, size), np.float32)
-    reset_states = np.zeros((batch, size), np.float32)
+    states, reset_states = np.empty((batch, size), np.float32), np.empty((batch, size), np.float32)
+    order = longest_first(given.lengths)
+    for slot in range(batch):
+        index = order[slot]
+        copy(state[index], states[slot])
+        for frame in range(given.lengths[index], time):
+            clear(left.hidden[index, frame])
     together = batch if recurrent else 1
     for begin in range(0, batch, together):
-        for step in range(time):
+        active = together
+        for step in range(given.lengths[order[begin]]):
+            while given.lengths[order[begin + active - 1]] <= step:
+                active -= 1
             if recurrent:
-                multiply(state, given.weight, products)
+                multiply(states[:active], given.weight, products[:active])
             if resets:
-                for index in range(batch):
-                    frame = frame_at(given, index, step)
-                    if frame >= 0:
-                        row = row_at(given, left, state[index], memory[index], index, frame)
-                        reset(row, products[index], reset_states[index])
-                        if left.learning:
-                            copy(reset_states[index], left.reset_state[index, frame])
-                multiply(reset_states, given.candidate_weight, candidates)
-            for index in range(begin, begin + together):
-                frame = frame_at(given, index, step)
-                if frame < 0:
-                    clear(left.hidden[index, step])
-                    if resets and left.learning:
-                        clear(left.reset_state[index, step])  # it meets gradients of zero, and is no NaN
-                    continue
-                row = row_at(given, left, state[index], memory[index], index, frame)
-                product = candidates[index] if resets else products[index if recurrent else 0]
+                for slot in range(active):
+                    index = order[slot]
+                    row = row_at(given, left, states[slot], memory[index], index, step)
+                    reset(row, products[slot], reset_states[slot])
+                    if left.learning:
+                        copy(reset_states[slot], left.reset_state[frame_at(given, index, step)[1]])
+                multiply(reset_states[:active], given.candidate_weight, candidates[:active])
+            for slot in range(begin, begin + active):
+                index = order[slot]
+                row = row_at(given, left, states[slot], memory[index], index, step)
+                product = candidates[slot] if resets else products[slot if recurrent else 0]
+                place = frame_at(given, index, step)[1] if left.learning else 0
                 if len(given.blocks):
-                    normalize(given, left, index, frame, product)
+                    normalize(given, left, place, product)
                 if left.learning:
-                    copy(memory[index], left.memory[index, frame])
+                    copy(memory[index], left.memory[place])
                 forward(row, product)
-                copy(row.new, state[index])
+                copy(row.new, states[slot])
+    for slot in range(batch):
+        copy(states[slot], state[order[slot]])
 
 
 @part
@@ -221,44 +229,39 @@ def nothing(*arguments: object) -> None:
 
 
 @part
-def frame_at(given: Given, index: int, step: int) -> int:
-    """The frame that a row reads in a step; -1 where it has come to its end."""
-    length = given.lengths[index]
-    if step >= length:
-        return -1
-    return length - 1 - step if given.reverse else step
+def longest_first(lengths: np.ndarray) -> np.ndarray:
+    """The rows in the order of their ends, so that those which go on are always the first ones."""
+    return np.argsort(-lengths, kind="mergesort")
 
 
 @part
-def row_at(given: Given, left: Left, old: np.ndarray, memory: np.ndarray, index: int, frame: int) -> Row:
-    kept = left.kept[index, frame] if left.learning else left.kept[0, 0]
-    return Row(given.inputs[index, frame], old, left.hidden[index, frame], memory, kept, given.vectors)
+def frame_at(given: Given, index: int, step: int) -> tuple[int, int]:
+    """The frame that a row reads in a step, and its place in the inputs."""
+    frame = given.lengths[index] - 1 - step if given.reverse else step
+    return frame, given.starts[index] + frame
+
+
+@part
+def row_at(given: Given, left: Left, old: np.ndarray, memory: np.ndarray, index: int, step: int) -> Row:
+    frame, place = frame_at(given, index, step)
+    kept = left.kept[place if left.learning else 0]
+    return Row(given.inputs[place], old, left.hidden[index, frame], memory, kept, given.vectors)
 
 
 @part
 def one_frame(left: Left) -> Left:
     """Without a gradient: one frame of what :func:`states` writes for it, which is written over."""
-    kept, normal = np.empty((1, 1, left.kept.shape[2]), np.float32), np.empty((1, 1, left.normal.shape[2]), np.float32)
-    scale = np.empty((1, 1, left.scale.shape[2]), np.float32)
+    kept, normal = np.empty((1, left.kept.shape[1]), np.float32), np.empty((1, left.normal.shape[1]), np.float32)
+    scale = np.empty((1, left.scale.shape[1]), np.float32)
     return Left(left.learning, left.hidden, left.memory, kept, normal, scale, left.reset_state)
 
 
 @part
-def row_before(given: Given, left: Left, index: int, step: int, frame: int) -> Row:
+def row_before(given: Given, left: Left, index: int, step: int) -> Row:
     """What :func:`row_at` was when the row function saw it."""
+    frame, place = frame_at(given, index, step)
     old = left.hidden[index, frame + 1 if given.reverse else frame - 1] if step else given.first[index]
-    kept, memory = left.kept[index, frame], left.memory[index, frame]
-    return Row(given.inputs[index, frame], old, left.hidden[index, frame], memory, kept, given.vectors)
-
-
-@part
-def end(at: Gradients, index: int, frame: int, recurrent: bool) -> None:
-    """No gradient beyond the lengths."""
-    clear(at.inputs[index, frame])
-    if recurrent:
-        clear(at.before[index, frame])
-    if len(at.products):
-        clear(at.products[index, frame])
+    return Row(given.inputs[place], old, left.hidden[index, frame], left.memory[place], left.kept[place], given.vectors)
 
 
 @part
@@ -291,23 +294,20 @@ def add(target: np.ndarray, more: np.ndarray) -> None:
 
 
 @part
-def normalize(given: Given, left: Left, index: int, frame: int, product: np.ndarray) -> None:
+def normalize(given: Given, left: Left, place: int, product: np.ndarray) -> None:
     """The layer norm of a product, in place."""
-    row, column = (index, frame) if left.learning else (0, 0)
     for block in range(len(given.blocks) - 1):
-        left.scale[row, column, block] = standardize(product[given.blocks[block] : given.blocks[block + 1]])
-    copy(product, left.normal[row, column])
+        left.scale[place, block] = standardize(product[given.blocks[block] : given.blocks[block + 1]])
+    copy(product, left.normal[place])
     gain = given.gain
     for j in range(len(gain)):
         product[j] *= gain[j]
 
 
 @part
-def normalize_backward(
-    given: Given, left: Left, at: Gradients, index: int, frame: int, at_normal: np.ndarray
-) -> np.ndarray:
+def normalize_backward(given: Given, left: Left, at: Gradients, place: int, at_normal: np.ndarray) -> np.ndarray:
     """The gradient before the layer norm of a product from that behind it and its gain."""
-    normal, at_product, at_gain, gain = left.normal[index, frame], at.products[index, frame], at.gain, given.gain
+    normal, at_product, at_gain, gain = left.normal[place], at.products[place], at.gain, given.gain
     for j in range(len(gain)):
         at_gain[j] += at_normal[j] * normal[j]
     copy(at_normal, at_product)
@@ -315,5 +315,5 @@ def normalize_backward(
         at_product[j] *= gain[j]
     for block in range(len(given.blocks) - 1):
         of = slice(given.blocks[block], given.blocks[block + 1])
-        standardize_backward(at_product[of], normal[of], left.scale[index, frame, block], at_product[of])
+        standardize_backward(at_product[of], normal[of], left.scale[place, block], at_product[of])
     return at_product

@@ -78,6 +78,8 @@ class LSTM(Cell):
     27 H for the normalisation: of each value its square, its scale and its gain.
     """
 
+    framewise = True
+
     def __init__(self, input_size: int, hidden_size: int, config: LSTMConfig | None = None) -> None:
         super().__init__(input_size, hidden_size)
         config = config or LSTMConfig()

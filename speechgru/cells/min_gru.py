@@ -53,6 +53,8 @@ class MinGRU(Cell):
     Multiply-accumulates of a step: 2 H I + 2 H.
     """
 
+    framewise = True
+
     def __init__(self, input_size: int, hidden_size: int, config: MinGRUConfig | None = None) -> None:
         super().__init__(input_size, hidden_size)
         self.config = config = config or MinGRUConfig()

@@ -18,6 +18,7 @@ from torch.autograd.function import once_differentiable
 from speechgru.cells import loop, side_by_side
 from speechgru.cells.kernels import Context
 from speechgru.cells.rows import RowFunctions
+from speechgru.errors import ConfigError
 
 with torch.inference_mode(False):  # this file may be imported inside of it, and its tensors are no good for training
     _NOTHING = torch.empty(0)
@@ -40,6 +41,7 @@ class _Choices(NamedTuple):
 
 class _Context(Context, Protocol):
     choices: _Choices
+    shape: torch.Size
     given: loop.Given
     left: loop.Left
 
@@ -59,7 +61,8 @@ def recur(
 
     Args:
         cell: its row functions.
-        inputs: the input's part of the gates, (batch, time, rows), over which the row functions may write.
+        inputs: the input's part of the gates, (batch, time, rows), over which the row functions may write; or those of
+            the valid frames alone, all rows one after the other, (1, frames, rows), in float32 on a CPU.
         lengths: (batch,).
         state: the first states, (batch, state), of which the outputs come first.
         reverse: run from each row's own last valid frame to its first.
@@ -70,7 +73,8 @@ def recur(
         gain: of the layer norms, (gate rows,).
 
     Returns:
-        hidden (batch, time, hidden), zeros beyond the lengths, and the final state (batch, state).
+        hidden (batch, time, hidden), zeros beyond the lengths, and the final state (batch, state). The time is that of
+        the longest row where there were only valid frames.
     """
     if inputs.device.type == "cuda":
         from speechgru.cells.triton_loop import recur as recur_on_gpu
@@ -91,19 +95,26 @@ def _run(
     """The outputs and the last states, and what was read and left."""
     inputs, state, weight, gain, *vectors = tensors
     cell, (rows, size) = choices.cell, weight.shape
-    batch, time, _ = inputs.shape
+    ends, (batch, time) = lengths.numpy(), inputs.shape[:2]
+    starts = np.arange(batch) * time
+    if batch < len(ends):
+        if ends.sum() != time:
+            raise ConfigError(f"{time} valid frames for rows of {ends.tolist()}: each frame is one of a row's")
+        batch, time, starts = len(ends), int(ends.max()), np.cumsum(ends) - ends
+    frames = _array(inputs).reshape(-1, inputs.shape[2])
     hidden = torch.empty(batch, time, size)
     last = (state[:, :size] if cell.memory else state).clone(memory_format=torch.contiguous_format)
     memory = np.array(state[:, size:].detach().numpy()) if cell.memory else np.empty((batch, 0), np.float32)
     norm = (rows, len(choices.blocks)) if choices.blocks else (0, 0)
     sizes = memory.shape[1], cell.kept(size), *norm, size if cell.reset else 0
-    arrays = [np.empty((batch, time, one), np.float32) for one in sizes] if learning else _no_frames(sizes)
+    arrays = [_by_frame(one, frames, ends) for one in sizes] if learning else _no_frames(sizes)
     left = loop.Left(learning, hidden.numpy(), *arrays)
     values = _array(weight) if rows else _NO_MATRIX
     width = rows - size if cell.reset else rows
     given = loop.Given(
-        _array(inputs),
-        lengths.numpy(),
+        frames,
+        starts,
+        ends,
         choices.reverse,
         last.numpy().copy() if learning else _NO_MATRIX,
         values[:width],
@@ -122,7 +133,13 @@ def _run(
 
 @functools.cache
 def _no_frames(sizes: tuple[int, ...]) -> list[np.ndarray]:
-    return [np.empty((0, 0, one), np.float32) for one in sizes]
+    return [np.empty((0, one), np.float32) for one in sizes]
+
+
+def _by_frame(size: int, frames: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """As many rows as there are frames; zeros where no row of the batch has a frame, for they go into products."""
+    make = np.empty if lengths.sum() == len(frames) else np.zeros
+    return make((len(frames), size), np.float32)
 
 
 def _array(tensor: Tensor) -> np.ndarray:
@@ -134,23 +151,25 @@ class _Recurrence(torch.autograd.Function):
     @staticmethod
     def forward(ctx: _Context, choices: _Choices, lengths: Tensor, *tensors: Tensor) -> tuple[Tensor, Tensor]:
         hidden, final, ctx.given, ctx.left = _run(choices, lengths, tensors, learning=True)
-        ctx.choices = choices
+        ctx.choices, ctx.shape = choices, tensors[0].shape
         ctx.save_for_backward(tensors[2], hidden, *tensors[3:])
         return hidden, final
 
     @staticmethod
     @once_differentiable
     def backward(ctx: _Context, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        weight, hidden, gain, *vectors = ctx.saved_tensors
+        weight, _, gain, *vectors = ctx.saved_tensors  # asked for, so that torch sees whether one was changed
         cell, (rows, size) = ctx.choices.cell, weight.shape
         width = rows - size if cell.reset else rows
         given = ctx.given
         state, memory = (
             part.clone(memory_format=torch.contiguous_format) for part in gradients[1].tensor_split([size], 1)
         )
-        at_inputs, before = torch.empty(given.inputs.shape), torch.empty_like(hidden) if rows else torch.empty(0, 0, 0)
         apart = bool(ctx.choices.blocks) or not cell.adds_product
-        at_products = torch.empty(*hidden.shape[:2], rows) if apart else torch.empty(0, 0, 0)
+        at_inputs, at_products, before = (
+            torch.from_numpy(_by_frame(one, given.inputs, given.lengths))
+            for one in (given.inputs.shape[1], rows if apart else 0, size if rows else 0)
+        )
         at_vectors, at_gain = [torch.zeros_like(vector) for vector in vectors], torch.zeros_like(gain)
         at = loop.Gradients(
             gradients[0].contiguous().numpy(),
@@ -165,10 +184,9 @@ class _Recurrence(torch.autograd.Function):
         loop.gradients(cell)(given, ctx.left, at)
         at_weight = None
         if rows:
-            of_gates, of_candidate = (at_products if apart else at_inputs).view(-1, rows).tensor_split([width], 1)
-            at_weight = of_gates.t() @ before.view(-1, size)
+            of_gates, of_candidate = (at_products if apart else at_inputs).tensor_split([width], 1)
+            at_weight = of_gates.t() @ before
             if cell.reset:
-                seen = torch.from_numpy(ctx.left.reset_state).view(-1, size)
-                at_weight = torch.cat((at_weight, of_candidate.t() @ seen))
+                at_weight = torch.cat((at_weight, of_candidate.t() @ torch.from_numpy(ctx.left.reset_state)))
         at_state = torch.cat((state, memory), 1) if cell.memory else state
-        return None, None, at_inputs, at_state, at_weight, at_gain, *at_vectors
+        return None, None, at_inputs.view(ctx.shape), at_state, at_weight, at_gain, *at_vectors

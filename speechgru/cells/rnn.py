@@ -50,6 +50,8 @@ class RNN(Cell):
     each value its square, its scale and its gain.
     """
 
+    framewise = True
+
     def __init__(self, input_size: int, hidden_size: int, config: RNNConfig | None = None) -> None:
         super().__init__(input_size, hidden_size)
         config = config or RNNConfig()

@@ -48,6 +48,8 @@ class SRU(Cell):
     where they differ. Multiply-accumulates of a step: 3 H I + 7 H, and H I more where they differ.
     """
 
+    framewise = True
+
     weight_skip: Tensor | None
 
     def __init__(self, input_size: int, hidden_size: int, config: SRUConfig | None = None) -> None:

@@ -135,19 +135,21 @@ def stacked(cell: RowFunctions) -> _Run:
     ) -> None:
         batch, time, _ = frames.shape
         layers, directions, _, size = states.shape
-        no_frames, no_matrix = np.empty((0, 0, 0), np.float32), np.empty((0, 0), np.float32)
+        no_matrix, starts = np.empty((0, 0), np.float32), np.arange(batch) * time
         memory = np.empty((batch, 0), np.float32)
         for layer in range(layers):
             joined = hidden if layer == layers - 1 else np.empty((batch, time, directions * size), np.float32)
-            inputs = np.empty((batch, time, rows), np.float32)
+            inputs = np.empty((batch * time, rows), np.float32)
             for direction in range(directions):
                 at_input, at_input_bias, at_weight, at_bias = addresses[layer, direction]
                 input_weight = floats_at(at_input, (rows, frames.shape[2]))
                 input_bias = floats_at(at_input_bias, (rows,))
                 for index in range(batch):
-                    project(frames[index], input_weight, input_bias, inputs[index])
+                    of_row = slice(starts[index], starts[index] + lengths[index])
+                    project(frames[index, : lengths[index]], input_weight, input_bias, inputs[of_row])
                 given = Given(
                     inputs,
+                    starts,
                     lengths,
                     direction == 1,
                     no_matrix,
@@ -158,9 +160,7 @@ def stacked(cell: RowFunctions) -> _Run:
                     np.empty(0, np.float32),
                 )
                 found = joined if directions == 1 else np.empty((batch, time, size), np.float32)
-                left = Left(
-                    False, found, no_frames, np.empty((0, 0, kept), np.float32), no_frames, no_frames, no_frames
-                )
+                left = Left(False, found, no_matrix, np.empty((0, kept), np.float32), no_matrix, no_matrix, no_matrix)
                 run(forward, reset, recurrent, resets, given, states[layer, direction], memory, left)
                 if directions > 1:
                     for index in range(batch):
