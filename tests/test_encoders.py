@@ -635,5 +635,6 @@ def test_an_error_in_a_thread_is_raised():
     def fails():
         raise MemoryError("no room")
 
-    with pytest.raises(MemoryError, match="no room"), speechgru.cells.side_by_side.side_by_side():
+    threads = speechgru.cells.side_by_side
+    with pytest.raises(MemoryError, match="no room"), threads.another_thread(), threads.side_by_side():
         speechgru.cells.side_by_side.run(fails)

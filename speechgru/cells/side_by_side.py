@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 WORTH = 1_000_000  # multiplications, some 100 us: to start a thread takes as long
-_others: contextvars.ContextVar[Callable[[Callable[[], None]], None] | None] = contextvars.ContextVar(
+_pool: contextvars.ContextVar[ThreadPoolExecutor | None] = contextvars.ContextVar("another thread", default=None)
+_begin: contextvars.ContextVar[Callable[[Callable[[], None]], None] | None] = contextvars.ContextVar(
     "starts a loop in another thread", default=None
 )
 
@@ -23,36 +24,50 @@ def is_worth(frames: Tensor, hidden_size: int) -> bool:
 
 
 @contextlib.contextmanager
-def side_by_side(wanted: bool = True) -> Iterator[None]:
-    """Inside, the first loop that a cell runs without a gradient goes to another thread; at the end all are done.
-
-    What a cell gave is not to be read before. The loops release Python's lock and share nothing, so every value is what
-    it is in one thread. The thread is a new one: such a thread takes over how the caller treats subnormal numbers.
-    """
+def another_thread(wanted: bool = True) -> Iterator[None]:
+    """Inside, :func:`side_by_side` has another thread: a new one, which treats subnormal numbers as the caller does."""
     if not wanted:
         yield
         return
-    waiting: list[Future[None]] = []
     with ThreadPoolExecutor(1) as pool:
-
-        def begin(run: Callable[[], None]) -> None:
-            if waiting:
-                run()
-            else:
-                waiting.append(pool.submit(run))
-
-        before = _others.set(begin)
+        before = _pool.set(pool)
         try:
             yield
         finally:
-            _others.reset(before)
-    for one in waiting:
-        one.result()  # raises what the loop raised
+            _pool.reset(before)
+
+
+@contextlib.contextmanager
+def side_by_side() -> Iterator[None]:
+    """Inside, the first loop that a cell runs without a gradient goes to another thread; at the end all are done.
+
+    What a cell gave is not to be read before. The loops release Python's lock and share nothing, so every value is what
+    it is in one thread.
+    """
+    pool = _pool.get()
+    if pool is None:
+        yield
+        return
+    waiting: list[Future[None]] = []
+
+    def begin(run: Callable[[], None]) -> None:
+        if waiting:
+            run()
+        else:
+            waiting.append(pool.submit(run))
+
+    before = _begin.set(begin)
+    try:
+        yield
+    finally:
+        _begin.reset(before)
+        for one in waiting:
+            one.result()  # raises what the loop raised
 
 
 def run(loop: Callable[[], None]) -> None:
     """Runs a loop whose results are not read before the end of :func:`side_by_side`."""
-    begin = _others.get()
+    begin = _begin.get()
     if begin is None:
         loop()
     else:

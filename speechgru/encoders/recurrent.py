@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import PackedSequence
 
 from speechgru.cells import Cell
-from speechgru.cells.side_by_side import is_worth, side_by_side
+from speechgru.cells.side_by_side import another_thread, is_worth, side_by_side
 from speechgru.encoders.arguments import refuse_torch_names
 from speechgru.encoders.recurrent_config import GRUEncoderConfig, Merge
 from speechgru.encoders.stepping import EncoderState, Waiting, Windows, within
@@ -124,13 +124,15 @@ class RecurrentEncoder(nn.Module):
 
     def run_layers(self, features: Tensor, lengths: Tensor | None) -> Tensor:
         """The recurrent layers over what the front end gave; zeros beyond the lengths, None if all rows are full."""
-        if not (self.training or torch.is_grad_enabled() or is_worth(features, self.config.hidden_size)):
+        several = is_worth(features, self.config.hidden_size)
+        if not (self.training or torch.is_grad_enabled() or several):
             found = self._run_stack(features, lengths, None)
             if found is not None:
                 return found[0]
-        for layer, factor in zip(self.layers, self.factors, strict=True):
-            features = layer(features, lengths)
-            lengths = None if lengths is None else divided(lengths, factor)
+        with another_thread(several):
+            for layer, factor in zip(self.layers, self.factors, strict=True):
+                features = layer(features, lengths)
+                lengths = None if lengths is None else divided(lengths, factor)
         return features
 
     @property
@@ -269,7 +271,7 @@ class RecurrentLayer(nn.Module):
         if self.backward_cell is None:
             hidden, _ = self.forward_cell(features, lengths)
         else:
-            with side_by_side(is_worth(features, self.config.hidden_size)):
+            with side_by_side():
                 hidden, _ = self.forward_cell(features, lengths)
                 backward, _ = self.backward_cell(features, lengths, reverse=True)
         valid = None if lengths is None else valid_frames(lengths, hidden.shape[1])
