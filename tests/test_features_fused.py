@@ -17,8 +17,9 @@ from torch import Tensor
 
 from speechgru import compiled
 from speechgru.features import MFCC, Convention, LogMel, LogMelConfig, LogScale, MFCCConfig, Normalization, Padding
+from speechgru.features.fourier import LANES
 from speechgru.features.frames import Framing
-from speechgru.features.fused_spectrum import BLOCK_FRAMES, FusedSpectrum
+from speechgru.features.fused_spectrum import FusedSpectrum
 
 NONE = Normalization.none
 
@@ -56,7 +57,7 @@ def test_compiled_equals_differentiable(config: MFCCConfig, lengths: list[int], 
     torch.testing.assert_close(found, expected.detach(), rtol=1e-4, atol=1e-3)
 
 
-@pytest.mark.parametrize("fft_size", [16, 25, 40, 50, 200, 257, 400, 512, 1000, 1024, 2048])
+@pytest.mark.parametrize("fft_size", [16, 24, 40, 50, 200, 400, 480, 512, 1000, 1024, 1200, 2048])
 @pytest.mark.parametrize("hop", [3, 8, 21, 400])
 def test_powers_equal_numpy(fft_size: int, hop: int) -> None:
     """Oracle: numpy.fft.rfft in double precision, every bin by itself, window and ends by hand; 1e-6 of the largest."""
@@ -64,11 +65,11 @@ def test_powers_equal_numpy(fft_size: int, hop: int) -> None:
     framing = Framing.of(window, hop, fft_size, Padding.none, window_is_centred_in_fft=False)
     weights = torch.hann_window(window, dtype=torch.float64) + 0.1
     spectrum = FusedSpectrum(framing, fft_size, weights, torch.eye(fft_size // 2 + 1).double(), 0.0, False, 0.0)
-    signals = noise(2, window + hop * (BLOCK_FRAMES + 2))
+    signals = noise(2, window + hop * (LANES + 2))
     found = spectrum.of_signals(signals).numpy()
     rows = np.lib.stride_tricks.sliding_window_view(signals.numpy().astype(np.float64), window, axis=1)[:, ::hop]
     expected = np.abs(np.fft.rfft(rows * weights.numpy(), fft_size)) ** 2
-    assert found.shape == expected.shape == (2, BLOCK_FRAMES + 3, fft_size // 2 + 1)
+    assert found.shape == expected.shape == (2, LANES + 3, fft_size // 2 + 1)
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6 * expected.max())
 
 
@@ -85,6 +86,15 @@ def test_gradients_flow_in_single_precision(convention: Convention, padding: Pad
         assert signal.grad is not None
         gradients.append(signal.grad.double())
     assert float((gradients[0] - gradients[1]).abs().max()) < 1e-3 * float(gradients[1].abs().max())
+
+
+@pytest.mark.parametrize(("fft_size", "smooth"), [(400, True), (480, True), (401, False), (406, False), (675, False)])
+def test_sizes_without_a_compiled_transform_take_the_other_path(fft_size: int, smooth: bool) -> None:
+    """Oracle: by hand: 406 = 2 * 7 * 29, 675 = 3^3 * 5^2; values: the module in double precision, to 1e-3."""
+    features, waveforms = LogMel(LogMelConfig(fft_size=fft_size, normalization=NONE)), noise(2, 4000)
+    assert features.spectrum.fuses(waveforms) == smooth
+    found = features(waveforms)[0]
+    torch.testing.assert_close(found.double(), features.double()(waveforms.double())[0], rtol=1e-4, atol=1e-3)
 
 
 def test_what_is_not_a_number_is_not_hidden() -> None:

@@ -1,7 +1,7 @@
-"""Samples to mel powers: a compiled loop cuts and weighs the windows, torch transforms them, another sums the bands.
+"""Samples to mel powers in one compiled loop, as many frames side by side as fourier.py transforms at once.
 
-Taken by :class:`~speechgru.features.spectrum.MelSpectrum` where no gradient is asked for. It works on as many frames at
-once as stay in the cache, of one utterance or of several, and no frame's values depend on its neighbours.
+Taken by :class:`~speechgru.features.spectrum.MelSpectrum` where no gradient is asked for. The frames may be of one
+utterance or of several, and no frame's values depend on its neighbours.
 """
 
 from __future__ import annotations
@@ -14,71 +14,81 @@ from torch import Tensor
 
 from speechgru.compiled import kernel
 from speechgru.features.convention import Padding
+from speechgru.features.fourier import FAST, LANES, bins, plan, power, transform
 from speechgru.features.frames import Framing
 
-BLOCK_FRAMES = 128  # windows and spectra of 512 samples take half a megabyte
 _REFLECT, _MIRROR = 1, 2
 _PADDINGS = {Padding.reflect: _REFLECT, Padding.mirror: _MIRROR}  # the others: zeros
+_loop = kernel(nogil=True, fastmath=FAST, error_model="numpy")
 
 
-@kernel(nogil=True, fastmath={"reassoc", "contract"})
-def _windows(waveforms, lengths, starts, begin, end, first, padding, hop, weights, preemphasis, remove_dc, out):
-    """The weighted windows of frames ``begin`` to ``end`` of all, of which utterance u has those from ``starts[u]`` on.
+@_loop
+def _mel_powers(waveforms, lengths, starts, framing, windowing, passes, bins, bands, floor, out):
+    """``out[u, t]``: mel powers of frame t of utterance u, whose frames begin at ``starts[u]``; at least ``floor``."""
+    points = passes[1].shape[1]
+    samples, other = np.zeros((points, 2 * LANES), np.float32), np.zeros((points, 2 * LANES), np.float32)
+    rows, columns = other.reshape(LANES, 2 * points), samples.reshape(-1, LANES)
+    window, mels = len(windowing[0]), out.shape[2]
+    edge, sums = np.empty(window, np.float32), np.empty((mels + 1, 2 * LANES), np.float32)
+    places, row = np.zeros((LANES, 2), np.int64), 0
+    for begin in range(0, starts[-1], LANES):
+        frames = min(LANES, starts[-1] - begin)
+        for lane in range(frames):
+            while begin + lane >= starts[row + 1]:
+                row += 1
+            frame = begin + lane - starts[row]
+            places[lane] = row, frame
+            _window(waveforms[row], lengths[row], frame, framing, windowing, edge, rows[lane])
+        for n in range(window):
+            for lane in range(LANES):
+                columns[n, lane] = rows[lane, n]
+        columns[window:] = 0
+        sums[:] = 0
+        _add_bands(transform(samples, other, *passes), bins, bands, sums)
+        for lane in range(frames):
+            target = out[places[lane, 0], places[lane, 1]]
+            for mel in range(mels):
+                value = sums[mel, LANES + lane] + sums[mel + 1, lane]
+                target[mel] = floor if value < floor else value  # what is not a number stays
+
+
+@_loop
+def _add_bands(spectra, bins, bands, sums):
+    """Adds the power of each bin to the two bands that it lies in, with its shares in them."""
+    (places, turns), (edges, shares) = bins, bands
+    for k in range(len(turns)):
+        place, mirrored, turn, edge = places[k, 0], places[k, 1], turns[k], edges[k]
+        falling, rising = shares[k, 0], shares[k, 1]
+        for lane in range(LANES):
+            value = power(spectra, place, mirrored, turn, lane)
+            sums[edge, lane] += falling * value
+            sums[edge, LANES + lane] += rising * value
+
+
+@_loop
+def _window(signal, samples, frame, framing, windowing, edge, out):
+    """The weighted window of a frame; ``edge`` is a place for the samples of one that reaches beyond the signal.
 
     With y(n) = x(n) - preemphasis * x(n - 1), where the first sample of a window stands before itself, and m the mean
     of the window: out = weights * (y - (1 - preemphasis) * m).
     """
-    window = len(weights)
-    edge = np.empty(window, np.float32)
-    row = np.searchsorted(starts, begin, "right") - 1
-    for frame in range(begin, end):
-        while frame >= starts[row + 1]:
-            row += 1
-        signal, samples, at = waveforms[row], lengths[row], first + (frame - starts[row]) * hop
-        if at < 0 or at + window > samples:
-            for n in range(window):
-                place = _source(at + n, samples, padding)
-                edge[n] = signal[place] if place >= 0 else np.float32(0)
-            signal, at = edge, 0
-        mean = np.float32(0)
-        if remove_dc:
-            for n in range(window):
-                mean += signal[at + n]
-            mean *= (np.float32(1) - preemphasis) / np.float32(window)
-        target = out[frame - begin]
-        target[0] = weights[0] * (signal[at] - preemphasis * signal[at] - mean)
-        for n in range(1, window):
-            target[n] = weights[n] * (signal[at + n] - preemphasis * signal[at + n - 1] - mean)
-
-
-@kernel(nogil=True, fastmath={"reassoc", "contract"})
-def _mel_powers(spectra, starts, begin, end, bands, filters, floor, out):
-    """``out[u, t]``: the filterbank's sums of the powers of spectra ``(frames, bins, 2)``, at least ``floor``.
-
-    Band b takes the bins from ``bands[b, 0]`` on with the weights ``filters[bands[b, 1] : bands[b, 2]]``.
-    """
-    frames, bins = end - begin, spectra.shape[1]
-    # The frames side by side: what is done for one is done for all in vectors, each with its own sums.
-    powers, mel = np.empty((bins, frames), np.float32), np.empty((len(bands), frames), np.float32)
-    for frame in range(frames):
-        for k in range(bins):
-            powers[k, frame] = spectra[frame, k, 0] ** 2 + spectra[frame, k, 1] ** 2
-    for band in range(len(bands)):
-        low, at, stop = bands[band, 0], bands[band, 1], bands[band, 2]
-        total = mel[band]
-        total[:] = 0
-        for k in range(stop - at):
-            weight, power = filters[at + k], powers[low + k]
-            for frame in range(frames):
-                total[frame] += weight * power[frame]
-    row = np.searchsorted(starts, begin, "right") - 1
-    for frame in range(frames):
-        while begin + frame >= starts[row + 1]:
-            row += 1
-        target = out[row, begin + frame - starts[row]]
-        for band in range(len(bands)):
-            value = mel[band, frame]
-            target[band] = floor if value < floor else value  # what is not a number stays
+    first, hop, padding = framing
+    weights, preemphasis, remove_dc = windowing
+    window, at = len(weights), first + frame * hop
+    if at < 0 or at + window > samples:
+        for n in range(window):
+            place = _source(at + n, samples, padding)
+            edge[n] = signal[place] if place >= 0 else np.float32(0)
+        signal, at = edge, 0
+    signal = signal[at : at + window]  # from here on no index is negative, and the compiler sees it
+    mean = np.float32(0)
+    if remove_dc:
+        for n in range(window):
+            mean += signal[n]
+        mean *= (np.float32(1) - preemphasis) / np.float32(window)
+    out[0] = weights[0] * (signal[0] - preemphasis * signal[0] - mean)
+    for n in range(1, window):
+        out[n] = weights[n] * (signal[n] - preemphasis * signal[n - 1] - mean)
 
 
 @kernel(nogil=True)
@@ -120,16 +130,15 @@ class FusedSpectrum:
         remove_dc: bool,
         floor: float,
     ) -> None:
-        self.framing, self.fft_size = framing, fft_size
-        bands, values = [], [np.zeros(0)]
-        for column in filters.double().numpy().T:
-            used = column.nonzero()[0]
-            low, high = (used[0], used[-1] + 1) if len(used) else (0, 0)
-            begin = sum(map(len, values))
-            bands.append((low, begin, begin + high - low))
-            values.append(column[low:high])
-        self._windowing = (weights.float().numpy(), np.float32(preemphasis), remove_dc)
-        self._filters = (np.array(bands), np.concatenate(values).astype(np.float32), np.float32(floor))
+        self.framing, self._mels, points = framing, filters.shape[1], fft_size // 2
+        # The transform gives four times the powers.
+        self._windowing = (0.5 * weights.float().numpy(), np.float32(preemphasis), remove_dc)
+        # Band b rises from edge b to the next and falls from there to one more: a bin lies in two bands, which its edge
+        # tells.
+        padded = np.pad(filters.float().numpy(), ((0, 0), (1, 1)))
+        edges = (padded[:, :-1] + padded[:, 1:]).argmax(1)
+        shares = np.take_along_axis(padded, edges[:, None] + np.arange(2), 1)
+        self._tables = (plan(points), bins(points), (edges, shares), np.float32(floor))
 
     def of_batch(self, waveforms: Tensor, lengths: Tensor, counts: Tensor, time: int) -> Tensor:
         """Waveforms ``(batch, samples)`` with their lengths and frames ``(batch,)``: ``(batch, time, mels)``.
@@ -147,20 +156,15 @@ class FusedSpectrum:
         return self._run(signals, lengths, counts, frames, 0, 0)
 
     def _run(self, waveforms: Tensor, lengths: Tensor, counts: Tensor, time: int, first: int, padding: int) -> Tensor:
-        bands, *_ = self._filters
-        out = waveforms.new_ones(len(waveforms), time, len(bands))
-        # One type of each argument, or numba compiles another kernel.
-        signals, samples = waveforms.detach().contiguous().numpy(), lengths.to("cpu", torch.int64).contiguous().numpy()
-        starts = np.array([0, *itertools.accumulate(counts.tolist())])
-        total = int(starts[-1])
-        rows = min(total, BLOCK_FRAMES)
-        windows = torch.zeros(rows, self.fft_size)
-        spectra = torch.empty(rows, self.fft_size // 2 + 1, dtype=torch.complex64)
-        weighted, parts, target = windows.numpy(), torch.view_as_real(spectra).numpy(), out.numpy()
-        for begin in range(0, total, BLOCK_FRAMES):
-            rows = min(total - begin, BLOCK_FRAMES)
-            place = (starts, begin, begin + rows)
-            _windows(signals, samples, *place, first, padding, self.framing.hop, *self._windowing, weighted)
-            torch.fft.rfft(windows[:rows], out=spectra[:rows])
-            _mel_powers(parts, *place, *self._filters, target)
+        out = waveforms.new_ones(len(waveforms), time, self._mels)
+        _mel_powers(
+            # One type of each argument, or numba compiles another kernel.
+            waveforms.detach().contiguous().numpy(),
+            lengths.to("cpu", torch.int64).contiguous().numpy(),
+            np.array([0, *itertools.accumulate(counts.tolist())]),
+            (first, self.framing.hop, padding),
+            self._windowing,
+            *self._tables,
+            out.numpy(),
+        )
         return out

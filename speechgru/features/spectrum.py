@@ -38,7 +38,8 @@ class MelSpectrum(nn.Module):
     def __init__(self, config: LogMelConfig) -> None:
         super().__init__()
         rules = config.resolved()
-        self._fft_size = config.resolved_fft_size()
+        self._fft_size = size = config.resolved_fft_size()
+        self._is_smooth = size % 2 == 0 and 30**15 % size == 0  # 2, 3 and 5 are its prime factors, and none 16 times
         self.framing = Framing.of(
             config.samples(config.window_ms),
             config.samples(config.hop_ms),
@@ -99,9 +100,9 @@ class MelSpectrum(nn.Module):
         return self._log(self._kernel().of_batch(waveforms, lengths, counts, time))
 
     def fuses(self, *waveforms: Tensor) -> bool:
-        """Whether the compiled path applies: it may run, and no gradient is asked for."""
+        """Whether the compiled path applies: it may run, has such a transform, and no gradient is asked for."""
         wanted = torch.is_grad_enabled() and any(waveform.requires_grad for waveform in waveforms)
-        return compiled.usable(*waveforms, self.weights) and not wanted
+        return self._is_smooth and compiled.usable(*waveforms, self.weights) and not wanted
 
     def _log(self, mel: Tensor) -> Tensor:
         return mel.log_() if self._take_log else mel
