@@ -209,11 +209,9 @@ class Cell(nn.Module, abc.ABC):
         # A gradient goes through products over all frames: those of padding are left out.
         packs = compiles and self.framewise and not full and sequence.is_cpu and torch.is_grad_enabled()
         if packs and self._compiles(sequence, state):
-            result = self.fused(self.project(packed(sequence, left)), left, state, reverse)
+            result = self._without_padding(sequence, left, state, reverse)
             if result is not None:
-                hidden, final = result
-                beyond = sequence.shape[1] - hidden.shape[1]  # the longest row's end
-                return F.pad(hidden, (0, 0, 0, beyond)) if beyond else hidden, final
+                return result
         projected = self.project(sequence, lengths)
         if compiles and self._compiles(projected, state):
             result = self.fused(projected, left, state, reverse)
@@ -235,6 +233,17 @@ class Cell(nn.Module, abc.ABC):
         if reverse:
             hidden = reverse_within(hidden, lengths)
         return hidden, final
+
+    def _without_padding(
+        self, sequence: Tensor, lengths: Tensor, state: Tensor, reverse: bool
+    ) -> tuple[Tensor, Tensor] | None:
+        """:meth:`fused` over the valid frames alone."""
+        result = self.fused(self.project(packed(sequence, lengths)), lengths, state, reverse)
+        if result is None:
+            return None
+        hidden, final = result
+        beyond = sequence.shape[1] - hidden.shape[1]  # the end of the longest row
+        return F.pad(hidden, (0, 0, 0, beyond)) if beyond else hidden, final
 
     def zone_out(self, new: Tensor, old: Tensor) -> Tensor:
         """The state after zoneout: (batch, state) twice -> (batch, state); override it if not all values remember."""
