@@ -61,11 +61,13 @@ def test_nothing_is_compiled_where_it_is_disabled() -> None:
 import contextlib, sys, torch
 from speechgru import compiled
 from speechgru.cells import GRU, SLiGRU
-from speechgru.encoders import Convolution
+from speechgru.encoders import Convolution, GRUEncoder
 from speechgru.features import LogMel
 with compiled.disabled() if {off} else contextlib.nullcontext():
     for module in (SLiGRU(40, 8), GRU(40, 8), Convolution(40)):
         module(torch.randn(2, 20, 40), torch.tensor([20, 3]))
+    with torch.no_grad():
+        GRUEncoder(40, hidden_size=8).eval()(torch.randn(2, 20, 40))
     LogMel()(torch.randn(1, 16000))
 print("numba" in sys.modules)
 """

@@ -56,7 +56,7 @@ def run_stack(
     Args:
         layers: of the same cells and sizes, which do nothing but run them.
         names: of each layer's cells: one, or the second one reads each row from its end.
-        frames: (batch, time, input).
+        frames: (batch, time, input), which compiled code may read.
         lengths: (batch,), or None if all rows are full.
         states: of each layer's one cell the first outputs, (batch, hidden); None means zeros.
 
@@ -65,7 +65,7 @@ def run_stack(
         the lengths, and the last outputs of all cells, (layers, cells, batch, hidden). None where a cell has no
         :meth:`Cell.weights`, or not all that is read is float32 on a CPU.
     """
-    if not compiled.usable(frames, *(states or ())):
+    if states is not None and not compiled.usable(*states):
         return None
     stack = _looked_up(layers, names)
     if stack is None:

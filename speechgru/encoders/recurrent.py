@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import PackedSequence
 
+from speechgru import compiled
 from speechgru.cells import Cell
 from speechgru.cells.side_by_side import another_thread, is_worth, side_by_side
 from speechgru.encoders.arguments import refuse_torch_names
@@ -219,7 +220,7 @@ class RecurrentEncoder(nn.Module):
         self, features: Tensor, lengths: Tensor | None, states: Sequence[Tensor] | None
     ) -> tuple[Tensor, np.ndarray] | None:
         """All layers at once; None where a layer is more than its cells side by side, or these are not of the kind."""
-        if not self._bare or features.is_cuda or not features.shape[0]:
+        if not self._bare or not features.shape[0] or not compiled.usable(features):
             return None
         from speechgru.cells.stack import run_stack  # here, for numba takes half a second
 
