@@ -128,7 +128,7 @@ class Model(nn.Module):
         with _MODES:
             self._answering += 1
             if self._answering == 1:
-                self._in_training = [module for module in self.modules() if module.training]
+                self._in_training = _in_training(self)
                 if self._in_training:
                     self.eval()
         try:
@@ -218,3 +218,14 @@ class Model(nn.Module):
         model.eval()
         check_fingerprint(folder, fingerprint(model.features))
         return model.to(device)
+
+
+def _in_training(model: nn.Module) -> list[nn.Module]:
+    """The modules of a model that are in training mode; torch's ``modules()`` takes ten times as long."""
+    found, left = [], [model]
+    while left:
+        module = left.pop()
+        if module.training:
+            found.append(module)
+        left += [child for child in module._modules.values() if child is not None]
+    return found

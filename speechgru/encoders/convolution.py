@@ -80,6 +80,8 @@ class Convolution(nn.Module):
         self.subsampling = 1
         for stride in config.stride_time:
             self.subsampling *= stride
+        width = config.kernel_time
+        self._windows = [Windows(width, stride, width // 2) for stride in config.stride_time]
 
     @property
     def reach(self) -> int:
@@ -120,7 +122,7 @@ class Convolution(nn.Module):
         """What waits before each layer at the beginning of ``batch`` streams."""
         found, size = [], self.input_size
         for convolution, windows, stride in zip(
-            self.convolutions, self._windows(), self.config.stride_feature, strict=True
+            self.convolutions, self._windows, self.config.stride_feature, strict=True
         ):
             assert isinstance(convolution, nn.Conv2d)
             found.append(windows.start(convolution.weight, (size, convolution.in_channels), batch))
@@ -144,7 +146,7 @@ class Convolution(nn.Module):
         planes, waiting = features[..., None], []
         strides = zip(config.stride_time, config.stride_feature, strict=True)
         for convolution, normalization, windows, stride, kept in zip(
-            self.convolutions, self.normalizations, self._windows(), strides, state, strict=True
+            self.convolutions, self.normalizations, self._windows, strides, state, strict=True
         ):
             assert isinstance(convolution, nn.Conv2d)
             stretch, lengths, kept = windows.slide(kept, planes, lengths, ended)
@@ -158,10 +160,6 @@ class Convolution(nn.Module):
             if config.residual and stride[0] == 1 and planes.shape[2:] == stretch.shape[2:]:
                 planes = planes + stretch[:, windows.before : windows.before + planes.shape[1]]
         return within(lengths, planes.transpose(2, 3).flatten(2)), lengths, tuple(waiting)
-
-    def _windows(self) -> list[Windows]:
-        width = self.config.kernel_time
-        return [Windows(width, stride, width // 2) for stride in self.config.stride_time]
 
 
 def convolution_same(planes: Tensor, weight: Tensor, stride: tuple[int, int]) -> Tensor:

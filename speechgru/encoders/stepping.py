@@ -115,15 +115,18 @@ class Windows:
         if ended:
             count = -(-max(0, known - self.before) // self.stride)
         read = count * self.stride
-        beyond = frames.new_zeros(1, read + waited - max(known, 0), *frames.shape[2:])
-        joined = torch.cat([waiting.frames[:, : max(held, 0)], frames[:, max(-held, 0) : length], beyond], 1)
+        parts = [waiting.frames[:, : max(held, 0)], frames[:, max(-held, 0) : length]]
+        if beyond := read + waited - max(known, 0):
+            parts.append(frames.new_zeros(1, beyond, *frames.shape[2:]))
+        joined = torch.cat(parts, 1)
         span = read - self.stride + self.width if count else 0
         left = np.array([min(known - read, waited)])
-        return joined[:, :span], [count], Waiting(joined[:, read:], left)
+        # A copy: a stream that rests must not keep the memory of a whole chunk.
+        return joined[:, :span], [count], Waiting(joined[:, read:].clone(), left)
 
 
 class Row(NamedTuple):
-    """What is kept of one stream.
+    """What is kept of one stream among several.
 
     Attributes:
         values: its frames that wait and the states of its cells, one after the other, (values,).
@@ -134,8 +137,16 @@ class Row(NamedTuple):
     held: np.ndarray
 
 
-def split(state: EncoderState) -> list[Row]:
+Kept = EncoderState | Row
+"""Of one stream: its state after a step that it took alone, which the next such step takes as it is."""
+
+
+def split(state: EncoderState) -> Sequence[Kept]:
     """Each stream of a state by itself."""
+    return [state] if len(state.cells[0]) == 1 else _rows(state)
+
+
+def _rows(state: EncoderState) -> list[Row]:
     parts = [*(one.frames for one in state.waiting), *state.cells]
     values = torch.cat([part.flatten(1) for part in parts], 1)
     held = np.stack([one.held for one in state.waiting], 1)
@@ -143,8 +154,11 @@ def split(state: EncoderState) -> list[Row]:
     return [Row(own.clone(), places.copy()) for own, places in zip(values.unbind(), held, strict=True)]
 
 
-def stack(rows: Sequence[Row], like: EncoderState) -> EncoderState:
+def stack(streams: Sequence[Kept], like: EncoderState) -> EncoderState:
     """The state of several streams for one step, in their order; ``like`` is any state of their encoder."""
+    if len(streams) == 1 and isinstance(streams[0], EncoderState):
+        return streams[0]
+    rows = [row for one in streams for row in (_rows(one) if isinstance(one, EncoderState) else [one])]
     shapes = [part.shape[1:] for part in (*(one.frames for one in like.waiting), *like.cells)]
     values = torch.stack([row.values for row in rows]).split([shape.numel() for shape in shapes], 1)
     parts = iter([part.view(len(rows), *shape) for part, shape in zip(values, shapes, strict=True)])

@@ -82,7 +82,7 @@ class KeywordHead(nn.Module):
     def log_odds(self, hidden: Tensor) -> Tensor:
         """Of each word in every frame, and of each other label against the last one: -> (batch, time, label)."""
         odds = self.output(F.dropout(hidden, self.config.dropout, self.training)).float()
-        return odds - odds[..., self.others[-1:]].sum(-1, keepdim=True) * ~self.words
+        return odds - odds.narrow(-1, self.others[-1], 1) * ~self.words if self.others else odds
 
     def frame_scores(self, hidden: Tensor) -> Tensor:
         """The probability of each label in every frame by itself: (batch, time, hidden) -> (batch, time, label).
