@@ -68,6 +68,8 @@ def test_a_search_is_read(tmp_path: Path) -> None:
     assert [rate_of(one) for one in curve(search)] == [0.001, 0.003, 0.01, 0.03, 0.1]
     accuracy = read_search(study(tmp_path / "b", ROWS, metric="accuracy"))
     assert best_trial(accuracy)["value"] == 0.7
+    begun = [*ROWS, ("waits", "", "", ""), ("running", "", 0.2, 1)]
+    assert read_search(study(tmp_path / "c", begun))["trials"] == search["trials"]
 
 
 def test_what_is_no_search_is_told_and_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -36,8 +36,8 @@ def read_search(folder: Path) -> Record:
 
     Returns:
         ``dataset``, ``cell``, ``metric``, ``higher``, ``epochs`` (of a trial), ``seed``, ``seconds`` (of all trials),
-        ``machine`` and ``date`` (of the best trial) and ``trials``: of each its ``state``, ``value`` (None where there
-        is none), ``epochs``, ``seconds`` and ``settings`` by key.
+        ``machine`` and ``date`` (of the best trial) and ``trials``: of each that has ended its ``state``, ``value``
+        (None where there is none), ``epochs``, ``seconds`` and ``settings`` by key.
 
     Raises:
         DataError: its table or the run of its best trial cannot be read, or the learning rate was not searched.
@@ -46,6 +46,7 @@ def read_search(folder: Path) -> Record:
         rows = list(csv.DictReader((folder / TABLE).read_text(encoding="utf-8").splitlines()))
         keys = [key for key in rows[0] if key not in _OWN]
         metric, keys = keys[0], keys[1:]
+        rows = [row for row in rows if row["state"] not in ("waits", "running")]
         trials = [_trial(row, metric, keys, folder) for row in rows]
     except (OSError, IndexError, KeyError, ValueError) as error:
         raise DataError(f"{folder / TABLE}: not the table of a search ({error!r})") from None
