@@ -38,6 +38,19 @@ from speechgru.tokens import Tokens
 _MODES = threading.Lock()
 
 
+@dataclasses.dataclass
+class _Modes:
+    """Of a model, beside it because torch takes microseconds to set what is an attribute of a module.
+
+    Attributes:
+        answering: threads that compute answers.
+        in_training: what the first of them found in training mode.
+    """
+
+    answering: int = 0
+    in_training: list[nn.Module] = dataclasses.field(default_factory=list)
+
+
 class Model(nn.Module):
     """Waveforms in, scores out: features, encoder and head in one module, with the names of its labels.
 
@@ -60,8 +73,7 @@ class Model(nn.Module):
         self.head: Head = build(
             "head", config.head, self.encoder.output_size, tokens, directions=self.encoder.directions
         )
-        self._answering = 0  # threads at it
-        self._in_training: list[nn.Module] = []  # what they found in training mode
+        self._modes = _Modes()
 
     @property
     def task(self) -> str:
@@ -125,21 +137,22 @@ class Model(nn.Module):
     @contextlib.contextmanager
     def in_eval_mode(self) -> Iterator[None]:
         """Answers are those of eval mode; after the last of several threads, each module has the mode it had before."""
+        modes = self._modes
         with _MODES:
-            self._answering += 1
-            if self._answering == 1:
-                self._in_training = _in_training(self)
-                if self._in_training:
+            modes.answering += 1
+            if modes.answering == 1:
+                modes.in_training = _in_training(self)
+                if modes.in_training:
                     self.eval()
         try:
             yield
         finally:
             with _MODES:
-                self._answering -= 1
-                if not self._answering:
-                    for module in self._in_training:
+                modes.answering -= 1
+                if not modes.answering:
+                    for module in modes.in_training:
                         module.training = True
-                    self._in_training = []
+                    modes.in_training = []
 
     def parameter_count(self) -> int:
         """How many numbers training adjusts."""

@@ -19,11 +19,12 @@ class MaskedBatchNorm(nn.BatchNorm2d):
 
     def forward(self, planes: Tensor, lengths: Tensor | None = None) -> Tensor:
         """(batch, channel, time, feature), lengths (batch,) in frames or None -> the same shape, at least 0."""
+        if not self.training:  # not by torch's module, whose way to the same call takes as long as the call
+            normal = F.batch_norm(planes, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
+            found = F.relu(normal)
+            return found if lengths is None else found.masked_fill(~_valid(lengths, planes), 0.0)
         if lengths is None:
             return F.relu(super().forward(planes))
-        mask = valid_frames(lengths, planes.shape[2])[:, None, :, None]
-        if not self.training:
-            return F.relu(super().forward(planes)).masked_fill(~mask, 0.0)
         assert self.running_mean is not None
         # At the precision of the statistics: planes are bfloat16 under autocast.
         wide = planes.to(self.running_mean.dtype)
@@ -42,8 +43,13 @@ def normalize_and_rectify(
     planes: Tensor, lengths: Tensor, scale: Tensor, shift: Tensor, eps: float
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The definition, in torch's operators: the planes, and mean, variance and count of valid values per channel."""
-    valid = valid_frames(lengths, planes.shape[2])[:, None, :, None]
+    valid = _valid(lengths, planes)
     mean, variance, count = valid_moments(planes, valid, (0, 2, 3), planes.shape[3])
     factor = scale * torch.rsqrt(variance + eps)
     normal = (planes - mean[:, None, None]) * factor[:, None, None] + shift[:, None, None]
     return F.relu(normal) * valid, mean, variance, count
+
+
+def _valid(lengths: Tensor, planes: Tensor) -> Tensor:
+    """Where frames of planes (batch, channel, time, feature) are valid, (batch, 1, time, 1)."""
+    return valid_frames(lengths, planes.shape[2])[:, None, :, None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Sequence
 from typing import Protocol
@@ -120,7 +121,9 @@ def feed_together(
     for stream, end in zip(streams, ended, strict=True):
         assert not stream._ended, "the stream was flushed; make a new one with features.stream()"
         stream._ended = end
-    with torch.autocast(features.spectrum.weights.device.type, enabled=False):
+    device = features.spectrum.weights.device.type
+    # torch takes microseconds to disable what is not enabled.
+    with torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else contextlib.nullcontext():
         taken = [stream._samples.take(chunk, end) for stream, chunk, end in zip(streams, chunks, ended, strict=True)]
         counts = [count for _, count in taken]
         signals = pad_sequence([signal for signal, _ in taken], batch_first=True)

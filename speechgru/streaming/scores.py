@@ -188,10 +188,12 @@ def _frames(
 def _times(model: StreamedModel, streams: Sequence[FrameScores], count: int, ended: Sequence[bool]) -> np.ndarray:
     """``end_s`` of the next ``count`` frames of each stream, (stream, count)."""
     encoder = cast(SteppedEncoder, model.encoder)
-    given, samples = np.array([(stream.frames, stream.samples) for stream in streams]).T
-    frames = given[:, None] + np.arange(count)
+    frames = np.array([[stream.frames] for stream in streams]) + np.arange(count)
     heard = streams[0].features.samples_for(frames * encoder.subsampling + encoder.least_look_ahead + 1)
-    return np.where(np.array(ended)[:, None], np.minimum(heard, samples[:, None]), heard) / model.sample_rate
+    if any(ended):
+        samples = np.array([[stream.samples] for stream in streams])
+        heard = np.where(np.array(ended)[:, None], np.minimum(heard, samples), heard)
+    return heard / model.sample_rate
 
 
 def _check_finite(scores: np.ndarray) -> None:
