@@ -9,10 +9,11 @@ import dataclasses
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -274,10 +275,71 @@ def test_a_storage_that_cannot_be_used_is_one_line(tmp_path: Path) -> None:
     """A password is not shown."""
     with pytest.raises(ConfigError, match="no address of a database"):
         study_of(searched(tmp_path, storage="nothing"))
+    with pytest.raises(ConfigError, match="no address of a database"):
+        study_of(searched(tmp_path, storage="postgresql://me:secret@127.0.0.1:port/x"))
     pytest.importorskip("psycopg")
     with pytest.raises(ConfigError, match=r"postgresql://me:\*\*\*@127.0.0.1:9/x cannot be used: .*refused") as error:
         study_of(searched(tmp_path, storage="postgresql://me:secret@127.0.0.1:9/x"))
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("harm", "said"),
+    [
+        (lambda file: file.unlink(), "study.db: is not there or empty, but .*trials holds trials; put it back"),
+        (lambda file: os.truncate(file, 0), "study.db: is not there or empty"),
+        (lambda file: file.write_text("no database " * 100), "study.db cannot be used: file is not a database"),
+        (lambda file: run_sql(file, "update trials set state='X'"), "study.db: the study known is damaged"),
+        (
+            lambda file: run_sql(file, "update trial_params set distribution_json='{'"),
+            "study.db: the study known is da",
+        ),
+    ],
+)
+def test_a_study_whose_file_is_gone_or_damaged_is_one_line(
+    tmp_path: Path, harm: Callable[[Path], object], said: str
+) -> None:
+    """Told before anything is trained, and not taken for a search that begins."""
+    study = study_of(searched(tmp_path, trials=1))
+    study.go()
+    study._storage.engine.dispose()
+    (tmp_path / "trials" / "0000").mkdir(parents=True)
+    harm(tmp_path / "study.db")
+    with pytest.raises(ConfigError, match=said) as error:
+        study_of(searched(tmp_path, trials=2))
+    assert "\n" not in str(error.value)
+
+
+def run_sql(file: Path, statement: str) -> None:
+    connection = sqlite3.connect(file)
+    connection.execute(statement)
+    connection.commit()
+    connection.close()
+
+
+@pytest.mark.parametrize("harm", [Path.unlink, lambda file: file.write_text("no database " * 1000)])
+def test_a_study_whose_file_goes_away_meanwhile_is_one_line(
+    tmp_path: Path, harm: Callable[[Path], object], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """In the second trial, whose signs of life then fail in a thread; the trial before is told all the same."""
+    pytest.importorskip("optuna")
+    from speechgru.commands import tune_search
+    from speechgru.search.study import Study
+
+    class Harmed(Known):
+        def epochs(self, metric: str) -> Iterator[tuple[int, float]]:
+            if self.folder.name == "0001":
+                harm(tmp_path / "study.db")
+                time.sleep(1.2)  # a sign of life is given each second
+            yield from super().epochs(metric)
+
+    monkeypatch.setattr(tune_search, "Study", lambda search: Study(search, Harmed))
+    words = ["fsdd", f"{RATE}=log(1e-4,1e-2)", f"{SIZE}=8,16", "trials=3", "heartbeat_s=1", f"run_dir={tmp_path}"]
+    assert main(["tune", *words]) == 1
+    lines = capfd.readouterr().err.splitlines()
+    assert lines[1].startswith("1/3 trial 0: ")
+    assert lines[-1].startswith("speechgru tune: the study's storage cannot be used any more: ")
+    assert not any("Traceback" in line for line in lines)
 
 
 def test_the_table_and_the_pictures(tmp_path: Path) -> None:

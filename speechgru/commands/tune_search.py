@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import shlex
 import sys
@@ -19,8 +20,8 @@ from speechgru.search.coordinate import count_of_trials
 from speechgru.search.ranges import Numbers, Range
 from speechgru.search.report import best_table, write_report
 from speechgru.search.search import Search
-from speechgru.search.storage import check_installed
-from speechgru.search.study import Study
+from speechgru.search.storage import check_installed, told_in_one_line
+from speechgru.search.study import FILE, Study
 from speechgru.search.trial_line import best_of
 from speechgru.training.run_settings import FREE_ON_RESUME
 
@@ -49,24 +50,39 @@ def search_for_settings(words: list[str]) -> None:
     check_installed()
     search.folder.mkdir(parents=True, exist_ok=True)
     study = Study(search)
-    before = study.trials()
-    kept = f"{search.folder / 'study.db'}" if not search.storage else "the storage"
+    with told_in_one_line():
+        before = study.trials()
+    kept = f"{search.folder / FILE}" if not search.storage else "the storage"
     print(
         f"{search.name}: {search.trials} trials, validation {search.metric}, trials so far {len(before)} ({kept})",
         file=sys.stderr,
     )
     try:
         study.go()
-    finally:
+    except (SpeechGRUError, OSError):
+        with contextlib.suppress(SpeechGRUError, OSError):  # what ended the search is told, not what came of it
+            _report(study, config_dir)
+        raise
+    recipe = _report(study, config_dir)
+    if recipe is not None:
+        print(recipe)
+
+
+def _report(study: Study, config_dir: str | None) -> Path | None:
+    """Writes and prints what was found so far; the recipe of the best settings, where one could be written.
+
+    Raises:
+        SpeechGRUError: no trial gave a figure, or the storage went away.
+    """
+    search = study.search
+    with told_in_one_line():
         trials = study.trials()
         write_report(search, study.study, trials)
-        best = best_of(trials, search.higher)
-        recipe = _tell_best(search, best, trials, config_dir) if best is not None else None
+    best = best_of(trials, search.higher)
     if best is None:
         reasons = [one.user_attrs["failure"] for one in trials if "failure" in one.user_attrs]
         raise SpeechGRUError(f"none of {len(trials)} trials gave a figure; the last one said: {(reasons or ['?'])[-1]}")
-    if recipe is not None:
-        print(recipe)
+    return _tell_best(search, best, trials, config_dir)
 
 
 def read_search(words: list[str]) -> tuple[Search, str | None]:

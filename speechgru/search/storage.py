@@ -44,13 +44,19 @@ def open_storage(
     import optuna
     import sqlalchemy
 
+    class Storage(optuna.storages.RDBStorage):
+        def record_heartbeat(self, trial_id: int) -> None:
+            # In a thread of Optuna's, which an error would end; the next use of the storage tells it.
+            with contextlib.suppress(*_errors()):
+                super().record_heartbeat(trial_id)
+
     optuna.logging.set_verbosity(optuna.logging.CRITICAL)  # what happens is told by ourselves
     try:
         driver = url.replace(POSTGRES, "postgresql+psycopg://", 1) if url.startswith(POSTGRES) else url
         shown = sqlalchemy.make_url(url).render_as_string(hide_password=True)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            return optuna.storages.RDBStorage(
+            return Storage(
                 driver,
                 # A server that was started anew meanwhile is connected to once more.
                 engine_kwargs={"pool_pre_ping": True},
@@ -58,7 +64,7 @@ def open_storage(
                 grace_period=4 * heartbeat_s,
                 heartbeat_stale_trial_callback=when_dead,
             )
-    except sqlalchemy.exc.ArgumentError:
+    except (sqlalchemy.exc.ArgumentError, ValueError):  # a port that is no number
         raise ConfigError(
             "storage=...: no address of a database; write postgresql://user:password@host/database"
         ) from None
@@ -73,15 +79,46 @@ def open_storage(
 @contextlib.contextmanager
 def told_in_one_line() -> Iterator[None]:
     """Turns the errors of a storage that went away into one of ours."""
+    try:
+        yield
+    except SpeechGRUError:
+        raise
+    except Exception as error:
+        # Where Optuna cannot write how a trial ended, it raises an error of its own on top.
+        found = error if isinstance(error, _errors()) else error.__context__
+        if not isinstance(found, _errors()):
+            raise
+        raise SpeechGRUError(
+            f"the study's storage cannot be used any more: {_reason(found)}; the same command goes on once it can"
+        ) from error
+
+
+def check_whole(study: optuna.Study, shown: str) -> None:
+    """Reads all of a study once, so that what is damaged is told before anything is trained.
+
+    Args:
+        study: which.
+        shown: where it is kept, for the message.
+
+    Raises:
+        ConfigError: it is damaged.
+    """
+    try:
+        _ = study.user_attrs
+        study.get_trials(deepcopy=False)
+    except (ValueError, LookupError) as error:
+        raise ConfigError(
+            f"{shown}: the study {study.study_name} is damaged ({one_line(error)}); put a copy of it there, or choose "
+            "another name=..."
+        ) from None
+
+
+def _errors() -> tuple[type[Exception], ...]:
+    """What is raised where a storage cannot be used."""
     import optuna
     import sqlalchemy
 
-    try:
-        yield
-    except (optuna.exceptions.StorageInternalError, sqlalchemy.exc.SQLAlchemyError) as error:
-        raise SpeechGRUError(
-            f"the study's storage cannot be used any more: {_reason(error)}; the same command goes on once it can"
-        ) from error
+    return optuna.exceptions.StorageInternalError, sqlalchemy.exc.SQLAlchemyError
 
 
 def _reason(error: BaseException) -> str:

@@ -20,7 +20,7 @@ from speechgru.search.coordinate import coordinate_sampler
 from speechgru.search.report import write_table
 from speechgru.search.sampler import seeded_sampler
 from speechgru.search.search import Search
-from speechgru.search.storage import open_storage, told_in_one_line
+from speechgru.search.storage import check_whole, open_storage, told_in_one_line
 from speechgru.search.trial_line import trial_line
 from speechgru.search.trial_run import TrialFailed, TrialRun
 
@@ -34,6 +34,7 @@ SAME_FAILURES = 5  # with which a search ends, where no trial has gone well
 FOLDER, DRAWN, FAILURE = "folder", "drawn", "failure"
 REPLACES, ATTEMPT, SURPLUS = "replaces", "attempt", "surplus"
 SEARCH = "search"
+FILE = "study.db"  # the storage of a search that has no other
 
 
 class Study:
@@ -49,8 +50,10 @@ class Study:
 
     def __init__(self, search: Search, run: Callable[[list[str], Path], TrialRun] = TrialRun) -> None:
         self.search, self.run = search, run
+        if not search.storage:
+            _check_there(search.folder)
         self._storage = open_storage(
-            search.storage or f"sqlite:///{search.folder / 'study.db'}",
+            search.storage or f"sqlite:///{search.folder / FILE}",
             search.heartbeat_s,
             lambda study, trial: put_back(study, trial),
         )
@@ -65,6 +68,7 @@ class Study:
                 sampler=_sampler(search),
                 pruner=_pruner(search),
             )
+            check_whole(self.study, "storage=..." if search.storage else str(search.folder / FILE))
             self._check_same()
         self._failures: list[str] = []
 
@@ -210,6 +214,21 @@ def put_back(study: optuna.Study, trial: FrozenTrial, died: bool = True) -> None
         return
     kept = {FOLDER: trial.user_attrs.get(FOLDER, f"{trial.number:04d}")}
     study.enqueue_trial(trial.params, kept | {REPLACES: trial.number, ATTEMPT: attempt + died})
+
+
+def _check_there(folder: Path) -> None:
+    """A search whose file was taken away is not begun anew among the trials of the old one.
+
+    Raises:
+        ConfigError: there are trials, but no file, or the empty one that SQLite leaves when it looks for it.
+    """
+    path = folder / FILE
+    is_gone = not path.exists() or (path.is_file() and not path.stat().st_size)
+    if is_gone and any((folder / "trials").glob("*")):
+        raise ConfigError(
+            f"{path}: is not there or empty, but {folder / 'trials'} holds trials; put it back, give the storage=... "
+            "they were begun with, or choose another run_dir=..."
+        )
 
 
 def _sampler(search: Search) -> optuna.samplers.BaseSampler:
