@@ -64,7 +64,9 @@ def test_powers_equal_numpy(fft_size: int, hop: int) -> None:
     window = fft_size - fft_size // 5
     framing = Framing.of(window, hop, fft_size, Padding.none, window_is_centred_in_fft=False)
     weights = torch.hann_window(window, dtype=torch.float64) + 0.1
-    spectrum = FusedSpectrum(framing, fft_size, weights, torch.eye(fft_size // 2 + 1).double(), 0.0, False, 0.0)
+    spectrum = FusedSpectrum(
+        framing, fft_size, weights, torch.eye(fft_size // 2 + 1).double(), 0.0, False, False, 0.0, 0.0
+    )
     signals = noise(2, window + hop * (LANES + 2))
     found = spectrum.of_signals(signals).numpy()
     rows = np.lib.stride_tricks.sliding_window_view(signals.numpy().astype(np.float64), window, axis=1)[:, ::hop]

@@ -1,4 +1,4 @@
-"""Samples to mel powers in one compiled loop, as many frames side by side as fourier.py transforms at once.
+"""Samples to log-mel frames in one compiled loop, as many frames side by side as fourier.py transforms at once.
 
 Taken by :class:`~speechgru.features.spectrum.MelSpectrum` where no gradient is asked for. The frames may be of one
 utterance or of several, and no frame's values depend on its neighbours.
@@ -7,9 +7,11 @@ utterance or of several, and no frame's values depend on its neighbours.
 from __future__ import annotations
 
 import itertools
+import math
 
 import numpy as np
 import torch
+from numba.extending import register_jitable
 from torch import Tensor
 
 from speechgru.compiled import kernel
@@ -19,12 +21,15 @@ from speechgru.features.frames import Framing
 
 _REFLECT, _MIRROR = 1, 2
 _PADDINGS = {Padding.reflect: _REFLECT, Padding.mirror: _MIRROR}  # the others: zeros
+_ONE, _LN_2, _INFINITY = np.float32(1), np.float32(math.log(2)), np.float32(math.inf)
+_ROOT_HALF = np.float32(math.sqrt(0.5)).view(np.int32)
+_TERMS = tuple(np.float32(2 / n) for n in (1, 3, 5, 7, 9))
 _loop = kernel(nogil=True, fastmath=FAST, error_model="numpy")
 
 
 @_loop
-def _mel_powers(waveforms, lengths, starts, framing, windowing, passes, bins, bands, floor, out):
-    """``out[u, t]``: mel powers of frame t of utterance u, whose frames begin at ``starts[u]``; at least ``floor``."""
+def _log_mel(waveforms, lengths, starts, framing, windowing, passes, bins, bands, scale, out):
+    """``out[u, t]``: logarithms of the mel powers of frame t of utterance u, whose frames begin at ``starts[u]``."""
     points = passes[1].shape[1]
     samples, other = np.zeros((points, 2 * LANES), np.float32), np.zeros((points, 2 * LANES), np.float32)
     rows, columns = other.reshape(LANES, 2 * points), samples.reshape(-1, LANES)
@@ -48,8 +53,38 @@ def _mel_powers(waveforms, lengths, starts, framing, windowing, passes, bins, ba
         for lane in range(frames):
             target = out[places[lane, 0], places[lane, 1]]
             for mel in range(mels):
-                value = sums[mel, LANES + lane] + sums[mel + 1, lane]
-                target[mel] = floor if value < floor else value  # what is not a number stays
+                target[mel] = sums[mel, LANES + lane] + sums[mel + 1, lane]
+    for row in range(len(out)):
+        _take_logs(out[row].reshape(-1)[: (starts[row + 1] - starts[row]) * mels], *scale)
+
+
+@_loop
+def _take_logs(powers, take_log, floor, reach):
+    """Natural logarithms of an utterance's powers, in place, where ``take_log``; see :class:`FusedSpectrum`."""
+    if not take_log:
+        return
+    if reach > 0:
+        loudest = np.int32(0)
+        for n in range(len(powers)):
+            loudest = max(loudest, np.float32(powers[n]).view(np.int32))  # in their order, as none is negative
+        faintest = reach * np.int32(loudest).view(np.float32)
+        floor = floor if faintest < floor else faintest
+    for n in range(len(powers)):
+        value = powers[n]
+        powers[n] = _log(floor if value < floor else value)  # what is not a number stays
+
+
+@register_jitable(fastmath=FAST, error_model="numpy", forceinline=True)
+def _log(x):
+    """ln(m * 2 ** e) with sqrt(1 / 2) <= m < sqrt(2): ln m by the series of artanh((m - 1) / (m + 1)), to 1e-6."""
+    bits = np.float32(x).view(np.int32)
+    exponent = (bits - _ROOT_HALF) >> np.int32(23)
+    near = np.int32(bits - (exponent << np.int32(23))).view(np.float32)
+    ratio = (near - _ONE) / (near + _ONE)
+    square = ratio * ratio
+    series = _TERMS[0] + square * (_TERMS[1] + square * (_TERMS[2] + square * (_TERMS[3] + square * _TERMS[4])))
+    value = _LN_2 * np.float32(exponent) + ratio * series
+    return value if x < _INFINITY else x
 
 
 @_loop
@@ -108,7 +143,7 @@ def _source(index, samples, padding):
 
 
 class FusedSpectrum:
-    """What :class:`MelSpectrum` computes up to the logarithm: mel powers, at least ``floor``.
+    """What :class:`MelSpectrum` computes: mel powers, or their logarithms.
 
     Args:
         framing: the frames.
@@ -117,7 +152,9 @@ class FusedSpectrum:
         filters: the filterbank, ``(fft_size // 2 + 1, mels)``.
         preemphasis: coefficient of it.
         remove_dc: whether a window's mean is subtracted.
-        floor: the smallest value given; 0 for no floor.
+        take_log: whether the natural logarithm is taken of the powers; the next two are only for it.
+        floor: the smallest power.
+        reach: nor is a power smaller than this share of the utterance's largest; 0 switches it off.
     """
 
     def __init__(
@@ -128,7 +165,9 @@ class FusedSpectrum:
         filters: Tensor,
         preemphasis: float,
         remove_dc: bool,
+        take_log: bool,
         floor: float,
+        reach: float,
     ) -> None:
         self.framing, self._mels, points = framing, filters.shape[1], fft_size // 2
         # The transform gives four times the powers.
@@ -138,12 +177,13 @@ class FusedSpectrum:
         padded = np.pad(filters.float().numpy(), ((0, 0), (1, 1)))
         edges = (padded[:, :-1] + padded[:, 1:]).argmax(1)
         shares = np.take_along_axis(padded, edges[:, None] + np.arange(2), 1)
-        self._tables = (plan(points), bins(points), (edges, shares), np.float32(floor))
+        self._tables = (plan(points), bins(points), (edges, shares))
+        self._scale = (take_log, np.float32(floor), np.float32(reach))
 
     def of_batch(self, waveforms: Tensor, lengths: Tensor, counts: Tensor, time: int) -> Tensor:
         """Waveforms ``(batch, samples)`` with their lengths and frames ``(batch,)``: ``(batch, time, mels)``.
 
-        Frames beyond an utterance's own are 1.
+        Frames beyond an utterance's own are 0.
         """
         framing = self.framing
         return self._run(waveforms, lengths, counts, time, framing.first, _PADDINGS.get(framing.padding, 0))
@@ -156,8 +196,8 @@ class FusedSpectrum:
         return self._run(signals, lengths, counts, frames, 0, 0)
 
     def _run(self, waveforms: Tensor, lengths: Tensor, counts: Tensor, time: int, first: int, padding: int) -> Tensor:
-        out = waveforms.new_ones(len(waveforms), time, self._mels)
-        _mel_powers(
+        out = waveforms.new_zeros(len(waveforms), time, self._mels)
+        _log_mel(
             # One type of each argument, or numba compiles another kernel.
             waveforms.detach().contiguous().numpy(),
             lengths.to("cpu", torch.int64).contiguous().numpy(),
@@ -165,6 +205,7 @@ class FusedSpectrum:
             (first, self.framing.hop, padding),
             self._windowing,
             *self._tables,
+            self._scale,
             out.numpy(),
         )
         return out

@@ -156,16 +156,14 @@ class LogMel(nn.Module):
         else:
             frame_lengths = self.output_lengths(lengths)
         if self.spectrum.fuses(waveforms):
-            features = self.spectrum.of_batch(waveforms, lengths, frame_lengths, time)
-            features = features if self.top_db < math.inf else self._project(features)
+            features = self._project(self.spectrum.of_batch(waveforms, lengths, frame_lengths, time))
         else:
-            features = self._all_at_once(waveforms, lengths, time)
-        padding = ~valid_frames(frame_lengths, time)[..., None] if padded else None
-        if self.top_db < math.inf:
-            features = self._project(self._clip(features, padding))
+            features = self._all_at_once(waveforms, lengths, frame_lengths, time)
         if self.config.deltas:
             features = with_deltas(features, frame_lengths, self.config.deltas, self.config.delta_window)
-        return features if padding is None else features.masked_fill(padding, 0.0), frame_lengths
+        if padded:
+            features = features.masked_fill(~valid_frames(frame_lengths, time)[..., None], 0.0)
+        return features, frame_lengths
 
     def normalize(self, features: Tensor, lengths: Tensor) -> Tensor:
         """Features ``(batch, time, output_size)`` normalised over their own lengths, padded frames 0."""
@@ -197,20 +195,15 @@ class LogMel(nn.Module):
             )
         return (features - self.mean) / self.std
 
-    def static(self, pieces: list[Tensor]) -> Tensor:
-        """Static features ``(frames, static_size)`` under the samples that the pieces ``(..., samples)`` make together.
+    def static(self, signals: Tensor) -> Tensor:
+        """Static features ``(frames of all, static_size)`` under the samples ``(batch, samples)``; nothing is clipped.
 
-        Before clipping and projection if ``top_db`` is finite: ``(frames, mels)``. A frame's values are the same to the
-        bit in whatever company it is computed, with the linear algebra library of PyTorch's x86 wheels: there a product
-        with a single row is rounded otherwise than one with several, and so a lone frame is computed twice.
+        A frame's values are the same to the bit in whatever company it is computed, with the linear algebra library of
+        PyTorch's x86 wheels: there a product with a single row is rounded otherwise than one with several, and so a
+        lone frame is computed twice.
         """
-        samples = sum(piece.shape[-1] for piece in pieces)
-        lone = samples < self.framing.window + self.framing.hop and pieces[0].shape[:-1].numel() == 1
-        if lone:
-            pieces = [piece.reshape(1, -1).expand(2, -1) for piece in pieces]
-        rows = self.spectrum.of_pieces(pieces)
-        if self.top_db == math.inf:
-            rows = self._project(rows)
+        lone = len(signals) == 1 and signals.shape[1] < self.framing.window + self.framing.hop
+        rows = self._project(self.spectrum.of_signals(signals.expand(2, -1) if lone else signals))
         return rows[:1] if lone else rows
 
     def _project(self, log_mel: Tensor) -> Tensor:
@@ -218,18 +211,15 @@ class LogMel(nn.Module):
         unit = self._log_unit
         return log_mel * unit if unit != 1 else log_mel
 
-    def _clip(self, log_mel: Tensor, padding: Tensor | None) -> Tensor:
-        """``(batch, time, mels)`` raised to ``top_db`` below the loudest valid value of each utterance."""
-        audible = log_mel if padding is None else log_mel.masked_fill(padding, -math.inf)
-        loudest = audible.amax((1, 2), keepdim=True)
-        return torch.maximum(log_mel, loudest - self.top_db / self._log_unit)
-
-    def _all_at_once(self, waveforms: Tensor, lengths: Tensor, time: int) -> Tensor:
+    def _all_at_once(self, waveforms: Tensor, lengths: Tensor, counts: Tensor, time: int) -> Tensor:
         """Static features ``(batch, time, static_size)`` by torch's operators: the definition, which has gradients."""
         framing = self.framing
         stop = framing.first + (time - 1) * framing.hop + framing.window
         index = torch.arange(framing.first, stop, device=waveforms.device)
         source = framing.source(index[None], lengths[:, None])
         signal = waveforms.gather(1, source.clamp(min=0)).masked_fill(source < 0, 0.0)
-        rows = self.spectrum.of_pieces([signal]).unflatten(0, (waveforms.shape[0], time))
-        return rows if self.top_db < math.inf else self._project(rows)
+        rows = self.spectrum.of_signals(signal).unflatten(0, (waveforms.shape[0], time))
+        if self.top_db < math.inf:
+            audible = rows.masked_fill(~valid_frames(counts, time)[..., None], -math.inf)
+            rows = torch.maximum(rows, audible.amax((1, 2), keepdim=True) - self.top_db / self._log_unit)
+        return self._project(rows)

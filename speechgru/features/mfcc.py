@@ -75,7 +75,8 @@ class MFCC(LogMel):
         first = 1 if config.convention is Convention.librosa else 0
         transform = cosine_transform(config.mels, config.coefficients)
         transform = transform * lifter_weights(config.coefficients, lifter, first) * self._log_unit
-        self.register_buffer("_transform", transform.float(), persistent=False)
+        # As single precision has it, whatever this module is converted to and back.
+        self.register_buffer("_transform", transform.float().double(), persistent=False)
 
     @property
     def static_size(self) -> int:

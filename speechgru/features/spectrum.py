@@ -32,8 +32,7 @@ class MelSpectrum(nn.Module):
     """
 
     weights: Tensor
-    _low_filters: Tensor
-    _high_filters: Tensor
+    _filters: Tensor
 
     def __init__(self, config: LogMelConfig) -> None:
         super().__init__()
@@ -67,29 +66,19 @@ class MelSpectrum(nn.Module):
                 f"mels={most_mels(*band)} or fewer, or a larger fft_size than {self._fft_size}",
                 stacklevel=3,
             )
-        # Each filter twice over, because a power is the sum of two squares: the real and the imaginary part's. The
-        # lower three fifths of the filters touch few bins, the upper two many: two products do half the work of one.
-        filters = filters.repeat_interleave(2, 0).float()
-        lower = 8 * round(0.6 * config.mels / 8) or config.mels
-        self._low_bins, low = _used_rows(filters[:, :lower])
-        self._high_bins, high = _used_rows(filters[:, lower:])
-        self.register_buffer("_low_filters", low, persistent=False)
-        self.register_buffer("_high_filters", high, persistent=False)
+        self.register_buffer("_filters", filters.float(), persistent=False)
         self._fused: FusedSpectrum | None = None
 
-    def of_pieces(self, pieces: list[Tensor]) -> Tensor:
-        """Of all frames under the samples that the pieces ``(..., samples)`` make together: ``(frames, mels)``."""
-        if self.fuses(*pieces):
-            signals = torch.cat(pieces, dim=-1).reshape(-1, sum(piece.shape[-1] for piece in pieces))
-            return self._log(self._kernel().of_signals(signals).flatten(0, 1))
-        if reach := self._fft_size - self.framing.window:
-            pieces = [*pieces, pieces[0].new_zeros(*pieces[0].shape[:-1], reach)]
-        return self.forward(torch.cat(pieces, dim=-1) if len(pieces) > 1 else pieces[0])
+    def of_signals(self, signals: Tensor) -> Tensor:
+        """Of all frames under the samples ``(batch, samples)``: ``(frames of all, mels)``, not clipped."""
+        if self.fuses(signals):
+            return self._kernel().of_signals(signals).flatten(0, 1)
+        return self.forward(nn.functional.pad(signals, (0, self._fft_size - self.framing.window)))
 
     def of_batch(self, waveforms: Tensor, lengths: Tensor, counts: Tensor, time: int) -> Tensor:
-        """Of utterances ``(batch, samples)``, ends and all: ``(batch, time, mels)``; padded frames are 0 or 1.
+        """Of utterances ``(batch, samples)``, ends and all: ``(batch, time, mels)``; padded frames are 0.
 
-        Compiled, and so only for waveforms that :meth:`fuses` takes.
+        Compiled and clipped, and so only for waveforms that :meth:`fuses` takes.
 
         Args:
             waveforms: the samples.
@@ -97,15 +86,12 @@ class MelSpectrum(nn.Module):
             counts: frames of each, ``(batch,)``.
             time: frames of the longest.
         """
-        return self._log(self._kernel().of_batch(waveforms, lengths, counts, time))
+        return self._kernel().of_batch(waveforms, lengths, counts, time)
 
     def fuses(self, *waveforms: Tensor) -> bool:
         """Whether the compiled path applies: it may run, has such a transform, and no gradient is asked for."""
         wanted = torch.is_grad_enabled() and any(waveform.requires_grad for waveform in waveforms)
         return self._is_smooth and compiled.usable(*waveforms, self.weights) and not wanted
-
-    def _log(self, mel: Tensor) -> Tensor:
-        return mel.log_() if self._take_log else mel
 
     def _kernel(self) -> FusedSpectrum:
         if self._fused is None:
@@ -119,7 +105,9 @@ class MelSpectrum(nn.Module):
                 mel_filters(*self._band),
                 self._preemphasis,
                 self._remove_dc,
-                self._log_floor if self._take_log else 0.0,
+                self._take_log,
+                self._log_floor,
+                10 ** (-self.top_db / 10),
             )
         return self._fused
 
@@ -142,15 +130,6 @@ class MelSpectrum(nn.Module):
             mean = source.unfold(-1, size, hop)[..., :window].mean(-1, keepdim=True)
             frames.addcmul_(mean, self.weights, value=-keep)
         spectrum = torch.fft.rfft(frames.flatten(0, -2))
-        # Squares of the parts as a plain matrix: several times faster than the modulus of complex numbers.
-        power = torch.view_as_real(spectrum).flatten(1).square_()
-        low, high = power[:, self._low_bins] @ self._low_filters, power[:, self._high_bins] @ self._high_filters
-        mel = torch.cat([low, high], dim=1)
-        return self._log(mel.clamp_(min=self._log_floor) if self._take_log else mel)
-
-
-def _used_rows(matrix: Tensor) -> tuple[slice, Tensor]:
-    """The rows from the first to the last that is not zero, and where they lie."""
-    used = matrix.abs().sum(1).nonzero()[:, 0].tolist() or [0]
-    rows = slice(used[0], used[-1] + 1)
-    return rows, matrix[rows].clone()
+        # Squares of the parts: several times faster than the modulus of complex numbers.
+        mel = torch.view_as_real(spectrum).square().sum(-1) @ self._filters
+        return mel.clamp_(min=self._log_floor).log_() if self._take_log else mel
