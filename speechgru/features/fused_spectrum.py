@@ -32,9 +32,9 @@ def _log_mel(waveforms, lengths, starts, framing, windowing, passes, bins, bands
     """``out[u, t]``: logarithms of the mel powers of frame t of utterance u, whose frames begin at ``starts[u]``."""
     points = passes[1].shape[1]
     samples, other = np.zeros((points, 2 * LANES), np.float32), np.zeros((points, 2 * LANES), np.float32)
-    rows, columns = other.reshape(LANES, 2 * points), samples.reshape(-1, LANES)
-    window, mels = len(windowing[0]), out.shape[2]
-    edge, sums = np.empty(window, np.float32), np.empty((mels + 1, 2 * LANES), np.float32)
+    window, mels, columns = len(windowing[0]), out.shape[2], samples.reshape(-1, LANES)
+    rows, sums = np.empty((LANES, window), np.float32), np.empty((mels + 1, 2 * LANES), np.float32)
+    edge = np.empty(window, np.float32)
     places, row = np.zeros((LANES, 2), np.int64), 0
     for begin in range(0, starts[-1], LANES):
         frames = min(LANES, starts[-1] - begin)
@@ -72,6 +72,17 @@ def _take_logs(powers, take_log, floor, reach):
     for n in range(len(powers)):
         value = powers[n]
         powers[n] = _log(floor if value < floor else value)  # what is not a number stays
+
+
+@_loop
+def _products(rows, weight, out):
+    """``out = rows @ weight.T``, every row by itself: a library may round a few rows otherwise than many."""
+    for row in range(len(rows)):
+        for column in range(len(weight)):
+            total = np.float32(0)
+            for n in range(rows.shape[1]):
+                total += rows[row, n] * weight[column, n]
+            out[row, column] = total
 
 
 @register_jitable(fastmath=FAST, error_model="numpy", forceinline=True)
@@ -142,6 +153,13 @@ def _source(index, samples, padding):
     return -1
 
 
+def project(frames: Tensor, weight: Tensor) -> Tensor:
+    """``frames @ weight.T`` of float32 ``(..., features)`` and ``(coefficients, features)``."""
+    out = torch.empty(*frames.shape[:-1], len(weight))
+    _products(frames.detach().flatten(0, -2).numpy(), weight.numpy(), out.flatten(0, -2).numpy())
+    return out
+
+
 class FusedSpectrum:
     """What :class:`MelSpectrum` computes: mel powers, or their logarithms.
 
@@ -180,8 +198,8 @@ class FusedSpectrum:
         self._tables = (plan(points), bins(points), (edges, shares))
         self._scale = (take_log, np.float32(floor), np.float32(reach))
 
-    def of_batch(self, waveforms: Tensor, lengths: Tensor, counts: Tensor, time: int) -> Tensor:
-        """Waveforms ``(batch, samples)`` with their lengths and frames ``(batch,)``: ``(batch, time, mels)``.
+    def of_batch(self, waveforms: Tensor, lengths: list[int], counts: list[int], time: int) -> Tensor:
+        """Waveforms ``(batch, samples)`` with the lengths and frames of each: ``(batch, time, mels)``.
 
         Frames beyond an utterance's own are 0.
         """
@@ -192,16 +210,17 @@ class FusedSpectrum:
         """Frames that lie inside the signals ``(batch, samples)``: ``(batch, frames, mels)``."""
         samples = signals.shape[1]
         frames = 1 + (samples - self.framing.window) // self.framing.hop
-        lengths, counts = torch.tensor([[samples], [frames]]).expand(2, len(signals))
-        return self._run(signals, lengths, counts, frames, 0, 0)
+        return self._run(signals, [samples] * len(signals), [frames] * len(signals), frames, 0, 0)
 
-    def _run(self, waveforms: Tensor, lengths: Tensor, counts: Tensor, time: int, first: int, padding: int) -> Tensor:
-        out = waveforms.new_zeros(len(waveforms), time, self._mels)
+    def _run(
+        self, waveforms: Tensor, lengths: list[int], counts: list[int], time: int, first: int, padding: int
+    ) -> Tensor:
+        out = torch.zeros(len(waveforms), time, self._mels)
         _log_mel(
             # One type of each argument, or numba compiles another kernel.
             waveforms.detach().contiguous().numpy(),
-            lengths.to("cpu", torch.int64).contiguous().numpy(),
-            np.array([0, *itertools.accumulate(counts.tolist())]),
+            np.array(lengths),
+            np.array([0, *itertools.accumulate(counts)]),
             (first, self.framing.hop, padding),
             self._windowing,
             *self._tables,

@@ -147,7 +147,8 @@ class LogMel(nn.Module):
             return waveforms.new_zeros(waveforms.shape[0], time, self.output_size), self.output_lengths(lengths)
         padded = True
         # An exported graph holds no loop over the lengths of its rows.
-        if waveforms.device.type == "cpu" and not torch.compiler.is_exporting():
+        samples: list[int] = []
+        if waveforms.is_cpu and not torch.compiler.is_exporting():
             samples = lengths.tolist()
             counts = [self.framing.count(length) for length in samples]
             assert len(samples) == len(waveforms), f"{len(samples)} lengths of {len(waveforms)} waveforms"
@@ -156,7 +157,7 @@ class LogMel(nn.Module):
         else:
             frame_lengths = self.output_lengths(lengths)
         if self.spectrum.fuses(waveforms):
-            features = self._project(self.spectrum.of_batch(waveforms, lengths, frame_lengths, time))
+            features = self._project(self.spectrum.of_batch(waveforms, samples, counts, time))
         else:
             features = self._all_at_once(waveforms, lengths, frame_lengths, time)
         if self.config.deltas:

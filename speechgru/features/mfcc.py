@@ -75,14 +75,17 @@ class MFCC(LogMel):
         first = 1 if config.convention is Convention.librosa else 0
         transform = cosine_transform(config.mels, config.coefficients)
         transform = transform * lifter_weights(config.coefficients, lifter, first) * self._log_unit
-        # As single precision has it, whatever this module is converted to and back.
-        self.register_buffer("_transform", transform.float().double(), persistent=False)
+        self.register_buffer("_transform", transform.T.float().contiguous(), persistent=False)
 
     @property
     def static_size(self) -> int:
         return self._coefficients
 
     def _project(self, log_mel: Tensor) -> Tensor:
+        if self.spectrum.fuses(log_mel):
+            from speechgru.features.fused_spectrum import project
+
+            return project(log_mel, self._transform)
         # In float64: a matrix library may add the products of a few rows in another order than those of many, and a
         # frame alone has to be the frame of a batch.
-        return (log_mel.double() @ self._transform.double()).to(log_mel.dtype)
+        return (log_mel.double() @ self._transform.double().T).to(log_mel.dtype)

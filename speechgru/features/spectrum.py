@@ -75,15 +75,15 @@ class MelSpectrum(nn.Module):
             return self._kernel().of_signals(signals).flatten(0, 1)
         return self.forward(nn.functional.pad(signals, (0, self._fft_size - self.framing.window)))
 
-    def of_batch(self, waveforms: Tensor, lengths: Tensor, counts: Tensor, time: int) -> Tensor:
+    def of_batch(self, waveforms: Tensor, lengths: list[int], counts: list[int], time: int) -> Tensor:
         """Of utterances ``(batch, samples)``, ends and all: ``(batch, time, mels)``; padded frames are 0.
 
         Compiled and clipped, and so only for waveforms that :meth:`fuses` takes.
 
         Args:
             waveforms: the samples.
-            lengths: samples of each, ``(batch,)``.
-            counts: frames of each, ``(batch,)``.
+            lengths: samples of each.
+            counts: frames of each.
             time: frames of the longest.
         """
         return self._kernel().of_batch(waveforms, lengths, counts, time)
