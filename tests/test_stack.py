@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import copy
-from unittest import mock
 
 import pytest
 import torch
 from torch.nn.utils import parametrize, prune
 
 import speechgru.cells.stack
+from speechgru.cells import GRUBeforeConfig, GRUConfig, MGUConfig, MinGRUConfig
+from speechgru.cells.min_gru import MinGRUCandidate
 from speechgru.encoders import GRUEncoder
+
+LINEAR = MinGRUConfig(candidate=MinGRUCandidate.linear)
 
 
 def make(**settings):
@@ -29,20 +32,24 @@ def both_ways(encoder, frames, lengths=None):
 
 @pytest.fixture
 def runs(monkeypatch):
-    """Counts what the stack answered."""
-    spy = mock.Mock(side_effect=speechgru.cells.stack.run_stack)
-    monkeypatch.setattr(speechgru.cells.stack, "run_stack", spy)
-    return spy
+    """What the stack answered."""
+    run, found = speechgru.cells.stack.run_stack, []
+    monkeypatch.setattr(
+        speechgru.cells.stack, "run_stack", lambda *arguments: found.append(run(*arguments)) or found[-1]
+    )
+    return found
 
 
+@pytest.mark.parametrize("cell", [GRUConfig(), MGUConfig(), GRUBeforeConfig(), MinGRUConfig(), LINEAR])
 @pytest.mark.parametrize("bidirectional", [False, True])
 @pytest.mark.parametrize("lengths", [None, [7, 0, 3, 7], [7, 7, 7, 7], [0, 0, 0, 0]])
-def test_it_gives_what_its_layers_give(bidirectional, lengths, runs):
+def test_it_gives_what_its_layers_give(cell, bidirectional, lengths, runs):
     frames, lengths = torch.randn(4, 7, 5), None if lengths is None else torch.tensor(lengths)
-    whole, wanted = both_ways(make(bidirectional=bidirectional), frames, lengths)
+    whole, wanted = both_ways(make(cell=cell, bidirectional=bidirectional), frames, lengths)
     torch.testing.assert_close(whole, wanted, rtol=0, atol=0)
     assert whole.abs().sum() > 0 or not lengths.any()
-    assert runs.call_count == 1
+    assert len(runs) == 1
+    assert runs[0] is not None
 
 
 @pytest.mark.parametrize("shape", [(0, 3, 5), (2, 0, 5)])

@@ -11,8 +11,8 @@ from __future__ import annotations
 import abc
 import math
 import warnings
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from collections.abc import Callable, Sequence, Set
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -32,15 +32,15 @@ class Weights(NamedTuple):
         cell: its row functions.
         input_weight: (rows, input).
         input_bias: (rows,).
-        weight: of the recurrent product, (rows, hidden).
-        bias: what the row functions see as ``vectors``, (rows,).
+        weight: of the recurrent product, (gate rows, hidden), if there is one; see ``recur`` in recurrence.py.
+        bias: what the row functions see as ``vectors``, (gate rows,), if they see one.
     """
 
     cell: RowFunctions
     input_weight: Tensor
     input_bias: Tensor
-    weight: Tensor
-    bias: Tensor
+    weight: Tensor | None = None
+    bias: Tensor | None = None
 
 
 class Cell(nn.Module, abc.ABC):
@@ -141,6 +141,14 @@ class Cell(nn.Module, abc.ABC):
     def weights(self) -> Weights | None:
         """What the compiled loop reads of a cell that is one product of the frames and the loop; None for others."""
         return None
+
+    def _own(self, kind: type[Cell], names: Set[str]) -> dict[str, Tensor] | None:
+        """The parameters, for :meth:`weights`; None for one that is of a class below, parametrized or pruned.
+
+        Such a cell has its weights or its equations elsewhere, and one with zoneout has no compiled loop.
+        """
+        own = cast("dict[str, Tensor]", self._parameters)  # torch takes a microsecond for each self.weight_ih
+        return own if own.keys() == names and type(self) is kind and not self.zoneout else None
 
     def step(self, frame: Tensor, state: Tensor) -> Tensor:
         """The next state from one frame: (batch, input), (batch, state) -> (batch, state)."""

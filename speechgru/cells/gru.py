@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import cast
 
 import numpy as np
 import torch
@@ -121,11 +120,10 @@ class GRU(Cell):
         return recur(ROWS, inputs, lengths, state, reverse, self.weight_hh, (self.bias_hh,))
 
     def weights(self) -> Weights | None:
-        own = cast("dict[str, Tensor]", self._parameters)  # torch takes a microsecond for each self.weight_ih
-        # One that is parametrized, pruned or of a class below has its weights or its equations elsewhere.
-        if own.keys() != _WEIGHTS or self.zoneout or type(self) is not GRU:
-            return None
-        return Weights(ROWS, own["weight_ih"], own["bias_ih"], own["weight_hh"], own["bias_hh"])
+        own = self._own(GRU, _WEIGHTS)
+        return (
+            None if own is None else Weights(ROWS, own["weight_ih"], own["bias_ih"], own["weight_hh"], own["bias_hh"])
+        )
 
     def run(self, projected: Tensor, state: Tensor) -> Tensor:
         if self.layer_norm or not projected.shape[1]:

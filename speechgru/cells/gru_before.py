@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from speechgru.cells.cell import Cell, initialize
+from speechgru.cells.cell import Cell, Weights, initialize
 from speechgru.cells.gru import GatedConfig
 from speechgru.cells.rows import ONE, At, Row, RowFunctions, sigmoid, sigmoid_slope, tanh, tanh_slope
 from speechgru.registry import register
@@ -66,6 +66,10 @@ class GRUBefore(Cell):
         from speechgru.cells.recurrence import recur  # here, for numba takes half a second
 
         return recur(ROWS, projected, lengths, state, reverse, self.weight_hh)
+
+    def weights(self) -> Weights | None:
+        own = self._own(GRUBefore, {"weight_ih", "weight_hh", "bias"})
+        return None if own is None else Weights(ROWS, own["weight_ih"], own["bias"], own["weight_hh"])
 
     @staticmethod
     def parameter_count(input_size: int, hidden_size: int, config: GRUBeforeConfig | None = None) -> int:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from speechgru.cells.cell import Cell, initialize
+from speechgru.cells.cell import Cell, Weights, initialize
 from speechgru.cells.rows import HALF, ONE, ZERO, At, Row, RowFunctions, sigmoid, sigmoid_slope
 from speechgru.cells.scan import scan
 from speechgru.registry import register
@@ -80,8 +80,15 @@ class MinGRU(Cell):
             return None
         from speechgru.cells.recurrence import recur  # here, for numba takes half a second
 
-        rows = POSITIVE if self.config.candidate is MinGRUCandidate.positive else LINEAR
-        return recur(rows, projected, lengths, state, reverse)
+        return recur(self._rows, projected, lengths, state, reverse)
+
+    def weights(self) -> Weights | None:
+        own = self._own(MinGRU, {"weight_ih", "bias"})
+        return None if own is None else Weights(self._rows, own["weight_ih"], own["bias"])
+
+    @property
+    def _rows(self) -> RowFunctions:
+        return POSITIVE if self.config.candidate is MinGRUCandidate.positive else LINEAR
 
     def _gates(self, projected: Tensor) -> tuple[Tensor, Tensor]:
         update, candidate = projected.chunk(2, -1)

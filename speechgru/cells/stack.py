@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from speechgru import compiled
-from speechgru.cells.cell import Cell
+from speechgru.cells.cell import Cell, Weights
 from speechgru.cells.kernels import FAST
 from speechgru.cells.loop import Given, Left, copy, nothing, part, run
 from speechgru.cells.product import project
@@ -20,7 +20,7 @@ from speechgru.cells.rows import RowFunctions
 from speechgru.cells.vectors import floats_at
 from speechgru.compiled import kernel
 
-_Run = Callable[[np.ndarray, np.ndarray, np.ndarray, int, int, np.ndarray, np.ndarray], None]
+_Run = Callable[[np.ndarray, np.ndarray, np.ndarray, int, int, int, np.ndarray, np.ndarray], None]
 
 
 class _Stack(NamedTuple):
@@ -32,7 +32,8 @@ class _Stack(NamedTuple):
         weights: what lies there: as long as it is held here, nothing else can come to lie there.
         run: the compiled loop.
         size: of a cell's output.
-        rows: of each weight.
+        rows: of each weight of the inputs.
+        across: of each recurrent weight.
         kept: see :class:`Row`.
     """
 
@@ -42,6 +43,7 @@ class _Stack(NamedTuple):
     run: _Run
     size: int
     rows: int
+    across: int
     kept: int
 
 
@@ -77,15 +79,15 @@ def run_stack(
     for layer, state in enumerate(states or ()):
         last[layer, 0] = state.detach().numpy()
     ends = _full(batch, time) if lengths is None else lengths.numpy()
-    read = frames.detach().contiguous().numpy(), ends, stack.addresses, stack.rows, stack.kept
+    read = frames.detach().contiguous().numpy(), ends, stack.addresses, stack.rows, stack.across, stack.kept
     stack.run(*read, last, hidden)
     return torch.from_numpy(hidden), last
 
 
 def _looked_up(layers: nn.ModuleList, names: Sequence[str]) -> _Stack | None:
     """The stack of these layers; a weight that was moved since the last call is found where it lies now."""
-    weights: list[Tensor] = []
-    rows: RowFunctions | None = None
+    weights: list[Tensor | None] = []
+    found: Weights | None = None
     for layer in layers._modules.values():
         if layer is None or layer._forward_hooks or layer._forward_pre_hooks:
             return None
@@ -96,17 +98,17 @@ def _looked_up(layers: nn.ModuleList, names: Sequence[str]) -> _Stack | None:
             found = cell.weights()
             if found is None:
                 return None
-            rows, *own = found
-            weights += own
-    places = [weight.data_ptr() for weight in weights]
+            weights += found[1:]
+            size = cell.hidden_size
+    places = [0 if weight is None else weight.data_ptr() for weight in weights]
     stack = _stacks.get(layers)
     if stack is None or stack.places != places:
-        if rows is None or not compiled.usable(*weights) or not all(weight.is_contiguous() for weight in weights):
+        held = [weight.detach() for weight in weights if weight is not None]
+        if found is None or not compiled.usable(*held) or not all(weight.is_contiguous() for weight in held):
             return None
         addresses = np.array(places).reshape(-1, len(names), 4)
-        size = weights[2].shape[1]
-        held = [weight.detach() for weight in weights]
-        stack = _Stack(places, addresses, held, stacked(rows), size, len(weights[2]), rows.kept(size))
+        run, across = stacked(found.cell), 0 if found.weight is None else len(found.weight)
+        stack = _Stack(places, addresses, held, run, size, len(found.input_weight), across, found.cell.kept(size))
         _stacks[layers] = stack
     return stack
 
@@ -129,6 +131,7 @@ def stacked(cell: RowFunctions) -> _Run:
         lengths: np.ndarray,
         addresses: np.ndarray,
         rows: int,
+        across: int,
         kept: int,
         states: np.ndarray,
         hidden: np.ndarray,
@@ -136,7 +139,7 @@ def stacked(cell: RowFunctions) -> _Run:
         batch, time, _ = frames.shape
         layers, directions, _, size = states.shape
         no_matrix, starts = np.empty((0, 0), np.float32), np.arange(batch) * time
-        memory = np.empty((batch, 0), np.float32)
+        memory, width = np.empty((batch, 0), np.float32), across - size if resets else across
         for layer in range(layers):
             joined = hidden if layer == layers - 1 else np.empty((batch, time, directions * size), np.float32)
             inputs = np.empty((batch * time, rows), np.float32)
@@ -144,6 +147,7 @@ def stacked(cell: RowFunctions) -> _Run:
                 at_input, at_input_bias, at_weight, at_bias = addresses[layer, direction]
                 input_weight = floats_at(at_input, (rows, frames.shape[2]))
                 input_bias = floats_at(at_input_bias, (rows,))
+                weight, bias = floats_at(at_weight, (across, size)), floats_at(at_bias, (across if at_bias else 0,))
                 for index in range(batch):
                     of_row = slice(starts[index], starts[index] + lengths[index])
                     project(frames[index, : lengths[index]], input_weight, input_bias, inputs[of_row])
@@ -153,9 +157,9 @@ def stacked(cell: RowFunctions) -> _Run:
                     lengths,
                     direction == 1,
                     no_matrix,
-                    floats_at(at_weight, (rows, size)),
-                    no_matrix,
-                    (floats_at(at_bias, (rows,)),),
+                    weight[:width],
+                    weight[width:],
+                    (bias,),
                     np.empty(0, np.int64),
                     np.empty(0, np.float32),
                 )
