@@ -2,6 +2,8 @@
 
 import json
 import resource
+import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -154,6 +156,45 @@ def test_nothing_is_gone_on_with_where_no_run_is(tmp_path: Path, capsys: pytest.
     """The folder alone says which run is meant; one that is not there is told, not what Hydra lacks."""
     assert main(["train", f"run_dir={tmp_path / 'nowhere'}", "resume=true"]) == 2
     assert "nowhere holds no run to go on with; begin one: recipe=... or data=..." in capsys.readouterr().err
+
+
+def test_one_machine_without_the_folder_is_told_of_the_disk(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second process of torchrun, on a machine that does not see what the first one wrote."""
+    monkeypatch.setenv("RANK", "1")
+    assert main(["train", f"run_dir={tmp_path / 'none'}", "resume=true"]) == 2
+    error = capsys.readouterr().err
+    assert "put run_dir on a disk that all machines share" in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_processes_go_on_from_one_checkpoint(
+    three_tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two processes as of torchrun, each with a folder of its own: refused without a copy, and with one they go on."""
+    cut(monkeypatch, three_tones, tmp_path / "0", 2)
+    for copied in (False, True):
+        if copied:
+            shutil.copytree(tmp_path / "0", tmp_path / "1")
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            meet = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1]), "WORLD_SIZE": "2"}
+        processes = [
+            subprocess.Popen(
+                [sys.executable, *command(three_tones, tmp_path / rank, "resume=true")],
+                env=ALONE | meet | {"RANK": rank},
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            for rank in ("0", "1")
+        ]
+        said = [process.communicate(timeout=300)[1] for process in processes]
+        assert [process.returncode for process in processes] == ([0, 0] if copied else [2, 2]), said
+        if not copied:
+            assert all("resume=true with torchrun goes on from one checkpoint" in one for one in said)
+            assert not any("Traceback" in one for one in said)
+            assert (tmp_path / "0" / "checkpoint.safetensors").is_file()
 
 
 def test_a_full_disk_is_one_line(

@@ -14,7 +14,7 @@ from speechgru.evaluation.tasks import task_of
 from speechgru.plain import Record
 from speechgru.registry import name_of
 from speechgru.training.run import TrainConfig, train
-from speechgru.training.run_settings import differences, other_settings, read_settings
+from speechgru.training.run_settings import differences, not_shared, other_settings, read_settings
 from speechgru.training.run_table import read_runs, run_table
 
 
@@ -26,6 +26,10 @@ def run_hydra(words: list[str]) -> int:
     """
     folder = _folder_alone(words)
     stored = read_settings(folder) if folder is not None else None
+    if (
+        folder is not None and stored is None and os.environ.get("RANK", "0") != "0"
+    ):  # the first process speaks of its own
+        raise not_shared(folder)
     if folder is not None and not folder.is_dir():
         raise ConfigError(f"run_dir={folder} holds no run to go on with; begin one: recipe=... or data=...")
     if folder is not None and stored is not None:

@@ -7,6 +7,7 @@ One file, written beside its place and renamed: a kill finds the old checkpoint 
 from __future__ import annotations
 
 import json
+import zlib
 from pathlib import Path
 
 import torch
@@ -34,6 +35,12 @@ def save_checkpoint(folder: Path, tensors: dict[str, dict[str, Tensor]], state: 
         for name, tensor in named.items()
     }
     write_atomically(folder / NAME, save(flat, {"state": json.dumps(state)}))
+
+
+def checksum(folder: Path) -> int:
+    """The CRC-32 of ``folder/checkpoint.safetensors``; 0 where there is none."""
+    path = folder / NAME
+    return zlib.crc32(path.read_bytes()) if path.is_file() else 0
 
 
 def read_state(path: Path) -> Record:

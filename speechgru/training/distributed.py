@@ -48,6 +48,10 @@ class World:
         dist.all_reduce(most, dist.ReduceOp.MAX)
         return int(most)
 
+    def agrees(self, value: int) -> bool:
+        """Whether ``value`` is the same in all processes."""
+        return self.largest(value) == -self.largest(-value)
+
     def sum(self, value: float) -> float:
         """The sum of ``value`` over all processes."""
         if self.size == 1:

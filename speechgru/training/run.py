@@ -32,7 +32,7 @@ from speechgru.shipped import model_path
 from speechgru.text import Units
 from speechgru.tokens import Tokens
 from speechgru.training.budget import within_budget
-from speechgru.training.checkpoint import NAME
+from speechgru.training.checkpoint import NAME, checksum
 from speechgru.training.distributed import World, join_world
 from speechgru.training.hard_negatives import HardNegatives
 from speechgru.training.lock import only_run
@@ -44,6 +44,7 @@ from speechgru.training.run_settings import (
     clear_run,
     earlier_run,
     go_on,
+    not_shared,
     progress_of,
     read_settings,
     write_run,
@@ -142,7 +143,8 @@ def train(config: TrainConfig, folder: Path, settings: Record, words: Sequence[s
         How the run went; a run that was finished before is not run again.
 
     Raises:
-        ConfigError: the folder holds another run, or a setting does not fit the data.
+        ConfigError: the folder holds another run, a setting does not fit the data, or the processes of torchrun see
+            different checkpoints.
         DataError: the corpus is not there or lacks a split.
         Interrupted: by Ctrl-C or SIGTERM.
         TrainingStopped: the gradient stayed non-finite, or a file cannot be written.
@@ -160,6 +162,8 @@ def train(config: TrainConfig, folder: Path, settings: Record, words: Sequence[s
             print(f"{folder} holds no checkpoint yet; the run begins", file=sys.stderr)
         try:
             with join_world(config.trainer.device) as world:
+                if config.resume and not world.agrees(checksum(folder)):
+                    raise not_shared(folder)
                 return _train(config, folder, None if before else settings, words, world)
         except BaseException:
             if leads and progress_of(folder) is None:

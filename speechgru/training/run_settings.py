@@ -131,6 +131,14 @@ def other_settings(folder: Path, other: list[str]) -> ConfigError:
     )
 
 
+def not_shared(folder: Path) -> ConfigError:
+    """The error of a run that was to go on under torchrun where not all processes see its checkpoint."""
+    return ConfigError(
+        f"run_dir={folder}: resume=true with torchrun goes on from one checkpoint, but not all processes see the same "
+        f"{NAME} there; put run_dir on a disk that all machines share, or copy the first one's to each"
+    )
+
+
 def differences(stored: Record, given: Record, free: set[str]) -> list[str]:
     """The settings that differ, each as ``key=<stored> there, <given> here``; those in ``free`` are not looked at.
 
