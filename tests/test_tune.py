@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 from speechgru.cli import main
 from speechgru.commands.tune_ranges import read_range
@@ -28,6 +29,8 @@ from speechgru.search.pictures import place, ticks
 from speechgru.search.ranges import Choices, Numbers, Range, WholeNumbers
 from speechgru.search.search import Search
 from speechgru.search.trial_run import TrialFailed, TrialRun
+from speechgru.training.checkpoint import save_checkpoint
+from speechgru.training.progress import Progress
 
 RATE, SIZE = "optimizer.learning_rate", "encoder.hidden_size"
 
@@ -117,7 +120,7 @@ class Known:
         for epoch in (1, 2):
             yield epoch, self.figure() * epoch / 2
 
-    def figure(self) -> float:
+    def figure(self, higher: bool = True) -> float:
         return 1 - abs(float(self.values[RATE]) - 0.003) / (1 + int(self.values[SIZE]))
 
 
@@ -227,10 +230,18 @@ def test_a_trial_is_in_its_folder(recipe: str) -> None:
     assert compose_untyped("train", run.settings()).hydra.run.dir == "runs/tune/x/trials/0000"
 
 
+@pytest.mark.parametrize(("kept", "higher", "figure"), [(0.9, True, 0.9), (-0.2, False, 0.2), (0.3, False, -0.3)])
+def test_the_figure_of_a_trial_has_its_sign(tmp_path: Path, kept: float, higher: bool, figure: float) -> None:
+    """A loss may be below 0; a run keeps the negative of what is better when it is less."""
+    progress = dataclasses.asdict(Progress(best=kept, finished=True))
+    save_checkpoint(tmp_path, {"model": {"weight": torch.zeros(1)}}, {"progress": progress})
+    assert TrialRun([], tmp_path).figure(higher) == figure
+
+
 class Curve(Known):
     """Best at a rate of 0.003; there a size of 16 is best, elsewhere one of 32. A rate of 0.9 fails."""
 
-    def figure(self) -> float:
+    def figure(self, higher: bool = True) -> float:
         rate, size = float(self.values[RATE]), int(self.values[SIZE])
         if rate == 0.9:
             raise TrialFailed("the gradient was not finite")

@@ -195,7 +195,7 @@ class Study:
                     trial.report(value, epoch)
                     if epoch < last and trial.should_prune():
                         raise optuna.TrialPruned
-                figure = run.figure()
+                figure = run.figure(search.higher)
             if not math.isfinite(figure):
                 raise TrialFailed(f"its validation {search.metric} is not finite")
             return figure

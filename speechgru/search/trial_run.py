@@ -99,8 +99,11 @@ class TrialRun:
         if self._process.returncode:
             raise TrialFailed(self._last_words(self._process.returncode))
 
-    def figure(self) -> float:
+    def figure(self, higher: bool) -> float:
         """The validation figure of the epoch that the finished training kept.
+
+        Args:
+            higher: whether more of it is better; of others a run keeps the negative.
 
         Raises:
             TrialFailed: there is none.
@@ -108,7 +111,7 @@ class TrialRun:
         progress = progress_of(self.folder)
         if progress is None or not progress.finished or progress.best is None:
             raise TrialFailed(f"{self.folder} holds no finished run")
-        return abs(progress.best)
+        return progress.best if higher else -progress.best
 
     def _rows(self) -> list[Record]:
         if not (self.folder / METRICS).is_file():
