@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
-from speechgru.data.corpora.corpus import Corpus, check_split
-from speechgru.data.corpora.folder import label_by_text
+from speechgru.data.corpora.listed import Listed
 from speechgru.data.recordings import read_recordings
 from speechgru.data.splits import SPLITS
 from speechgru.data.utterance import Utterance
@@ -49,48 +49,26 @@ class ManifestConfig:
 
 
 @register("data", "manifest", ManifestConfig)
-class Manifest(Corpus):
+class Manifest(Listed):
     """Recordings as listed. Of a list with a split column only the rows of the split it is named for are taken.
 
     Args:
         config: see :class:`ManifestConfig`.
     """
 
-    def __init__(self, config: ManifestConfig):
-        super().__init__(config)
-        self.sample_rate = config.sample_rate
-        self._read: dict[str, list[Utterance]] = {}
+    def _labelled(self) -> Sequence[str]:
+        return [split for split in SPLITS if getattr(self.config, split)]
 
-    def labels(self) -> list[str] | None:
-        """The configured classes, else those of all lists, sorted; None where no recording has a label."""
-        if self.config.labels:
-            return list(self.config.labels)
-        named = [split for split in SPLITS if getattr(self.config, split)]
-        found = {one.label for split in named for one in self._list(split) if one.label is not None}
-        return sorted(found) or None
+    def _place(self, split: str) -> str:
+        return f"data.{split}={getattr(self.config, split)}"
 
-    def utterances(self, split: str) -> list[Utterance]:
-        """The utterances of a split, in the order they are listed."""
-        check_split(split)
-        found = self._list(split)
-        if self.config.labels:
-            found = [one for one in found if one.label in set(self.config.labels)]
-        if not found:
-            raise DataError(f"data.{split}={getattr(self.config, split)}: lists no recordings of the {split} split")
-        return found
-
-    def _list(self, split: str) -> list[Utterance]:
-        if split not in self._read:
-            paths = [getattr(self.config, split), *(self.config.more_train if split == "train" else [])]
-            if not paths[0]:
-                raise DataError(
-                    f"data.{split} is empty; give the list of its recordings (.jsonl, .csv, .tsv, Kaldi folder)"
-                )
-            found = [
-                one for path in paths for one in self._rows(Path(self.config.root) / os.path.expanduser(path), split)
-            ]
-            self._read[split] = [label_by_text(one) for one in found] if self.config.label_is_text else found
-        return self._read[split]
+    def _read_split(self, split: str) -> list[Utterance]:
+        paths = [getattr(self.config, split), *(self.config.more_train if split == "train" else [])]
+        if not paths[0]:
+            raise DataError(
+                f"data.{split} is empty; give the list of its recordings (.jsonl, .csv, .tsv, Kaldi folder)"
+            )
+        return [one for path in paths for one in self._rows(Path(self.config.root) / os.path.expanduser(path), split)]
 
     def _rows(self, path: Path, split: str) -> list[Utterance]:
         rows = read_recordings(path)

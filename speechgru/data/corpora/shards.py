@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
-from speechgru.data.corpora.corpus import Corpus, check_split
-from speechgru.data.corpora.folder import label_by_text
+from speechgru.data.corpora.listed import Listed
 from speechgru.data.shards.reading import read_shards
 from speechgru.data.shards.remote import cache_folder, is_address, open_address
 from speechgru.data.splits import SPLITS
@@ -49,40 +49,18 @@ class ShardsConfig:
 
 
 @register("data", "shards", ShardsConfig)
-class Shards(Corpus):
+class Shards(Listed):
     """Recordings in tar files.
 
     Args:
         config: see :class:`ShardsConfig`.
     """
 
-    def __init__(self, config: ShardsConfig):
-        super().__init__(config)
-        self.sample_rate = config.sample_rate
-        self._read: dict[str, list[Utterance]] = {}
+    def _labelled(self) -> Sequence[str]:
+        return SPLITS[:2]  # to learn from and choose on
 
-    def labels(self) -> list[str] | None:
-        """The configured classes, else those of the splits to learn from and choose on, sorted; None without any."""
-        if self.config.labels:
-            return list(self.config.labels)
-        found = {one.label for split in SPLITS[:2] for one in self._list(split) if one.label is not None}
-        return sorted(found) or None
-
-    def utterances(self, split: str) -> list[Utterance]:
-        """The utterances of a split, in the order of its shards."""
-        check_split(split)
-        found = self._list(split)
-        if self.config.labels:
-            found = [one for one in found if one.label in set(self.config.labels)]
-        if not found:
-            raise DataError(f"data.root={self.config.root}: has no recordings of the {split} split")
-        return found
-
-    def _list(self, split: str) -> list[Utterance]:
-        if split not in self._read:
-            found = self._read_split(split)
-            self._read[split] = [label_by_text(one) for one in found] if self.config.label_is_text else found
-        return self._read[split]
+    def _place(self, split: str) -> str:
+        return f"data.root={self.config.root}"
 
     def _read_split(self, split: str) -> list[Utterance]:
         root = self.config.root
