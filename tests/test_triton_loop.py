@@ -42,9 +42,9 @@ CASES = [*QUICK, *(pytest.param(*case, marks=pytest.mark.slow) for case in ALL i
 COMPILE = """
 import torch, triton
 from test_cells import batch, make
-from test_triton_loop import BY_TRITON
+from test_triton_loop import BY_TRITON, run_by_triton
 from triton.backends.compiler import GPUTarget
-from speechgru.cells import recurrence, triton_loop
+from speechgru.cells import triton_loop
 
 def launch(writer, choices, tensors, weights):
     arrays = {name: one for name, one in tensors.items() if name != "lengths"}
@@ -59,19 +59,25 @@ def launch(writer, choices, tensors, weights):
     assert triton.compile(source, target=GPUTarget("cuda", 80, 32), options=options).asm["cubin"]
 
 triton_loop._launch = launch
-recurrence.recur = triton_loop.recur
+run_by_triton(setattr)
 for name in BY_TRITON:
     hidden, final = make(name, 5, 256)(*batch())
     (hidden.sum() + final.sum()).backward()
 """
 
 
-@pytest.fixture
-def on_triton(monkeypatch):
-    """The compiled kernels of cells are those of Triton."""
+def run_by_triton(change):
+    """The compiled kernels of cells are those of Triton, which reads frames with their padding between them."""
     from speechgru.cells.triton_loop import recur
 
-    monkeypatch.setattr(recurrence, "recur", recur)
+    change(recurrence, "recur", recur)
+    for name in names("cell"):
+        change(type(make(name)), "framewise", False)
+
+
+@pytest.fixture
+def on_triton(monkeypatch):
+    run_by_triton(monkeypatch.setattr)
 
 
 def learned(cell, sequence, lengths, state, reverse):
