@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from speechgru.decoding import GreedyDecoder
 from speechgru.encoders import Convolution, GRUEncoder
 from speechgru.recognizer import Recognizer
+from speechgru.streaming.stream import StreamConfig
 
 # A kernel may be another for one row, for few and for many.
 _BATCHES = (1, 3, 32)
@@ -14,8 +16,7 @@ _BATCHES = (1, 3, 32)
 
 def warm_up_model(recognizer: Recognizer) -> None:
     """Has a model answer about short noises, alone and together, as a stream too; its language model is read."""
-    rate = recognizer.sample_rate
-    noise = torch.randn(rate, generator=torch.Generator().manual_seed(0)) / 100
+    rate, noise = recognizer.sample_rate, _noise(recognizer)
     for batch in _BATCHES:
         waveforms = [noise, *[noise[: rate // 2]] * (batch - 1)]
         if recognizer.head.verb == "transcribe":
@@ -23,9 +24,19 @@ def warm_up_model(recognizer: Recognizer) -> None:
             recognizer.transcribe_waveforms(waveforms[:1], GreedyDecoder(recognizer.tokens, recognizer.units))
         else:
             recognizer.classify_waveforms(waveforms)
-    stream = recognizer.stream()
-    stream.feed(noise.numpy(), rate)
+    warm_up_stream(recognizer)
+
+
+def warm_up_stream(recognizer: Recognizer, config: StreamConfig | None = None) -> None:
+    """Has a stream of a model, with a configuration, hear a second of noise."""
+    stream = recognizer.stream(config)
+    stream.feed(_noise(recognizer), recognizer.sample_rate)
     stream.flush()
+
+
+def _noise(recognizer: Recognizer) -> Tensor:
+    """A second of it (samples,)."""
+    return torch.randn(recognizer.sample_rate, generator=torch.Generator().manual_seed(0)) / 100
 
 
 def warm_up_training(cell: str) -> None:

@@ -89,12 +89,14 @@ def run(arguments: argparse.Namespace) -> int:
     model = arguments.model or default_model("keyword")
     recognizer = load_recognizer(model, arguments.device, arguments.threads, None)
     from speechgru.commands.listening import Alarms, JsonLines, Lines, Listening
+    from speechgru.warming import warm_up_stream
 
     config = _config(arguments, recognizer)
     alarms = Alarms(arguments.save_alarms) if arguments.save_alarms else None
     if alarms and recognizer.head.scores_frames:
         raise ConfigError("--save_alarms: is for models that hear labels; this one transcribes")
     writer = Lines(output) if form == "txt" else JsonLines(output)
+    warm_up_stream(recognizer, config)  # now: while the compiler is at work, a microphone's samples would be dropped
     listening = Listening(recognizer.stream(config), writer, alarms)
     stopped, failure = False, None
     with _source(arguments) as (blocks, rate):
