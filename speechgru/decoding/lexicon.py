@@ -110,6 +110,49 @@ class _WordScores:
         return place, score, score - bonus + self.share(place), bonus
 
 
+class _Vocabulary:
+    """The words that can be spelled in the tokens, by index, and the trie of their spellings.
+
+    Args:
+        spellings: of all words.
+        number: of each symbol of the tokens.
+        scores: of words.
+
+    Attributes:
+        names: the words.
+        in_model: the place of each in the language model.
+        score: what each adds, without the language model.
+        unigram: what each would get alone, less the bonus of a hot word.
+        trie: of the spellings.
+    """
+
+    def __init__(self, spellings: Spellings, number: Mapping[str, int], scores: _WordScores) -> None:
+        self.names: list[str] = []
+        self.in_model: list[int] = []
+        self.score: list[float] = []
+        self.unigram: list[float] = []
+        self.trie = _Trie()
+        for word, variants in spellings.items():
+            numbered = [[number[symbol] for symbol in one] for one in variants if all(map(number.__contains__, one))]
+            if not any(numbered):
+                continue
+            place, own, alone, bonus = scores.of(word)
+            self.names.append(word)
+            self.in_model.append(place)
+            self.score.append(own)
+            self.unigram.append(alone)
+            for one in filter(None, numbered):
+                self.trie.add(one, len(self.names) - 1, bonus)
+
+
+def _check_spelled(known: _Vocabulary, closed: bool, model: LanguageModel | None, tokens: Tokens) -> None:
+    """DataError where no word can be spelled in the tokens, or none that the language model has."""
+    if closed and not known.names:
+        raise DataError("no word of the lexicon can be written in the model's tokens; it belongs to other tokens")
+    if model and all(place == model.index["<unk>"] for place in known.in_model):
+        raise DataError(_foreign(model, tokens))
+
+
 def _foreign(model: LanguageModel, tokens: Tokens) -> str:
     """Why a language model does not fit the tokens."""
     return (
@@ -118,15 +161,18 @@ def _foreign(model: LanguageModel, tokens: Tokens) -> str:
     )
 
 
-def _numbered_symbols(tokens: Tokens) -> tuple[list[tuple[bool, list[str]]], dict[str, int]]:
-    """Of each token whether it ends a word, and its symbols; and the number of each symbol of the tokens."""
+def _symbol_arrays(tokens: Tokens) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict[str, int]]:
+    """Of each token whether it ends a word and where its symbols begin; their numbers; the number of each symbol."""
     separated = separates(tokens)
     ends = [symbols_of(name, separated) for name in tokens]
     number: dict[str, int] = {}
     for _, symbols in ends[1:]:
         for symbol in symbols:
             number.setdefault(symbol, len(number))
-    return ends, number
+    boundary = np.array([ends_word for ends_word, _ in ends])
+    first = np.cumsum([0, *(len(symbols) for _, symbols in ends)])
+    flat = [number.get(symbol, NO_SYMBOL) for _, symbols in ends for symbol in symbols]
+    return boundary, first, np.array(flat, np.int64), number
 
 
 def word_arrays(
@@ -161,38 +207,21 @@ def word_arrays(
         DataError: no word can be spelled in the tokens.
     """
     mode = PLAIN if spellings is None else JOINED if not separates(tokens) else CLOSED if closed else OPEN
-    ends, number = _numbered_symbols(tokens)
-    flat = [number.get(symbol, NO_SYMBOL) for _, symbols in ends for symbol in symbols]
-
+    boundary, symbol_first, symbols, number = _symbol_arrays(tokens)
     scores = _WordScores(model, model_weight, word_bonus, unknown_bonus, hotwords or {})
-    names, score, in_model, unigram = [], [], [], []
-    trie = _Trie()
-    for word, variants in (spellings or {}).items():
-        numbered = [[number[symbol] for symbol in one] for one in variants if all(map(number.__contains__, one))]
-        if not any(numbered):
-            continue
-        place, own, alone, bonus = scores.of(word)
-        names.append(word)
-        in_model.append(place)
-        score.append(own)
-        unigram.append(alone)
-        for one in numbered:
-            if one:
-                trie.add(one, len(names) - 1, bonus)
-    if closed and not names:
-        raise DataError("no word of the lexicon can be written in the model's tokens; it belongs to other tokens")
-    if model and all(place == scores.unknown for place in in_model):
-        raise DataError(_foreign(model, tokens))
+    known = _Vocabulary(spellings or {}, number, scores)
+    _check_spelled(known, closed, model, tokens)
     ahead_off = scores.unknown_score + scores.share(scores.unknown)
-    ahead = trie.promises(unigram, ahead_off if mode == OPEN else -math.inf)
-    first, labels, targets = trie.arcs()
-    word_first, words = trie.words()
-    floats = [*score, scores.unknown_score, 0.0]
+    ahead = known.trie.promises(known.unigram, ahead_off if mode == OPEN else -math.inf)
+    first, labels, targets = known.trie.arcs()
+    word_first, words = known.trie.words()
+    # A token may end a word and begin the next.
+    most = max([*known.score, scores.unknown_score, 0.0]) + max(0.0, ahead_off, float(ahead.max()))
     arrays = Words(
         mode=mode,
-        boundary=np.array([boundary for boundary, _ in ends]),
-        symbol_first=np.cumsum([0, *(len(symbols) for _, symbols in ends)]),
-        symbols=np.array(flat, np.int64),
+        boundary=boundary,
+        symbol_first=symbol_first,
+        symbols=symbols,
         arc_first=first,
         arc_symbol=labels,
         arc_target=targets,
@@ -200,12 +229,11 @@ def word_arrays(
         words=words,
         ahead=ahead,
         ahead_off=ahead_off,
-        word_score=np.array(score, np.float64),
-        word_in_model=np.array(in_model, np.int64),
+        word_score=np.array(known.score, np.float64),
+        word_in_model=np.array(known.in_model, np.int64),
         unknown_score=scores.unknown_score,
         unknown_in_model=scores.unknown,
-        # A token may end a word and begin the next.
-        most=0.0 if mode == PLAIN else max(floats) + max(0.0, ahead_off, float(ahead.max())),
+        most=0.0 if mode == PLAIN else most,
         weight=float(model_weight) if model else 0.0,
         model_first=model.first if model else np.zeros(2, np.int64),
         model_word=model.word if model else np.zeros(0, np.int64),
@@ -216,7 +244,7 @@ def word_arrays(
         start=model.start if model else 0,
         end=model.index["</s>"] if model else 0,
     )
-    return arrays, names
+    return arrays, known.names
 
 
 class _Trie:

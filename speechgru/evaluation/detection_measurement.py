@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from speechgru.augment.recordings import Recordings
+from speechgru.data.utterance import Utterance
 from speechgru.errors import AudioError, ConfigError, DataError
-from speechgru.evaluation.detection import Alarm, Detections
+from speechgru.evaluation.detection import Alarm, Background, Detections, Trial
 from speechgru.evaluation.detection_hearing import Ears, hear_background, hear_clips
 from speechgru.evaluation.detection_picture import detection_picture
 from speechgru.evaluation.detection_record import cut_alarms, detection_record
 from speechgru.evaluation.detection_report import write_detection_report
-from speechgru.evaluation.detection_sources import find_background, find_positives
+from speechgru.evaluation.detection_sources import BackgroundRecording, find_background, find_positives
 from speechgru.evaluation.machine import describe_machine
 from speechgru.evaluation.results import write_results
 from speechgru.plain import Record
@@ -88,18 +89,12 @@ def measure_detection(
     began = time.perf_counter()
     words = detected_words(recognizer, sources.words)
     positives = find_positives(sources.positives, words, sources.split, sources.word)
-    clips = positives.clips
-    recordings = find_background(sources.background, words, [one.audio for one in clips], sources.split)
+    recordings = find_background(sources.background, words, [one.audio for one in positives.clips], sources.split)
     noises = _noises(sources.noise)
     snrs_db: list[float | None] = [None, *(sources.snr_db if noises else [])]
     errors: list[str] = []
     ears = Ears(recognizer, smoothings_ms, words, noises, sources.seed)
-    trials = hear_clips(ears, progress(clips, len(clips), "clips"), snrs_db, errors)
-    if not trials[0]:
-        raise DataError(f"no clip could be heard; the first: {errors[0]}")
-    background = hear_background(ears, progress(recordings, len(recordings), "background"), errors)
-    if not background[0]:
-        raise DataError(f"no background could be heard; the last: {errors[-1]}")
+    trials, background = _hear(ears, positives.clips, recordings, snrs_db, progress, errors)
     all_heard = [Detections(words, *one, refractory_s) for one in zip(trials, background, strict=True)]
     missed = [_missed(one, sources.false_alarms_per_hour) for one in all_heard]
     place = min(range(len(missed)), key=lambda one: missed[one])
@@ -129,6 +124,24 @@ def measure_detection(
     detection_picture(record, folder / "det.png", title=f"{record['model']}: {', '.join(words)}")
     write_detection_report(folder / "report.html", record)
     return record
+
+
+def _hear(
+    ears: Ears,
+    clips: Sequence[Utterance],
+    recordings: Sequence[BackgroundRecording],
+    snrs_db: Sequence[float | None],
+    progress: Progress,
+    errors: list[str],
+) -> tuple[list[list[Trial]], list[list[Background]]]:
+    """The clips and the background as each smoothing hears them; DataError where nothing of one could be heard."""
+    trials = hear_clips(ears, progress(clips, len(clips), "clips"), snrs_db, errors)
+    if not trials[0]:
+        raise DataError(f"no clip could be heard; the first: {errors[0]}")
+    background = hear_background(ears, progress(recordings, len(recordings), "background"), errors)
+    if not background[0]:
+        raise DataError(f"no background could be heard; the last: {errors[-1]}")
+    return trials, background
 
 
 def detected_words(recognizer: Recognizer, asked: str | None = None) -> list[str]:
