@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import math
 import pickle
 import subprocess
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from speechgru import compiled
 from speechgru.features import MFCC, Convention, LogMel, LogMelConfig, LogScale, MFCCConfig, Normalization, Padding
+from speechgru.features.convention import RULES
 from speechgru.features.fourier import LANES
 from speechgru.features.frames import Framing
 from speechgru.features.fused_spectrum import FusedSpectrum
@@ -64,9 +66,9 @@ def test_powers_equal_numpy(fft_size: int, hop: int) -> None:
     window = fft_size - fft_size // 5
     framing = Framing.of(window, hop, fft_size, Padding.none, window_is_centred_in_fft=False)
     weights = torch.hann_window(window, dtype=torch.float64) + 0.1
-    spectrum = FusedSpectrum(
-        framing, fft_size, weights, torch.eye(fft_size // 2 + 1).double(), 0.0, False, False, 0.0, 0.0
-    )
+    rules = dataclasses.replace(RULES[Convention.kaldi], preemphasis=0.0, remove_dc=False, log=LogScale.none)
+    padded = torch.nn.functional.pad(weights, (0, fft_size - window))
+    spectrum = FusedSpectrum(framing, rules, padded, torch.eye(fft_size // 2 + 1))
     signals = noise(2, window + hop * (LANES + 2))
     found = spectrum.of_signals(signals).numpy()
     rows = np.lib.stride_tricks.sliding_window_view(signals.numpy().astype(np.float64), window, axis=1)[:, ::hop]

@@ -15,7 +15,7 @@ from numba.extending import register_jitable
 from torch import Tensor
 
 from speechgru.compiled import kernel
-from speechgru.features.convention import Padding
+from speechgru.features.convention import LogScale, Padding, Rules
 from speechgru.features.fourier import FAST, LANES, bins, plan, power, transform
 from speechgru.features.frames import Framing
 
@@ -60,7 +60,10 @@ def _log_mel(waveforms, lengths, starts, framing, windowing, passes, bins, bands
 
 @_loop
 def _take_logs(powers, take_log, floor, reach):
-    """Natural logarithms of an utterance's powers, in place, where ``take_log``; see :class:`FusedSpectrum`."""
+    """Natural logarithms of an utterance's powers, in place, where ``take_log``.
+
+    A power below ``floor`` is raised to it, and one below ``reach`` of the largest to that; 0 switches either off.
+    """
     if not take_log:
         return
     if reach > 0:
@@ -165,55 +168,38 @@ class FusedSpectrum:
 
     Args:
         framing: the frames.
-        fft_size: samples of the transform.
-        weights: of the window, its scale included, ``(window,)``.
+        rules: of pre-emphasis, mean and logarithm.
+        weights: of the window, its scale included, and zeros up to the transform's size, ``(fft_size,)``.
         filters: the filterbank, ``(fft_size // 2 + 1, mels)``.
-        preemphasis: coefficient of it.
-        remove_dc: whether a window's mean is subtracted.
-        take_log: whether the natural logarithm is taken of the powers; the next two are only for it.
-        floor: the smallest power.
-        reach: nor is a power smaller than this share of the utterance's largest; 0 switches it off.
     """
 
-    def __init__(
-        self,
-        framing: Framing,
-        fft_size: int,
-        weights: Tensor,
-        filters: Tensor,
-        preemphasis: float,
-        remove_dc: bool,
-        take_log: bool,
-        floor: float,
-        reach: float,
-    ) -> None:
-        self.framing, self._mels, points = framing, filters.shape[1], fft_size // 2
+    def __init__(self, framing: Framing, rules: Rules, weights: Tensor, filters: Tensor) -> None:
+        self.framing, self._mels, points = framing, filters.shape[1], len(weights) // 2
         # The transform gives four times the powers.
-        self._windowing = (0.5 * weights.float().numpy(), np.float32(preemphasis), remove_dc)
+        window = 0.5 * weights[: framing.window].float().numpy()
+        self._windowing = (window, np.float32(rules.preemphasis), rules.remove_dc)
         # Band b rises from edge b to the next and falls from there to one more: a bin lies in two bands, which its edge
         # tells.
         padded = np.pad(filters.float().numpy(), ((0, 0), (1, 1)))
         edges = (padded[:, :-1] + padded[:, 1:]).argmax(1)
         shares = np.take_along_axis(padded, edges[:, None] + np.arange(2), 1)
         self._tables = (plan(points), bins(points), (edges, shares))
-        self._scale = (take_log, np.float32(floor), np.float32(reach))
+        reach = 10 ** (-rules.top_db / 10) if rules.log is LogScale.db else 0
+        self._scale = (rules.log is not LogScale.none, np.float32(rules.log_floor), np.float32(reach))
 
     def of_batch(self, waveforms: Tensor, lengths: list[int], counts: list[int], time: int) -> Tensor:
-        """Waveforms ``(batch, samples)`` with the lengths and frames of each: ``(batch, time, mels)``.
-
-        Frames beyond an utterance's own are 0.
-        """
-        framing = self.framing
-        return self._run(waveforms, lengths, counts, time, framing.first, _PADDINGS.get(framing.padding, 0))
+        """Waveforms ``(batch, samples)`` with the lengths and frames of each: ``(batch, time, mels)``, then zeros."""
+        place = self.framing.first, self.framing.hop, _PADDINGS.get(self.framing.padding, 0)
+        return self._run(waveforms, lengths, counts, time, place)
 
     def of_signals(self, signals: Tensor) -> Tensor:
         """Frames that lie inside the signals ``(batch, samples)``: ``(batch, frames, mels)``."""
-        samples = signals.shape[1]
-        frames = 1 + (samples - self.framing.window) // self.framing.hop
-        return self._run(signals, [samples] * len(signals), [frames] * len(signals), frames, 0, 0)
+        (batch, samples), hop = signals.shape, self.framing.hop
+        frames = 1 + (samples - self.framing.window) // hop
+        return self._run(signals, [samples] * batch, [frames] * batch, frames, (0, hop, 0))
 
     def _run(
-        self, waveforms: Tensor, lengths: list[int], counts: list[int], time: int, first: int, padding: int
+        self, waveforms: Tensor, lengths: list[int], counts: list[int], time: int, place: tuple[int, int, int]
     ) -> Tensor:
         out = torch.zeros(len(waveforms), time, self._mels)
         _log_mel(
@@ -221,7 +207,7 @@ class FusedSpectrum:
             waveforms.detach().contiguous().numpy(),
             np.array(lengths),
             np.array([0, *itertools.accumulate(counts)]),
-            (first, self.framing.hop, padding),
+            place,
             self._windowing,
             *self._tables,
             self._scale,

@@ -36,7 +36,7 @@ class MelSpectrum(nn.Module):
 
     def __init__(self, config: LogMelConfig) -> None:
         super().__init__()
-        rules = config.resolved()
+        self._rules = rules = config.resolved()
         self._fft_size = size = config.resolved_fft_size()
         self._is_smooth = size % 2 == 0 and 30**15 % size == 0  # 2, 3 and 5 are its prime factors, and none 16 times
         self.framing = Framing.of(
@@ -48,17 +48,12 @@ class MelSpectrum(nn.Module):
         )
         self.log_unit = 10 / math.log(10) if rules.log is LogScale.db else 1.0
         self.top_db = rules.top_db if rules.log is LogScale.db else math.inf
-        self._log_floor = rules.log_floor
-        self._take_log = rules.log is not LogScale.none
-        self._preemphasis = rules.preemphasis
-        self._remove_dc = rules.remove_dc
-
         weights = window_weights(rules.window, self.framing.window, rules.periodic_window) * config.scale
         self._first_weight = float(weights[0])
         weights = nn.functional.pad(weights, (0, self._fft_size - self.framing.window))
         self.register_buffer("weights", weights.float(), persistent=False)
 
-        self._band = band = (config.convention, config.sample_rate, self._fft_size, config.mels, *config.band_hz())
+        band = (config.convention, config.sample_rate, self._fft_size, config.mels, *config.band_hz())
         filters = mel_filters(*band)
         if empty := empty_filters(filters):
             warnings.warn(
@@ -98,17 +93,7 @@ class MelSpectrum(nn.Module):
             # Imported where it is needed: numba takes half a second.
             from speechgru.features.fused_spectrum import FusedSpectrum
 
-            self._fused = FusedSpectrum(
-                self.framing,
-                self._fft_size,
-                self.weights[: self.framing.window],
-                mel_filters(*self._band),
-                self._preemphasis,
-                self._remove_dc,
-                self._take_log,
-                self._log_floor,
-                10 ** (-self.top_db / 10),
-            )
+            self._fused = FusedSpectrum(self.framing, self._rules, self.weights, self._filters)
         return self._fused
 
     def forward(self, signal: Tensor) -> Tensor:
@@ -117,19 +102,19 @@ class MelSpectrum(nn.Module):
         The frames are those of ``fft_size`` samples that lie inside the signal; the window is their first part.
         """
         hop, window, size = self.framing.hop, self.framing.window, self._fft_size
-        source = signal
-        if self._preemphasis:
-            signal = nn.functional.pad(torch.sub(source[..., 1:], source[..., :-1], alpha=self._preemphasis), (1, 0))
+        source, preemphasis = signal, self._rules.preemphasis
+        if preemphasis:
+            signal = nn.functional.pad(torch.sub(source[..., 1:], source[..., :-1], alpha=preemphasis), (1, 0))
         frames = signal.unfold(-1, size, hop) * self.weights
-        keep = 1 - self._preemphasis
-        if self._preemphasis and self._first_weight:
+        keep = 1 - preemphasis
+        if preemphasis and self._first_weight:
             # There is no sample before a window's first one: pre-emphasis takes that sample itself in its place.
             frames[..., 0] = source.unfold(-1, size, hop)[..., 0] * (keep * self._first_weight)
-        if self._remove_dc:
+        if self._rules.remove_dc:
             # The mean m is subtracted before pre-emphasis, which turns a constant m into (1 - preemphasis) * m.
             mean = source.unfold(-1, size, hop)[..., :window].mean(-1, keepdim=True)
             frames.addcmul_(mean, self.weights, value=-keep)
         spectrum = torch.fft.rfft(frames.flatten(0, -2))
         # Squares of the parts: several times faster than the modulus of complex numbers.
         mel = torch.view_as_real(spectrum).square().sum(-1) @ self._filters
-        return mel.clamp_(min=self._log_floor).log_() if self._take_log else mel
+        return mel if self._rules.log is LogScale.none else mel.clamp_(min=self._rules.log_floor).log_()

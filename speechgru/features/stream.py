@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -15,29 +15,10 @@ from torch.nn.utils.rnn import pad_sequence
 from speechgru.errors import ConfigError
 from speechgru.features.convention import Padding
 from speechgru.features.deltas import with_deltas
-from speechgru.features.frames import Framing
-from speechgru.features.log_mel_config import LogMelConfig
 from speechgru.features.normalization import Normalization, normalize_by_sums, window_bounds
-from speechgru.features.spectrum import MelSpectrum
 
-
-class Streamable(Protocol):
-    """What a stream needs of features: :class:`~speechgru.features.log_mel.LogMel` and what is made of it."""
-
-    config: LogMelConfig
-    spectrum: MelSpectrum
-    framing: Framing
-    training: bool
-
-    @property
-    def top_db(self) -> float: ...
-    @property
-    def static_size(self) -> int: ...
-    @property
-    def output_size(self) -> int: ...
-    def static(self, signals: Tensor) -> Tensor: ...
-    def sliding_frames(self) -> tuple[int, int, int]: ...
-    def normalize_globally(self, features: Tensor) -> Tensor: ...
+if TYPE_CHECKING:
+    from speechgru.features.log_mel import LogMel
 
 
 class FeatureStream:
@@ -57,7 +38,7 @@ class FeatureStream:
         ConfigError: a setting of ``features`` needs the whole utterance, or noise (dither) is added in training mode.
     """
 
-    def __init__(self, features: Streamable) -> None:
+    def __init__(self, features: LogMel) -> None:
         config = features.config
         if config.normalization is Normalization.utterance:
             raise ConfigError(
@@ -145,7 +126,7 @@ def feed_together(
 class _Samples:
     """Samples -> the stretch under the next frames. Keeps what a coming window, or the reflection at the end, needs."""
 
-    def __init__(self, features: Streamable) -> None:
+    def __init__(self, features: LogMel) -> None:
         self._framing = features.framing
         self._kept = features.spectrum.weights.new_zeros(0)
         self._origin = 0  # index of the first kept sample
@@ -171,7 +152,7 @@ class _Samples:
 class _Deltas:
     """Static frames -> with deltas. A frame is final once ``reach`` later ones are known."""
 
-    def __init__(self, features: Streamable) -> None:
+    def __init__(self, features: LogMel) -> None:
         config = features.config
         self._order, self._window = config.deltas, config.delta_window
         self.reach = self._order * (self._window // 2)
@@ -193,7 +174,7 @@ class _Deltas:
 class _Sliding:
     """Frames -> normalised by a sliding window. Keeps the running sums over the window and the frames not yet final."""
 
-    def __init__(self, features: Streamable) -> None:
+    def __init__(self, features: LogMel) -> None:
         self.bounds = features.sliding_frames()
         self._variance = features.config.normalize_variance
         self._waiting = features.spectrum.weights.new_zeros(0, features.output_size)
