@@ -35,6 +35,8 @@ CONFIGS = st.builds(
     hop_ms=st.sampled_from([0.5, 3.3, 10.0, 30.0]),
     mels=st.just(13),
     log=st.sampled_from([None, LogScale.natural]),
+    # Of a constant or a tone the upper bands hold but what rounding leaves, in each path another 1e-10.
+    log_floor=st.sampled_from([1e-6, 1e-3]),
     top_db=st.sampled_from([None, math.inf]),
     normalization=st.just(NONE),
 )
@@ -90,6 +92,15 @@ def test_gradients_flow_in_single_precision(convention: Convention, padding: Pad
         assert signal.grad is not None
         gradients.append(signal.grad.double())
     assert float((gradients[0] - gradients[1]).abs().max()) < 1e-3 * float(gradients[1].abs().max())
+
+
+def test_the_logarithm_is_one() -> None:
+    """Oracle: torch.log in double precision of the same features without it, from silence to 1e12; to 2e-6."""
+    waveforms = noise(19, 4000) * 10.0 ** torch.arange(-12, 7)[:, None]
+    config = LogMelConfig(normalization=NONE, log_floor=1e-30)
+    powers = LogMel(dataclasses.replace(config, log=LogScale.none))(waveforms)[0].double()
+    found = LogMel(dataclasses.replace(config, log=LogScale.natural))(waveforms)[0].double()
+    torch.testing.assert_close(found, powers.clamp(min=1e-30).log(), rtol=1e-7, atol=2e-6)
 
 
 @pytest.mark.parametrize(("fft_size", "smooth"), [(400, True), (480, True), (401, False), (406, False), (675, False)])
