@@ -17,7 +17,7 @@ import speechgru.encoders.batch_norm
 import speechgru.encoders.convolution
 import speechgru.encoders.recurrent
 import speechgru.encoders.torch_weights
-from speechgru.cells import GRUConfig, LSTMConfig, MGUConfig, RNNConfig, valid_frames
+from speechgru.cells import GRUConfig, LiGRUConfig, LSTMConfig, MGUConfig, RNNConfig, valid_frames
 from speechgru.encoders import Convolution, ConvolutionConfig, GRUEncoder, GRUEncoderConfig, Merge
 from speechgru.encoders.batch_norm import MaskedBatchNorm
 from speechgru.encoders.convolution import convolution_same
@@ -596,7 +596,7 @@ def test_planted_swapped_directions_are_seen(monkeypatch):
         check_equal_to_packed(encoder, module)
 
 
-@pytest.mark.parametrize("cell", [GRUConfig(), MGUConfig(), LSTMConfig(layer_norm=True)])
+@pytest.mark.parametrize("cell", [GRUConfig(layer_norm=True), LiGRUConfig(), LSTMConfig(layer_norm=True)])
 def test_two_threads_give_what_one_gives(cell, monkeypatch):
     """Bit for bit, with lengths and without; the directions of a cell with one state run in two threads."""
     torch.manual_seed(0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 from torch.nn.utils import parametrize, prune
@@ -50,6 +51,34 @@ def test_it_gives_what_its_layers_give(cell, bidirectional, lengths, runs):
     assert whole.abs().sum() > 0 or not lengths.any()
     assert len(runs) == 1
     assert runs[0] is not None
+
+
+@pytest.mark.parametrize("cell", [GRUConfig(), MinGRUConfig()])
+@pytest.mark.parametrize("lengths", [None, [7, 0, 3, 7]])
+def test_two_threads_give_what_one_gives(cell, lengths):
+    encoder, frames = make(cell=cell), torch.randn(4, 7, 5)
+    lengths = None if lengths is None else torch.tensor(lengths)
+    with torch.no_grad():
+        one, two = (
+            speechgru.cells.stack.run_stack(encoder.layers, encoder._cells, frames, lengths, threads=threads)
+            for threads in (False, True)
+        )
+    torch.testing.assert_close(two[0], one[0], rtol=0, atol=0)
+    np.testing.assert_array_equal(two[1], one[1])
+
+
+def test_the_directions_of_much_sound_have_two_threads(monkeypatch):
+    seen = []
+    monkeypatch.setattr(speechgru.cells.stack, "_in_two_threads", lambda *arguments: seen.append(1) or np.empty(0))
+    encoder, threads = GRUEncoder(5, hidden_size=128).eval(), torch.get_num_threads()
+    try:
+        for count, frames in ((1, 100), (2, 100), (2, 10)):
+            torch.set_num_threads(count)
+            with torch.no_grad():
+                encoder(torch.randn(1, frames, 5))
+            assert len(seen) == int(count == 2)
+    finally:
+        torch.set_num_threads(threads)
 
 
 @pytest.mark.parametrize("shape", [(0, 3, 5), (2, 0, 5)])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import weakref
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
@@ -20,7 +21,7 @@ from speechgru.cells.rows import RowFunctions
 from speechgru.cells.vectors import floats_at
 from speechgru.compiled import kernel
 
-_Run = Callable[[np.ndarray, np.ndarray, np.ndarray, int, int, int, np.ndarray, np.ndarray], None]
+_Run = Callable[[np.ndarray, np.ndarray, np.ndarray, int, int, int, bool, np.ndarray, np.ndarray], None]
 
 
 class _Stack(NamedTuple):
@@ -51,7 +52,12 @@ _stacks: weakref.WeakKeyDictionary[nn.Module, _Stack] = weakref.WeakKeyDictionar
 
 
 def run_stack(
-    layers: nn.ModuleList, names: Sequence[str], frames: Tensor, lengths: Tensor | None, states: Sequence[Tensor] | None
+    layers: nn.ModuleList,
+    names: Sequence[str],
+    frames: Tensor,
+    lengths: Tensor | None,
+    states: Sequence[Tensor] | None = None,
+    threads: bool = False,
 ) -> tuple[Tensor, np.ndarray] | None:
     """Each layer over what the one below it gave, without a gradient.
 
@@ -61,6 +67,7 @@ def run_stack(
         frames: (batch, time, input), which compiled code may read.
         lengths: (batch,), or None if all rows are full.
         states: of each layer's one cell the first outputs, (batch, hidden); None means zeros.
+        threads: whether the second cell of each layer has a thread of its own.
 
     Returns:
         The outputs of the last layer, those of its cells side by side, (batch, time, cells * hidden), with zeros beyond
@@ -79,9 +86,32 @@ def run_stack(
     for layer, state in enumerate(states or ()):
         last[layer, 0] = state.detach().numpy()
     ends = _full(batch, time) if lengths is None else lengths.numpy()
-    read = frames.detach().contiguous().numpy(), ends, stack.addresses, stack.rows, stack.across, stack.kept
-    stack.run(*read, last, hidden)
+    found = frames.detach().contiguous().numpy()
+    if threads and len(names) > 1:
+        return torch.from_numpy(_in_two_threads(stack, found, ends, last)), last
+    stack.run(found, ends, stack.addresses, stack.rows, stack.across, stack.kept, False, last, hidden)
     return torch.from_numpy(hidden), last
+
+
+def _in_two_threads(stack: _Stack, frames: np.ndarray, lengths: np.ndarray, last: np.ndarray) -> np.ndarray:
+    """The outputs of the last layer; every value is what it is in one thread.
+
+    The thread is a new one: such a thread takes over how the caller treats subnormal numbers.
+    """
+
+    def run(layer: int, direction: int) -> np.ndarray:
+        own, state = stack.addresses[layer, direction], np.zeros((1, 1, *last.shape[2:]), np.float32)
+        found = np.empty((*frames.shape[:2], stack.size), np.float32)
+        read = frames, lengths, own.reshape(1, 1, -1), stack.rows, stack.across, stack.kept, direction == 1
+        stack.run(*read, state, found)
+        last[layer, direction] = state
+        return found
+
+    with ThreadPoolExecutor(1) as pool:
+        for layer in range(len(last)):
+            other = pool.submit(run, layer, 1)
+            frames = np.concatenate((run(layer, 0), other.result()), 2)
+    return frames
 
 
 def _looked_up(layers: nn.ModuleList, names: Sequence[str]) -> _Stack | None:
@@ -120,7 +150,10 @@ def _full(batch: int, time: int) -> np.ndarray:
 
 @functools.cache
 def stacked(cell: RowFunctions) -> _Run:
-    """The loop over frames of each layer and direction, with the products of their inputs before it."""
+    """The loop over frames of each layer and direction, with the products of their inputs before it.
+
+    ``reverse`` is for one direction alone: whether it reads each row from its end.
+    """
     # numba tells kernels on disk apart by the names of these functions: each has to stand at the top of a module.
     forward, reset, recurrent, resets = cell.forward, cell.reset or nothing, cell.recurrent, cell.reset is not None
     for function in cell.functions():
@@ -133,6 +166,7 @@ def stacked(cell: RowFunctions) -> _Run:
         rows: int,
         across: int,
         kept: int,
+        reverse: bool,
         states: np.ndarray,
         hidden: np.ndarray,
     ) -> None:
@@ -155,7 +189,7 @@ def stacked(cell: RowFunctions) -> _Run:
                     inputs,
                     starts,
                     lengths,
-                    direction == 1,
+                    reverse or direction == 1,
                     no_matrix,
                     weight[:width],
                     weight[width:],

@@ -126,8 +126,8 @@ class RecurrentEncoder(nn.Module):
     def run_layers(self, features: Tensor, lengths: Tensor | None) -> Tensor:
         """The recurrent layers over what the front end gave; zeros beyond the lengths, None if all rows are full."""
         several = is_worth(features, self.config.hidden_size)
-        if not (self.training or torch.is_grad_enabled() or several):
-            found = self._run_stack(features, lengths, None)
+        if not (self.training or torch.is_grad_enabled()):
+            found = self._run_stack(features, lengths, None, several)
             if found is not None:
                 return found[0]
         with another_thread(several):
@@ -217,14 +217,14 @@ class RecurrentEncoder(nn.Module):
         return features, counts, dataclasses.replace(state, layers=tuple(waiting), cells=tuple(states))
 
     def _run_stack(
-        self, features: Tensor, lengths: Tensor | None, states: Sequence[Tensor] | None
+        self, features: Tensor, lengths: Tensor | None, states: Sequence[Tensor] | None, threads: bool = False
     ) -> tuple[Tensor, np.ndarray] | None:
         """All layers at once; None where a layer is more than its cells side by side, or these are not of the kind."""
         if not self._bare or not features.shape[0] or not compiled.usable(features):
             return None
         from speechgru.cells.stack import run_stack  # here, for numba takes half a second
 
-        return run_stack(self.layers, self._cells, features, lengths, states)
+        return run_stack(self.layers, self._cells, features, lengths, states, threads)
 
     def extra_repr(self) -> str:
         config, default = self.config, type(self.config)()
