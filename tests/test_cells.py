@@ -578,6 +578,20 @@ def test_planted_frames_of_other_rows_in_the_compiled_loop_are_seen(monkeypatch,
 
 
 @pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("learning", [True, False])
+def test_frames_and_states_of_other_sizes_are_refused(name, learning):
+    """Compiled code would read beyond them."""
+    cell, (sequence, lengths) = make(name, input_size=HIDDEN + 5), batch(input_size=HIDDEN + 5)
+    with torch.set_grad_enabled(learning):
+        for wrong in (sequence[..., :-1], torch.cat((sequence, sequence), 2)):
+            with pytest.raises((RuntimeError, ConfigError), match="shape"):
+                cell(wrong, lengths)
+        for state in (torch.zeros(len(lengths), cell.state_size - 1), torch.zeros(len(lengths) + 1, cell.state_size)):
+            with pytest.raises((RuntimeError, ConfigError), match=r"shape|size"):
+                cell(sequence, lengths, state)
+
+
+@pytest.mark.parametrize("name", CELLS)
 @pytest.mark.parametrize("lengths", [(0, 0, 0), (0, 4, 0), (2,), (0,)])
 def test_rows_without_frames_have_gradients_of_zero(name, lengths):
     """Oracle: the definition in torch's operators; no row is as long as the batch."""

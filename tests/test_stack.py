@@ -10,9 +10,10 @@ import torch
 from torch.nn.utils import parametrize, prune
 
 import speechgru.cells.stack
-from speechgru.cells import GRUBeforeConfig, GRUConfig, MGUConfig, MinGRUConfig
+from speechgru.cells import GRU, MGU, GRUBeforeConfig, GRUConfig, MGUConfig, MinGRUConfig
 from speechgru.cells.min_gru import MinGRUCandidate
 from speechgru.encoders import GRUEncoder
+from speechgru.errors import ConfigError
 
 LINEAR = MinGRUConfig(candidate=MinGRUCandidate.linear)
 
@@ -121,6 +122,17 @@ def test_what_hangs_on_a_cell_or_a_layer_is_not_passed_over():
         assert len(seen) == 2
 
 
+@pytest.mark.parametrize("place", ["layers.1", "layers.0.backward_cell"])
+def test_a_forward_that_was_put_over_that_of_the_class_is_run(place):
+    encoder, seen, frames = make(), [], torch.randn(2, 6, 5)
+    module = encoder.get_submodule(place)
+    run = module.forward
+    module.forward = lambda *values, **named: seen.append(1) or run(*values, **named)
+    whole, wanted = both_ways(encoder, frames)
+    torch.testing.assert_close(whole, wanted, rtol=0, atol=0)
+    assert len(seen) == 2
+
+
 def test_another_module_in_place_of_a_cell_is_run():
     class Twice(torch.nn.Module):
         def __init__(self, cell):
@@ -133,6 +145,24 @@ def test_another_module_in_place_of_a_cell_is_run():
 
     encoder, frames = make(bidirectional=False), torch.randn(2, 6, 5)
     encoder.layers[2].forward_cell = Twice(encoder.layers[2].forward_cell)
+    whole, wanted = both_ways(encoder, frames)
+    torch.testing.assert_close(whole, wanted, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("place", "cell"),
+    [("layers.2.forward_cell", GRU(24, 7)), ("layers.1.backward_cell", MGU(24, 12)), ("layers.1", None)],
+)
+def test_cells_of_several_kinds_or_sizes_are_run_one_by_one(place, cell):
+    """Their weights are not where one loop for all would look for them."""
+    encoder, frames = make(), torch.randn(2, 6, 5)
+    if cell is None:
+        encoder.layers[0], encoder.layers[1] = encoder.layers[1], encoder.layers[0]
+        with torch.no_grad(), pytest.raises(ConfigError, match="a sequence of shape"):
+            encoder(frames)
+        return
+    layer, name = place.rsplit(".", 1)
+    setattr(encoder.get_submodule(layer), name, cell.eval())
     whole, wanted = both_ways(encoder, frames)
     torch.testing.assert_close(whole, wanted, rtol=0, atol=0)
 

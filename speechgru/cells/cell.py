@@ -34,13 +34,15 @@ class Weights(NamedTuple):
         input_bias: (rows,).
         weight: of the recurrent product, (gate rows, hidden), if there is one; see ``recur`` in recurrence.py.
         bias: what the row functions see as ``vectors``, (gate rows,), if they see one.
+        size: hidden.
     """
 
     cell: RowFunctions
     input_weight: Tensor
     input_bias: Tensor
-    weight: Tensor | None = None
-    bias: Tensor | None = None
+    weight: Tensor | None
+    bias: Tensor | None
+    size: int
 
 
 class Cell(nn.Module, abc.ABC):
@@ -197,7 +199,7 @@ class Cell(nn.Module, abc.ABC):
             The outputs in frame order, (batch, time, hidden), and the state after the last frame read, (batch, state).
 
         Raises:
-            ConfigError: lengths that are not those of ``sequence``; see :func:`check_lengths`.
+            ConfigError: a sequence or a state of another size, or lengths of another batch; see :func:`check_lengths`.
         """
         if torch.compiler.is_dynamo_compiling():
             # Imported where it is needed: it brings torch's compiler.
@@ -205,6 +207,7 @@ class Cell(nn.Module, abc.ABC):
 
             return uncompiled(self.forward, sequence, lengths, state, reverse)
         # A kernel would read and write beyond the rows.
+        self._check_shapes(sequence, state)
         full = lengths is None or check_lengths(lengths, sequence)
         left = full_lengths(sequence) if lengths is None else lengths
         state = self.initial_state(sequence) if state is None else state
@@ -241,6 +244,12 @@ class Cell(nn.Module, abc.ABC):
         if reverse:
             hidden = reverse_within(hidden, lengths)
         return hidden, final
+
+    def _check_shapes(self, sequence: Tensor, state: Tensor | None) -> None:
+        if sequence.dim() != 3 or sequence.shape[2] != self.input_size:
+            raise ConfigError(f"a sequence of shape {tuple(sequence.shape)}: (batch, time, {self.input_size})")
+        if state is not None and state.shape != (sequence.shape[0], self.state_size):
+            raise ConfigError(f"a state of shape {tuple(state.shape)}: ({sequence.shape[0]}, {self.state_size})")
 
     def _without_padding(
         self, sequence: Tensor, lengths: Tensor, state: Tensor, reverse: bool

@@ -122,7 +122,9 @@ class GRU(Cell):
     def weights(self) -> Weights | None:
         own = self._own(GRU, _WEIGHTS)
         return (
-            None if own is None else Weights(ROWS, own["weight_ih"], own["bias_ih"], own["weight_hh"], own["bias_hh"])
+            None
+            if own is None
+            else Weights(ROWS, own["weight_ih"], own["bias_ih"], own["weight_hh"], own["bias_hh"], self.hidden_size)
         )
 
     def run(self, projected: Tensor, state: Tensor) -> Tensor:

@@ -69,7 +69,11 @@ class GRUBefore(Cell):
 
     def weights(self) -> Weights | None:
         own = self._own(GRUBefore, {"weight_ih", "weight_hh", "bias"})
-        return None if own is None else Weights(ROWS, own["weight_ih"], own["bias"], own["weight_hh"])
+        return (
+            None
+            if own is None
+            else Weights(ROWS, own["weight_ih"], own["bias"], own["weight_hh"], None, self.hidden_size)
+        )
 
     @staticmethod
     def parameter_count(input_size: int, hidden_size: int, config: GRUBeforeConfig | None = None) -> int:

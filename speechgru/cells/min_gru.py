@@ -84,7 +84,7 @@ class MinGRU(Cell):
 
     def weights(self) -> Weights | None:
         own = self._own(MinGRU, {"weight_ih", "bias"})
-        return None if own is None else Weights(self._rows, own["weight_ih"], own["bias"])
+        return None if own is None else Weights(self._rows, own["weight_ih"], own["bias"], None, None, self.hidden_size)
 
     @property
     def _rows(self) -> RowFunctions:

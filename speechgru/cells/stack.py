@@ -32,6 +32,7 @@ class _Stack(NamedTuple):
         addresses: the same as an array, (layers, directions, 4).
         weights: what lies there: as long as it is held here, nothing else can come to lie there.
         run: the compiled loop.
+        inputs: values of a frame.
         size: of a cell's output.
         rows: of each weight of the inputs.
         across: of each recurrent weight.
@@ -42,6 +43,7 @@ class _Stack(NamedTuple):
     addresses: np.ndarray
     weights: list[Tensor]
     run: _Run
+    inputs: int
     size: int
     rows: int
     across: int
@@ -77,7 +79,7 @@ def run_stack(
     if states is not None and not compiled.usable(*states):
         return None
     stack = _looked_up(layers, names)
-    if stack is None:
+    if stack is None or stack.inputs != frames.shape[2]:
         return None
     batch, time, _ = frames.shape
     # Arrays, for torch takes several times as long to make a tensor.
@@ -116,31 +118,45 @@ def _in_two_threads(stack: _Stack, frames: np.ndarray, lengths: np.ndarray, last
 
 def _looked_up(layers: nn.ModuleList, names: Sequence[str]) -> _Stack | None:
     """The stack of these layers; a weight that was moved since the last call is found where it lies now."""
-    weights: list[Tensor | None] = []
-    found: Weights | None = None
+    cells: list[Weights] = []
     for layer in layers._modules.values():
-        if layer is None or layer._forward_hooks or layer._forward_pre_hooks:
+        if layer is None or _is_changed(layer):
             return None
         for name in names:
             cell = layer._modules.get(name)  # torch takes a microsecond for layer.forward_cell
-            if not isinstance(cell, Cell) or cell._forward_hooks or cell._forward_pre_hooks:
-                return None
-            found = cell.weights()
+            found = cell.weights() if isinstance(cell, Cell) and not _is_changed(cell) else None
             if found is None:
                 return None
-            weights += found[1:]
-            size = cell.hidden_size
-    places = [0 if weight is None else weight.data_ptr() for weight in weights]
+            cells.append(found)
+    places = [0 if weight is None else weight.data_ptr() for cell in cells for weight in cell[1:5]]
     stack = _stacks.get(layers)
     if stack is None or stack.places != places:
-        held = [weight.detach() for weight in weights if weight is not None]
-        if found is None or not compiled.usable(*held) or not all(weight.is_contiguous() for weight in held):
-            return None
-        addresses = np.array(places).reshape(-1, len(names), 4)
-        run, across = stacked(found.cell), 0 if found.weight is None else len(found.weight)
-        stack = _Stack(places, addresses, held, run, size, len(found.input_weight), across, found.cell.kept(size))
-        _stacks[layers] = stack
+        stack = _made(cells, places, len(names))
+        if stack is not None:
+            _stacks[layers] = stack
     return stack
+
+
+def _made(cells: Sequence[Weights], places: list[int], directions: int) -> _Stack | None:
+    """None where not all cells are of one kind and of sizes that fit, or a weight is not float32 on a CPU in order."""
+    held = [weight.detach() for cell in cells for weight in cell[1:5] if weight is not None]
+    if not compiled.usable(*held) or not all(weight.is_contiguous() for weight in held):
+        return None
+    kind, (rows, inputs) = cells[0].cell, cells[0].input_weight.shape
+    size = cells[0].size
+    across = 0 if cells[0].weight is None else len(cells[0].weight)
+    for place, cell in enumerate(cells):
+        wanted = (rows, inputs if place < directions else directions * size), (rows,), (across, size), (across,)
+        shapes = [shape if one is None else tuple(one.shape) for one, shape in zip(cell[1:5], wanted, strict=True)]
+        if cell.cell is not kind or cell.size != size or shapes != list(wanted):
+            return None
+    addresses = np.array(places).reshape(-1, directions, 4)
+    return _Stack(places, addresses, held, stacked(kind), inputs, size, rows, across, kind.kept(size))
+
+
+def _is_changed(module: nn.Module) -> bool:
+    """Whether a call would run more than the class says: a hook, or a ``forward`` that was put over its own."""
+    return bool(module._forward_hooks or module._forward_pre_hooks or "forward" in module.__dict__)
 
 
 @functools.lru_cache(64)
