@@ -756,11 +756,19 @@ def test_bench_table_and_file(
     file = tmp_path / "bench.json"
     limits = {"gemm_gflops": 100.0, "gemm_bf16_gflops": 200.0, "cache_gb_s": 50.0, "memory_gb_s": 10.0}
     monkeypatch.setattr("speechgru.lab.bench.limits.machine_limits", lambda: limits)
-    assert main(["bench", "load", "--repeats", "2", "--json", str(file)]) == 0
+    page = tmp_path / "speed.md"
+    stands = "| augment | speed, a clip |  | 1.06 ms |  |  |", "| features | mfcc | peer 1.0 | 1 ms | 2.00 ms | 2.00x |"
+    gone = "| load | read | peer 1.0 | 1 ms | 2.00 ms | 2.00x |"
+    page.write_text("\n".join(["<!-- bench -->", "Machine:", stands[0], gone, stands[1], "<!-- /bench -->"]))
+    assert main(["bench", "load", "--repeats", "2", "--json", str(file), "--readme", str(page)]) == 0
+    renewed = page.read_text().splitlines()
+    assert gone not in renewed
+    assert [line for line in renewed if line in stands] == [stands[1], stands[0]]  # in the order of the benches
     written = json.loads(file.read_text())
     rows = written["rows"]
     assert {row["bench"] for row in rows} == {"load"}
     assert written["limits"] == limits
+    assert sum(line.startswith("| load | ") for line in renewed) == len(rows)
     for row in rows:
         assert row["ratio"] == pytest.approx(row["peer_ms"] / row["ours_ms"])
         assert row["peer_version"] == importlib.metadata.version("librosa")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import importlib.metadata
 import json
 import sys
 import time
+from collections.abc import Container
 from pathlib import Path
 
 from speechgru.errors import ConfigError
@@ -48,7 +50,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, default=1, help="processor threads (default: 1)")
     parser.add_argument("--quick", action="store_true", help="leave out what takes minutes")
     parser.add_argument(
-        "--readme", metavar="FILE", help="write the table between <!-- bench --> and <!-- /bench --> of FILE"
+        "--readme",
+        metavar="FILE",
+        help="write the table between <!-- bench --> and <!-- /bench --> of FILE; other benches' rows stay",
     )
     parser.add_argument(
         "--short", metavar="FILE", help="write a few of its rows between <!-- speed --> and <!-- /speed --> of FILE"
@@ -78,13 +82,13 @@ def run(arguments: argparse.Namespace) -> int:
     from speechgru.lab.bench.timing import threads
     from speechgru.wording import markdown_grid, table
 
-    rows = []
+    rows, names = [], list(dict.fromkeys(arguments.benches or BENCHES))
     with threads(arguments.threads):
         machine = describe_machine()
         about = f"{machine['cpu']}, {arguments.threads} of {machine['cores']} cores, torch {machine['torch']}"
         print(f"{about}; medians of {arguments.repeats} rounds", file=sys.stderr)
         limits = machine_limits()
-        for name in dict.fromkeys(arguments.benches or BENCHES):
+        for name in names:
             print(f"bench {name} ...", file=sys.stderr, flush=True)
             function = getattr(importlib.import_module(f"speechgru.lab.bench.{name}"), f"bench_{name}")
             options = {"quick": arguments.quick} if name == "encoder" else {}
@@ -93,8 +97,10 @@ def run(arguments: argparse.Namespace) -> int:
     heading, cells = ["bench", "", "peer", "ours", "peer's", "ratio"], [_cells(row, versions) for row in rows]
     print(table(heading, cells, left=3))
     print(f"\n{in_words(limits)}", file=sys.stderr)
-    whole = heading, ["---"] * 3 + ["---:"] * 3, *cells
-    short = HEADING, ["---"] * 2 + ["---:"] * 3, *chosen_rows(cells)
+    stands = _standing(arguments.readme, names) if arguments.readme else []
+    shown = sorted([*stands, *cells], key=lambda row: list(BENCHES).index(row[0]))
+    whole = heading, ["---"] * 3 + ["---:"] * 3, *shown
+    short = HEADING, ["---"] * 2 + ["---:"] * 3, *chosen_rows(shown)
     for file, lines, mark in ((arguments.readme, whole, "bench"), (arguments.short, short, "speed")):
         if file:
             below = f"\n\n{in_words(limits)}" if lines is whole else ""
@@ -105,6 +111,15 @@ def run(arguments: argparse.Namespace) -> int:
         rows = [{**row, "peer_version": versions.get(row["peer"], "")} for row in rows]
         Path(arguments.json).write_text(json.dumps({**result, "rows": rows}, indent=2) + "\n", encoding="utf-8")
     return 0
+
+
+def _standing(file: str, measured: Container[str]) -> list[list[str]]:
+    """The rows of a page that are of other benches than those that were measured."""
+    with contextlib.suppress(OSError):
+        lines = Path(file).read_text(encoding="utf-8").splitlines()
+        rows = [line[2:-2].split(" | ") for line in lines if line.startswith("| ")]
+        return [row for row in rows if len(row) == 6 and row[0] in BENCHES and row[0] not in measured]
+    return []
 
 
 def _cells(row: Record, versions: dict[str, str]) -> list[str]:
