@@ -8,6 +8,7 @@ import importlib
 import io
 import json
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -760,6 +761,12 @@ def test_bench_table_and_file(
     stands = "| augment | speed, a clip |  | 1.06 ms |  |  |", "| features | mfcc | peer 1.0 | 1 ms | 2.00 ms | 2.00x |"
     gone = "| load | read | peer 1.0 | 1 ms | 2.00 ms | 2.00x |"
     page.write_text("\n".join(["<!-- bench -->", "Machine:", stands[0], gone, stands[1], "<!-- /bench -->"]))
+    assert main(["bench", "load", "--repeats", "2", "--readme", str(page)]) == 2
+    message = capsys.readouterr().err
+    assert "its rows of augment are not of this machine and day" in message
+    now = re.search(r"day \((.+)\); run all", message)
+    assert now
+    page.write_text(page.read_text().replace("Machine", now[1]))
     assert main(["bench", "load", "--repeats", "2", "--json", str(file), "--readme", str(page)]) == 0
     renewed = page.read_text().splitlines()
     assert gone not in renewed

@@ -83,7 +83,6 @@ def run_stack(
         return None
     batch, time, _ = frames.shape
     # Arrays, for torch takes several times as long to make a tensor.
-    hidden = np.empty((batch, time, len(names) * stack.size), np.float32)
     last = np.zeros((stack.addresses.shape[0], len(names), batch, stack.size), np.float32)
     for layer, state in enumerate(states or ()):
         last[layer, 0] = state.detach().numpy()
@@ -91,6 +90,7 @@ def run_stack(
     found = frames.detach().contiguous().numpy()
     if threads and len(names) > 1:
         return torch.from_numpy(_in_two_threads(stack, found, ends, last)), last
+    hidden = np.empty((batch, time, len(names) * stack.size), np.float32)
     stack.run(found, ends, stack.addresses, stack.rows, stack.across, stack.kept, False, last, hidden)
     return torch.from_numpy(hidden), last
 

@@ -86,6 +86,8 @@ def run(arguments: argparse.Namespace) -> int:
     with threads(arguments.threads):
         machine = describe_machine()
         about = f"{machine['cpu']}, {arguments.threads} of {machine['cores']} cores, torch {machine['torch']}"
+        when = f"{about}, {time.strftime('%Y-%m-%d')}:"
+        stands = _standing(arguments.readme, names, when) if arguments.readme else []
         print(f"{about}; medians of {arguments.repeats} rounds", file=sys.stderr)
         limits = machine_limits()
         for name in names:
@@ -97,14 +99,13 @@ def run(arguments: argparse.Namespace) -> int:
     heading, cells = ["bench", "", "peer", "ours", "peer's", "ratio"], [_cells(row, versions) for row in rows]
     print(table(heading, cells, left=3))
     print(f"\n{in_words(limits)}", file=sys.stderr)
-    stands = _standing(arguments.readme, names) if arguments.readme else []
     shown = sorted([*stands, *cells], key=lambda row: list(BENCHES).index(row[0]))
     whole = heading, ["---"] * 3 + ["---:"] * 3, *shown
     short = HEADING, ["---"] * 2 + ["---:"] * 3, *chosen_rows(shown)
     for file, lines, mark in ((arguments.readme, whole, "bench"), (arguments.short, short, "speed")):
         if file:
             below = f"\n\n{in_words(limits)}" if lines is whole else ""
-            text = f"{about}, {time.strftime('%Y-%m-%d')}:\n\n{markdown_grid(lines)}{below}"
+            text = f"{when}\n\n{markdown_grid(lines)}{below}"
             update_readme(file, text, mark)
     if arguments.json:
         result = {"date": time.strftime("%Y-%m-%d"), "machine": machine, "repeats": arguments.repeats, "limits": limits}
@@ -113,13 +114,22 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _standing(file: str, measured: Container[str]) -> list[list[str]]:
-    """The rows of a page that are of other benches than those that were measured."""
-    with contextlib.suppress(OSError):
+def _standing(file: str, measured: Container[str], when: str) -> list[list[str]]:
+    """The rows of a page that are of other benches than those that are measured.
+
+    Raises:
+        ConfigError: they are of another machine or day.
+    """
+    lines: list[str] = []
+    with contextlib.suppress(OSError):  # told when the table is written
         lines = Path(file).read_text(encoding="utf-8").splitlines()
-        rows = [line[2:-2].split(" | ") for line in lines if line.startswith("| ")]
-        return [row for row in rows if len(row) == 6 and row[0] in BENCHES and row[0] not in measured]
-    return []
+    rows = [line[2:-2].split(" | ") for line in lines if line.startswith("| ")]
+    found = [row for row in rows if len(row) == 6 and row[0] in BENCHES and row[0] not in measured]
+    if found and when not in lines:
+        raise ConfigError(
+            f"--readme {file}: its rows of {found[0][0]} are not of this machine and day ({when[:-1]}); run all benches"
+        )
+    return found
 
 
 def _cells(row: Record, versions: dict[str, str]) -> list[str]:
