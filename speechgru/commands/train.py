@@ -26,9 +26,8 @@ def run_hydra(words: list[str]) -> int:
     """
     folder = _folder_alone(words)
     stored = read_settings(folder) if folder is not None else None
-    if (
-        folder is not None and stored is None and os.environ.get("RANK", "0") != "0"
-    ):  # the first process speaks of its own
+    follows = os.environ.get("RANK", "0") != "0"  # the first process has the messages below
+    if folder is not None and stored is None and follows:
         raise not_shared(folder)
     if folder is not None and not folder.is_dir():
         raise ConfigError(f"run_dir={folder} holds no run to go on with; begin one: recipe=... or data=...")
