@@ -31,10 +31,11 @@ background   recordings of any length in which no word is said: folders, files, 
 noise        recordings to mix the clips with, at 10, 5 and 0 dB over the clip, always the same excerpts
 
 It writes detection.json, det.png, report.html and the false alarms as short clips, and prints the table of misses at
-0.1, 0.5, 1 and 2 false alarms an hour with exact 95 % intervals. One threshold is chosen for all words, the one that
-misses least at --false_alarms_per_hour; the smoothing likewise. With --save they go into the model's config.yaml
-(keywords:), where streams and classify find them. Choose on recordings that are not those you report: measure what was
-kept on others, without --save.
+0.1, 0.5, 1 and 2 false alarms an hour with exact 95 % intervals. One threshold is chosen for all words, the one where
+--false_alarms_per_hour is to be expected in other background of the kind (from the scores of the surest twenty alarms),
+and the smoothing that misses least there. With --save they go into the model's config.yaml (keywords:), where streams
+and classify find them. Choose on recordings that are not those you report: measure what was kept on others, without
+--save.
 The exit code is 0, 1 when a recording failed (the others are done all the same) or a list cannot be read, 2 for a
 wrong option, or where nothing is left to try.
 
@@ -184,6 +185,7 @@ def detection_table(record: Record) -> str:
     conditions = record["conditions"]
     head = ["at most an hour", "threshold", "alarms", "an hour (95 %)", *(f"missed, {one}, %" for one in conditions)]
     points = [(f"{point['at_most_per_hour']:g}", point) for point in record["points"]]
+    points.append(("chosen", record["chosen"]))
     if record["own"]:
         points.append(("the model's own", record["own"]))
     rows = [[name + "*" * (not point.get("enough", True)), *_cells(point, conditions)] for name, point in points]

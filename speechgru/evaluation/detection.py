@@ -16,6 +16,8 @@ from speechgru.streaming.keywords import alarm_places
 LOWEST = 0.01
 # Thresholds are whole numbers of millionths.
 _STEPS = 1_000_000
+# Alarms from which the rate of surer ones is foretold.
+_TAIL = 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -193,14 +195,39 @@ class Detections:
         return math.floor(per_hour * self.hours + 1e-9)
 
     def threshold_for(self, per_hour: float) -> float | None:
-        """The threshold with the fewest misses that gives at most ``per_hour`` false alarms an hour.
+        """The threshold with the fewest misses that gives at most ``per_hour`` false alarms an hour in this background.
 
         Many thresholds do: from just above the first score that is one alarm too many to the lowest score of a trial
         that is detected there. The one in the middle is taken. None where even a threshold of 1 gives too many.
         """
         lowest = self._lowest(self.allowed(per_hour))
-        if lowest is None:
+        return None if lowest is None else self._middle(lowest)
+
+    def threshold_expecting(self, per_hour: float) -> float | None:
+        """The threshold at which ``per_hour`` false alarms an hour are to be expected in other background of this kind.
+
+        That of :meth:`threshold_for` hangs on one place of the background where it is short: at 0.5 an hour none is
+        allowed in an hour, so the surest alarm sets it alone. Here the surest twenty set it (twice as many as are
+        allowed, where that is more). The rate of alarms falls nearly exponentially with the log odds z of their scores:
+        rate(z) = n / hours * exp(-(z - u) / m), where u is of the next alarm after those, and the n are m above it on
+        average ("peaks over threshold", Pickands, Annals of Statistics 1975, with a shape of 0). The threshold is where
+        that rate is ``per_hour``, or in the middle between it and the lowest score of a trial that is detected there.
+        None where it is not below 1.
+        """
+        above = self._lowest(1 + max(_TAIL, 2 * math.ceil(per_hour * self.hours)))
+        if above is None:
             return None
+        log_odds = [_log_odds(one.score) for one in self.alarms(above / _STEPS)]
+        if len(log_odds) < 2:
+            log_odds.append(_log_odds(LOWEST))
+        *surest, start = log_odds
+        if surest:
+            start += (float(np.mean(surest)) - start) * math.log(len(surest) / (per_hour * self.hours))
+        lowest = max(round(LOWEST * _STEPS), math.ceil(_STEPS / (1 + math.exp(-start))))
+        return self._middle(lowest) if lowest < _STEPS else None
+
+    def _middle(self, lowest: int) -> float:
+        """The threshold half-way from ``lowest`` millionths to the lowest score of a trial that is detected there."""
         highest = min((one.score for one in self.trials if one.score >= lowest / _STEPS), default=0.0)
         return max(lowest, (lowest + math.floor(highest * _STEPS)) // 2) / _STEPS
 
@@ -238,6 +265,11 @@ class Detections:
 def hours_needed(per_hour: float) -> float:
     """Hours of background without an alarm that bound the rate under ``per_hour`` (95 %)."""
     return poisson_interval(0, 1.0)[1] / per_hour
+
+
+def _log_odds(score: float) -> float:
+    score = min(score, 1 - 2**-25)  # of a score of 1 they are not finite; float32 has none between the two
+    return math.log(score / (1 - score))
 
 
 def _of(thresholds: Mapping[str, float] | float, word: str) -> float:

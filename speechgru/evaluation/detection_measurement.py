@@ -170,8 +170,8 @@ def _noises(path: str | None) -> Recordings | None:
 
 
 def _missed(heard: Detections, per_hour: float) -> int:
-    """Trials that are missed at a rate of false alarms; all where no threshold keeps to it."""
-    threshold = heard.threshold_for(per_hour)
+    """Trials that are missed where a rate of false alarms is to be expected; all where there is no such threshold."""
+    threshold = heard.threshold_expecting(per_hour)
     return len(heard.trials) if threshold is None else heard.misses(threshold).count
 
 
@@ -184,8 +184,9 @@ def _own(recognizer: Recognizer, smoothing_ms: float, refractory_s: float, words
 
 
 def _surest(heard: Detections, record: Record, own: dict[str, float] | None) -> list[Alarm]:
-    """The false alarms at the highest rate that is told of, and at the model's own thresholds."""
-    lowest = min((point["threshold"] for point in record["points"] if point["threshold"] is not None), default=math.inf)
+    """The false alarms at the highest rate that is told of, at the chosen threshold and at the model's own."""
+    points = [*record["points"], record["chosen"]]
+    lowest = min((point["threshold"] for point in points if point["threshold"] is not None), default=math.inf)
     return heard.alarms({word: min(lowest, (own or {}).get(word, math.inf)) for word in heard.words})[:_MOST_ALARMS]
 
 

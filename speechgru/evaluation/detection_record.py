@@ -34,7 +34,7 @@ def detection_record(
     """
     rates = sorted({*RATES, asked_per_hour})
     points = [_point(found, found.threshold_for(rate), rate) for rate in rates]
-    chosen = points[rates.index(asked_per_hour)]
+    chosen = {"expected_per_hour": asked_per_hour, **_found_at(found, found.threshold_expecting(asked_per_hour))}
     return {
         "words": found.words,
         "smoothing_ms": smoothing_ms,
@@ -48,21 +48,29 @@ def detection_record(
         "asked_per_hour": asked_per_hour,
         "points": points,
         "chosen": chosen,
-        "own": None if own is None else _point(found, own, None),
+        "own": None if own is None else _found_at(found, own),
         "by_word": [_word(found, word, chosen["threshold"]) for word in found.words],
         "by_source": [_source(found, source, chosen["threshold"]) for source in _sources(found)],
         "curve": _curve(found),
     }
 
 
-def _point(found: Detections, thresholds: Mapping[str, float] | float | None, per_hour: float | None) -> Record:
-    """What thresholds give; ``per_hour`` is the rate that they were chosen for."""
-    point: Record = {"at_most_per_hour": per_hour, "threshold": thresholds}
-    if per_hour is not None:
-        point |= {"allowed": found.allowed(per_hour), "enough": found.hours >= hours_needed(per_hour)}
+def _point(found: Detections, threshold: float | None, per_hour: float) -> Record:
+    """What the best threshold for a rate gives in this background."""
+    enough = found.hours >= hours_needed(per_hour)
+    return {
+        "at_most_per_hour": per_hour,
+        "allowed": found.allowed(per_hour),
+        "enough": enough,
+        **_found_at(found, threshold),
+    }
+
+
+def _found_at(found: Detections, thresholds: Mapping[str, float] | float | None) -> Record:
     if thresholds is None:
-        return point
-    return point | {
+        return {"threshold": None}
+    return {
+        "threshold": thresholds,
         **_rate(found.rate(thresholds)),
         "misses": {one: _share(found.misses(thresholds, one)) for one in found.conditions},
         "confusions": {one: _share(found.confusions(thresholds, one)) for one in found.conditions},
@@ -163,7 +171,7 @@ def remarks(record: Record) -> list[str]:
             "tells nothing of false alarms; add running speech"
         )
     if record["chosen"]["threshold"] is None:
-        found.append(f"no threshold keeps to {asked:g} false alarms an hour: some score is 1 more often than that")
+        found.append(f"no threshold below 1 lets {asked:g} false alarms an hour be expected: the surest are too sure")
     return found
 
 

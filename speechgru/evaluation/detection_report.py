@@ -53,14 +53,14 @@ def _summary(record: Record) -> str:
         *remarks(record),
     ]
     big = "–"
-    about = f"at most {record['asked_per_hour']:g} false alarms an hour"
+    about = f"no threshold for {record['asked_per_hour']:g} false alarms an hour"
     if chosen["threshold"] is not None:
         missed = chosen["misses"][quiet]
         big = f"{percent(missed['share'])} % missed"
         about = (
-            f"{quiet}, {interval_text(missed['interval'], 100)} % (95 %), at {chosen['alarms']:,} false alarms in "
-            f"{chosen['hours']:.2f} h: {chosen['per_hour']:.2f} an hour, {interval_text(chosen['interval'])} (95 %); "
-            f"threshold {chosen['threshold']:g}"
+            f"{quiet}, {interval_text(missed['interval'], 100)} % (95 %), at threshold {chosen['threshold']:g}, where "
+            f"{record['asked_per_hour']:g} false alarms an hour are to be expected; here {chosen['alarms']:,} in "
+            f"{chosen['hours']:.2f} h: {chosen['per_hour']:.2f} an hour, {interval_text(chosen['interval'])} (95 %)"
         )
     return (
         f'<p class="big">{escaped(big)}</p>\n<p class="soft">{escaped(about)}</p>\n<ul>'
@@ -78,6 +78,7 @@ def _tried(record: Record) -> str:
 
 def _points(record: Record) -> str:
     rows = [_point(point, record["conditions"], f"{point['at_most_per_hour']:g}") for point in record["points"]]
+    rows.append(_point(record["chosen"], record["conditions"], "chosen"))
     if record["own"]:
         rows.append(_point(record["own"], record["conditions"], "the model’s own"))
     head = ["At most, an hour", "Threshold", "Alarms", "An hour (95 %)"]
