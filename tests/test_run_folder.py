@@ -169,32 +169,49 @@ def test_one_machine_without_the_folder_is_told_of_the_disk(
     assert error.count("\n") == 1
 
 
+def as_of_torchrun(three_tones: Path, tmp_path: Path, *words: str) -> tuple[list[int], list[str]]:
+    """The exit codes of two processes, each with a folder of its own, and what they say."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        meet = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1]), "WORLD_SIZE": "2"}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, *command(three_tones, tmp_path / rank, *words)],
+            env=ALONE | meet | {"RANK": rank},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in ("0", "1")
+    ]
+    said = [process.communicate(timeout=300)[1] for process in processes]
+    assert not any("Traceback" in one for one in said)
+    return [process.returncode for process in processes], said
+
+
 @pytest.mark.slow
 def test_processes_go_on_from_one_checkpoint(
     three_tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two processes as of torchrun, each with a folder of its own: refused without a copy, and with one they go on."""
+    """Two processes as of torchrun: refused without a copy of the first one's folder, and with one they go on."""
     cut(monkeypatch, three_tones, tmp_path / "0", 2)
-    for copied in (False, True):
-        if copied:
-            shutil.copytree(tmp_path / "0", tmp_path / "1")
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            meet = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1]), "WORLD_SIZE": "2"}
-        processes = [
-            subprocess.Popen(
-                [sys.executable, *command(three_tones, tmp_path / rank, "resume=true")],
-                env=ALONE | meet | {"RANK": rank},
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-            for rank in ("0", "1")
-        ]
-        said = [process.communicate(timeout=300)[1] for process in processes]
-        assert [process.returncode for process in processes] == ([0, 0] if copied else [2, 2]), said
-        if not copied:
-            assert all("resume=true with torchrun goes on from one checkpoint" in one for one in said)
-            assert not any("Traceback" in one for one in said)
-            assert (tmp_path / "0" / "checkpoint.safetensors").is_file()
+    codes, said = as_of_torchrun(three_tones, tmp_path, "resume=true")
+    assert codes == [2, 2]
+    assert all("torchrun goes on from one checkpoint" in one for one in said)
+    assert (tmp_path / "0" / "checkpoint.safetensors").is_file()
+    shutil.copytree(tmp_path / "0", tmp_path / "1")
+    assert as_of_torchrun(three_tones, tmp_path, "resume=true")[0] == [0, 0]
+
+
+@pytest.mark.slow
+def test_no_process_waits_for_one_that_is_finished(three_tones: Path, whole: Path, tmp_path: Path) -> None:
+    """The first process alone sees a finished run: both stop. Where both see it, nothing is trained."""
+    shutil.copytree(whole, tmp_path / "0")
+    codes, said = as_of_torchrun(three_tones, tmp_path)
+    assert codes == [2, 2]
+    assert all("torchrun goes on from one checkpoint" in one for one in said)
+    shutil.copytree(whole, tmp_path / "1")
+    codes, said = as_of_torchrun(three_tones, tmp_path)
+    assert codes == [0, 0]
+    assert "already finished with these settings" in said[0]
 
 
 def test_a_full_disk_is_one_line(

@@ -69,9 +69,8 @@ def open_storage(
             "storage=...: no address of a database; write postgresql://user:password@host/database"
         ) from None
     except ImportError:
-        raise ConfigError(
-            f"storage={shown}: its driver is not installed: pip install 'speechgru[postgresql]'"
-        ) from None
+        mend = "pip install 'speechgru[postgresql]'" if url.startswith(POSTGRES) else f"keep it in {POSTGRES}... instead"
+        raise ConfigError(f"storage={shown}: its driver is not installed; {mend}") from None
     except (sqlalchemy.exc.SQLAlchemyError, RuntimeError) as error:
         raise ConfigError(f"storage={shown} cannot be used: {_reason(error)}") from None
 

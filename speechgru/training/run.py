@@ -154,16 +154,17 @@ def train(config: TrainConfig, folder: Path, settings: Record, words: Sequence[s
     leads = os.environ.get("RANK", "0") == "0"  # of the processes of torchrun one writes
     with _told(folder), only_run(folder) if leads else contextlib.nullcontext():
         before = None if config.overwrite else earlier_run(folder, settings, config.resume)
-        if before is not None and before.finished:
-            if leads:
-                print(f"{folder}: already finished with these settings, nothing trained", file=sys.stderr)
-            return before
         if config.resume and leads and not (folder / NAME).is_file():
             print(f"{folder} holds no checkpoint yet; the run begins", file=sys.stderr)
         try:
             with join_world(config.trainer.device) as world:
-                if config.resume and not world.agrees(checksum(folder)):
+                # A run that the first process finds finished is so for all, or the others would wait for it.
+                if not (config.overwrite or world.agrees(checksum(folder))):
                     raise not_shared(folder)
+                if before is not None and before.finished:
+                    if leads:
+                        print(f"{folder}: already finished with these settings, nothing trained", file=sys.stderr)
+                    return before
                 return _train(config, folder, None if before else settings, words, world)
         except BaseException:
             if leads and progress_of(folder) is None:

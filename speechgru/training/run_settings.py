@@ -132,9 +132,9 @@ def other_settings(folder: Path, other: list[str]) -> ConfigError:
 
 
 def not_shared(folder: Path) -> ConfigError:
-    """The error of a run that was to go on under torchrun where not all processes see its checkpoint."""
+    """The error of a run under torchrun where not all processes see the checkpoint that one sees."""
     return ConfigError(
-        f"run_dir={folder}: resume=true with torchrun goes on from one checkpoint, but not all processes see the same "
+        f"run_dir={folder}: torchrun goes on from one checkpoint, but not all processes see the same "
         f"{NAME} there; put run_dir on a disk that all machines share, or copy the first one's to each"
     )
 
