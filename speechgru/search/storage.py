@@ -69,7 +69,9 @@ def open_storage(
             "storage=...: no address of a database; write postgresql://user:password@host/database"
         ) from None
     except ImportError:
-        mend = "pip install 'speechgru[postgresql]'" if url.startswith(POSTGRES) else f"keep it in {POSTGRES}... instead"
+        mend = (
+            "pip install 'speechgru[postgresql]'" if url.startswith(POSTGRES) else f"keep it in {POSTGRES}... instead"
+        )
         raise ConfigError(f"storage={shown}: its driver is not installed; {mend}") from None
     except (sqlalchemy.exc.SQLAlchemyError, RuntimeError) as error:
         raise ConfigError(f"storage={shown} cannot be used: {_reason(error)}") from None
