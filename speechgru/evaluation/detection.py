@@ -201,7 +201,10 @@ class Detections:
         that is detected there. The one in the middle is taken. None where even a threshold of 1 gives too many.
         """
         lowest = self._lowest(self.allowed(per_hour))
-        return None if lowest is None else self._middle(lowest)
+        if lowest is None:
+            return None
+        highest = min((one.score for one in self.trials if one.score >= lowest / _STEPS), default=0.0)
+        return max(lowest, (lowest + math.floor(highest * _STEPS)) // 2) / _STEPS
 
     def threshold_expecting(self, per_hour: float) -> float | None:
         """The threshold at which ``per_hour`` false alarms an hour are to be expected in other background of this kind.
@@ -211,25 +214,20 @@ class Detections:
         allowed, where that is more). The rate of alarms falls nearly exponentially with the log odds z of their scores:
         rate(z) = n / hours * exp(-(z - u) / m), where u is of the next alarm after those, and the n are m above it on
         average ("peaks over threshold", Pickands, Annals of Statistics 1975, with a shape of 0). The threshold is where
-        that rate is ``per_hour``, or in the middle between it and the lowest score of a trial that is detected there.
-        None where it is not below 1.
+        that rate is ``per_hour``; the scores of trials have no part in it, since made or chosen clips may be surer than
+        those of use. Where there are not two alarms it is that of :meth:`threshold_for`. None where it is not below 1.
         """
         above = self._lowest(1 + max(_TAIL, 2 * math.ceil(per_hour * self.hours)))
         if above is None:
             return None
         log_odds = [_log_odds(one.score) for one in self.alarms(above / _STEPS)]
         if len(log_odds) < 2:
-            log_odds.append(_log_odds(LOWEST))
+            return self.threshold_for(per_hour)
         *surest, start = log_odds
-        if surest:
-            start += (float(np.mean(surest)) - start) * math.log(len(surest) / (per_hour * self.hours))
-        lowest = max(round(LOWEST * _STEPS), math.ceil(_STEPS / (1 + math.exp(-start))))
-        return self._middle(lowest) if lowest < _STEPS else None
-
-    def _middle(self, lowest: int) -> float:
-        """The threshold half-way from ``lowest`` millionths to the lowest score of a trial that is detected there."""
-        highest = min((one.score for one in self.trials if one.score >= lowest / _STEPS), default=0.0)
-        return max(lowest, (lowest + math.floor(highest * _STEPS)) // 2) / _STEPS
+        excess = float(np.mean(surest)) - start
+        threshold = start + excess * math.log(len(surest) / (per_hour * self.hours))
+        found = max(LOWEST, math.ceil(_STEPS / (1 + math.exp(-threshold))) / _STEPS)
+        return found if found < 1 else None
 
     def _lowest(self, allowed: int) -> int | None:
         """The lowest threshold with at most so many alarms, in millionths; None where there is none up to 1."""
