@@ -214,11 +214,12 @@ class Detections:
         allowed, where that is more). The rate of alarms falls nearly exponentially with the log odds z of their scores:
         rate(z) = n / hours * exp(-(z - u) / m), where u is of the next alarm after those, and the n are m above it on
         average ("peaks over threshold", Pickands, Annals of Statistics 1975, with a shape of 0). The threshold is where
-        that rate is ``per_hour``; the scores of trials have no part in it, since made or chosen clips may be surer than
-        those of use. Where there are not two alarms it is that of :meth:`threshold_for`. None where it is not below 1.
+        that rate is ``per_hour``, and never above the surest alarm: what was never heard is not foretold. The scores of
+        trials have no part in it, since made or chosen clips may be surer than those of use; only where there are not
+        two alarms it is that of :meth:`threshold_for`. None where even a threshold of 1 gives alarms.
         """
-        above = self._lowest(1 + max(_TAIL, 2 * math.ceil(per_hour * self.hours)))
-        if above is None:
+        above, highest = self._lowest(1 + max(_TAIL, 2 * math.ceil(per_hour * self.hours))), self._lowest(0)
+        if above is None or highest is None:
             return None
         log_odds = [_log_odds(one.score) for one in self.alarms(above / _STEPS)]
         if len(log_odds) < 2:
@@ -226,8 +227,7 @@ class Detections:
         *surest, start = log_odds
         excess = float(np.mean(surest)) - start
         threshold = start + excess * math.log(len(surest) / (per_hour * self.hours))
-        found = max(LOWEST, math.ceil(_STEPS / (1 + math.exp(-threshold))) / _STEPS)
-        return found if found < 1 else None
+        return min(highest, max(round(LOWEST * _STEPS), math.ceil(_STEPS / (1 + math.exp(-threshold))))) / _STEPS
 
     def _lowest(self, allowed: int) -> int | None:
         """The lowest threshold with at most so many alarms, in millionths; None where there is none up to 1."""

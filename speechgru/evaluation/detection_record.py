@@ -171,7 +171,7 @@ def remarks(record: Record) -> list[str]:
             "tells nothing of false alarms; add running speech"
         )
     if record["chosen"]["threshold"] is None:
-        found.append(f"no threshold below 1 lets {asked:g} false alarms an hour be expected: the surest are too sure")
+        found.append(f"no threshold keeps to {asked:g} false alarms an hour: the score of some is 1")
     return found
 
 
