@@ -11,12 +11,14 @@ from speechgru.plain import Record
 
 
 def describe_machine(device: str = "cpu") -> Record:
-    """Processor, cores this process may use, threads, system, Python and torch; the GPU if ``device`` is one."""
+    """Processor and its vectors (AVX2, AVX512), cores this process may use, threads, system, Python and torch; the GPU if
+    ``device`` is one.
+    """
     import torch
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     machine: Record = {
-        "cpu": _processor(),
+        "cpu": f"{_processor()} {_vectors()}".rstrip(),
         "cores": cores,
         "threads": torch.get_num_threads(),
         "system": f"{platform.system()} {platform.machine()}",
@@ -26,6 +28,14 @@ def describe_machine(device: str = "cpu") -> Record:
     if device.startswith("cuda") and torch.cuda.is_available():
         machine["gpu"] = torch.cuda.get_device_name(device)
     return machine
+
+
+def _vectors() -> str:
+    """What torch computes with: a virtual machine names processors of very different speed alike."""
+    import torch
+
+    known = torch.backends.cpu.get_cpu_capability()
+    return "" if known in ("DEFAULT", "NO AVX") else known
 
 
 def _processor() -> str:
