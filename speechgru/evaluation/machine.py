@@ -11,9 +11,7 @@ from speechgru.plain import Record
 
 
 def describe_machine(device: str = "cpu") -> Record:
-    """Processor and its vectors (AVX2, AVX512), cores this process may use, threads, system, Python and torch; the GPU if
-    ``device`` is one.
-    """
+    """Processor and its vectors, cores this process may use, threads, system, Python, torch; the GPU if it is one."""
     import torch
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()

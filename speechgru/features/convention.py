@@ -64,35 +64,24 @@ class Rules:
     lifter: float
 
 
+# librosa.feature.melspectrogram, power_to_db, mfcc (0.11).
+_LIBROSA = Rules(
+    window=Window.hann,
+    periodic_window=True,
+    power_of_two_fft=False,
+    padding=Padding.zeros,
+    low_hz=0.0,
+    preemphasis=0.0,
+    remove_dc=False,
+    log=LogScale.db,
+    log_floor=1e-10,
+    top_db=80.0,
+    lifter=0.0,
+)
 RULES = {
-    # librosa.feature.melspectrogram, power_to_db, mfcc (0.11).
-    Convention.librosa: Rules(
-        window=Window.hann,
-        periodic_window=True,
-        power_of_two_fft=False,
-        padding=Padding.zeros,
-        low_hz=0.0,
-        preemphasis=0.0,
-        remove_dc=False,
-        log=LogScale.db,
-        log_floor=1e-10,
-        top_db=80.0,
-        lifter=0.0,
-    ),
+    Convention.librosa: _LIBROSA,
     # torchaudio.transforms.MelSpectrogram, AmplitudeToDB("power", 80), MFCC (2.11).
-    Convention.torchaudio: Rules(
-        window=Window.hann,
-        periodic_window=True,
-        power_of_two_fft=False,
-        padding=Padding.reflect,
-        low_hz=0.0,
-        preemphasis=0.0,
-        remove_dc=False,
-        log=LogScale.db,
-        log_floor=1e-10,
-        top_db=80.0,
-        lifter=0.0,
-    ),
+    Convention.torchaudio: dataclasses.replace(_LIBROSA, padding=Padding.reflect),
     # torchaudio.compliance.kaldi.fbank, mfcc = Kaldi's compute-fbank-feats, compute-mfcc-feats without energy.
     Convention.kaldi: Rules(
         window=Window.povey,
