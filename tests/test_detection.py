@@ -153,9 +153,11 @@ def test_the_expected_rate_comes_true(hours):
         log_odds = random.exponential(1, random.poisson(30 * hours))
         threshold = heard(log_odds, hours).threshold_expecting(0.5)
         rates.append(30 * (1 - threshold) / threshold)
-    # The geometric mean. In less than two hours the surest alarm is often below the threshold, and sets it.
-    expected = 0.5 if hours > 2 else 0.9
-    assert np.exp(np.log(rates).mean()) == pytest.approx(expected, rel=0.15)
+    mean = np.exp(np.log(rates).mean())
+    if hours > 2:
+        assert mean == pytest.approx(0.5, rel=0.15)
+    else:  # the surest alarm often ends it: more than is asked for, less than one in so many hours
+        assert 0.5 < mean < 1 / hours
     assert np.log(rates).std() < 0.95
 
 

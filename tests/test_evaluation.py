@@ -2,6 +2,7 @@ import html.parser
 import json
 import math
 import pathlib
+import re
 
 import matplotlib.image
 import numpy as np
@@ -298,7 +299,7 @@ def test_command_line_tells_no_folders(tmp_path, monkeypatch):
 
 
 def test_the_machine_is_named_without_its_owner():
-    """Oracle: Python's own names of host and home are not in it."""
+    """Oracle: Python's own names of host and home are not in it; Linux tells which vectors the processor has."""
     import platform
 
     from speechgru.evaluation.machine import describe_machine
@@ -307,6 +308,9 @@ def test_the_machine_is_named_without_its_owner():
     assert machine["python"] == platform.python_version()
     assert machine["cores"] >= 1
     assert machine["cpu"]
+    flags = pathlib.Path("/proc/cpuinfo")
+    if flags.is_file() and "avx2" in flags.read_text():
+        assert re.search(r" AVX(2|512)$", machine["cpu"])
     assert platform.node() not in machine.values()
     assert str(pathlib.Path.home()) not in json.dumps(machine)
 

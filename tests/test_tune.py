@@ -288,6 +288,10 @@ def test_a_storage_that_cannot_be_used_is_one_line(tmp_path: Path) -> None:
         study_of(searched(tmp_path, storage="nothing"))
     with pytest.raises(ConfigError, match="no address of a database"):
         study_of(searched(tmp_path, storage="postgresql://me:secret@127.0.0.1:port/x"))
+    with pytest.raises(
+        ConfigError, match=r"oracle://me:\*\*\*@host/x: its driver is not installed; keep it in postgresql"
+    ):
+        study_of(searched(tmp_path, storage="oracle://me:secret@host/x"))
     pytest.importorskip("psycopg")
     with pytest.raises(ConfigError, match=r"postgresql://me:\*\*\*@127.0.0.1:9/x cannot be used: .*refused") as error:
         study_of(searched(tmp_path, storage="postgresql://me:secret@127.0.0.1:9/x"))

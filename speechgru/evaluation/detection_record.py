@@ -34,7 +34,7 @@ def detection_record(
     """
     rates = sorted({*RATES, asked_per_hour})
     points = [_point(found, found.threshold_for(rate), rate) for rate in rates]
-    chosen = {"expected_per_hour": asked_per_hour, **_found_at(found, found.threshold_expecting(asked_per_hour))}
+    chosen = _found_at(found, found.threshold_expecting(asked_per_hour))
     return {
         "words": found.words,
         "smoothing_ms": smoothing_ms,
@@ -57,16 +57,16 @@ def detection_record(
 
 def _point(found: Detections, threshold: float | None, per_hour: float) -> Record:
     """What the best threshold for a rate gives in this background."""
-    enough = found.hours >= hours_needed(per_hour)
     return {
         "at_most_per_hour": per_hour,
         "allowed": found.allowed(per_hour),
-        "enough": enough,
+        "enough": found.hours >= hours_needed(per_hour),
         **_found_at(found, threshold),
     }
 
 
 def _found_at(found: Detections, thresholds: Mapping[str, float] | float | None) -> Record:
+    """Alarms, misses and confusions at thresholds."""
     if thresholds is None:
         return {"threshold": None}
     return {
