@@ -22,7 +22,8 @@ if TYPE_CHECKING:  # imported when it is needed: a mistyped option is answered w
 _EPILOG = """\
 onnx: OUTPUT_DIR/model.onnx is the whole model, from waveforms and their lengths to scores; run.py beside it runs it
 with numpy, soundfile and onnxruntime alone. Before anything is written the file is compared with the model on 32
-drawn batches and on the recordings given; a score further off than 1e-4 ends the command. parity.json has the result.
+drawn batches and on the recordings given; a score further off than 1e-4, and than rounding explains, ends the command.
+parity.json has the result.
 c: model.h, model.c and weights.h are the model in C99 for a microcontroller, from 16-bit samples to detections or
 tokens, without allocation and with libm alone; example.c and a Makefile show it. The model has to go step by step
 (encoder=look_ahead or one direction, normalization=global, sliding or none; a keyword or CTC head). The program is

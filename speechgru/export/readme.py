@@ -64,5 +64,5 @@ what else is known of the model. The file uses opset {parity["opset"]} of ONNX.{
 
 Before it was written it was compared with the model, both in float32, on {parity["draws"]} drawn batches and
 {parity["recordings"]} recordings: the largest difference of a score is {parity["largest_difference"]:.2g}, and
-{parity["limit"]:g} would have been let through (`parity.json`).
+{parity["limit"]:g}, and what float32 leaves open, would have been let through (`parity.json`).
 {int8}{stream}"""

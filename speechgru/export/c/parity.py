@@ -16,6 +16,8 @@ import torch
 from speechgru import compiled
 from speechgru.errors import ModelError
 from speechgru.export.c.program import Program, rounded
+from speechgru.export.parity import LIMIT
+from speechgru.export.rounding import allowed
 from speechgru.heads import KeywordHead
 from speechgru.plain import Record
 from speechgru.recognizer import Recognizer
@@ -23,7 +25,7 @@ from speechgru.streaming.keywords import KeywordSpotter
 from speechgru.streaming.scores import keywords_of, score_track
 
 STRICT = ("-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic")
-LIMIT, LIMIT_INT8 = 1e-4, 1e-3
+LIMIT_INT8 = 1e-3
 _LONGEST_S = 300
 
 
@@ -103,7 +105,7 @@ def difference(model: Recognizer, program: Path, samples: np.ndarray, chunk: int
         ModelError: the events are not those that the scores of the program make.
     """
     with compiled.disabled():  # its start would take longer than compiled code saves
-        track = score_track(model, samples.astype(np.float32) / 32768)
+        track = score_track(model, _waveform(samples))
     heard = hear(program, samples, len(model.tokens), chunk)
     if heard.scores.shape != track.scores.shape or not np.isfinite(heard.scores).all():
         return float("inf")
@@ -127,6 +129,8 @@ def prove(
         int8: whether its weights are rounded: then it is compared with a model whose weights are, to 1e-3, and how far
             that is from the model itself is told.
 
+    What rounding explains is let through besides (:func:`speechgru.export.rounding.allowed`).
+
     Returns:
         the largest difference of a score and how much was compared; ``sounds`` is 0 where there is no compiler.
 
@@ -143,15 +147,26 @@ def prove(
             (Path(folder) / file).write_text(content, encoding="utf-8")
         program = build(Path(folder), name)
         for place, samples in enumerate(sounds):
-            worst = max(worst, difference(exact, program, samples))
-            if not worst <= limit:
+            gap = difference(exact, program, samples)
+            if not gap <= limit and not gap <= (most := _allowed(limit, exact, samples)):
                 raise ModelError(
-                    f"the C program differs from the model by {worst:.3g} (at most {limit:g}) on sound {place} of "
+                    f"the C program differs from the model by {gap:.3g} (at most {most:.3g}) on sound {place} of "
                     f"{len(samples)} samples; nothing was written"
                 )
+            worst = max(worst, gap)
             cost = max(cost, difference(model, program, samples)) if int8 else cost
     found: Record = {"limit": limit, "sounds": len(sounds), "recordings": len(recordings), "largest_difference": worst}
     return {**found, "largest_cost_of_int8": cost} if int8 else found
+
+
+def _waveform(samples: np.ndarray) -> np.ndarray:
+    return samples.astype(np.float32) / 32768
+
+
+def _allowed(limit: float, model: Recognizer, samples: np.ndarray) -> float:
+    with model.in_eval_mode():
+        waveforms, lengths = torch.from_numpy(_waveform(samples))[None], torch.tensor([len(samples)])
+        return allowed(limit, model, waveforms, lengths, of_frames=True)
 
 
 def rounded_model(model: Recognizer) -> Recognizer:
