@@ -87,7 +87,7 @@ def _run(config: TrainConfig, folder: Path, words: list[str]) -> None:
     head = name_of("head", config.head)
     monitor = task_of(head).monitor(config.trainer.monitor, head)
     which = "last" if config.trainer.keep_last else "best"
-    figure = "" if progress.best is None else f", {which} validation {monitor} {abs(progress.best):.4f}"
+    figure = "" if progress.best_figure is None else f", {which} validation {monitor} {progress.best_figure:.4f}"
     print(
         f"{progress.epoch} epochs in {progress.seconds:.0f} s{figure} (epoch {progress.best_epoch})\n"
         f"learning curves: {folder / 'curves.png'}\n"

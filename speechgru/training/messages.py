@@ -29,7 +29,7 @@ def epoch_line(progress: Progress, epochs: int, row: Record, seconds: float) -> 
         for name, value in row.items()
         if name.startswith("valid_") and name != "valid_loss"
     ]
-    best = "kept" if row["best"] else f"best {abs(progress.best or 0.0):.4f} in epoch {progress.best_epoch}"
+    best = "kept" if row["best"] else f"best {progress.best_figure or 0.0:.4f} in epoch {progress.best_epoch}"
     line = f"epoch {progress.epoch}/{epochs}: {', '.join(figures)} ({best}), {duration(seconds)}"
     averaged = [
         f"{name.removeprefix('averaged_valid_')} {value:.4f}"

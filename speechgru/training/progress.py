@@ -17,7 +17,7 @@ class Progress:
         step: optimizer updates done.
         examples: utterances seen, over all processes.
         seconds: wall clock spent, over all its resumptions.
-        best: the best validation figure so far; None before the first.
+        best: the best validation figure so far, negated where less is better; None before the first.
         best_epoch: the epoch it belongs to.
         trained: whether the last epoch is over.
         finished: whether everything the run writes is written; the mark is the last thing it writes.
@@ -50,6 +50,11 @@ class Progress:
     steps_in_epoch: int = 0
     unreadable: int = 0
     infeasible: int = 0
+
+    @property
+    def best_figure(self) -> float | None:
+        """The best validation figure as it is told: never negated."""
+        return None if self.best is None else abs(self.best)
 
     def begin_epoch(self) -> None:
         """Sets the sums of the epoch to nothing."""

@@ -80,7 +80,7 @@ def _read(folder: Path) -> Run:
             progress = Progress(**state["progress"])
             run.state = "finished" if progress.finished else "stopped"
             run.epochs, run.seconds, run.metric = progress.epoch, progress.seconds, state.get("monitor", "")
-            run.best = None if progress.best is None else abs(progress.best)
+            run.best = progress.best_figure
         if run.state != "finished" and is_held(folder):
             run.state = "running"
         run.test = _tested(folder)

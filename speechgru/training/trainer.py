@@ -193,7 +193,7 @@ class Trainer:
         saved = began = time.monotonic()
         updates = self.updates
         batches = self.loader.epoch(progress.epoch, start_batch=progress.batch)
-        best = "" if progress.best is None else f" best {abs(progress.best):.4f}"
+        best = "" if progress.best_figure is None else f" best {progress.best_figure:.4f}"
         bar = tqdm(
             total=updates,
             initial=progress.batch // config.accumulate,
