@@ -46,6 +46,7 @@ RATE, SIZE = "optimizer.learning_rate", "encoder.hidden_size"
         ("a=range(32,129,16)", WholeNumbers(32, 128, 16)),
         ("a=range(5)", WholeNumbers(0, 4)),
         ("a=range(0,0.5,0.1)", Numbers(0.0, 0.4, 0.1)),
+        ("a=range(0.5,0,-0.125)", Numbers(0.125, 0.5, 0.125)),
         ("a=choice(1,[3,4],x)", Choices(("1", "[3,4]", "x"))),
         ("a=x,y,x", Choices(("x", "y"))),
         ("cell=glob(gru?)", Choices(("gru1", "gru2", "gru3"))),
@@ -66,6 +67,10 @@ def test_ranges_are_those_of_hydra(word: str, expected: Range | None) -> None:
         (["fsdd"], "nothing to search: give a range, such as 'optimizer.learning_rate=log(1e-4,1e-2)'"),
         (["fsdd", f"{RATE}=log(0,1)"], f"{RATE}=log(0,1): a logarithm is of numbers above 0"),
         (["fsdd", f"{RATE}=log(1e-2,1e-4)"], f"{RATE}=log(1e-2,1e-4): the second number is above the first"),
+        (["fsdd", f"{RATE}=interval(0.001,inf)"], f"{RATE}=interval(0.001,inf): both ends are finite numbers"),
+        (["fsdd", f"{SIZE}=shuffle(8,16)"], f"{SIZE}=shuffle(8,16): the search chooses the order itself"),
+        (["fsdd", f"{SIZE}=" + ",".join(map(str, range(100, 200))), "trials=many"], "trials=many"),
+        (["fsdd", f"{SIZE}=8,16", "sampler=coordinate", "pruner=hyperband"], "take pruner=median or none"),
         (["fsdd", f"{RATE}=log(a,b)"], f"{RATE}=log(a,b): log takes two numbers, log(1e-4,1e-2)"),
         (["fsdd", f"{SIZE}=range(9,3)"], f"{SIZE}=range(9,3): no number lies in it"),
         (
@@ -156,7 +161,7 @@ def test_a_study_that_goes_on_is_the_one_that_was_not_stopped(tmp_path: Path) ->
 
 def test_ctrl_c_puts_the_trial_back(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Oracle: the study that was not stopped. The trial keeps its folder, so that its training goes on there."""
-    whole = study_of(searched(tmp_path / "whole", trials=4))
+    whole = study_of(searched(tmp_path / "whole", trials=6))
     whole.go()
 
     class Stops(Known):
@@ -166,15 +171,48 @@ def test_ctrl_c_puts_the_trial_back(tmp_path: Path, capsys: pytest.CaptureFixtur
                 if self.folder.name == "0002":
                     raise KeyboardInterrupt
 
-    stopped = study_of(searched(tmp_path / "stopped", trials=4), Stops)
-    with pytest.raises(Interrupted, match="interrupted after 2 of 4 trials; the same command goes on") as error:
+    stopped = study_of(searched(tmp_path / "stopped", trials=6), Stops)
+    with pytest.raises(Interrupted, match="interrupted after 2 of 6 trials; the same command goes on") as error:
         stopped.go()
     assert error.value.signal == signal.SIGINT
-    on = study_of(searched(tmp_path / "stopped", trials=4))
+    on = study_of(searched(tmp_path / "stopped", trials=6))
     assert [one.state.name for one in on.trials()] == ["COMPLETE", "COMPLETE", "WAITING"]
     on.go()
-    assert tried(on)[:3] == tried(whole)[:3]
-    assert [folder for *_, folder in tried(on)] == ["0000", "0001", "0002", "0004"]  # 3 is 2 once more
+    assert [params for _, params, *_ in tried(on)] == [params for _, params, *_ in tried(whole)]
+    assert [folder for *_, folder in tried(on)] == ["0000", "0001", "0002", "0004", "0005", "0006"]  # 3 is 2 once more
+
+
+def test_ctrl_c_while_settings_are_drawn_puts_the_trial_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Oracle: the study that was not stopped; the trial had drawn its rate and not its size."""
+    whole = study_of(searched(tmp_path / "whole", trials=5))
+    whole.go()
+    draw, drawn = WholeNumbers.draw, []
+
+    def stops_once(self: WholeNumbers, trial: object, key: str) -> object:
+        drawn.append(key)
+        if len(drawn) == 3:
+            raise KeyboardInterrupt
+        return draw(self, trial, key)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(WholeNumbers, "draw", stops_once)
+    with pytest.raises(Interrupted, match="interrupted after 2 of 5 trials"):
+        study_of(searched(tmp_path / "stopped", trials=5)).go()
+    on = study_of(searched(tmp_path / "stopped", trials=5))
+    on.go()
+    assert [params for _, params, *_ in tried(on)] == [params for _, params, *_ in tried(whole)]
+    assert {state for state, *_ in tried(on)} <= {"COMPLETE", "PRUNED"}
+
+
+@pytest.mark.parametrize("folder", ["größe", "a b", "it's (2), x=1", "what?", "a%20b", "a#b"])
+def test_a_study_may_be_in_any_folder(tmp_path: Path, folder: str) -> None:
+    """Oracle: Hydra's own reading of a trial's settings, and the file that is there."""
+    study_of(searched(tmp_path / folder, trials=1)).go()
+    study_of(searched(tmp_path / folder, trials=2)).go()
+    assert (tmp_path / folder / "study.db").stat().st_size
+    assert [path.name for path in tmp_path.iterdir()] == [folder]
+    trial = tmp_path / folder / "trials" / "0000"
+    composed = compose_untyped("train", TrialRun(["recipe=fsdd"], trial).settings())
+    assert (composed.run_dir, composed.hydra.run.dir) == (str(trial), str(trial))
 
 
 def test_a_failed_trial_is_failed_and_the_study_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

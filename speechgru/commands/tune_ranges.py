@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import TYPE_CHECKING
 
@@ -52,6 +53,8 @@ def _range(word: str, override: Override) -> Range:
         return _steps(word, sweep)
     if isinstance(sweep, IntervalSweep):
         return _interval(word, sweep)
+    if getattr(sweep, "shuffle", False):
+        raise ConfigError(f"{word}: the search chooses the order itself; leave shuffle out")
     values = tuple(dict.fromkeys(override.sweep_string_iterator()))
     if not values:
         raise ConfigError(f"{word}: no option is called so")
@@ -65,13 +68,15 @@ def _steps(word: str, sweep: RangeSweep) -> Range:
     step = values[1] - values[0] if len(values) > 1 else 1
     if all(isinstance(one, int) for one in values):
         return WholeNumbers(values[0], values[-1], step)
-    return Numbers(float(values[0]), float(values[-1]), float(sweep.step) if len(values) > 1 else None)
+    return Numbers(float(values[0]), float(values[-1]), abs(float(sweep.step)) if len(values) > 1 else None)
 
 
 def _interval(word: str, sweep: IntervalSweep) -> Range:
     low, high, log = sweep.start, sweep.end, "log" in sweep.tags
     assert low is not None
     assert high is not None
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise ConfigError(f"{word}: both ends are finite numbers")
     if not low < high:
         raise ConfigError(f"{word}: the second number is above the first")
     if log and low <= 0:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -124,7 +125,7 @@ def read_search(words: list[str]) -> tuple[Search, str | None]:
 def _not_tune_lm(words: list[str]) -> None:
     """Who means the command that was called tune before gets its new name."""
     flags = {word.partition("=")[0] for word in words} & _OF_TUNE_LM
-    models = [word for word in words if Path(word).joinpath("config.yaml").is_file()]
+    models = [word for word in words if os.path.isfile(os.path.join(word, "config.yaml"))]
     if flags or models:
         command = shlex.join(["speechgru", "tune-lm", *words])
         raise ConfigError(f"tune searches for settings of a training; the weight of a language model: {command}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +11,10 @@ if TYPE_CHECKING:
     import optuna
     from optuna.distributions import BaseDistribution
     from optuna.trial import FrozenTrial
+
+
+# What a trial that was put back is told to remember: the number of the one whose place it takes.
+REPLACES = "replaces"
 
 
 def seeded_sampler(seed: int) -> optuna.samplers.BaseSampler:
@@ -21,7 +26,8 @@ def seeded_sampler(seed: int) -> optuna.samplers.BaseSampler:
 
     class SeededByTrial(optuna.samplers.BaseSampler):
         def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
-            drawn = int(np.random.SeedSequence((seed, trial.number)).generate_state(1)[0])
+            place = place_of(trial.number, study.get_trials(deepcopy=False))
+            drawn = int(np.random.SeedSequence((seed, place)).generate_state(1)[0])
             self.of_trial = optuna.samplers.TPESampler(seed=drawn)
             self.of_trial.before_trial(study, trial)
 
@@ -39,3 +45,16 @@ def seeded_sampler(seed: int) -> optuna.samplers.BaseSampler:
             return self.of_trial.sample_independent(study, trial, param_name, param_distribution)
 
     return SeededByTrial()
+
+
+def place_of(number: int, trials: Sequence[FrozenTrial]) -> int:
+    """The number that a trial would have if none had been put back.
+
+    Args:
+        number: of the trial.
+        trials: all of the study.
+    """
+    replaced = {one.number: one.user_attrs[REPLACES] for one in trials if REPLACES in one.user_attrs}
+    while number in replaced:
+        number = replaced[number]
+    return number - sum(one < number for one in replaced)

@@ -59,3 +59,8 @@ class Search:
         for key, known in (("sampler", SAMPLERS), ("pruner", PRUNERS)):
             if getattr(self, key) not in known:
                 raise ConfigError(f"{key}={getattr(self, key)}: one of {', '.join(known)}")
+        if (self.sampler, self.pruner) == ("coordinate", "hyperband"):
+            raise ConfigError(
+                "pruner=hyperband with sampler=coordinate: hyperband shows the sampler a part of the trials; take "
+                "pruner=median or none"
+            )

@@ -13,12 +13,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from speechgru.errors import ConfigError, Interrupted, SpeechGRUError
 from speechgru.plain import Record
 from speechgru.search.coordinate import coordinate_sampler
 from speechgru.search.report import write_table
-from speechgru.search.sampler import seeded_sampler
+from speechgru.search.sampler import REPLACES, seeded_sampler
 from speechgru.search.search import Search
 from speechgru.search.storage import check_whole, open_storage, told_in_one_line
 from speechgru.search.trial_line import trial_line
@@ -32,7 +33,7 @@ ATTEMPTS = 3  # at a trial whose process died
 SAME_FAILURES = 5  # with which a search ends, where no trial has gone well
 # What a trial is told to remember, and a study.
 FOLDER, DRAWN, FAILURE = "folder", "drawn", "failure"
-REPLACES, ATTEMPT, SURPLUS = "replaces", "attempt", "surplus"
+ATTEMPT, SURPLUS = "attempt", "surplus"
 SEARCH = "search"
 FILE = "study.db"  # the storage of a search that has no other
 
@@ -53,7 +54,7 @@ class Study:
         if not search.storage:
             _check_there(search.folder)
         self._storage = open_storage(
-            search.storage or f"sqlite:///{search.folder / FILE}",
+            search.storage or f"sqlite:///{quote(str(search.folder / FILE))}",
             search.heartbeat_s,
             lambda study, trial: put_back(study, trial),
         )
@@ -181,12 +182,12 @@ class Study:
         if len(earlier) >= search.trials:  # several processes began the last one at once
             trial.set_user_attr(SURPLUS, True)
             raise TrialFailed("one too many")
-        drawn = {key: one.draw(trial, key) for key, one in search.ranges.items()}
-        name = trial.user_attrs.get(FOLDER, f"{trial.number:04d}")
-        trial.set_user_attr(FOLDER, name)
-        trial.set_user_attr(DRAWN, drawn)
-        last = int(drawn.get("trainer.epochs", search.epochs))
         try:
+            drawn = {key: one.draw(trial, key) for key, one in search.ranges.items()}
+            name = trial.user_attrs.get(FOLDER, f"{trial.number:04d}")
+            trial.set_user_attr(FOLDER, name)
+            trial.set_user_attr(DRAWN, drawn)
+            last = int(drawn.get("trainer.epochs", search.epochs))
             words = [*search.flags, *search.words, *(f"{key}={value}" for key, value in drawn.items())]
             with self.run(words, search.folder / "trials" / name) as run:
                 for epoch, value in run.epochs(search.metric):
@@ -213,7 +214,8 @@ def put_back(study: optuna.Study, trial: FrozenTrial, died: bool = True) -> None
     if died and attempt >= ATTEMPTS:
         return
     kept = {FOLDER: trial.user_attrs.get(FOLDER, f"{trial.number:04d}")}
-    study.enqueue_trial(trial.params, kept | {REPLACES: trial.number, ATTEMPT: attempt + died})
+    params = trial.params if DRAWN in trial.user_attrs else {}  # of which some may be missing: all are drawn again
+    study.enqueue_trial(params, kept | {REPLACES: trial.number, ATTEMPT: attempt + died})
 
 
 def _check_there(folder: Path) -> None:
@@ -245,7 +247,7 @@ def _pruner(search: Search) -> optuna.pruners.BasePruner:
     if search.pruner == "hyperband":
         return optuna.pruners.HyperbandPruner(min_resource=1, max_resource=max(1, search.epochs), reduction_factor=3)
     # In the first epochs of a schedule a high learning rate looks worse than it will be.
-    return optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=search.epochs // 5)
+    return optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=search.epochs // 5 + 1)
 
 
 def _difference(stored: Record, mine: Record) -> str:

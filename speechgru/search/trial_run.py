@@ -16,6 +16,7 @@ from types import TracebackType
 
 from speechgru.errors import DataError, SpeechGRUError, one_line
 from speechgru.evaluation.run_folder import METRICS, read_metrics
+from speechgru.overrides import quote
 from speechgru.plain import Record
 from speechgru.search.with_parent import SECONDS_TO_STOP
 from speechgru.training.lock import is_held
@@ -72,7 +73,8 @@ class TrialRun:
 
     def settings(self) -> list[str]:
         """The words of the command; recipes with a folder for each cell below ``run_dir`` make none here."""
-        return [*self.words, f"run_dir={self.folder}", f"hydra.run.dir={self.folder}", "resume=true"]
+        place = str(self.folder)
+        return [*self.words, quote("run_dir", place), quote("hydra.run.dir", place), "resume=true"]
 
     def epochs(self, metric: str) -> Iterator[tuple[int, float]]:
         """Each epoch's number, from 1, with its validation figure, as soon as it is over; ends with the training.
