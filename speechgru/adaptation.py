@@ -1,6 +1,6 @@
-"""A recipe for another corpus than its own, and a run that begins with a trained model: which settings follow.
+"""Which settings change when a recipe gets another corpus than its own, or a run begins with a trained model.
 
-Both work on what Hydra has put together, before the settings of the command line are applied.
+Both work on the config that Hydra composed, before the settings of the command line are applied.
 """
 
 from __future__ import annotations
@@ -18,17 +18,18 @@ if TYPE_CHECKING:
 
 
 def leave_out_foreign(config: DictConfig, chosen: Collection[str]) -> list[str]:
-    """Removes the settings of a recipe that the component chosen in the place of its own does not have.
+    """Removes those settings of a recipe that a component chosen instead of the recipe's own does not have.
 
     Args:
-        config: what the choices give.
+        config: the config composed of the choices.
         chosen: the parts of it that the command line chose, such as ``data``.
 
     Returns:
-        The settings that are gone.
+        The settings that were removed.
 
     Raises:
-        ConfigError: a setting that does not exist in a part that was not chosen so: the YAML file is wrong.
+        ConfigError: a part that the command line did not choose has a setting that does not exist: the YAML file is
+            wrong.
     """
     from omegaconf import OmegaConf, open_dict
 
@@ -45,16 +46,16 @@ def leave_out_foreign(config: DictConfig, chosen: Collection[str]) -> list[str]:
 
 
 def leave_corpus_of_recipe(config: DictConfig, recipe: DictConfig, chosen: Collection[str]) -> list[str]:
-    """Removes what a recipe says of its own corpus, where another one was chosen.
+    """Removes what a recipe says about its own corpus, if another corpus was chosen.
 
     Args:
-        config: what the choices give; it is changed.
-        recipe: what the recipe alone gives.
+        config: the config composed of the choices; it is changed.
+        recipe: the config composed of the recipe alone.
         chosen: the parts of it that the command line chose.
 
     Returns:
-        What is gone: ``extra_data``, ``background``, ``card``, and the folder of noises in the corpus if the new one
-        has none.
+        What was removed: ``extra_data``, ``background``, ``card``, and the folder of noises if it is inside the
+        recipe's corpus.
     """
     from omegaconf import OmegaConf
 
@@ -77,11 +78,11 @@ def leave_corpus_of_recipe(config: DictConfig, recipe: DictConfig, chosen: Colle
 
 
 def take_model(config: DictConfig, model: str, chosen: Collection[str]) -> None:
-    """Puts features, cell, front end and encoder of a trained model into the config, for its weights fit no others.
+    """Puts a trained model's features, cell, front end and encoder into the config: its weights fit no others.
 
     Args:
-        config: what the choices give; it is changed.
-        model: its folder or the name of a shipped one.
+        config: the config composed of the choices; it is changed.
+        model: its folder, or the name of a shipped model.
         chosen: the parts that the command line chose.
 
     Raises:

@@ -15,20 +15,20 @@ NAME = "SHA256SUMS"
 
 
 def write_checksums(folder: Path, names: Iterable[str]) -> None:
-    """Notes what the files called ``names`` are now."""
+    """Writes the checksums of the files called ``names`` as they are now."""
     write_atomically(folder / NAME, "".join(f"{_sha256(folder / name)}  {name}\n" for name in sorted(names)))
 
 
 def remove_checksums(folder: Path) -> None:
-    """Forgets them, before files are replaced: what a kill leaves half new has none, rather than wrong ones."""
+    """Removes the checksums before files are replaced: a kill then leaves a folder without any, not with wrong ones."""
     (folder / NAME).unlink(missing_ok=True)
 
 
 def check_checksums(folder: Path) -> None:
-    """Compares the files that are there with what was noted of them; a folder without ``SHA256SUMS`` passes.
+    """Compares the files that are there with their checksums; a folder without ``SHA256SUMS`` passes.
 
     Raises:
-        ModelError: a file is not what it was, or ``SHA256SUMS`` is damaged itself.
+        ModelError: a file has changed, or ``SHA256SUMS`` itself is damaged.
     """
     path = folder / NAME
     if not path.is_file():

@@ -58,13 +58,13 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs one subcommand; returns the exit code.
 
     0; 1 for failed items; 2 for a usage error; 130 after Ctrl-C, 141 when the reader of its output is gone, 143 after
-    SIGTERM, as a shell tells of a command that a signal ended.
+    SIGTERM: the codes that a shell reports for a command that a signal ended.
     """
-    # Read when torch loads its OpenMP. Threads that wait by spinning keep each other from the cores as soon as anything
-    # else runs: on two busy cores an epoch then took 500 s instead of 12.
+    # Read when torch loads its OpenMP. As soon as anything else runs, threads that wait by spinning keep each other off
+    # the cores: on two busy cores an epoch then took 500 s instead of 12.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    # Read at the first allocation: large pages spare a tenth of the time of training on Linux, where tensors of
-    # megabytes come and go at each step.
+    # Read at the first allocation: large pages save a tenth of the training time on Linux, where tensors of megabytes
+    # are allocated and freed at each step.
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     is_program = arguments is None
     if is_program:
@@ -81,11 +81,11 @@ def main(arguments: list[str] | None = None) -> int:
                 if sys.stdout is not None:
                     sys.stdout.flush()
                 if is_program:
-                    # Else Python looks through all of torch for garbage before it ends, for half a second.
+                    # Otherwise Python searches all of torch for garbage before it ends, which takes half a second.
                     gc.freeze()
         except (SpeechGRUError, KeyboardInterrupt, OSError) as error:
             if is_program and isinstance(error, KeyboardInterrupt | Interrupted):
-                # More of them change nothing while Python ends.
+                # Further signals change nothing while Python ends.
                 signal.signal(signal.SIGINT, signal.SIG_IGN)
                 signal.signal(signal.SIGTERM, signal.SIG_IGN)
             if debug and not isinstance(error, BrokenPipeError):
@@ -107,7 +107,7 @@ def _answer(words: list[str]) -> int:
 
 
 def _tell(command: str, error: SpeechGRUError | KeyboardInterrupt | OSError) -> int:
-    """One line on standard error for what ended a command; its exit code."""
+    """Prints one line on standard error for the error that ended a command; returns the exit code."""
     code, message = FAILED_ITEMS, str(error)
     if isinstance(error, Interrupted):
         code = 128 + error.signal
@@ -128,7 +128,7 @@ def _tell(command: str, error: SpeechGRUError | KeyboardInterrupt | OSError) -> 
 
 
 def _drop_output() -> None:
-    """Where standard output takes nothing any more, what it still holds goes nowhere when Python ends."""
+    """If standard output cannot be written any more, what it still holds goes to the null device when Python ends."""
     try:
         if sys.stdout is not None:
             sys.stdout.flush()
@@ -137,7 +137,7 @@ def _drop_output() -> None:
 
 
 def _fill_closed_descriptors() -> None:
-    """After ``>&-`` the next file that is opened would be standard output to every library below Python."""
+    """Keeps the next file opened after ``>&-`` from being standard output to every library below Python."""
     for number in range(3):
         try:
             os.fstat(number)
@@ -147,7 +147,7 @@ def _fill_closed_descriptors() -> None:
 
 @contextlib.contextmanager
 def _terminable() -> Iterator[list[int]]:
-    """SIGTERM ends a command as Ctrl-C does, with what is open closed; the list holds it when it came."""
+    """SIGTERM ends a command as Ctrl-C does, and closes what is open; the list holds the signal once it has come."""
     came: list[int] = []
 
     def end(number: int, frame: FrameType | None) -> None:
@@ -158,7 +158,7 @@ def _terminable() -> Iterator[list[int]]:
         free = signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
         if free:
             signal.signal(signal.SIGTERM, end)
-    except ValueError:  # not the main thread: whoever runs us handles signals
+    except ValueError:  # not the main thread: the caller handles signals
         free = False
     try:
         yield came
@@ -186,7 +186,7 @@ def _run(name: str, words: list[str]) -> int:
 
 
 class _Parser(argparse.ArgumentParser):
-    """argparse with errors of one line: its own print the usage as well."""
+    """argparse with one-line errors: its own errors print the usage as well."""
 
     def error(self, message: str) -> NoReturn:
         raise ConfigError(f"{message} ({self.prog} --help tells the options)")

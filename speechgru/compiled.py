@@ -1,7 +1,8 @@
 """When compiled code may run, and where its machine code is kept between runs.
 
-Some loops are compiled by numba, on a machine's first call in seconds each; from then on a process loads them in half a
-second. The same is always there in torch's operators too, which need no such start.
+numba compiles some loops: on a machine's first call this takes seconds for each; from then on a process loads them in
+half a second. torch's operators can compute the same, but for a beam search, and need no such
+start.
 """
 
 from __future__ import annotations
@@ -30,17 +31,17 @@ if TYPE_CHECKING:
 Function = TypeVar("Function", bound=Callable[..., object])
 
 _UNUSED_S = 30 * 24 * 3600
-# numba's own switch: its kernels would run as plain Python, which is far slower than torch.
+# numba's own switch: without the compiler its kernels would run as plain Python, which is far slower than torch.
 _JIT_IS_ON = os.environ.get("NUMBA_DISABLE_JIT", "0") == "0"
 _allowed = contextvars.ContextVar("compiled code may run", default=_JIT_IS_ON)
 
 
 @contextlib.contextmanager
 def disabled() -> Iterator[None]:
-    """Inside, nothing is compiled: cells, features and normalisations keep to torch's operators, in this thread.
+    """Inside, nothing is compiled: in this thread cells, features and normalisations use torch's operators.
 
     For a short program, which would wait longer for the compiler than the compiled code saves. Also a decorator,
-    ``@disabled()``. A decoder that searches a beam is compiled all the same: it has no other form.
+    ``@disabled()``. The beam search decoder is compiled all the same: it has no other form.
     """
     before = _allowed.set(False)
     try:
@@ -50,10 +51,10 @@ def disabled() -> Iterator[None]:
 
 
 def usable(*tensors: Tensor, device: str = "cpu") -> bool:
-    """Whether compiled code may read these: float32 on a device, outside of tracing and transforms, not disabled."""
+    """Whether compiled code may read ``tensors``: float32 on ``device``, no tracing or transforms, not disabled."""
     import torch
 
-    on_device = f"is_{device}"  # a tenth of the time of tensor.device.type, which a stream feels
+    on_device = f"is_{device}"  # takes a tenth of the time of tensor.device.type, which a stream notices
     return (
         not torch.compiler.is_compiling()
         and _allowed.get()
@@ -71,17 +72,17 @@ def kernel(
 ) -> Callable[[Function], Function]:
     """Decorator: ``numba.njit`` whose machine code is kept on disk and is never older than its sources.
 
-    numba compiles anew when the file of a function has changed or stands elsewhere, but not when a function that it
-    calls has changed, in another file. So the folder of the machine code bears a hash of all the files it is made
-    from, and nothing else tells old from new: every checkout and environment of the same sources shares it. It lies
-    in :func:`cache_root`; where none can be written, every process compiles for itself.
+    numba compiles again when the file of a function has changed or is in another place, but not when a function that
+    it calls has changed in another file. So the name of the machine code's folder has a hash of all the files the code
+    is made from, and nothing else separates old from new: all checkouts and environments of the same sources share the
+    folder. It is in :func:`cache_root`; where none can be written, every process compiles for itself.
 
     Args:
         fastmath: as for numba.njit.
         nogil: as for numba.njit.
         error_model: as for numba.njit.
         parts: plain functions that the function holds as free variables and that are not in its file's imports. Their
-            files, and those of all that they call, are part of the hash.
+            files, and those of all functions that they call, are part of the hash.
     """
     import numba
 
@@ -100,8 +101,8 @@ def kernel(
 def cache_root() -> Path | None:
     """Where machine code is kept: NUMBA_CACHE_DIR where that is set, else one place for each user.
 
-    Outside of NUMBA_CACHE_DIR it is ``speechgru/kernels`` below XDG_CACHE_HOME or ~/.cache, else, where nothing can be
-    written there, ``__pycache__`` of this package; None where nothing can be written at all.
+    Without NUMBA_CACHE_DIR it is ``speechgru/kernels`` below XDG_CACHE_HOME or ~/.cache. If nothing can be written
+    there, it is in ``__pycache__`` of this package; it is None if nothing can be written at all.
     """
     chosen = os.environ.get("NUMBA_CACHE_DIR")
     user = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) / "speechgru" / "kernels"
@@ -127,7 +128,7 @@ def _cache_folder(source: Path, parts: tuple[Callable[..., object], ...]) -> Pat
     name = "-".join([source.stem, *(f"{part.__module__}.{part.__qualname__}" for part in parts[:1])])
     files, constants = _reached(parts)
     made_from = [path.read_bytes() for path in sorted(files | _imported(source))]
-    # What NumPy's arrays and ufuncs look like is in the machine code as well.
+    # The machine code also depends on what NumPy's arrays and ufuncs look like.
     versions = f"{np.__version__} {numba.__version__}".encode()
     digest = hashlib.sha256(b"\0".join([versions, *made_from, *constants])).hexdigest()[:16]
     folder = root / f"{name}-{digest}"
@@ -143,18 +144,18 @@ def _cache_folder(source: Path, parts: tuple[Callable[..., object], ...]) -> Pat
 
 def _remove_unused(root: Path) -> None:
     """Removes the machine code of sources that nobody has run for a month."""
-    if not os.environ.get("NUMBA_CACHE_DIR"):  # others keep theirs there too
+    if not os.environ.get("NUMBA_CACHE_DIR"):  # other programs keep their machine code there too
         for folder in root.iterdir():
             if folder.stat().st_mtime < time.time() - _UNUSED_S:
                 shutil.rmtree(folder, ignore_errors=True)
 
 
 def _kept_in(folder: Path, function: Callable[..., object]) -> object:
-    """numba's cache of a function, in a folder whose name tells which sources it is of."""
+    """numba's cache of a function, in a folder whose name says which sources it is made from."""
     from numba.core.caching import FunctionCache
 
     class Place:
-        """What numba calls a locator; its own name folders by their path, and ask for the time of the source."""
+        """What numba calls a locator; numba's own name folders by path, and check the time of the source."""
 
         _py_file = inspect.getfile(function)
 
@@ -184,7 +185,7 @@ def _kept_in(folder: Path, function: Callable[..., object]) -> object:
 
 
 def _imported(source: Path) -> set[Path]:
-    """A file and all of this package that it imports at its top, directly or through others."""
+    """A file and all files of this package that it imports at its top, directly or through others."""
     found: set[Path] = set()
     waiting = [source]
     while waiting:
@@ -200,7 +201,7 @@ def _imported(source: Path) -> set[Path]:
 def _reached(functions: Sequence[Callable[..., object]]) -> tuple[set[Path], list[bytes]]:
     """The files of plain functions and of all the functions that they call, and the constants of other files.
 
-    Not the files that theirs import: a cell stands beside its row functions, and imports half of the package.
+    Not the files that these files import: a cell is in the file of its row functions, and imports half of the package.
     """
     files: set[Path] = set()
     constants: set[str] = set()
@@ -208,7 +209,7 @@ def _reached(functions: Sequence[Callable[..., object]]) -> tuple[set[Path], lis
     waiting: list[object] = list(functions)
     while waiting:
         value = waiting.pop()
-        value = getattr(value, "py_func", value)  # of what numba.njit gives
+        value = getattr(value, "py_func", value)  # the plain function in what numba.njit gives
         if not inspect.isfunction(value) or value in seen:
             continue
         seen.add(value)

@@ -1,4 +1,4 @@
-"""What is compiled in this process, and how long that takes, said to who waits for it."""
+"""Says what is compiled in this process, and how long that takes, to the user who waits for it."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from pathlib import Path
 
 
 class Compiling:
-    """The kernels that are compiled in this process, not loaded from where they are kept.
+    """The kernels that are compiled in this process, not loaded from the folder that keeps them.
 
     Attributes:
-        seconds: spent with the compiler so far.
+        seconds: time spent with the compiler so far.
     """
 
     seconds = 0.0
@@ -27,11 +27,11 @@ class Compiling:
         self._place: Path | None = None
 
     def add(self, kernel: object, kept: Path | None) -> None:
-        """From now on a kernel's compilation counts; ``kept`` is where its machine code goes."""
+        """Counts a kernel's compilation from now on; ``kept`` is where its machine code goes."""
         self._kept[kernel] = kept
 
     def begin(self, kernel: object) -> None:
-        """The compiler begins with one, of ours or, within it, of others."""
+        """The compiler begins with a kernel: one of ours or, within one of ours, another's."""
         if not self._depth and kernel not in self._kept:
             return
         self._depth += 1
@@ -43,7 +43,7 @@ class Compiling:
                 _say(f"speechgru: compiling for this machine, {once}; it may take a minute")
 
     def end(self) -> None:
-        """The compiler is done with what it began last."""
+        """The compiler has finished the kernel that it began last."""
         if self._depth:
             self._depth -= 1
             if not self._depth:
@@ -51,7 +51,7 @@ class Compiling:
 
     @contextlib.contextmanager
     def told(self) -> Iterator[None]:
-        """Inside, a line on standard error says that something is compiled, and one at the end how long it took."""
+        """Inside, a line on standard error says that something is compiled; at the end a line says how long it took."""
         self._listeners += 1
         try:
             yield
@@ -64,7 +64,7 @@ class Compiling:
 
 
 def _say(line: str) -> None:
-    from tqdm import tqdm  # a bar on the same terminal stays whole
+    from tqdm import tqdm  # keeps a progress bar on the same terminal whole
 
     with contextlib.suppress(OSError, ValueError):  # it is closed
         if sys.stderr is not None:
@@ -77,7 +77,7 @@ COMPILING = Compiling()
 
 @functools.cache
 def listen() -> Compiling:
-    """:data:`COMPILING`, from now on told by numba when it begins and ends."""
+    """:data:`COMPILING`; from now on numba notifies it when a compilation begins and ends."""
     from numba.core import event
 
     class Listener(event.Listener):

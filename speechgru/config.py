@@ -31,7 +31,7 @@ SCHEMAS: dict[str, type[TrainConfig] | type[EvaluateConfig]] = {"train": TrainCo
 
 
 def register_components() -> None:
-    """Imports every room whose components a run can choose."""
+    """Imports every subpackage whose components a run can choose."""
     import speechgru.augment
     import speechgru.data.corpora
     import speechgru.recognizer
@@ -54,7 +54,7 @@ def store_components() -> None:
         for name, entry in list(entries.items()):
             stored = store.repo.get(family, {}).get(f"{name}.yaml")
             if stored is not None and OmegaConf.get_type(stored.node) is entry.config:
-                continue  # by an earlier call: the store lives as long as the process
+                continue  # stored by an earlier call: the store lives as long as the process
             try:
                 node = OmegaConf.structured(entry.config)
             except OmegaConfBaseException as error:
@@ -90,9 +90,9 @@ def compose(root: str, overrides: list[str], config_dir: str | None = None) -> T
 def compose_untyped(
     root: str, words: list[str], config_dir: str | None = None, tell: Callable[[str], None] = lambda line: None
 ) -> DictConfig:
-    """The same as Hydra's DictConfig, Hydra's own settings as ``hydra``; values may be missing or out of range.
+    """The same config as a DictConfig, with Hydra's own settings as ``hydra``; values may be missing or out of range.
 
-    ``tell`` is given a line on what a recipe sets that does not apply, and on what a given model brings.
+    ``tell`` is called with a line about settings of the recipe that do not apply, and about what a given model sets.
 
     Raises:
         ConfigError: an unknown key or option (the nearest one is named), or a wrong type.
@@ -100,7 +100,7 @@ def compose_untyped(
     import hydra
 
     with hydra_of(root, config_dir) as more:
-        overrides = [parse(word) for word in words if word != "~recipe"]  # there is none unless one is named
+        overrides = [parse(word) for word in words if word != "~recipe"]  # there is no recipe unless one is named
         choices = [override for override in overrides if is_choice(override, config_dir)]
         try:
             config = hydra.compose(
@@ -112,7 +112,7 @@ def compose_untyped(
         for one in choices:
             if one.is_delete() and not one.is_hydra_override():
                 name = one.package or one.key_or_group
-                config[name] = empty[name]  # and what a recipe says of it is gone, too
+                config[name] = empty[name]  # this removes what a recipe says about it, too
         if root == "train":
             _adapt(config, overrides, choices, more, tell)
         for override in overrides:
@@ -124,7 +124,7 @@ def compose_untyped(
 def _adapt(
     config: DictConfig, overrides: list[Override], choices: list[Override], more: list[str], tell: Callable[[str], None]
 ) -> None:
-    """What follows from another corpus than the recipe's, and from a model to begin with."""
+    """Changes what must change when the corpus is not the recipe's, and when the run begins with a model."""
     import hydra
 
     chosen = {one.package or one.key_or_group for one in choices}
@@ -139,7 +139,7 @@ def _adapt(
     if model:
         layers = config.encoder.num_layers
         take_model(config, model, chosen)
-        if not given:  # a recipe that begins with a model says how many layers it has with the fresh ones
+        if not given:  # a recipe that begins with a model gives the number of layers with the fresh ones
             config.encoder.num_layers = layers
         tell(f"init_from={model}: features, cell, front end and encoder are those of this model")
 
@@ -190,7 +190,7 @@ def to_dataclass(root: str, config: DictConfig) -> TrainConfig | EvaluateConfig:
 
 
 def described() -> list[Setting]:
-    """Every setting in words, of the components of other packages too."""
+    """Every setting in words, including those of components of other packages."""
     import yaml
 
     store_components()
@@ -218,7 +218,7 @@ def plain(config: TrainConfig | EvaluateConfig) -> Record:
 
 
 def read_plain(values: Record) -> TrainConfig:
-    """The config of which :func:`plain` gave ``values``.
+    """The config from which :func:`plain` made ``values``.
 
     Raises:
         ConfigError: a key or value that this version does not know.
@@ -235,7 +235,7 @@ def read_plain(values: Record) -> TrainConfig:
 
 
 def explain(error: Exception) -> str:
-    """One line for an error of Hydra or OmegaConf in a YAML file, which no override of a user caused."""
+    """One line for an error of Hydra or OmegaConf in a YAML file, which is not caused by a user's override."""
     cause = error.__cause__
     key = getattr(cause, "full_key", None)
     known = getattr(error, "options", None)
@@ -244,7 +244,7 @@ def explain(error: Exception) -> str:
 
 
 def _first_line(error: BaseException) -> str:
-    """What an error of Hydra or OmegaConf says, without the lines that speak of Python types."""
+    """The message of an error of Hydra or OmegaConf, without the lines about Python types."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     cause = error.__cause__
     if cause is not None and not isinstance(error, ConfigError) and len(lines) < 2 and str(cause):

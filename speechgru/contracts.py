@@ -1,6 +1,6 @@
-"""What the parts of a recognizer promise one another: anything that keeps to one of these can be registered.
+"""What the parts of a recognizer promise one another: whatever fulfils one of these contracts can be registered.
 
-The fifth contract, of recordings, is the class :class:`speechgru.data.corpora.corpus.Corpus`.
+The fifth contract, for recordings, is the class :class:`speechgru.data.corpora.corpus.Corpus`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Part(Protocol):
     training: bool
 
     def train(self, mode: bool = True) -> object:
-        """Into training or evaluation mode."""
+        """Switches to training or evaluation mode."""
 
     def buffers(self) -> Iterator[Tensor]:
         """Tables and statistics."""
@@ -64,10 +64,10 @@ class Features(Part, Protocol):
         """(batch, samples), (batch,) or None for all -> (batch, time, feature), frames (batch,)."""
 
     def output_lengths(self, lengths: Tensor) -> Tensor:
-        """Frames of so many samples, (batch,)."""
+        """The frame counts of waveforms of ``lengths`` samples, (batch,)."""
 
     def fit(self, batches: Iterable[tuple[Tensor, Tensor]]) -> None:
-        """Takes the statistics of waveforms and their lengths."""
+        """Computes the statistics from batches of waveforms and their lengths."""
 
 
 class Encoder(Part, Protocol):
@@ -76,8 +76,8 @@ class Encoder(Part, Protocol):
     Attributes:
         output_size: numbers in a hidden frame.
         subsampling: input frames per hidden frame.
-        directions: 2 where a hidden frame is a forward half beside a backward half, 1 where it knows the past alone, 0
-            where both directions are mixed in every value.
+        directions: 2 where a hidden frame is a forward half beside a backward half, 1 where it depends on the past
+            alone, 0 where both directions are mixed in every value.
     """
 
     output_size: int
@@ -88,17 +88,17 @@ class Encoder(Part, Protocol):
         """(batch, time, feature), (batch,) or None for all -> (batch, shorter time, hidden), frames (batch,)."""
 
     def output_lengths(self, lengths: Tensor) -> Tensor:
-        """Hidden frames of so many frames, (batch,)."""
+        """The hidden-frame counts of ``lengths`` input frames, (batch,)."""
 
 
 class Head(Part, Protocol):
     """From hidden frames to scores and a loss: ``Head(input_size, tokens, config, directions)``.
 
     Attributes:
-        verb: the method of a recognizer, and the command, that gives its answers; it says which task is trained and
-            measured (``speechgru.evaluation.tasks``).
+        verb: the name of the recognizer's method, and of the command, that gives its answers; it says which task is
+            trained and measured (``speechgru.evaluation.tasks``).
         needs_units: whether its tokens are units of transcripts, the blank first.
-        scores_frames: whether scores are log-probabilities of every frame and targets sequences, not one label.
+        scores_frames: whether scores are log-probabilities of every frame and targets are sequences, not one label.
     """
 
     verb: str
@@ -109,23 +109,23 @@ class Head(Part, Protocol):
         """(batch, time, hidden), (batch,) -> scores, (batch, label) or (batch, time, token)."""
 
     def embed(self, hidden: Tensor, lengths: Tensor) -> Tensor:
-        """One vector an utterance, (batch, embedding); ModelError where the head makes none."""
+        """One vector for each utterance, (batch, embedding); ModelError where the head makes none."""
 
     def narrow(self, tokens: Tokens) -> object:
-        """Forgets all labels but ``tokens``, the first ones; the settings with which it is built so."""
+        """Keeps only the labels ``tokens``, which are its first ones; returns the settings that build such a head."""
 
     def feasible(self, lengths: Tensor, targets: Tensor, target_lengths: Tensor) -> Tensor:
         """Whether the frames suffice for the target, bool (batch,)."""
 
     def loss(self, scores: Tensor, lengths: Tensor, targets: Tensor, target_lengths: Tensor) -> Tensor:
-        """Of each utterance, (batch,), whatever the others are."""
+        """The loss of each utterance, (batch,), whatever the other utterances are."""
 
 
 class Decoder(Protocol):
     """From the scores of a recording to what was said: ``Decoder(tokens, units, config)``.
 
     Attributes:
-        gives_words: whether hypotheses have words, of whatever units.
+        gives_words: whether hypotheses have words, whatever the units are.
     """
 
     gives_words: bool
@@ -138,15 +138,15 @@ class DecoderStream(Protocol):
     """The search of one utterance whose scores come in parts."""
 
     def feed(self, log_probs: np.ndarray) -> None:
-        """Takes the scores (time, token) that follow."""
+        """Takes the next scores, (time, token)."""
 
     def hypotheses(self) -> list[Hypothesis]:
-        """What :meth:`Decoder.decode` gives of all scores so far."""
+        """What :meth:`Decoder.decode` gives for all scores so far."""
 
     def settled(self, share: float = 0.0) -> int:
-        """With how many words all sequences begin that are at least ``share`` as likely as the best one.
+        """How many first words are the same in all sequences that are at least ``share`` times as likely as the best.
 
-        With a share of 0 all hypotheses to come begin with them.
+        With a share of 0 all later hypotheses begin with these words.
         """
 
 
@@ -154,4 +154,4 @@ class StreamingDecoder(Decoder, Protocol):
     """A decoder that need not wait for the end."""
 
     def stream(self) -> DecoderStream:
-        """A search before its first frame."""
+        """A new search, before its first frame."""

@@ -1,4 +1,4 @@
-"""The errors a user can cause and mend. A message is one line: what is wrong, where, with which value, and the mend."""
+"""The errors a user can cause and fix. A message is one line: what is wrong, where, with which value, and the fix."""
 
 
 class SpeechGRUError(Exception):
@@ -6,7 +6,7 @@ class SpeechGRUError(Exception):
 
 
 class TrainingStopped(SpeechGRUError):
-    """Training ended before its time; the message says why and how to go on."""
+    """Training ended early; the message says why and how to go on."""
 
 
 class Interrupted(SpeechGRUError):
@@ -39,6 +39,6 @@ class ModelError(SpeechGRUError):
 
 
 def one_line(error: object) -> str:
-    """What an error says, or another text, in one line that is not long."""
+    """The message of an error, or another text, in one short line."""
     text = " ".join(str(error).split())
     return text if len(text) <= 300 else text[:296] + " ..."

@@ -14,13 +14,13 @@ _DIGITS = 16  # of a temporary name
 
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """A path to write to, which takes the place of ``path`` at the end of the ``with`` block.
+    """A path to write to, which replaces ``path`` at the end of the ``with`` block.
 
     A reader, or a restart after a kill or a power cut, finds the old content or the new, never a part. After an error
     in the block the old content stays.
 
     Yields:
-        A path in the same folder, of a name of its own: two writers do not disturb each other.
+        A path in the same folder, with a name of its own: two writers do not disturb each other.
     """
     path = Path(path)
     temporary = path.with_name(f".{secrets.token_hex(_DIGITS // 2)}.tmp")
@@ -31,14 +31,14 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         if os.name == "posix":  # the new name is in the folder, which has to reach the disk as well
             flush(path.parent)
     except OSError as error:
-        error.filename, error.filename2 = str(path), None  # a full disk names no file, others the temporary one
+        error.filename, error.filename2 = str(path), None  # a full disk names no file, others the temporary file
         raise
     finally:
         temporary.unlink(missing_ok=True)
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Removes what killed writers left in a folder. Only for one in which nobody writes."""
+    """Removes what killed writers left in a folder. Only for a folder in which nobody writes."""
     for path in folder.glob(".*.tmp"):
         if re.fullmatch(rf"\.[0-9a-f]{{{_DIGITS}}}\.tmp", path.name):
             path.unlink(missing_ok=True)

@@ -24,20 +24,20 @@ FILES = (
     "lexicon.txt",
 )
 _MOST_BYTES = 2 << 30
-_HERE = "path/to/this/folder"  # what a card calls the folder it lies in
+_HERE = "path/to/this/folder"  # what a card calls the folder it is in
 
 
 def fetch(address: str) -> Path:
     """The folder in the cache that holds a model of the Hub; files that are there already are not fetched again.
 
     Without a connection, or with ``HF_HUB_OFFLINE=1``, it is what was fetched before. ``HF_HOME`` says where the cache
-    is, ``HF_ENDPOINT`` which hub is asked, ``HF_TOKEN`` who asks.
+    is, ``HF_ENDPOINT`` which hub is used, ``HF_TOKEN`` who the user is.
 
     Args:
         address: ``hf://owner/name``, or ``hf://owner/name@revision`` for a commit, a tag or a branch.
 
     Raises:
-        ConfigError: the address is none, or the extra ``hub`` is not installed.
+        ConfigError: ``address`` is not such an address, or the extra ``hub`` is not installed.
         ModelError: there is no such model or revision, it holds more than 2 GB, or it cannot be fetched.
     """
     found = re.fullmatch(r"hf://([\w.-]+/[\w.-]+)(?:@([\w./-]+))?", address, re.ASCII)
@@ -46,7 +46,7 @@ def fetch(address: str) -> Path:
     repository, revision = found.groups()
     hub = _huggingface_hub()
     try:
-        # Without a connection the cache is asked below, and what is in it was measured before.
+        # Without a connection the cache is used below; the size of what is in it was checked before.
         with contextlib.suppress(OSError, hub.errors.HTTPError):
             listed = hub.HfApi().model_info(repository, revision=revision, files_metadata=True).siblings
             size = sum(one.size or 0 for one in listed if one.rfilename in FILES)
@@ -58,7 +58,7 @@ def fetch(address: str) -> Path:
 
 
 def is_fetched(folder: Path) -> bool:
-    """Whether a folder is one that :func:`fetch` gave: it is of the cache, and all who fetch that revision share it."""
+    """Whether :func:`fetch` gave this folder: it is in the cache, and shared by all who fetch that revision."""
     return folder.parent.name == "snapshots" and folder.parent.parent.name.startswith("models--")
 
 
@@ -68,18 +68,18 @@ def push(folder: Path, repository: str, private: bool = False, revision: str | N
     The repository is made where there is none.
 
     Args:
-        folder: of a model; with a card.
+        folder: a model folder with a card.
         repository: ``owner/name``.
         private: whether a new repository is private.
         revision: the branch; None means main.
-        message: of the commit; empty gives a plain one.
+        message: the message of the commit; empty gives a default one.
 
     Returns:
         The address of the commit.
 
     Raises:
-        ConfigError: ``repository`` is none, there is no card, or the extra ``hub`` is not installed.
-        ModelError: the Hub does not take it.
+        ConfigError: ``repository`` is not ``owner/name``, there is no card, or the extra ``hub`` is not installed.
+        ModelError: the Hub does not accept it.
     """
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", repository, re.ASCII):
         raise ConfigError(f"{repository}: not the name of a repository; write owner/name")
@@ -113,7 +113,7 @@ def _huggingface_hub() -> ModuleType:
 
 
 def _reason(hub: ModuleType, error: Exception) -> str:
-    """What was wrong, in one line with the mend where there is one."""
+    """What was wrong, in one line, with the fix where there is one."""
     status = getattr(getattr(error, "response", None), "status_code", None)
     if isinstance(error, hub.errors.RevisionNotFoundError):
         return "there is no such revision"

@@ -25,7 +25,7 @@ def full_lengths(sequence: Tensor) -> Tensor:
 
 
 def divided(lengths: Tensor, factor: int) -> Tensor:
-    """Frames left where every ``factor`` frames become one, a last incomplete group too: rounded up."""
+    """How many frames are left when every ``factor`` frames, or a last incomplete group, become one: rounded up."""
     return lengths if factor == 1 else -(-lengths // factor)
 
 
@@ -63,7 +63,7 @@ def reverse_within(sequence: Tensor, lengths: Tensor | None) -> Tensor:
 
 
 def last_valid(states: Tensor, lengths: Tensor | None, state: Tensor) -> Tensor:
-    """The state after each row's last frame, ``state`` where it has none: (batch, time, size) -> (batch, size)."""
+    """The state after each row's last frame, ``state`` where a row has none: (batch, time, size) -> (batch, size)."""
     if lengths is None:
         return states[:, -1] if states.shape[1] else state
     if not states.shape[1]:
@@ -73,10 +73,10 @@ def last_valid(states: Tensor, lengths: Tensor | None, state: Tensor) -> Tensor:
 
 
 def check_lengths(lengths: Tensor, sequence: Tensor) -> bool:
-    """Lengths that (batch, time, feature) does not have are an error, their values where a look at them is free.
+    """Checks the lengths of (batch, time, feature); the values only where reading them costs nothing.
 
     Returns:
-        Whether all rows were seen to be full.
+        Whether the values were read and all rows are full.
 
     Raises:
         ConfigError: not whole numbers, one for each row; or, on a CPU and outside of tracing, below 0 or above time.
@@ -86,7 +86,7 @@ def check_lengths(lengths: Tensor, sequence: Tensor) -> bool:
         raise ConfigError(f"lengths={lengths.tolist()}: whole numbers of frames are expected, no shares of the longest")
     legal, full = lengths.shape == (batch,), False
     tracing = torch.jit.is_tracing() or torch.compiler.is_exporting()
-    # On another device a look at the values would wait for it.
+    # On another device, reading the values would wait for the device.
     if legal and batch and lengths.device.type == "cpu" and not tracing:
         least, most = (int(one) for one in lengths.aminmax())
         legal, full = least >= 0 and most <= time, least == time

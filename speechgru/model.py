@@ -40,11 +40,11 @@ _MODES = threading.Lock()
 
 @dataclasses.dataclass
 class _Modes:
-    """Of a model, beside it because torch takes microseconds to set what is an attribute of a module.
+    """The modes of a model, in an object of their own: torch takes microseconds to set an attribute of a module.
 
     Attributes:
         answering: threads that compute answers.
-        in_training: what the first of them found in training mode.
+        in_training: the modules that the first of these threads found in training mode.
     """
 
     answering: int = 0
@@ -91,16 +91,16 @@ class Model(nn.Module):
         return self.features.hop_s * self.encoder.subsampling
 
     def output_lengths(self, samples: Tensor) -> Tensor:
-        """The encoder's frame counts of waveforms of so many samples, (batch,)."""
+        """The encoder's frame counts for waveforms of ``samples`` samples, (batch,)."""
         return self.encoder.output_lengths(self.features.output_lengths(samples))
 
     @property
     def device(self) -> torch.device:
-        """Where its parameters live."""
+        """The device that its parameters are on."""
         return next(self.parameters()).device
 
     def forward(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Scores before the softmax; of CTC after it.
+        """Scores before the softmax; those of CTC after it.
 
         Args:
             waveforms: (batch, samples) at ``sample_rate``, padded to the longest.
@@ -113,7 +113,7 @@ class Model(nn.Module):
         return self.score(*self.features(waveforms, lengths))
 
     def score(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """What :meth:`forward` gives, of frames (batch, time, feature) and their counts (batch,)."""
+        """What :meth:`forward` gives, from frames (batch, time, feature) and their counts (batch,)."""
         hidden, lengths = self.encoder(features, lengths)
         return self.head(hidden, lengths), lengths
 
@@ -125,7 +125,7 @@ class Model(nn.Module):
         return self.units
 
     def require(self, verb: str, head: str) -> None:
-        """ModelError unless its answers are had by ``verb``, as those of models with such a ``head`` are."""
+        """Raises ModelError unless ``verb`` gives its answers, as it does for models with such a ``head``."""
         if self.head.verb != verb:
             raise self._unfit(verb, head)
 
@@ -136,7 +136,7 @@ class Model(nn.Module):
 
     @contextlib.contextmanager
     def in_eval_mode(self) -> Iterator[None]:
-        """Answers are those of eval mode; after the last of several threads, each module has the mode it had before."""
+        """Inside, answers are those of eval mode; after the last of several threads, each module has its old mode."""
         modes = self._modes
         with _MODES:
             modes.answering += 1
@@ -170,13 +170,13 @@ class Model(nn.Module):
         """Writes the model folder (:mod:`speechgru.model_folder`; ``card.py`` adds the card).
 
         Args:
-            folder: where; it is made if it is not there, and of an older model only the files are replaced.
+            folder: where to write; it is made if it is not there. In an older model's folder only files are replaced.
             half: keep the parameters as float16, which halves the file; statistics stay as they are, and ``load`` gives
                 float32.
 
         Raises:
             DataError: a file of the decoder cannot be read.
-            ModelError: with ``half``, a parameter that is beyond float16.
+            ModelError: with ``half``, a parameter is beyond float16.
         """
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
         for name, _ in self.named_parameters() if half else ():

@@ -1,9 +1,9 @@
-"""The folder a trained model is kept in: names and numbers alone, nothing in it is executed.
+"""The folder of a trained model: it holds only names and numbers, and nothing in it is executed.
 
 - ``config.yaml``: the components by name with their settings;
 - ``model.safetensors``: parameters and statistics;
 - ``tokens.txt``: what the outputs stand for;
-- ``fingerprint.json``: the features of a fixed chirp, to tell when they are computed differently;
+- ``fingerprint.json``: the features of a fixed chirp, to detect when they are computed differently;
 - what units and decoder need: ``pronunciations.txt``, ``subwords.model``, ``language_model.arpa.gz``, ``lexicon.txt``;
 - ``SHA256SUMS``: the checksums of all these but ``config.yaml``, which may be edited by hand; a folder that an older
   version wrote has none, and loads.
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 _MOST_TEXT_BYTES = 4 << 20
-# What it takes to make and initialise one; the cells of this package need up to 21.
+# Calls of torch that make and initialise one tensor; the cells of this package need up to 21.
 _CALLS_PER_TENSOR = 50
 # What is chosen for a finished model, on validation data.
 _CHOSEN: dict[str, type[DataclassInstance]] = {
@@ -105,7 +105,7 @@ def write_folder(
         tensors: the state of the recognizer.
         tokens: its outputs.
         fingerprint: of its features (:func:`speechgru.features.fingerprint.fingerprint`).
-        files: what the units keep, content by name.
+        files: the files of the units, content by name.
 
     Raises:
         DataError: a file of the decoder cannot be read.
@@ -138,7 +138,7 @@ def read_config(folder: Path) -> RecognizerConfig:
     """What config.yaml says; a decoder's files are those of the folder.
 
     Raises:
-        ModelError: it is missing, or says nothing that this version understands.
+        ModelError: it is missing, or says what this version does not understand.
     """
     path = _file(folder, "config.yaml")
     text = read_text(path, _MOST_TEXT_BYTES, ModelError, "copy it again")
@@ -169,28 +169,28 @@ def read_config(folder: Path) -> RecognizerConfig:
 
 
 def write_keywords(folder: Path, keywords: KeywordConfig) -> None:
-    """Puts an operating point into the config.yaml of a model folder; the file is replaced in one move.
+    """Puts an operating point into the config.yaml of a model folder; the file is replaced atomically.
 
     Raises:
-        ModelError: config.yaml is missing or is none.
+        ModelError: config.yaml is missing or invalid.
     """
     _write_setting(folder, "keywords", keywords)
 
 
 def write_familiarity(folder: Path, familiarity: FamiliarityConfig) -> None:
-    """Puts what marks strange recordings into the config.yaml of a model folder; the file is replaced in one move.
+    """Puts what marks foreign recordings into the config.yaml of a model folder; the file is replaced atomically.
 
     Raises:
-        ModelError: config.yaml is missing or is none.
+        ModelError: config.yaml is missing or invalid.
     """
     _write_setting(folder, "familiarity", familiarity)
 
 
 def write_same_speaker(folder: Path, same_speaker: SameSpeakerConfig) -> None:
-    """Puts the threshold of one speaker into the config.yaml of a model folder; the file is replaced in one move.
+    """Puts the same-speaker threshold into the config.yaml of a model folder; the file is replaced atomically.
 
     Raises:
-        ModelError: config.yaml is missing or is none.
+        ModelError: config.yaml is missing or invalid.
     """
     _write_setting(folder, "same_speaker", same_speaker)
 
@@ -225,10 +225,10 @@ def read_tokens(folder: Path) -> Tokens:
 
 
 def read_weights(folder: Path, config: RecognizerConfig, tokens: Tokens) -> dict[str, Tensor]:
-    """Parameters and statistics of the model that ``config`` and ``tokens`` describe, after all that can be compared.
+    """Parameters and statistics of the model of ``config`` and ``tokens``, after all that can be compared is compared.
 
-    The model is first described on torch's meta device, where a tensor is its shape and takes no memory, and no more of
-    it than the header of the weights could hold; so no settings, however large, cost more than the file is long.
+    The model is first built on torch's meta device, where a tensor has a shape and takes no memory. No more of it is
+    built than the header of the weights could hold. So no settings, however large, cost more than the file is long.
 
     Raises:
         ConfigError: the settings describe no model.
@@ -247,7 +247,7 @@ def read_weights(folder: Path, config: RecognizerConfig, tokens: Tokens) -> dict
 
 
 class _Countdown(TorchFunctionMode):
-    """Ends the building of a model that calls torch too often for the tensors that its weights file has."""
+    """Stops the building of a model that calls torch too often for the number of tensors in its weights file."""
 
     def __init__(self, calls: int, path: Path) -> None:
         super().__init__()
@@ -294,7 +294,7 @@ def _own_names(decoder: DataclassInstance) -> dict[str, str]:
 
 
 def _taken_in(decoder: DataclassInstance | None) -> tuple[DataclassInstance | None, dict[str, bytes]]:
-    """The settings of a decoder with its files' names in a model folder, and their content."""
+    """The settings of a decoder, with the names that its files have in a model folder, and the content of the files."""
     files: dict[str, bytes] = {}
     if decoder is None:
         return None, files
@@ -313,7 +313,7 @@ def _taken_in(decoder: DataclassInstance | None) -> tuple[DataclassInstance | No
 
 
 def _found_in(folder: Path, decoder: DataclassInstance | None) -> DataclassInstance | None:
-    """The settings of a decoder with the paths of its files; a model folder names none but its own."""
+    """The settings of a decoder with the paths of its files; a model folder names no files but its own."""
     if decoder is None:
         return None
     for key, name in _own_names(decoder).items():

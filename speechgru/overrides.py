@@ -1,4 +1,4 @@
-"""The words ``key=value`` of a command line, applied one by one, so that each mistake is one line with its mend.
+"""The words ``key=value`` of a command line, applied one by one, so that each mistake gives one line with its fix.
 
 Hydra puts the chosen components together; what is set in them is checked here against their dataclasses.
 """
@@ -25,10 +25,10 @@ _KINDS = {int: "a whole number", float: "a number", bool: "true or false"}
 
 
 def parse(word: str) -> Override:
-    """One override; Hydra must be initialized, for a glob(*) looks at the options of its group.
+    """One override; Hydra must be initialized, because a glob(*) looks at the options of its group.
 
     Raises:
-        ConfigError: the word is not ``key=value``, or a value that only quotes make readable.
+        ConfigError: the word is not ``key=value``, or its value can be read only in quotes.
     """
     from hydra.core.global_hydra import GlobalHydra
     from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -59,18 +59,18 @@ def quote(key: str, value: str) -> str:
 
 
 def options(group: str, config_dir: str | None = None) -> list[str]:
-    """What may be chosen in a group: registered components and YAML files, the user's own among them; sorted."""
+    """What may be chosen in a group: registered components and YAML files, including the user's own; sorted."""
     from hydra.core.config_store import ConfigStore
 
     folders = [conf_dir(), *([Path(config_dir)] if config_dir is not None else [])]
     found = {path.stem for folder in folders for path in (folder / group).glob("*.yaml")}
-    with contextlib.suppress(OSError):  # a group of YAML files alone
+    with contextlib.suppress(OSError):  # a group that has only YAML files
         found |= {name.removesuffix(".yaml") for name in ConfigStore.instance().list(group)}
     return sorted(found)
 
 
 def is_choice(override: Override, config_dir: str | None = None) -> bool:
-    """Whether an override chooses an option of a group, or is a setting of Hydra's own: Hydra must be given it.
+    """Whether Hydra must be given an override: it chooses an option of a group, or is one of Hydra's own settings.
 
     Raises:
         ConfigError: the group has no such option.
@@ -160,7 +160,7 @@ def _choice_of(name: str) -> str:
 
 
 def _is_component(parent: DictConfig | ListConfig, leaf: str) -> bool:
-    """Whether a setting holds a component, which a single value cannot be."""
+    """Whether a setting holds a component, which cannot be given as a single value."""
     from omegaconf import DictConfig, OmegaConf
 
     if not isinstance(parent, DictConfig):
@@ -185,14 +185,14 @@ def _expected(parent: DictConfig | ListConfig, leaf: str, error: Exception) -> s
 
 
 def not_a_setting(key: str, known: Sequence[str]) -> str:
-    """What to say of a key that is not among the ``known`` ones."""
+    """The message about a key that is not among the ``known`` ones."""
     near = nearest(key, known)
     hint = f"; did you mean {near}?" if near else ""
     return f"{key} is not a setting{hint} (speechgru settings lists them all)"
 
 
 def nearest(key: str, known: Sequence[str]) -> str | None:
-    """The setting most likely meant: a neighbour by its initials or letters, the same name elsewhere, a like path."""
+    """The most likely setting: a neighbour by initials or similar letters, the same name elsewhere, a similar path."""
     parent, _, name = key.rpartition(".")
     known = [one for one in known if not f"{key}.".startswith(f"{one}.")]
     neighbours = {one.rpartition(".")[2]: one for one in known if one.rpartition(".")[0] == parent}
@@ -208,7 +208,7 @@ def nearest(key: str, known: Sequence[str]) -> str | None:
 
 
 def keys(config: DictConfig, prefix: str = "") -> Iterator[str]:
-    """Every setting of a composed config, parts before what is in them; Hydra's own are left out."""
+    """Every setting of a composed config, each part before what is in it; Hydra's own settings are left out."""
     from omegaconf import DictConfig, OmegaConf
 
     for key in map(str, config.keys()):

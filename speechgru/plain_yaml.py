@@ -8,7 +8,7 @@ from typing import Any
 
 from speechgru.errors import ConfigError, one_line
 
-# What a model's settings never come near; PyYAML takes a second for so many values.
+# A model's settings never come near these limits; PyYAML takes a second for that many values.
 _MOST_CHARACTERS = 1 << 20
 _MOST_VALUES = 20_000
 _MOST_DEPTH = 20
@@ -24,16 +24,16 @@ def to_yaml(plain: object, width: int = 80) -> str:
 
 
 def from_yaml(text: str) -> Any:
-    """The plain values of YAML text that is not to be trusted.
+    """The plain values of untrusted YAML text.
 
     Raises:
-        ConfigError: it is no YAML, or has what settings never have: other types (dates, objects), aliases, whole
+        ConfigError: it is not YAML, or has what settings never have: other types (dates, objects), aliases, whole
             numbers beyond 64 bits, more than a million characters, 20,000 values or 20 levels.
     """
     import yaml
 
     class Loader(yaml.SafeLoader):
-        """Counts while it reads: nothing is built of a text that goes on or down without end."""
+        """Counts while it reads: nothing is built from a text of endless length or depth."""
 
         values = depth = 0
 

@@ -1,4 +1,4 @@
-"""Recordings in, labels or text out: what a trained model is asked."""
+"""Recordings in, labels or text out: how to ask a trained model."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Recognizer(Model):
         source_rate: int | None = None,
         batch_size: int = 32,
     ) -> Classification | list[Classification]:
-        """Labels one recording, or every one of a list; the others of a batch make no difference to a result.
+        """Labels one recording, or every one of a list; the other recordings of a batch do not change a result.
 
         Args:
             audio: a path, bytes, a file object or an array (with ``source_rate``), or a list or tuple of them.
@@ -99,7 +99,7 @@ class Recognizer(Model):
         Raises:
             AudioError: a waveform has no samples.
             ConfigError: ``top_k`` is below 1.
-            ModelError: the model has no classification head, or scores that are no numbers.
+            ModelError: the model has no classification head, or its scores are not finite numbers.
         """
         self.require("classify", "classification")
         if top_k < 1:
@@ -120,14 +120,14 @@ class Recognizer(Model):
 
     @torch.no_grad()
     def embed(self, audio: Audio | list[Recording] | tuple[Recording, ...], source_rate: int | None = None) -> Tensor:
-        """One vector for a recording, from which the scores are made, to compare recordings by (such as speakers).
+        """One vector for a recording, from which the scores are computed: to compare recordings, such as by speaker.
 
         Args:
             audio: as for :meth:`classify`.
             source_rate: samples per second of arrays.
 
         Returns:
-            ``(embedding,)``, or ``(recordings, embedding)`` for a list, on the CPU. The batch makes no difference.
+            ``(embedding,)``, or ``(recordings, embedding)`` for a list, on the CPU. The batch does not change a vector.
 
         Raises:
             AudioError: a recording cannot be read.
@@ -181,7 +181,7 @@ class Recognizer(Model):
         batch_size: int = 16,
         decoder: Decoder | None = None,
     ) -> Transcription | list[Transcription]:
-        """The text of one recording, or of every one of a list; the others of a batch make no difference to a result.
+        """The text of one recording, or of every one of a list; the other recordings of a batch do not change a result.
 
         Args:
             audio: a path, bytes, a file object or an array (with ``source_rate``), or a list or tuple of them.
@@ -208,7 +208,7 @@ class Recognizer(Model):
     def transcribe_waveforms(self, waveforms: Sequence[Tensor], decoder: Decoder | None = None) -> list[Transcription]:
         """The text of waveforms (samples,) that already have ``sample_rate``, in one batch, in eval mode.
 
-        Of a model that knows what it does not know, a sound that is even gets no text: nobody speaks in it.
+        A model that knows what it does not know gives no text for a sound of even level: nobody speaks in it.
 
         Raises:
             AudioError: a waveform has no samples.
@@ -233,7 +233,7 @@ class Recognizer(Model):
 
         Args:
             config: how it listens: pauses, windows, thresholds; its defaults where None.
-            decoder: of transcripts, what :meth:`decoder` gave; None means the model's own.
+            decoder: for transcripts, what :meth:`decoder` gave; None means the model's own.
 
         Raises:
             ModelError: the decoder needs whole recordings.
@@ -292,9 +292,9 @@ def load(model: str | os.PathLike[str] | None = None, device: str | torch.device
     """A trained model, ready to use.
 
     Args:
-        model: the name of one that ships inside the package, a folder (one that is called as a shipped model is:
+        model: the name of a model that ships inside the package, a folder (if a shipped model has the same name:
             ``./commands``, or a Path), or ``hf://owner/name`` of the Hugging Face Hub, ``hf://owner/name@revision`` for
-            a fixed one (:func:`speechgru.hub.fetch`); None takes the shipped classifier.
+            a fixed revision (:func:`speechgru.hub.fetch`); None takes the shipped classifier.
         device: where to put the parameters, such as ``cpu`` or ``cuda``.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The table of named components: one family per room of the package, one entry per component.
+"""The table of named components: one family per subpackage, one entry per component.
 
 A component is registered where it is defined::
 
@@ -8,7 +8,7 @@ A component is registered where it is defined::
 From then on ``cell=mgu`` works on the command line (``config.py`` hands every entry to Hydra), a model folder can name
 it, and an unknown name lists the known ones. Packages outside this one do the same and announce their module under the
 entry point group ``speechgru.components``. Configs are dataclasses of plain values; a field that holds a component
-says of which family with :func:`component`.
+names its family with :func:`component`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from speechgru.errors import ConfigError
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-MISSING = "???"  # what a setting without a default has until it is given one
+MISSING = "???"  # the value of a setting without a default, until it is given one
 
 Settings = TypeVar("Settings", bound="DataclassInstance")
 Component = TypeVar("Component", bound=Callable[..., object])
@@ -88,7 +88,7 @@ def component(family: str, default: Callable[[], object] | None = None) -> Any:
 def load_plugins() -> None:
     """Imports the modules that other installed packages announce, once, so that their components are registered.
 
-    A module that cannot be imported is told in one line on stderr; everything else works without it.
+    A module that cannot be imported is reported in one line on stderr; everything else works without it.
     """
     for point in importlib.metadata.entry_points(group="speechgru.components"):
         try:
@@ -99,7 +99,7 @@ def load_plugins() -> None:
 
 
 def disable(family: str, name: str, error: Exception) -> None:
-    """Takes a component of another package, which ``error`` shows to be broken, out of the table with one line."""
+    """Removes a component of another package, which ``error`` shows to be broken, from the table; prints one line."""
     component = _FAMILIES[family].pop(name).component
     _warn_of_plugin(f"{family}={name} of {component.__module__} cannot be used", error)
 

@@ -1,7 +1,7 @@
 """Every setting in words, from the dataclasses and their docstrings: what it takes, its default, what it does.
 
-``settings.json`` beside this file holds them all, so that help costs no import of torch; ``scripts/settings_page.py``
-writes it and docs/settings.md, and a test holds both to the dataclasses.
+``settings.json`` beside this file holds them all, so that help needs no import of torch; ``scripts/settings_page.py``
+writes it and docs/settings.md, and a test compares both with the dataclasses.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def describe(
 ) -> list[Setting]:
     """The settings of the commands in ``roots`` and of every registered component.
 
-    A setting without an entry in its docstring has no text. ``chosen`` holds by command what its YAML file sets.
+    A setting without an entry in its docstring has no text. ``chosen`` holds what the YAML file of each command sets.
     """
     found = []
     for root, schema in roots.items():
@@ -80,7 +80,7 @@ def write_settings(settings: list[Setting], path: Path) -> None:
 
 
 def _fields(config: type, prefix: str, of: str) -> Iterator[Setting]:
-    """The settings of a dataclass and of those in it, without what another setting gives."""
+    """The settings of a dataclass and of the dataclasses in it, without those that another setting gives."""
     hints = typing.get_type_hints(config)
     for field in dataclasses.fields(config):
         if "family" in field.metadata and prefix:
@@ -90,13 +90,13 @@ def _fields(config: type, prefix: str, of: str) -> Iterator[Setting]:
             yield from _fields(typing.cast(type, hint), f"{prefix}{field.name}.", of)
         else:
             default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
-            if "follows" in field.metadata:  # another setting, in a run
+            if "follows" in field.metadata:  # in a run it follows another setting
                 default = f"${{{field.metadata['follows']}}}"
             yield Setting(prefix + field.name, of, _kind(hint), _value(default), text)
 
 
 def entry_of(config: type, name: str) -> str:
-    """What the docstring of a dataclass, or of one it inherits from, says of a field; empty where nothing."""
+    """What the docstring of a dataclass, or of one it inherits from, says about a field; empty if it says nothing."""
     return next((found[name] for base in config.__mro__ if name in (found := _entries(base))), "")
 
 
@@ -118,7 +118,7 @@ def _entries(config: type) -> dict[str, str]:
 
 
 def _plain(text: str) -> str:
-    """Without the marks of docstrings that are none of Markdown."""
+    """The text without the marks of docstrings that Markdown does not have."""
     text = re.sub(r":\w+:`~?(?:[\w.]+\.)?(\w+)`", r"`\1`", text)
     return text.replace("``", "`").replace("\\|", "|").strip()
 

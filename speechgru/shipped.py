@@ -1,4 +1,4 @@
-"""Where the things that ship beside the code lie: inside an installed package, or beside it in a checkout."""
+"""Where the files that ship with the code are: inside an installed package, or beside it in a checkout."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from speechgru.errors import ConfigError
 
-# Of those that ship, the model for a task that is named no other.
+# The shipped model for each task, used where no other is named.
 DEFAULT_MODELS = {"classification": "commands", "ctc": "an4", "keyword": "keywords"}
 _ANSWERS_AS = {"keyword": "classification"}  # heads that do the task of another one
 
@@ -25,7 +25,7 @@ def recipes_dir() -> Path:
 
 
 def models_dir() -> Path:
-    """The folder of trained models; it is there only where some ship."""
+    """The folder of trained models; it is there only if models ship."""
     return Path(__file__).resolve().parent / "models"
 
 
@@ -44,7 +44,7 @@ def shipped_model(name: str) -> Path:
     """The folder of a model that ships inside.
 
     Raises:
-        ConfigError: none has that name.
+        ConfigError: no shipped model has that name.
     """
     shipped = model_names()
     if name not in shipped:
@@ -55,7 +55,7 @@ def shipped_model(name: str) -> Path:
 
 
 def model_title(model: str) -> str:
-    """What a model is called: the name it was given by, or that of its run: ``runs/NAME/0/model`` is NAME."""
+    """The name of a model: the name it was given by, or that of its run: ``runs/NAME/0/model`` is NAME."""
     if not Path(model).is_dir():
         return model
     parts = Path(model).resolve().parts
@@ -63,9 +63,9 @@ def model_title(model: str) -> str:
 
 
 def model_path(model: str | os.PathLike[str]) -> Path:
-    """The folder that the name of a model means, wherever one may be given.
+    """The folder that the name of a model means, wherever a model may be given.
 
-    The name of a shipped model is that model, also beside a folder of the same name: ``commands`` ships, and
+    The name of a shipped model means that model, even beside a folder of the same name: ``commands`` ships, and
     ``./commands`` is the folder. ``hf://owner/name`` is fetched from the Hugging Face Hub. A Path is always a folder.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Text files that others wrote, read without believing their size: a bomb or a damaged file costs little memory."""
+"""Text files that others wrote, read without trusting their size: a bomb or a damaged file costs little memory."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def read_text(
     """The whole of a UTF-8 text file of at most ``most_bytes``, with its line ends as they are.
 
     Raises:
-        SpeechGRUError: the ``error`` that was asked for: it cannot be read, is longer, or is not UTF-8.
+        SpeechGRUError: the ``error`` that was asked for: the file cannot be read, is longer, or is not UTF-8.
     """
     try:
         with open(path, "rb") as file:
@@ -46,7 +46,8 @@ def read_lines(path: str | os.PathLike[str], mend: str = "check the path", *, un
         unpack: read through gzip where the file is packed; it may unpack to twenty times its size, at least 16 MB.
 
     Raises:
-        DataError: while it is read: it cannot be read, is not UTF-8, has a line of more than 1 MB, or unpacks to more.
+        DataError: during the reading: the file cannot be read, is not UTF-8, has a line of more than 1 MB, or unpacks
+            to more.
     """
     path = Path(path)
     try:

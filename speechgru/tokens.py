@@ -91,5 +91,5 @@ class Tokens:
 
 
 def is_word(label: str) -> bool:
-    """Whether a label is a word to be detected; ``_silence_``, ``_unknown_`` and ``<blank>`` are none."""
+    """Whether a label is a word to be detected; ``_silence_``, ``_unknown_`` and ``<blank>`` are not."""
     return not (len(label) > 1 and (label[0] + label[-1] in ("__", "<>")))

@@ -1,4 +1,4 @@
-"""Has compiled, before anybody waits for it, what models run and what the training of a cell does."""
+"""Compiles, before anybody waits for it, what models run and what the training of a cell runs."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from speechgru.encoders import Convolution, GRUEncoder
 from speechgru.recognizer import Recognizer
 from speechgru.streaming.stream import StreamConfig
 
-# A kernel may be another for one row, for few and for many.
+# One row, few rows and many rows may use different kernels.
 _BATCHES = (1, 3, 32)
 
 
 def warm_up_model(recognizer: Recognizer) -> None:
-    """Has a model answer about short noises, alone and together, as a stream too; its language model is read."""
+    """Runs a model on short noises, alone and together, and as a stream; this reads its language model."""
     rate, noise = recognizer.sample_rate, _noise(recognizer)
     for batch in _BATCHES:
         waveforms = [noise, *[noise[: rate // 2]] * (batch - 1)]
@@ -28,19 +28,19 @@ def warm_up_model(recognizer: Recognizer) -> None:
 
 
 def warm_up_stream(recognizer: Recognizer, config: StreamConfig | None = None) -> None:
-    """Has a stream of a model, with a configuration, hear a second of noise."""
+    """Feeds a second of noise to a stream of a model, with a configuration."""
     stream = recognizer.stream(config)
     stream.feed(_noise(recognizer), recognizer.sample_rate)
     stream.flush()
 
 
 def _noise(recognizer: Recognizer) -> Tensor:
-    """A second of it (samples,)."""
+    """A second of noise (samples,)."""
     return torch.randn(recognizer.sample_rate, generator=torch.Generator().manual_seed(0)) / 100
 
 
 def warm_up_training(cell: str) -> None:
-    """Has an encoder of a cell, behind a convolution, do training steps of a few frames.
+    """Runs training steps of a few frames in a convolution and in an encoder of a cell.
 
     Raises:
         ConfigError: no cell has this name.

@@ -1,4 +1,4 @@
-"""``model.safetensors``: what it holds is read from its header, and believed, before anything is built."""
+"""``model.safetensors``: its header is read and checked before anything is built."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _DTYPES = {
 
 
 class Outline(NamedTuple):
-    """What a tensor is, without its numbers."""
+    """The shape and type of a tensor, without its numbers."""
 
     shape: tuple[int, ...]
     dtype: torch.dtype
@@ -34,7 +34,7 @@ def read_outlines(path: Path) -> dict[str, Outline]:
     """The tensors of a weights file by name; only its header is read.
 
     Raises:
-        ModelError: it is no such file, is cut short, or holds a type of numbers that models do not have.
+        ModelError: it is not a weights file, is cut short, or holds a type of numbers that models do not have.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -59,7 +59,7 @@ def check_outlines(path: Path, found: Mapping[str, Outline], described: Mapping[
     """Compares the tensors of a weights file with those of the model that is to be built.
 
     Raises:
-        ModelError: one is missing, is too many, or has another shape or kind of numbers.
+        ModelError: a tensor is missing, is not in the model, or has another shape or kind of numbers.
     """
     wrong = [f"{name} is missing" for name in described if name not in found]
     wrong += [f"{name} is not in the model" for name in found if name not in described]

@@ -34,7 +34,7 @@ def table(header: list[str], rows: list[list[str]], left: int = 1) -> str:
     Args:
         header: the names of the columns.
         rows: the cells.
-        left: the first columns that hold text and are aligned left; the others hold numbers and are aligned right.
+        left: how many first columns hold text and are aligned left; the others hold numbers and are aligned right.
     """
     lines = [header, *rows]
     widths = [max(len(line[column]) for line in lines) for column in range(len(header))]

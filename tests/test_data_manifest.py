@@ -274,6 +274,15 @@ def test_recordings_in_any_format(tmp_path):
     (lists / "eval.csv").write_text("audio,text\nb.wav,x\n")
     with pytest.raises(DataError, match="several lists of the test split"):
         read_recordings(lists)
+    kaldi(tmp_path / "kaldi" / "eval", wav="a x.wav\n")
+    kaldi(tmp_path / "kaldi" / "test", wav="a x.wav\n")
+    with pytest.raises(DataError, match=re.escape("several lists of the test split (dev, eval, test, train)")):
+        read_recordings(tmp_path / "kaldi")
+    for name in ("dev", "valid"):
+        (tmp_path / "described" / name).mkdir(parents=True)
+        (tmp_path / "described" / name / "metadata.csv").write_text("audio\nx.wav\n")
+    with pytest.raises(DataError, match=re.escape("several lists of the valid split (dev, valid)")):
+        read_recordings(tmp_path / "described")
     with pytest.raises(DataError, match=re.escape(".txt is no list")):
         read_recordings(touch(tmp_path / "a.txt"))
     with pytest.raises(DataError, match="is not there"):

@@ -20,6 +20,7 @@ import soundfile
 import torch
 
 from speechgru.cli import main
+from speechgru.commands.recordings import listed_recordings
 from speechgru.encoders import GRUEncoderConfig
 from speechgru.errors import ConfigError
 from speechgru.features import LogMelConfig
@@ -173,12 +174,25 @@ def test_twice_or_missing_is_found_when_joined(tmp_path: Path, lines: list[int],
     assert not (tmp_path / "classify.jsonl").exists()
 
 
+def test_a_table_keeps_the_order_of_its_rows(tmp_path: Path) -> None:
+    """Whatever their splits: the place in the list is what answers are joined to it by."""
+    (tmp_path / "list.csv").write_text("audio,split\na.wav,train\nb.wav,test\nc.wav,train\n")
+    assert [Path(one.path).name for one in listed_recordings([str(tmp_path / "list.csv")])] == [
+        "a.wav",
+        "b.wav",
+        "c.wav",
+    ]
+
+
 def test_join_tells_of_damage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """One line each."""
     assert main(["join-parts", str(tmp_path)]) == 2
     assert "no parts in this folder" in capsys.readouterr().err
     described = tmp_path / "classify.parts.json"
-    for text in ("{", '{"command": 1}', "[]", '{"parts": 1e9}'):
+    told = {"command": "classify", "recordings": 1, "parts": 1, "output_format": "jsonl"}
+    told |= {"listed": "", "model": "", "options": ""}
+    wrong = [told | {"recordings": 10**30}, told | {"command": "../evil"}]
+    for text in ("{", '{"command": 1}', "[]", '{"parts": 1e9}', "[" * 100_000, *map(json.dumps, wrong)):
         described.write_text(text)
         assert main(["join-parts", str(tmp_path)]) == 1
         assert capsys.readouterr().err.count("\n") == 1

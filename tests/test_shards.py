@@ -11,6 +11,8 @@ import http.server
 import io
 import json
 import multiprocessing
+import shutil
+import subprocess
 import tarfile
 import threading
 from collections.abc import Callable, Iterator
@@ -22,6 +24,7 @@ import soundfile
 import torch
 from small_run import cut, run, same
 
+from speechgru.audio import read_audio
 from speechgru.cli import main
 from speechgru.data.batching import BatchLoader
 from speechgru.data.corpora.shards import Shards, ShardsConfig
@@ -135,6 +138,7 @@ def test_stopped_in_the_middle(clips: list[Utterance], shards: Path, tmp_path: P
     assert list(tmp_path.glob("*.tar"))
     with pytest.raises(DataError, match="are not finished"):
         read_shards(tmp_path)
+    (tmp_path / "shard-000099.tar").write_bytes(b"")  # of recordings that have gone away since
     write_shards(clips, tmp_path, shard_mb=0.03)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {
         path.name: path.read_bytes() for path in shards.iterdir()
@@ -316,6 +320,72 @@ def test_few_shards_are_kept(address: tuple[str, list[str]], clips: list[Utteran
     samples = read_all(clips)
     assert read_all(found) == samples
     assert 20_000 < sum(path.stat().st_size for path in tmp_path.rglob("*.tar")) <= 80_000
+
+
+def test_shards_that_change_at_an_address(address: tuple[str, list[str]], shards: Path, tmp_path: Path) -> None:
+    """Those being written are found once they are finished, and those written anew replace what was kept of the old."""
+    root, config = f"{address[0]}/changing", shards.parent / "changing/train/shards.json"
+    for name, text in (("a", "first"), ("b", "second")):
+        soundfile.write(tmp_path / f"{name}.wav", np.full(4000 if name == "a" else 3000, 0.1), 8000)
+        clip = Utterance(str(tmp_path / f"{name}.wav"), text=text)
+        shutil.rmtree(config.parent, ignore_errors=True)
+        write_shards([clip], config.parent)
+        finished = config.read_text()
+        config.write_text(finished.replace('"finished": true', '"finished": false'))
+        with pytest.raises(DataError, match="are not finished"):
+            Shards(ShardsConfig(root, cache=str(tmp_path / "cache"))).utterances("train")
+        config.write_text(finished)
+        (found,) = Shards(ShardsConfig(root, cache=str(tmp_path / "cache"))).utterances("train")
+        assert (found.text, len(read_utterance(found))) == (text, 4000 if name == "a" else 3000)
+    shutil.rmtree(config.parent)  # nothing there any more: what is kept goes on
+    assert len(Shards(ShardsConfig(root, cache=str(tmp_path / "cache"))).utterances("train")) == 1
+
+
+def test_splits_of_a_long_address_are_kept_apart(
+    address: tuple[str, list[str]], clips: list[Utterance], shards: Path, tmp_path: Path
+) -> None:
+    """Their folders' names would begin alike for longer than a name may be."""
+    long = "/".join(["some-corpus-of-many-speakers"] * 6)
+    for split, clip in (("train", clips[0]), ("valid", clips[1])):
+        write_shards([clip], shards.parent / long / split)
+    corpus = Shards(ShardsConfig(f"{address[0]}/{long}", cache=str(tmp_path)))
+    assert [corpus.utterances(split)[0].text for split in ("train", "valid")] == [clips[0].text, clips[1].text]
+
+
+@pytest.mark.skipif(shutil.which("tar") is None, reason="needs the program tar")
+def test_a_sparse_recording_is_refused(tmp_path: Path) -> None:
+    """Oracle: GNU tar, which leaves the zeros of a file out; what is left is not the recording."""
+    soundfile.write(tmp_path / "a.wav", np.zeros(100_000), 8000)
+    with open(tmp_path / "a.wav", "r+b") as file:
+        file.truncate(1_000_000)  # a hole
+    made = subprocess.run(["tar", "--sparse", "-cf", "x.tar", "a.wav"], cwd=tmp_path, capture_output=True)
+    if made.returncode:
+        pytest.skip("this tar knows no sparse files")
+    with pytest.raises(DataError, match="as a sparse file"):
+        read_shards(tmp_path)
+
+
+def test_what_is_no_text_or_no_folder_is_told_before_it_is_written(clips: list[Utterance], tmp_path: Path) -> None:
+    """A label that is not UTF-8 leaves one recording out; a folder that would pass for a shard is refused."""
+    failed: list[str] = []
+    wrong = dataclasses.replace(clips[0], label="caf\udce9")
+    write_shards([wrong, clips[1]], tmp_path / "shards", failed=failed.append)
+    assert len(failed) == 1
+    assert "is not UTF-8" in failed[0]
+    assert [one.text for one in read_shards(tmp_path / "shards")] == [clips[1].text]
+    with pytest.raises(ConfigError, match=r"a folder called \.tar"):
+        write_shards(clips, tmp_path / "x.tar" / "train")
+
+
+def test_a_stretch_at_a_rate_beyond_flac(tmp_path: Path) -> None:
+    """Oracle: the stretch itself."""
+    samples = np.round(np.random.default_rng(0).uniform(-1, 1, 100_000) * 3000).astype(np.int16)
+    soundfile.write(tmp_path / "a.wav", samples, 768_000)
+    write_shards([Utterance(str(tmp_path / "a.wav"), start_s=0.01, duration_s=0.02)], tmp_path / "shards")
+    (found,) = read_shards(tmp_path / "shards")
+    waveform, rate = read_audio(found.audio)
+    assert rate == 768_000
+    np.testing.assert_array_equal(waveform.numpy(), samples[7680:23_040] / np.float32(32768))
 
 
 @pytest.mark.slow

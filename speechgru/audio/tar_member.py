@@ -77,6 +77,9 @@ def _members(path: str, _: int, size: int) -> dict[str, tuple[int, int]]:
                     continue
                 if member.name.startswith("/") or ".." in PurePosixPath(member.name).parts or "\0" in member.name:
                     raise AudioError(f"{path}: has the name {one_line(repr(member.name))}, which leaves it; remove it")
+                if member.issparse():
+                    name = one_line(repr(member.name))
+                    raise AudioError(f"{path}: has {name} as a sparse file; write it again without --sparse")
                 name = member.name.removeprefix("./")
                 if name in found:
                     raise AudioError(f"{path}: has {one_line(repr(name))} twice; write it again with one of each")

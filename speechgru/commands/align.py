@@ -27,17 +27,17 @@ WRITERS: dict[str, Callable[[AlignedText, str, str], str]] = {
 
 _EPILOG = """\
 TEXT is what is said, or a UTF-8 text file with it. It is normalised as the model's training transcripts were.
-Without -m the transcription model that ships inside is used (speechgru models tells what it knows).
+Without -m the transcription model that ships inside is used (speechgru models says what it knows).
 
 output formats:
   textgrid  Praat: the tiers words and tokens
   ctm       NIST: recording, channel, start, duration, word, confidence, a word a line
   json      audio, text, duration_s, words and tokens (start, end, confidence)
 
-A word begins and ends where the model says its first and last token: to a frame or two of the model, and it may end
-early. The confidence tells a word that is not said from one that is. A text that is more than 2.5 nats a token less
-likely than what the model hears is warned of on standard error: of AN4's test recordings (model an4) no right text is,
-and 99 % of those of other utterances are; a single wrong word often is not.
+A word begins and ends where the model puts its first and last token: to a frame or two of the model, and it may end
+early. The confidence separates words that are said from words that are not. A text that is more than 2.5 nats a token
+less likely than what the model hears gives a warning on standard error: on AN4's test recordings (model an4) no right
+text does, and 99 % of the texts of other utterances do; a text with a single wrong word often does not.
 The exit code is 0, 1 when the recording cannot be aligned, 2 for a wrong option.
 
 examples:
@@ -59,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, help="processor threads (default: torch's choice)")
 
 
-@disabled()  # its start would delay the first answer longer than compiled code saves
+@disabled()  # loading compiled code would delay the first answer longer than it saves
 def run(arguments: argparse.Namespace) -> int:
     """Aligns one text.
 
@@ -85,7 +85,7 @@ def run(arguments: argparse.Namespace) -> int:
         found = align_recording(recognizer, audio, text)
     except DataError as error:
         raise DataError(f"{audio}: {error}") from error
-    except RuntimeError as error:  # torch is out of memory, for one
+    except RuntimeError as error:  # such as torch out of memory
         raise AudioError(f"{audio}: cannot be computed ({' '.join(str(error).split())})") from error
     if found.is_doubtful:
         print(

@@ -32,11 +32,11 @@ _EPILOG = (
     + "\n".join(f"  {name:9} {text}" for name, text in BENCHES.items())
     + """
 
-The candidates take turns in one process. Times are medians, of the processor on one thread and of the clock on more;
-ratio is peer / ours, so above 1 this package is faster. What the machine can do at most, in products of matrices and in
-reading memory, is measured in the same run and stands below the table.
-All but start are warm: a call before the clock runs compiles and loads. Rows of two threads are clock time.
-The encoder's peer needs many seconds for one training step over 1000 frames; --quick leaves that one out.
+The candidates take turns in one process. Times are medians: processor time on one thread, clock time on more threads.
+ratio is peer / ours, so above 1 this package is faster. The most that the machine can do, in products of matrices and
+in reading memory, is measured in the same run and printed below the table.
+All benches but start are warm: an untimed first call compiles and loads. Rows of two threads are clock time.
+The encoder's peer needs many seconds for one training step over 1000 frames; --quick leaves that step out.
 """
 )
 
@@ -115,13 +115,13 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _standing(file: str, measured: Container[str], when: str) -> list[list[str]]:
-    """The rows of a page that are of other benches than those that are measured.
+    """The rows of a page that come from benches other than the measured ones.
 
     Raises:
-        ConfigError: they are of another machine or day.
+        ConfigError: they come from another machine or day.
     """
     lines: list[str] = []
-    with contextlib.suppress(OSError):  # told when the table is written
+    with contextlib.suppress(OSError):  # reported when the table is written
         lines = Path(file).read_text(encoding="utf-8").splitlines()
     rows = [line[2:-2].split(" | ") for line in lines if line.startswith("| ")]
     found = [row for row in rows if len(row) == 6 and row[0] in BENCHES and row[0] not in measured]

@@ -20,29 +20,30 @@ from speechgru.recordings.parts import Stretch
 if TYPE_CHECKING:  # imported when it is needed: a mistyped option is answered without waiting for torch
     from speechgru.recognizer import Recognizer
 
-# Compiled code takes a second of a processor to be loaded, and spares 1.2 ms a second of sound with the shipped model.
+# Loading compiled code takes a second of a processor; with the shipped model it saves 1.2 ms for a second of sound.
 COMPILED_FROM_S = 1000.0
 
 _EPILOG = """\
 A folder is searched at any depth; a glob in quotes may contain **; - reads one whole audio file from standard input.
-Without -m the model that ships inside is used (speechgru models tells what it knows).
+Without -m the model that ships inside is used (speechgru models says what it knows).
 
 output formats, one record for each recording in the order of the arguments:
-  txt    PATH <tab> LABEL <tab> CONFIDENCE, with -k as many more pairs; failures go to standard error;
+  txt    PATH <tab> LABEL <tab> CONFIDENCE, with -k that many pairs; failures go to standard error;
          a tab or line break in a path is written \\t, \\n or \\r
-  json   one array, written line by line; keys audio, label, confidence, scores (label: probability), duration_s,
-         or audio and error; with windows where there are several
+  json   one array, written line by line; keys audio, label, confidence, scores (label: probability), duration_s, and
+         windows where there are several; or audio and error
   jsonl  the same records, one object a line, nothing around them
   parquet  the same records as Apache Parquet, in OUTPUT_DIR/classify-00001-of-00001.parquet (extra parquet)
   csv    a header, then audio, label, confidence (label_2, confidence_2, ...), duration_s, error; text is quoted
 
-With --threshold a recording whose likeliest label is a word of less confidence is called _unknown_. The confidence is
-still that of the word, which json and jsonl have under the key rejected, and csv in a last column. Without the option
-the thresholds of the model hold, where it has any (speechgru detect --save); --threshold 0 accepts every word.
+With --threshold T a recording is called _unknown_ if its most probable label is a word of less confidence than T. The
+confidence is still that of the word, which json and jsonl have under the key rejected, and csv in a last column.
+Without the option the model's own thresholds apply, if it has any (speechgru detect --save); --threshold 0 accepts
+every word.
 
-A recording of more than ten minutes is classified in windows of ten minutes; its scores are the mean of theirs,
-weighted by length (a note on standard error and the key windows say so): hours of audio need no more memory than
-ten minutes.
+A recording of more than ten minutes is classified in windows of ten minutes; its scores are the mean of the windows'
+scores, weighted by length (a note on standard error and the key windows say so). So hours of audio need no more memory
+than ten minutes.
 
 With -o the records go to OUTPUT_DIR/classify.FORMAT and its path is printed.
 The exit code is 0, 1 when a recording failed (the others are done all the same), 2 when nothing could be tried.
@@ -102,7 +103,7 @@ def run(arguments: argparse.Namespace) -> int:
                 threshold=threshold,
                 compiled_from_s=COMPILED_FROM_S,
             )
-            # A bar between the lines of results on the same terminal would tear both.
+            # A progress bar between the lines of results on the same terminal would break up both.
             for record in progress(records, len(items), "classify", hidden=path is None and on_terminal()):
                 failed += bool(record.error)
                 writer.write(record)
@@ -117,7 +118,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def answers(arguments: argparse.Namespace) -> Answers:
-    """What gives the records of recordings as JSON has them, in their order."""
+    """The function that gives the records of recordings as in JSON, in the order of the recordings."""
     recognizer = load_recognizer(arguments.model, arguments.device, arguments.threads, "classification")
     top_k, threshold = min(arguments.top_k, len(recognizer.tokens)), _threshold(recognizer, arguments.threshold)
 
@@ -130,7 +131,7 @@ def answers(arguments: argparse.Namespace) -> Answers:
 
 
 def _threshold(recognizer: Recognizer, asked: float | None) -> Callable[[str], float] | None:
-    """What the confidence of a word must reach: what was asked for, else what was chosen for the model."""
+    """The threshold that the confidence of a word must reach: as asked for, else as chosen for the model."""
     if asked is not None:
         return lambda label: asked
     own = recognizer.config.keywords
@@ -159,6 +160,6 @@ def _output(folder: str | None, output_format: str) -> Iterator[tuple[TextIO, st
     try:
         with stream:
             yield stream, path
-    except OSError as error:  # the disk is full, for one: the stream does not know its name
+    except OSError as error:  # such as a full disk: the stream does not know its name
         error.filename = error.filename or path
         raise

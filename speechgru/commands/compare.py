@@ -12,17 +12,18 @@ if TYPE_CHECKING:
     from speechgru.lab.comparison.comparison import Comparison
 
 _EPILOG = """\
-A run that has no results of the test yet is evaluated first. The models of a corpus take turns while they are timed,
-with noise of 1 s: a training step of 32, and the answer to one. Memory is what such a step adds at its peak in a fresh
-process. The seconds of an epoch are those of the quickest, over all seeds: other work of the machine only ever adds.
+A run that has no test results yet is evaluated first. The models of a corpus take turns while they are timed on noise
+of 1 s: a training step with a batch of 32, and the answer to one. Memory is what such a step adds at its peak in a
+fresh process. The seconds of an epoch are those of the fastest epoch, over all seeds: other work of the machine only
+ever adds time.
 
 example:
   speechgru train --multirun recipe=cells_fsdd seed=0,1,2 cell=gru,lstm,rnn resume=true
   speechgru compare runs/cells_fsdd
 
-With --searches every cell has settings of its own, which speechgru tune found, and nothing is timed: tuned.json and
-learning_rate.png are written, the tables between <!-- tuned --> and <!-- /tuned -->, beside what results.json says of
-the GRU's settings. What was written before of other cells and seeds stays.
+With --searches every cell has settings of its own, which speechgru tune found, and nothing is timed. The command
+writes tuned.json, learning_rate.png and the tables between <!-- tuned --> and <!-- /tuned -->, which also show what
+results.json says about the GRU's settings. What was written before about other cells and seeds stays.
 
   speechgru compare runs/tuned --searches runs/tune --recipe_dir recipes/cells
 """

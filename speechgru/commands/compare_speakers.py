@@ -15,13 +15,13 @@ from speechgru.recordings.lines import one_field, printable
 from speechgru.shipped import model_path, model_title
 
 _EPILOG = """\
-The score is the cosine of the vectors of both recordings, -1 to 1. With the threshold that --save chose for the model
-there is a verdict: "same speaker" or "different speakers". It is no proof of identity.
+The score is the cosine of the vectors of both recordings, -1 to 1. If --save chose a threshold for the model, there is
+also a verdict: "same speaker" or "different speakers". It is no proof of identity.
 
 --trials measures the model on lists of pairs, one a line: 1 (one speaker) or 0 (two), then two recordings, as paths
-below one of the folders of --root, with or without suffix. Equal error rate (EER) and smallest detection cost
-(minDCF, one speaker in one of twenty trials) stand beside those of the mean of cepstra, with 95 % intervals over
-speakers; who speaks is told by the folder, or by what stands before _nohash_ in the name.
+below one of the folders of --root, with or without suffix. The table has the equal error rate (EER) and the smallest
+detection cost (minDCF, one speaker in one of twenty trials), beside those of the mean of cepstra, with 95 % intervals
+over speakers. The folder says who speaks, or the part of the name before _nohash_ does.
 
 examples:
   speechgru compare-speakers a.wav b.wav -m runs/speaker/model
@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, help="processor threads (default: torch's choice)")
 
 
-@disabled()  # its start would delay the first answer longer than compiled code saves
+@disabled()  # loading compiled code would delay the first answer longer than it saves
 def run(arguments: argparse.Namespace) -> int:
     """Compares two recordings, or measures the model on lists of trials.
 
@@ -120,7 +120,7 @@ def _measure(arguments: argparse.Namespace) -> int:
 
 
 def _write(readme: Path, title: str, records: Sequence[Record]) -> None:
-    """The table into the README, and what it is made of beside it."""
+    """Writes the table into the README, and the records it is made of beside it."""
     from speechgru.evaluation.machine import describe_machine
     from speechgru.evaluation.results import update_readme, write_results
     from speechgru.evaluation.verification_record import verification_table

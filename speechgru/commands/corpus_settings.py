@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def settings_of(words: list[str], config_type: type) -> dict[str, object]:
     """``KEY=VALUE`` words as plain values of a corpus's settings; text where the setting is text, YAML otherwise.
 
-    A component is chosen by its name, its settings stand behind a dot: ``synthesiser=kokoro synthesiser.model=FILE``.
+    A component is chosen by its name, its settings follow after a dot: ``synthesiser=kokoro synthesiser.model=FILE``.
 
     Raises:
         ConfigError: a word is not of that form, or not a value of its setting's type.
@@ -64,7 +64,7 @@ def _fields(config_type: type) -> tuple[dataclasses.Field[object], ...]:
 
 
 def _loader() -> type[yaml.SafeLoader]:
-    """YAML's safe loader without its yes, no, on and off for true and false: they are words people record."""
+    """YAML's safe loader without yes, no, on and off for true and false, because people record these words."""
     import yaml
 
     class Loader(yaml.SafeLoader):
@@ -79,7 +79,7 @@ def _loader() -> type[yaml.SafeLoader]:
 
 
 def _check_type(word: str, hint: Any, value: object) -> None:
-    """The registry checks keys, names and nested settings; plain numbers, truths and lists are checked here."""
+    """Checks plain numbers, true or false, and lists; the registry checks keys, names and nested settings."""
     wanted: dict[object, str] = {int: "a whole number", float: "a number", bool: "true or false"}
     if typing.get_origin(hint) is list:
         items = typing.get_args(hint)[0]

@@ -20,22 +20,23 @@ if TYPE_CHECKING:  # imported when it is needed: a mistyped option is answered w
     from speechgru.recognizer import Recognizer
 
 _EPILOG = """\
-MODEL is a folder or the name of a shipped model; any that classifies can be measured. It hears every clip between
-silences and every recording from beginning to end as a stream would: a model that scores each frame does so, any other
-hears windows of a second every tenth of a second. A word is detected where its smoothed score reaches the threshold.
+MODEL is a folder or the name of a shipped model; any model that classifies can be measured. It hears every clip between
+silences and every recording from beginning to end, as a stream does: a model that scores frames scores each frame, any
+other model hears a window of a second every tenth of a second. A word is detected where its smoothed score reaches the
+threshold.
 
 positives    clips in which one word of the model is said: folders named by word, or lists (.jsonl, .csv, .tsv) with a
              label or a text; or folders of clips that all say --word
-background   recordings of any length in which no word is said: folders, files, or lists. Where a list has texts, a word
-             that the text of a recording has is no false alarm in it
+background   recordings of any length in which no word is said: folders, files, or lists. If a list has texts, a word in
+             the text of a recording is no false alarm in that recording
 noise        recordings to mix the clips with, at 10, 5 and 0 dB over the clip, always the same excerpts
 
 It writes detection.json, det.png, report.html and the false alarms as short clips, and prints the table of misses at
-0.1, 0.5, 1 and 2 false alarms an hour with exact 95 % intervals. One threshold is chosen for all words, the one where
---false_alarms_per_hour is to be expected in other background of the kind (from the scores of the surest twenty alarms),
-and the smoothing that misses least there. With --save they go into the model's config.yaml (keywords:), where streams
-and classify find them. Choose on recordings that are not those you report: measure what was kept on others, without
---save.
+0.1, 0.5, 1 and 2 false alarms an hour with exact 95 % intervals. One threshold is chosen for all words: the one at
+which --false_alarms_per_hour is to be expected in other background of the same kind (from the scores of the surest
+twenty alarms). The smoothing is the one that misses least there. With --save both go into the model's config.yaml
+(keywords:), where streams and classify find them. Do not choose on the recordings that you report: measure the saved
+threshold on others, without --save.
 The exit code is 0, 1 when a recording failed (the others are done all the same) or a list cannot be read, 2 for a
 wrong option, or where nothing is left to try.
 
@@ -45,7 +46,7 @@ examples:
   speechgru detect commands --positives speech_commands/manifest.tsv --split test --words yes,no --background talk/
 """
 
-# Tried for a model that has none of its own. Windows change slowly, and frames that say a word may be few.
+# Tried for a model that has no smoothing of its own. Windows change slowly, and frames that say a word may be few.
 SMOOTHINGS_MS = (50.0, 100.0, 200.0, 300.0)
 # The options that say what is heard.
 _SOURCES = (
@@ -69,7 +70,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--positives", nargs="+", required=True, metavar="PATH", help="clips that say the words")
     parser.add_argument("--background", nargs="+", required=True, metavar="PATH", help="recordings that do not")
     parser.add_argument("--noise", metavar="PATH", help="noises to mix the clips with")
-    parser.add_argument("--snr_db", nargs="+", type=float, default=[10.0, 5.0, 0.0], metavar="DB", help="10 5 0")
+    parser.add_argument(
+        "--snr_db", nargs="+", type=float, default=[10.0, 5.0, 0.0], metavar="DB", help="default: 10 5 0"
+    )
     parser.add_argument("--words", help="words that count, with commas (default: all that the model detects)")
     parser.add_argument("--word", default="", help="what every clip of --positives says")
     parser.add_argument("--split", default="", choices=("train", "valid", "test"), help="only these rows of lists")
@@ -79,10 +82,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         type=float,
         metavar="MS",
-        help="of the scores; of several the one that misses least (default: the model's own, else 50 100 200 300)",
+        help="smoothing of the scores; of several, the one that misses least (default: the model's own, else "
+        "50 100 200 300)",
     )
-    parser.add_argument("--refractory_s", type=float, help="between detections (default: the model's own, else 1)")
-    parser.add_argument("--seed", type=int, default=0, help="of the excerpts of noise (default: 0)")
+    parser.add_argument("--refractory_s", type=float, help="time between detections (default: the model's own, else 1)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the excerpts of noise (default: 0)")
     parser.add_argument("-o", "--output_dir", default="detection", help="where to write (default: detection)")
     parser.add_argument("--save", action="store_true", help="keep the chosen threshold in the model folder")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
@@ -140,7 +144,7 @@ def _check(arguments: argparse.Namespace) -> None:
 
 
 def _listening(recognizer: Recognizer, arguments: argparse.Namespace) -> tuple[list[float], float]:
-    """Smoothings and refractory time: those asked for, else the model's own, else what is usual."""
+    """Smoothings and refractory time: those asked for, else the model's own, else the usual ones."""
     from speechgru.decoding.operating_point import KeywordConfig
 
     own = recognizer.config.keywords
@@ -157,7 +161,7 @@ def _listening(recognizer: Recognizer, arguments: argparse.Namespace) -> tuple[l
 
 
 def _command(arguments: argparse.Namespace) -> list[str]:
-    """The command line, without what has its default."""
+    """The command line, without the options that have their default."""
     parser = argparse.ArgumentParser()
     add_arguments(parser)
     words = ["speechgru", "detect", arguments.model]

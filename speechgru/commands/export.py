@@ -21,21 +21,22 @@ if TYPE_CHECKING:  # imported when it is needed: a mistyped option is answered w
 
 _EPILOG = """\
 onnx: OUTPUT_DIR/model.onnx is the whole model, from waveforms and their lengths to scores; run.py beside it runs it
-with numpy, soundfile and onnxruntime alone. Before anything is written the file is compared with the model on 32
-drawn batches and on the recordings given; a score further off than 1e-4, and than rounding explains, ends the command.
-parity.json has the result.
+with numpy, soundfile and onnxruntime alone. Before anything is written, the file is compared with the model on 32
+drawn batches and on the recordings given. The command ends if a score is off by more than 1e-4, and by more than
+rounding explains. parity.json has the result.
 c: model.h, model.c and weights.h are the model in C99 for a microcontroller, from 16-bit samples to detections or
-tokens, without allocation and with libm alone; example.c and a Makefile show it. The model has to go step by step
+tokens, without allocation and with libm alone; example.c and a Makefile show its use. The model has to go step by step
 (encoder=look_ahead or one direction, normalization=global, sliding or none; a keyword or CTC head). The program is
-compiled and compared with the model's own stream in the same way; without a compiler nothing is checked, and that is
-told.
+compiled and compared with the model's own stream in the same way; without a compiler nothing is checked, and the
+command says so.
 web: index.html is a page that runs the model in the browser, with a microphone or a file; nothing that is heard leaves
-the machine. It is compared in the same way. onnxruntime-web comes from a content delivery network by its hash; with
---runtime FOLDER a copy of its npm package goes along, and the page needs no network.
-With --int8 (onnx and c) the large weights are written as 8-bit integers, with a scale for each output, once the same
+the machine. It is compared in the same way. onnxruntime-web comes from a content delivery network, by its hash; with
+--runtime FOLDER a copy of its npm package is included, and the page needs no network.
+With --int8 (onnx and c) the large weights are written as 8-bit integers, with a scale for each output, after the same
 file with float32 is proved; give recordings to learn how many answers that changes.
 The exit code is 0, 1 where a recording cannot be read (the others are compared) or nothing was written, 2 for usage.
-The folder appears whole or not at all; that of an earlier export is replaced, one that holds anything else is not.
+The folder appears whole or not at all. The folder of an earlier export is replaced; a folder that holds anything else
+is not.
 
 examples:
   speechgru export commands -o commands_onnx
@@ -54,29 +55,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help="model folder, or the name of a shipped model")
     parser.add_argument("-o", "--output_dir", required=True, help="the folder to write")
     parser.add_argument("--format", choices=["onnx", "c", "web"], default="onnx", help="default: onnx")
-    parser.add_argument("--int8", action="store_true", help="large weights as 8-bit integers; tells what that costs")
+    parser.add_argument("--int8", action="store_true", help="large weights as 8-bit integers; says what that costs")
     parser.add_argument(
         "--runtime",
         metavar="FOLDER",
-        help="of web: a copy of onnxruntime-web's npm package, so that no network is needed",
+        help="for web: a copy of onnxruntime-web's npm package, so that no network is needed",
     )
     parser.add_argument(
         "--recordings",
         nargs="+",
         default=[],
         metavar="AUDIO",
-        help="files, folders or globs to compare besides, the first minute of each",
+        help="files, folders or globs to compare on too, the first minute of each",
     )
 
 
-@disabled()  # its start would take longer than compiled code saves
+@disabled()  # loading compiled code would take longer than it saves
 def run(arguments: argparse.Namespace) -> int:
     """Exports what the arguments name, and prints the folder.
 
     Raises:
         ConfigError: no such model, a recording that cannot be found, a folder that holds something else, or an option
             of another format.
-        ModelError: the model cannot be loaded, has no form in the format, or its export gives other scores.
+        ModelError: the model cannot be loaded, has no form in this format, or its export gives other scores.
     """
     from speechgru.export.folder import check_target, require_onnx
 
@@ -107,7 +108,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _write_onnx(model: Recognizer, folder: Path, target: Path, recordings: list[np.ndarray], int8: bool) -> str:
-    """Writes ONNX files; what to say of them."""
+    """Writes ONNX files; returns what to say about them."""
     from speechgru.export.folder import export_onnx
 
     parity = export_onnx(model, folder, target, recordings, int8)
@@ -119,7 +120,7 @@ def _write_onnx(model: Recognizer, folder: Path, target: Path, recordings: list[
 
 
 def _write_c(model: Recognizer, folder: Path, target: Path, recordings: list[np.ndarray], int8: bool) -> str:
-    """Writes a C program; what to say of it."""
+    """Writes a C program; returns what to say about it."""
     from speechgru.export.c.folder import export_c
 
     parity = export_c(model, folder, target, recordings, int8)
@@ -137,7 +138,7 @@ def _write_c(model: Recognizer, folder: Path, target: Path, recordings: list[np.
 def _write_web(
     model: Recognizer, folder: Path, target: Path, recordings: list[np.ndarray], name: str, runtime: str | None
 ) -> str:
-    """Writes a page; what to say of it."""
+    """Writes a page; returns what to say about it."""
     from speechgru.export.web.folder import export_web
 
     parity = export_web(model, folder, target, recordings, name, Path(runtime) if runtime else None)
@@ -149,7 +150,7 @@ def _write_web(
 
 
 def _cost_of_int8(cost: Record, size: int) -> str:
-    """What 8-bit weights save and cost; answers change or not on recordings alone."""
+    """What 8-bit weights save and cost; changed answers are counted only on recordings."""
     if cost["recordings"]:
         changed = (
             f"{cost['answers_changed']} of {cost['recordings']} answers to recordings changed, scores by at most "
@@ -164,7 +165,7 @@ def _cost_of_int8(cost: Record, size: int) -> str:
 
 
 def _read(model: Recognizer, items: list[tuple[str, str]]) -> tuple[list[np.ndarray], int]:
-    """The first minute of each recording, samples at the model's rate; and how many cannot be read, which is told."""
+    """The first minute of each recording, at the model's sample rate; and how many cannot be read: each is reported."""
     from speechgru.audio import read_audio
 
     found = []

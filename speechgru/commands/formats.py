@@ -11,9 +11,9 @@ from speechgru.errors import ConfigError
 from speechgru.shipped import model_names, model_path, model_title
 
 _EPILOG = """\
-Every format that speechgru export writes is made of each model, compared with it over drawn sounds, and given a second
-of noise, all of them in turns on one thread. Differences are the largest of a score; ms are medians of processor time,
-of C compiled with -O3 -march=native. A model that a format does not have gets the reason in its row.
+Each model is written in every format of speechgru export, compared with the model on drawn sounds, and timed on a
+second of noise; the formats take turns on one thread. Differences are the largest of a score; ms are medians of
+processor time, with C compiled with -O3 -march=native. If a model cannot have a format, the row says why.
 
 examples:
   speechgru formats                                  the shipped models
@@ -88,7 +88,7 @@ def _parts(repeats: int) -> tuple[list[str], list[list[str]]]:
 
 
 def _table(heading: list[str], rows: list[list[str]], left: int) -> str:
-    """Printed for people; gives the same for Markdown, with where and when."""
+    """Prints the table; returns it in Markdown, with the machine and the date."""
     import onnxruntime
 
     from speechgru.evaluation.machine import describe_machine

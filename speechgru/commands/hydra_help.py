@@ -55,8 +55,8 @@ _COMMON = {
 _OPTIONS = """\
 Settings are key=value, without dashes and in any order. Options, which begin with dashes, say what to do with them:
   -m, --multirun        a run for each value of key=1,2,3 or group=a,b or 'group=glob(*)', and their combinations
-  -c, --cfg job         print the settings and run nothing; --cfg hydra those of Hydra, --package KEY a part, --resolve
-                        with the values that others give
+  -c, --cfg job         print the settings and run nothing; --cfg hydra prints those of Hydra, --package KEY a part,
+                        --resolve fills in values that other settings give
   --config-dir FOLDER   a folder of your own YAML files: FOLDER/recipe/mine.yaml is then the recipe mine
   --debug               show the traceback of an error
 

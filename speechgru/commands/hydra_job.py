@@ -21,10 +21,10 @@ Task = Callable[[Any, Path, list[str]], None]
 
 
 def hydra_main(root: str, words: list[str], task: Task) -> int:
-    """Runs ``task`` on the config of ``root``, the run's folder and the words of a command that does this job alone.
+    """Runs ``task`` on the config of ``root``, the run's folder and the words of a command that does only this job.
 
-    It is called once per job of a multirun. Each job is told with its overrides; one that fails is told at once, and
-    the others go on; only an interrupted one ends them all.
+    In a multirun the task is called once per job. A line announces each job with its overrides. A job that fails is
+    reported at once, and the others go on; only an interrupted job ends them all.
 
     Args:
         root: ``train`` or ``evaluate``.
@@ -33,11 +33,11 @@ def hydra_main(root: str, words: list[str], task: Task) -> int:
 
     Raises:
         ConfigError: the flags or settings are wrong; raised before anything runs.
-        SpeechGRUError: what the task raised; of a multirun, how many of its jobs failed, after the last one.
+        SpeechGRUError: what the task raised; for a multirun, after its last job, how many jobs failed.
     """
     chosen = parse_flags(root, words)
     settings = full_settings(root, chosen)
-    if chosen.cfg:  # a config is shown before it is complete, too
+    if chosen.cfg:  # an incomplete config is shown, too
         print(_yaml(compose_untyped(root, settings, chosen.config_dir), chosen), end="")
     elif chosen.multirun:
         _run_many(root, settings, chosen.config_dir, task)
@@ -66,7 +66,7 @@ def _run_many(root: str, settings: list[str], config_dir: str | None, task: Task
     interrupted: list[Interrupted] = []
 
     def job(config: DictConfig) -> str:
-        """What went wrong, empty where nothing did: it comes back from a process of a launcher, too."""
+        """What went wrong, empty if nothing did: a text comes back from a process of a launcher, too."""
         own, folder = list(HydraConfig.get().overrides.task), Path(HydraConfig.get().runtime.output_dir)
         if not Path(config.get("run_dir", folder)).is_absolute():
             folder = Path(os.path.relpath(folder))  # as it was given
@@ -81,7 +81,7 @@ def _run_many(root: str, settings: list[str], config_dir: str | None, task: Task
             print(f"{folder}: {told}", file=sys.stderr, flush=True)
             if isinstance(error, Interrupted):
                 interrupted.append(error)
-                raise KeyboardInterrupt from error  # of other errors Hydra goes on with the next job
+                raise KeyboardInterrupt from error  # after other errors Hydra goes on with the next job
             return str(told)
         return ""
 
@@ -106,7 +106,7 @@ def _run_many(root: str, settings: list[str], config_dir: str | None, task: Task
 
 
 def _tell(line: str) -> None:
-    if os.environ.get("RANK", "0") == "0":  # of the processes of torchrun one speaks
+    if os.environ.get("RANK", "0") == "0":  # only one of torchrun's processes prints
         print(line, file=sys.stderr, flush=True)
 
 
@@ -116,18 +116,18 @@ def _of_the_system(error: OSError) -> SpeechGRUError:
 
 
 def _swept(own: list[str], given: list[str]) -> list[str]:
-    """Those of a job's own overrides that the command line gave in another way: several values, a range ..."""
+    """The overrides of a job that the command line gave in another form: several values, a range ..."""
     return [one for one in own if any(two.split("=")[0] == one.split("=")[0] and two != one for two in given)]
 
 
 def _each_value_once(root: str, settings: list[str], config_dir: str | None) -> Iterator[list[str]]:
-    """Settings of single runs that together hold every value of a multirun: those to check before the first begins."""
+    """Settings of single runs that together hold every value of a multirun: checked before the first run begins."""
     lists = []
     with hydra_of(root, config_dir):
         for one in map(parse, settings):
             if not one.is_sweep_override():
                 lists.append([str(one.input_line)])
-            elif one.is_discrete_sweep():  # others are for a sweeper to draw from
+            elif one.is_discrete_sweep():  # a sweeper draws from the others
                 lists.append([f"{one.get_key_element()}={value}" for value in one.sweep_string_iterator()])
                 if not lists[-1]:
                     raise ConfigError(f"{one.input_line}: no option is called so")
@@ -199,7 +199,7 @@ def _find_recipe(chosen: argparse.Namespace) -> None:
 
 
 def _mend_flag(root: str, word: str, following: list[str], flags: list[str]) -> str:
-    """What to write instead of a flag that is none, most often a setting with dashes before it."""
+    """What to write instead of an unknown flag, which is most often a setting with dashes before it."""
     from omegaconf import OmegaConf
 
     flag, equals, value = word.partition("=")
@@ -243,15 +243,15 @@ def full_settings(root: str, chosen: argparse.Namespace) -> list[str]:
 
 
 def _in_full(root: str, word: str) -> str:
-    """The phrase of a wake word may be said without ``data.``, and without quotes for Hydra."""
+    """The phrase of a wake word may be given without ``data.``, and without quotes for Hydra."""
     key, _, value = word.partition("=")
     return quote("data.phrase", value) if root == "train" and key == "phrase" else word
 
 
 def _with_recipe(settings: list[str]) -> list[str]:
-    """The settings, with the recipe for recordings of one's own where such a corpus is named and no recipe or head.
+    """The settings; with the recipe for own recordings if they name such a corpus but no recipe, head or units.
 
-    ``~recipe`` is the way to have none.
+    ``~recipe`` asks for no recipe.
     """
     groups = {word.partition("=")[0] for word in settings}
     if not {"data=folder", "data=manifest"} & set(settings) or groups & {"recipe", "~recipe", "head", "units"}:

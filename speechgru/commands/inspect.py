@@ -24,18 +24,18 @@ MOST_S = 60.0
 _EPILOG = """\
 speechgru inspect AUDIO...            the gates of every layer over each recording:
   CLIP.png, CLIP.html     spectrogram, gates, hidden state, attention or posteriors on one time axis; the page needs no
-                          other file and no network; where the model transcribes, the words and their times
+                          other file and no network; for a model that transcribes, the words and their times
   half_lives.json, .png   how long each unit remembers, by the gate that keeps its state, over all recordings; and a
                           table of it
 
 speechgru inspect gradients [AUDIO...]
-                          what is left of a gradient some frames before: of untrained cells over noise, or with AUDIO in
-                          every layer of the model; gradients.json, gradients.png and a table
+                          how much of a gradient is left some frames earlier: in untrained cells on noise, or with AUDIO
+                          in every layer of the model; gradients.json, gradients.png and a table
 
 speechgru inspect memory  trains small nets on the adding and the copying problem at several lags; memory.json,
                           memory.png and a table; run again, it goes on with what is missing
 
-A recording that is called gradients or memory is named ./gradients. Without -m the model that ships inside is used.
+A recording that is called gradients or memory is given as ./gradients. Without -m the model that ships inside is used.
 The exit code is 0, 1 when a recording failed (the others are done all the same), 2 when nothing could be tried.
 
 examples:
@@ -45,7 +45,7 @@ examples:
   speechgru inspect memory --tasks adding --lags 50,100 --cells rnn,gru,lstm
 """
 
-# By what is asked for: the options that have a meaning there.
+# For each of what can be asked for: the options that have a meaning there.
 _OPTIONS = {
     "gates": ("model", "start", "duration", "gates"),
     "gradients": ("model", "start", "duration", "cells", "lags", "hidden_size", "seed"),
@@ -61,14 +61,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-m", "--model", help="model folder, or the name of a shipped model")
     parser.add_argument("-o", "--output_dir", default="inspection", help="where to write (default: inspection)")
     parser.add_argument("--start", type=float, metavar="S", help="skip so many seconds of each recording")
-    parser.add_argument("--duration", type=float, metavar="S", help=f"look at so many (at most {MOST_S:g})")
+    parser.add_argument("--duration", type=float, metavar="S", help=f"look at so many seconds (at most {MOST_S:g})")
     parser.add_argument("--gates", help="only these in the picture (update,reset,candidate,hidden; default: all)")
     parser.add_argument("--cells", help="names of cells (default: rnn,gru,lstm)")
     parser.add_argument("--lags", help="gradients: the longest in frames (default: 100); memory: several (50,100,200)")
-    parser.add_argument("--hidden_size", type=int, help="of the untrained cells of gradients (default: 128)")
+    parser.add_argument("--hidden_size", type=int, help="gradients: size of the untrained cells (default: 128)")
     parser.add_argument("--tasks", help="adding, copying or both (default: adding,copying)")
-    parser.add_argument("--parameters", type=int, help="at most so many in a cell of memory (default: 10000)")
-    parser.add_argument("--steps", type=int, help="at most so many for each run of memory (default: 3000)")
+    parser.add_argument("--parameters", type=int, help="memory: at most so many in a cell (default: 10000)")
+    parser.add_argument("--steps", type=int, help="memory: at most so many in each run (default: 3000)")
     parser.add_argument("--seed", type=int, help="default: 0")
     parser.add_argument(
         "--readme",
@@ -78,13 +78,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-@disabled()  # its start would take longer than compiled code saves with one recording
+@disabled()  # loading compiled code would take longer than it saves with one recording
 def run(arguments: argparse.Namespace) -> int:
     """Inspects what is asked for; 0, or 1 when a recording failed.
 
     Raises:
         ConfigError: an option is out of range or has no meaning here, nothing was found, or -o cannot be written.
-        ModelError: the model cannot be loaded or looked into.
+        ModelError: the model cannot be loaded or inspected.
     """
     what, *audio = arguments.what
     if what not in ("gradients", "memory"):
@@ -277,7 +277,7 @@ def _trace(recognizer: Recognizer, path: str, error: str, arguments: argparse.Na
 
 
 def _print(heading: list[str], rows: list[list[str]], left: int, readme: str | None, mark: str) -> None:
-    """Prints a table, its first ``left`` columns words, and writes it into ``readme`` if given."""
+    """Prints a table, whose first ``left`` columns are words, and writes it into ``readme`` if given."""
     from speechgru.evaluation.results import update_readme
     from speechgru.wording import markdown_grid, table
 

@@ -1,4 +1,4 @@
-"""The files that ``speechgru inspect`` writes, and an error of one line where it cannot."""
+"""The files that ``speechgru inspect`` writes, and a one-line error where it cannot write them."""
 
 from __future__ import annotations
 

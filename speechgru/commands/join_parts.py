@@ -10,9 +10,10 @@ from speechgru.errors import ConfigError
 from speechgru.recordings.lines import one_field
 
 _EPILOG = """\
-DIR is what -o named when classify or transcribe did the parts (--part 3/64). Where parts are missing or unfinished, a
-line tells which, nothing is written, and the exit code is 1: start those again, they go on where they were stopped.
-Else every recording of the list is counted, once each, and DIR/classify.jsonl (or .parquet) has them all, in order.
+DIR is the folder of -o when classify or transcribe did the parts (--part 3/64). If parts are missing or unfinished, a
+line names each, nothing is written, and the exit code is 1: start those parts again, they go on where they were
+stopped. Otherwise every recording of the list is counted, once each, and DIR/classify.jsonl (or .parquet) has them all,
+in order.
 """
 
 

@@ -1,4 +1,4 @@
-"""``speechgru latency``: how accurate models are for the time that their frames wait for what follows."""
+"""``speechgru latency``: how accurate models are, against how long their frames wait for what follows."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 CONTEXTS = "5+0,5+5,10+5,10+10,20+10,40+10,all"
 
 _EPILOG = """\
-A model with encoder=latency_controlled is measured with each of the contexts, a chunk and what it knows to its right
-in frames of the encoder, or all of the utterance; the others with the one they have. The wait of a frame is the time
-from its middle to the end of the last audio it knows; ms per s is the time to compute a second of audio on --threads.
-What was measured before is kept in the run's folder (evaluation/latency) and not measured again.
+A model with encoder=latency_controlled is measured with each of the contexts: a chunk and its right context, in frames
+of the encoder, or all of the utterance. Other models are measured with the context they have. The wait of a frame is
+the time from its middle to the end of the last audio it depends on; ms per s is the time to compute a second of audio
+on --threads. What was measured before is kept in the run's folder (evaluation/latency) and not measured again.
 
 example:
   speechgru train --multirun recipe=latency_an4 encoder=gru,latency_controlled resume=true

@@ -1,4 +1,4 @@
-"""``speechgru listen``: tells words and labels while the sound is being made."""
+"""``speechgru listen``: reports words and labels while the sound is being made."""
 
 from __future__ import annotations
 
@@ -20,22 +20,23 @@ if TYPE_CHECKING:
     from speechgru.streaming.stream import StreamConfig
 
 _EPILOG = """\
-Without FILE the microphone is heard (extra mic: pip install 'speechgru[mic]') until Ctrl-C; - reads raw samples from a
-pipe: signed 16 bits, one channel, --rate of them a second. A file is heard as fast as it can be.
+Without FILE the microphone is used (extra mic: pip install 'speechgru[mic]') until Ctrl-C; - reads raw samples from a
+pipe: signed 16 bits, one channel, --rate of them a second. A file is heard as fast as possible.
 
-A model that hears labels tells each once its smoothed score reaches the threshold that was chosen for the model
-(speechgru detect), or --threshold. A model that transcribes tells words: one that goes step by step the settled words
-of a phrase at once, and all of them with their times at the pause after it; any other one at the pause only.
+A model that hears labels reports each label as soon as its smoothed score reaches the threshold that was chosen for the
+model (speechgru detect), or --threshold. A model that transcribes reports words. If it computes step by step, it
+reports the settled words of a phrase at once, and all of its words with their times at the pause after it; any other
+model reports words at the pause only.
 
-On a terminal labels are told a line each, START LABEL CONFIDENCE, and phrases a line each, START WORDS. In a pipe each
-event is an object of JSON a line: kind (word or label), text, start_s, end_s, confidence, final (false: a settled word
-of a phrase that goes on; it comes once more when the phrase has ended), and of a model that can say it familiar
-(whether the phrase sounds like what the model knows; on a terminal its line says so where it does not).
-At the end standard error says how late words were told, what it cost, and for a file how the answer differs from that
-of the model over the recording at once (classifiers: the track of its scores; else: speechgru transcribe).
+On a terminal each label is a line, START LABEL CONFIDENCE, and each phrase a line, START WORDS. In a pipe each event is
+a line with a JSON object: kind (word or label), text, start_s, end_s, confidence, final (false: a settled word of a
+phrase that goes on; it comes once more when the phrase has ended), and, if the model can say it, familiar (whether the
+phrase sounds like what the model knows; on a terminal the line of the phrase says so if it does not).
+At the end standard error says how late words were reported, what it cost, and for a file how the answer differs from
+the model's answer to the whole recording at once (classifiers: the track of its scores; else: speechgru transcribe).
 
-The exit code is 0, 1 when the sound cannot be read or broke off, 2 for a wrong option, 130 after Ctrl-C; the
-microphone's is 0 then.
+The exit code is 0, 1 when the sound cannot be read or broke off, 2 for a wrong option, 130 after Ctrl-C; with the
+microphone, Ctrl-C gives 0.
 
 examples:
   speechgru listen
@@ -53,31 +54,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-f", "--output_format", choices=("txt", "jsonl"), help="default: txt on a terminal, else jsonl"
     )
-    parser.add_argument("--rate", type=int, default=16000, help="of raw samples, in Hz (default: 16000)")
+    parser.add_argument("--rate", type=int, default=16000, help="sample rate of raw samples, in Hz (default: 16000)")
     parser.add_argument("--microphone", metavar="DEVICE", help="number or part of the name (default: the system's)")
-    parser.add_argument("--threshold", type=float, help="of all labels, instead of those chosen for the model")
+    parser.add_argument("--threshold", type=float, help="for all labels, instead of those chosen for the model")
     parser.add_argument("--pause", type=float, metavar="SECONDS", help="the silence that ends a phrase (default: 0.5)")
-    parser.add_argument("--window", type=float, metavar="SECONDS", help="of models that hear windows (default: 1.0)")
+    parser.add_argument("--window", type=float, metavar="SECONDS", help="for models that hear windows (default: 1.0)")
     parser.add_argument("--hop", type=float, metavar="SECONDS", help="from one window to the next (default: 0.1)")
     parser.add_argument(
         "--block",
         type=float,
         metavar="SECONDS",
         default=0.25,
-        help="of sound heard together: shorter tells sooner, longer costs less (default: 0.25)",
+        help="sound heard together: shorter reports sooner, longer costs less (default: 0.25)",
     )
-    parser.add_argument("--save_alarms", metavar="DIR", help="keep what triggered, a wav file for each label told")
+    parser.add_argument("--save_alarms", metavar="DIR", help="keep the sound of each reported label in a wav file")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
     parser.add_argument("--threads", type=int, default=1, help="processor threads (default: 1)")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Listens until the sound ends, or until Ctrl-C where that is the only end there is; 0.
+    """Listens until the sound ends, or until Ctrl-C where there is no other end; 0.
 
     Raises:
         ConfigError: an option is out of range, or there is no microphone.
         AudioError: the sound cannot be read, or broke off.
-        KeyboardInterrupt: Ctrl-C; what was heard is told.
+        KeyboardInterrupt: Ctrl-C; what was heard is reported.
         ModelError: the model folder cannot be loaded.
     """
     if arguments.threads < 1:
@@ -107,7 +108,7 @@ def run(arguments: argparse.Namespace) -> int:
                 listening.hear(block, rate)
         except KeyboardInterrupt:
             stopped = True
-        except SpeechGRUError as error:  # what was heard until then is told first
+        except SpeechGRUError as error:  # what was heard until then is reported first
             failure = error
     if not failure or listening.seconds:
         listening.end()
@@ -147,7 +148,7 @@ def _config(arguments: argparse.Namespace, recognizer: Recognizer) -> StreamConf
 
 
 def _tell_threshold(recognizer: Recognizer, config: StreamConfig) -> None:
-    """Says which threshold there is where none was chosen."""
+    """Says which threshold is used where none was chosen."""
     from speechgru.decoding.operating_point import DEFAULT_THRESHOLD
 
     if config.keywords is None and not recognizer.head.scores_frames:
@@ -160,7 +161,7 @@ def _tell_threshold(recognizer: Recognizer, config: StreamConfig) -> None:
 
 @contextlib.contextmanager
 def _source(arguments: argparse.Namespace) -> Iterator[tuple[Iterator[Block], int]]:
-    """The blocks to hear, and their rate."""
+    """The blocks to hear, and their sample rate."""
     from speechgru.audio import audio_info, read_blocks
     from speechgru.audio.live import Block, Microphone, read_pcm
 
@@ -178,7 +179,7 @@ def _source(arguments: argparse.Namespace) -> Iterator[tuple[Iterator[Block], in
 
 
 def _compare(recognizer: Recognizer, audio: str, config: StreamConfig, listening: Listening) -> None:
-    """Says how what was told differs from what the model says of the recording at once."""
+    """Says how the reported events differ from the model's answer to the whole recording at once."""
     if listening.events is None:
         print("speechgru listen: too much was told to be compared with the recording at once", file=sys.stderr)
         return

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from speechgru.streaming.event import Event
     from speechgru.streaming.stream import Stream
 
-# What --save_alarms keeps before and after what is said to have triggered.
+# What --save_alarms keeps before and after the sound of a label.
 _AROUND_S = 0.5
 # Sound that may be part of an alarm yet to come.
 _RECENT_S = 10.0
@@ -30,20 +30,20 @@ class Writer(Protocol):
     """Writes events as they come."""
 
     def write(self, events: Sequence[Event]) -> None:
-        """Those of one block."""
+        """Writes the events of one block."""
 
     def close(self) -> None:
-        """After the last."""
+        """Is called after the last event."""
 
 
 class JsonLines:
-    """An object a line; partial words too."""
+    """One JSON object a line; partial words too."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
     def write(self, events: Sequence[Event]) -> None:
-        """Those of one block."""
+        """Writes the events of one block."""
         for event in events:
             self._stream.write(json.dumps(event.record()) + "\n")
         if events:
@@ -58,11 +58,11 @@ class Lines:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._line: list[str] = []  # words of the phrase that are written
+        self._line: list[str] = []  # words of the phrase that are already written
 
     def write(self, events: Sequence[Event]) -> None:
-        """Those of one block."""
-        phrase: list[Event] = []  # one that has ended
+        """Writes the events of one block."""
+        phrase: list[Event] = []  # a phrase that has ended
         for event in events:
             if event.kind == "label":
                 self._stream.write(f"{event.start_s:8.2f}  {event.text}  {event.confidence:.2f}\n")
@@ -86,7 +86,7 @@ class Lines:
         self._line.append(event.text)
 
     def _end(self, phrase: Sequence[Event]) -> None:
-        """Writes what is missing of a phrase; anew if a word of it has become another one."""
+        """Writes the missing words of a phrase; all words again if one of them has changed."""
         if not phrase:
             return
         if self._line != [event.text for event in phrase[: len(self._line)]]:
@@ -101,7 +101,7 @@ class Lines:
 
 
 class Alarms:
-    """Keeps the sound of each label in a wav file of its own, half a second more on both sides."""
+    """Keeps the sound of each label in a wav file of its own, with half a second more on both sides."""
 
     def __init__(self, folder: str) -> None:
         try:
@@ -114,7 +114,7 @@ class Alarms:
         self._waiting: list[Event] = []
 
     def hear(self, samples: np.ndarray, rate: int, events: Sequence[Event], ended: bool = False) -> None:
-        """Takes what was heard, and the events that it brought; an alarm is written once what follows it is there."""
+        """Takes the sound that was heard, and its events; an alarm is written once the sound after it is there."""
         heard = samples if samples.ndim == 1 else samples.mean(axis=0).astype(samples.dtype)
         self._recent.append(heard)
         self._samples, self._end = self._samples + len(heard), self._end + len(heard)
@@ -161,17 +161,17 @@ class Listening:
 
     @property
     def seconds(self) -> float:
-        """How much was heard."""
+        """How much sound was heard, in seconds."""
         return self._stream.seconds
 
     def hear(self, block: Block, rate: int) -> None:
-        """One block."""
+        """Takes one block."""
         self._rate = rate
         self.lost += block.lost
         self._advance(block.samples, rate)
 
     def end(self) -> None:
-        """What was still to be told."""
+        """Writes the events that were still to come."""
         self._advance(None, self._rate)
         self._writer.close()
 
@@ -184,7 +184,7 @@ class Listening:
         if self._alarms is not None:
             self._alarms.hear(np.zeros(0, np.float32) if samples is None else samples, rate, events, samples is None)
         later_s = self.lost / rate
-        if later_s:  # times are those of the sound as it was, with what was dropped
+        if later_s:  # times are those of the original sound, with the dropped samples
             events = [
                 dataclasses.replace(event, start_s=event.start_s + later_s, end_s=event.end_s + later_s)
                 for event in events
@@ -199,7 +199,7 @@ class Listening:
                 self.events = None
 
     def tell(self) -> None:
-        """What it cost, on standard error."""
+        """Says on standard error what it cost."""
         seconds = self._stream.seconds
         lines = [f"heard {seconds:.1f} s, {self.told} told"]
         if self._lags:

@@ -15,7 +15,7 @@ DEFAULT_STEPS = "nfkc,upper,no_punctuation"
 HIGHEST_ORDER = 9
 
 _EPILOG = """\
-TEXT is a corpus by its name with its settings behind it (speechgru prepare lists them), a text file with one sentence a
+TEXT is the name of a corpus with its settings after it (speechgru prepare lists them), a text file with one sentence a
 line, a manifest (.jsonl, .json: the key text), a table (.csv, .tsv: the column text), a file of Sphinx
 (.transcription), or - for sentences on standard input. The text must be written as the model's transcripts are: -m
 takes the normalisation from the model folder, --normalize names its steps.
@@ -44,12 +44,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"steps of normalisation, of {', '.join(Step.__members__)} or none (default: {DEFAULT_STEPS})",
     )
     parser.add_argument("--split", help="train, valid or test (default: train of a corpus, all rows of a table)")
-    parser.add_argument("--test", action="append", default=[], metavar="TEXT", help="tell the perplexity of this text")
-    parser.add_argument("--test_split", help="behind --test (default: valid of a corpus, all rows of a table)")
+    parser.add_argument("--test", action="append", default=[], metavar="TEXT", help="print the perplexity of this text")
+    parser.add_argument("--test_split", help="split of --test (default: valid of a corpus, all rows of a table)")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Trains the model, writes it and tells its size on standard error; 0.
+    """Trains the model, writes it and prints its size on standard error; 0.
 
     Raises:
         ConfigError: an option is out of range.
@@ -112,7 +112,7 @@ def _steps(model: str | None, names: str | None) -> list[Step]:
 def _sentences(
     source: str, steps: list[Step], split: str | None, usual: str, settings: list[str]
 ) -> Iterator[list[str]]:
-    """The words of each sentence of a text that has any; of a corpus without ``split`` those of the ``usual`` one."""
+    """The words of each sentence that has any; from a corpus without ``split``, those of the split ``usual``."""
     texts = _transcripts(source, split or usual, settings) if _is_corpus(source) else _texts(source, split)
     for text in texts:
         words = normalize(text, steps).split()

@@ -71,7 +71,7 @@ def _folder(action: str, name: str | None) -> Path:
 
 
 def _pack(source: str | None, target: str | None, half: bool) -> int:
-    """Writes a model as this version does, with its card; prints the folder and tells its size."""
+    """Writes a model as this version does, with its card; prints the folder and its size."""
     if source is None or target is None:
         raise ConfigError("models pack needs the folder of a model and the folder to write")
     model = model_path(source)
@@ -143,7 +143,7 @@ def _sample_rate(config: Path) -> int:
 
 
 def _measured(card: Path) -> str:
-    """What a card says of the model's worth, in short."""
+    """What a card says about the quality of the model, in short."""
     for kind, name in (("accuracy", "accuracy"), ("wer", "word error rate")):
         value = measure_of(card, kind)
         if value is not None:

@@ -23,12 +23,12 @@ Answers = Callable[[Sequence[Stretch]], Iterator[dict[str, object]]]
 EPILOG = """\
 AUDIO may be a list of recordings too: a manifest (.jsonl, .json) or a table (.csv, .tsv).
 
-With --part 3/64 the third of 64 parts is done, into OUTPUT_DIR/COMMAND-00003-of-00064.FORMAT (jsonl, parquet). Stopped
-or killed and started again it goes on behind what is written. Each record has its place in the list (index, from 0).
-speechgru join-parts OUTPUT_DIR counts the recordings of all parts and joins them. With --engine ray the workers of a
-Ray cluster do the list, or the part, together (extra ray); a part of a worker that dies is done by another.
+With --part 3/64 the third of 64 parts is done, into OUTPUT_DIR/COMMAND-00003-of-00064.FORMAT (jsonl, parquet). If it
+is stopped or killed, the same command goes on after what is written. Each record has its place in the list (index, from
+0). speechgru join-parts OUTPUT_DIR counts the recordings of all parts and joins them. With --engine ray the workers of
+a Ray cluster share the list, or the part (extra ray); if a worker dies, another does its share.
 """
-# Where and how answers are computed decides nothing about them.
+# Options left out of the job: the job names these itself, or they do not change the answers.
 _FREE = (
     "audio",
     "model",
@@ -57,11 +57,12 @@ def run_part(command: str, arguments: argparse.Namespace, start: Callable[[argpa
     Args:
         command: classify or transcribe.
         arguments: its options.
-        start: loads the model that they name, and returns what gives the records of recordings, in their order.
+        start: loads the model that the arguments name, and returns the function that gives the records of recordings,
+            in their order.
 
     Raises:
         ConfigError: an option is out of range, or the folder holds parts of another job.
-        DataError: the file of this part is not one of it.
+        DataError: the file of this part holds other recordings.
     """
     part = _check(arguments)
     items = listed_recordings(arguments.audio)

@@ -79,7 +79,7 @@ def _yaml(name: str) -> Path:
 
 
 def _folder(name: str) -> Path:
-    """The folder of a recipe: its own, or that of another whose script runs this one too."""
+    """The folder of a recipe: its own, or that of another recipe whose script runs this one too."""
     own = recipes_dir() / name
     if not own.is_dir():
         for script in sorted(recipes_dir().glob("*/run.sh")):
@@ -126,7 +126,7 @@ def _results(name: str) -> str:
 
 
 def _print_results(names: list[str], readme: str | None) -> int:
-    """The models of that name that ``evaluate`` measured in the folders of the recipes."""
+    """Prints the results of ``evaluate`` in the recipes' folders, for the models that have the recipe's name."""
     from speechgru.evaluation.overview import HEADING, overview
     from speechgru.evaluation.results import aggregate, read_results, update_readme
     from speechgru.wording import markdown_cell, markdown_grid, table

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import io
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -22,7 +23,7 @@ if TYPE_CHECKING:  # imported when it is needed: a mistyped option is answered w
 
 Item = TypeVar("Item")
 
-# What the commands do that need a model with one of these heads, or another one for the same.
+# What commands do with a model that has one of these heads, or another head for the same task.
 _VERBS = {"classification": "classify", "ctc": "transcribe"}
 
 
@@ -44,12 +45,13 @@ def find_recordings(arguments: list[str]) -> list[tuple[str, str]]:
 
 
 def listed_recordings(arguments: list[str]) -> list[Stretch]:
-    """As :func:`find_recordings`; an argument that is a list (.jsonl, .json, .csv, .tsv) gives what is listed.
+    """As :func:`find_recordings`; an argument that is a list (.jsonl, .json, .csv, .tsv) gives its recordings.
 
     Raises:
         ConfigError: none of the arguments names a recording, or a list is wrong.
     """
     from speechgru.data.recordings import MANIFESTS, TABLES, read_recordings
+    from speechgru.data.table import read_rows
 
     items: list[Stretch] = []
     for argument in arguments:
@@ -60,7 +62,12 @@ def listed_recordings(arguments: list[str]) -> list[Stretch]:
                 items.append(Stretch(argument, str(error)))
             continue
         try:
-            listed = [one for split in read_recordings(argument).values() for one in split]
+            if argument.lower().endswith(TABLES) and os.path.isfile(
+                os.path.expanduser(argument)
+            ):  # in the order of its rows, whatever their splits
+                listed = [one for _, one in read_rows(os.path.expanduser(argument))]
+            else:
+                listed = [one for split in read_recordings(argument).values() for one in split]
         except DataError as error:
             raise ConfigError(str(error)) from None
         items += [Stretch(one.audio, "", one.start_s, one.duration_s) for one in listed]
@@ -73,9 +80,9 @@ def load_recognizer(model: str | Path | None, device: str, threads: int | None, 
     """The model of ``-m``, the name of a shipped one or a folder, on ``--device`` with ``--threads``.
 
     Args:
-        model: what ``-m`` names; None takes a shipped model of this task (without one: classification).
+        model: what ``-m`` names; None takes a shipped model of this task (without a task: classification).
         device: auto (cuda where there is one), cpu, cuda, cuda:<number> or mps.
-        threads: processor threads; None leaves torch its choice.
+        threads: processor threads; None leaves the choice to torch.
         task: the head it must have, ``classification`` or ``ctc``; None: any.
 
     Raises:
@@ -100,7 +107,7 @@ def load_recognizer(model: str | Path | None, device: str, threads: int | None, 
 
 @contextlib.contextmanager
 def _without_collector() -> Iterator[None]:
-    """For imports, which leave no garbage: looking for it takes a tenth of their time."""
+    """For imports: they leave no garbage, and looking for it takes a tenth of their time."""
     was_on = gc.isenabled()
     gc.disable()
     try:
@@ -126,7 +133,7 @@ def model_folder(model: str | Path | None, task: str) -> Path:
 
 
 def progress(items: Iterable[Item], total: int, description: str, hidden: bool = False) -> Iterator[Item]:
-    """The items behind a bar on standard error; no bar where that is no terminal, or where it would be ``hidden``."""
+    """The items, with a progress bar on standard error; no bar if that is not a terminal, or if ``hidden``."""
     from tqdm import tqdm
 
     hidden = hidden or sys.stderr is None or not sys.stderr.isatty()
@@ -134,14 +141,14 @@ def progress(items: Iterable[Item], total: int, description: str, hidden: bool =
 
 
 def standard_output(json: bool = False, needed: bool = True) -> TextIO:
-    """Standard output, ready for names of files, which need not be valid UTF-8 nor fit the terminal's encoding.
+    """Standard output, ready for file names, which may not be valid UTF-8 and may not fit the terminal's encoding.
 
     Args:
         json: JSON is written, which stays JSON in every encoding.
-        needed: without it a closed one (``>&-``) takes what it is given and loses it.
+        needed: if false, a closed standard output (``>&-``) takes what it is given and loses it.
 
     Raises:
-        ConfigError: it is closed, and needed.
+        ConfigError: standard output is closed, and needed.
     """
     if sys.stdout is None:
         if needed:

@@ -27,9 +27,10 @@ It needs the extra serve: pip install 'speechgru[serve]'
   WebSocket /v1/stream?model=NAME&rate=HZ   int16 samples in, the events of speechgru listen out
   GET  /v1/models, /health
 
-Whoever reaches the port may ask. Set SPEECHGRU_API_KEY, and all but /health wants Authorization: Bearer KEY.
-The server listens on this machine only, unless --host says otherwise, and ends with what it has begun on SIGTERM or
-Ctrl-C. The exit code is 0 then, 2 when it cannot begin.
+Whoever reaches the port may ask. If SPEECHGRU_API_KEY is set, all requests but those of the page and /health need
+Authorization: Bearer KEY.
+The server listens on this machine only, unless --host says otherwise. On SIGTERM or Ctrl-C it finishes what it has
+begun and ends. The exit code is 0 then, 2 when it cannot begin.
 
 examples:
   speechgru serve
@@ -37,9 +38,9 @@ examples:
   curl -F file=@memo.wav -F model=an4 http://127.0.0.1:8000/v1/audio/transcriptions
 """
 
-# What waits in the kernel for a client that does not read.
+# Bytes that wait in the kernel for a client that does not read.
 _SEND_BYTES = 1 << 18
-# Requests that are being answered have so long to end.
+# Seconds that requests being answered have to end.
 _ENDS_S = 30
 
 
@@ -99,8 +100,8 @@ def run(arguments: argparse.Namespace) -> int:
             ws=SocketProtocol,
             ws_max_size=MOST_BYTES,
             ws_per_message_deflate=False,  # sound hardly shrinks, and each stream would cost more
-            # The answer to a ping would wait behind the sound of a client that sends faster than it is heard. Who has
-            # died sends nothing, and is found by that.
+            # The answer to a ping would wait behind the sound of a client that sends faster than it is heard. A dead
+            # client sends nothing, and is found by that.
             ws_ping_interval=None,
             log_level="warning",
             access_log=False,
@@ -109,7 +110,7 @@ def run(arguments: argparse.Namespace) -> int:
             limit_concurrency=limits.requests + limits.streams + 128,
         )
         server = uvicorn.Server(config)
-        listener.listen()  # who comes from now on waits a moment and is not turned away
+        listener.listen()  # clients that connect from now on wait a moment and are not refused
         host, port = listener.getsockname()[:2]
         _tell(host, port, models, key)
         try:
@@ -127,7 +128,7 @@ def _limits(arguments: argparse.Namespace) -> Limits:
 
 
 def _names(models: list[str] | None) -> dict[str, str]:
-    """What requests call each model -> what -m names."""
+    """The name of each model in requests -> what -m names."""
     from speechgru.shipped import model_names
 
     found: dict[str, str] = {}
@@ -150,7 +151,7 @@ def _loaded(name: str, model: str, arguments: argparse.Namespace) -> Served:
     from speechgru.serving.served import Served
 
     folder = model_path(model)
-    # What is compiled for the first time takes seconds.
+    # Compiling for the first time takes seconds.
     print(f"speechgru serve: loading {name}", file=sys.stderr, flush=True)
     served = Served(name, load_recognizer(folder, arguments.device, arguments.threads, None))
     served.warm_up()
@@ -158,7 +159,7 @@ def _loaded(name: str, model: str, arguments: argparse.Namespace) -> Served:
 
 
 def _listening(host: str, port: int) -> socket.socket:
-    """A socket that listens there.
+    """A socket that is bound to this address.
 
     Raises:
         ConfigError: there is no such address, or it is taken.

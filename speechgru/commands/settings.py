@@ -67,7 +67,7 @@ def fitting(settings: list[Setting], pattern: str) -> list[Setting]:
 
 
 def explained(settings: list[Setting]) -> list[str]:
-    """A paragraph for each setting; those that several components share have one."""
+    """A paragraph for each setting; settings that several components share have one paragraph."""
     shared: dict[Setting, list[str]] = {}
     for setting in settings:
         shared.setdefault(setting._replace(of=""), []).append(setting.of)
@@ -83,7 +83,7 @@ def explained(settings: list[Setting]) -> list[str]:
 
 
 def overview(settings: list[Setting]) -> str:
-    """All names, those of a command or of a component together."""
+    """All names, grouped by command and component."""
     parts: dict[str, list[str]] = {}
     for setting in settings:
         parts.setdefault(setting.of, []).append(setting.key.partition(".")[2] if "=" in setting.of else setting.key)

@@ -11,9 +11,9 @@ from speechgru.recordings.lines import printable
 
 _EPILOG = """\
 LIST is a manifest (.jsonl, .json), a table (.csv, .tsv), a Kaldi folder or a folder of recordings. Where it has splits,
-each has a folder of its own below DIR: DIR/train, DIR/valid, DIR/test. Files are copied byte for byte, beside a JSON of
-what is known of them; WebDataset reads them too. A second run does nothing. A recording that cannot be read is left out
-with a line, and the exit code is 1.
+each has a folder of its own below DIR: DIR/train, DIR/valid, DIR/test. Files are copied byte for byte, each beside a
+JSON file of what is known about it; WebDataset reads them too. A second run does nothing. A recording that cannot be
+read is left out and reported in a line, and the exit code is 1.
 
 examples:
   speechgru shard train.jsonl -o shards/train
@@ -28,8 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("list", metavar="LIST", help="the recordings")
     parser.add_argument("-o", "--output_dir", required=True, metavar="DIR", help="where the shards go")
     parser.add_argument("--shard_mb", type=float, default=256.0, help="size of a shard in MB (default: 256)")
-    parser.add_argument("--seed", type=int, default=0, help="of the order in the shards (default: 0)")
-    parser.add_argument("--keep_order", action="store_true", help="the order of the list instead of a drawn one")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the order in the shards (default: 0)")
+    parser.add_argument("--keep_order", action="store_true", help="keep the order of the list instead of a drawn one")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -21,12 +21,12 @@ from speechgru.training.run_table import read_runs, run_table
 def run_hydra(words: list[str]) -> int:
     """Runs the training that the overrides ``words`` describe, or what Hydra's own flags ask for.
 
-    ``run_dir=X resume=true`` alone, without a recipe or a corpus, goes on with the settings of the run in X. Beside it
-    only settings may stand that change where and how it is computed: ``FREE_ON_RESUME`` in ``run_settings.py``.
+    ``run_dir=X resume=true`` alone, without a recipe or a corpus, goes on with the settings of the run in X. Only
+    settings that change where and how it is computed may be added: ``FREE_ON_RESUME`` in ``run_settings.py``.
     """
     folder = _folder_alone(words)
     stored = read_settings(folder) if folder is not None else None
-    follows = os.environ.get("RANK", "0") != "0"  # the first process has the messages below
+    follows = os.environ.get("RANK", "0") != "0"  # only the first process gives the messages below
     if folder is not None and stored is None and follows:
         raise not_shared(folder)
     if folder is not None and not folder.is_dir():
@@ -65,7 +65,7 @@ def _resumed(folder: Path, stored: Record, words: list[str]) -> Record:
     """The stored settings with the few that may change.
 
     Raises:
-        ConfigError: another setting, or one that is none.
+        ConfigError: another setting is changed, or a word is not a setting.
     """
     from omegaconf import OmegaConf
 
@@ -83,7 +83,7 @@ def _resumed(folder: Path, stored: Record, words: list[str]) -> Record:
 def _run(config: TrainConfig, folder: Path, words: list[str]) -> None:
     progress = train(config, folder, plain(config), words)
     if os.environ.get("RANK", "0") != "0":
-        return  # of the processes of torchrun one speaks
+        return  # only one of torchrun's processes prints
     head = name_of("head", config.head)
     monitor = task_of(head).monitor(config.trainer.monitor, head)
     which = "last" if config.trainer.keep_last else "best"

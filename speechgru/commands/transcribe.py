@@ -21,31 +21,31 @@ from speechgru.transcripts.outputs import ArrayOutput, FilesOutput, LinesOutput,
 from speechgru.transcripts.pieces import PiecesConfig
 from speechgru.transcripts.transcript import Transcript
 
-# Compiled code takes a second of a processor to be loaded and spares 8 ms of a second of sound with the shipped model.
+# Loading compiled code takes a second of a processor; with the shipped model it saves 8 ms for a second of sound.
 COMPILED_FROM_S = 100.0
 FORMATS = ("txt", "vtt", "srt", "tsv", "json")
 
 _EPILOG = """\
 A folder is searched at any depth; a glob in quotes may contain **; - reads one whole audio file from standard input.
-Without -m the transcription model that ships inside is used (speechgru models tells what it knows).
-A recording of more than --chunk_length seconds is cut at its pauses of --chunk_pause seconds, where there is none at
-shorter ones, else in pieces that overlap: hours of audio need no more memory than seconds.
+Without -m the transcription model that ships inside is used (speechgru models says what it knows).
+A recording of more than --chunk_length seconds is cut at its pauses of --chunk_pause seconds; where there is none, at
+shorter pauses; else into pieces that overlap. So hours of audio need no more memory than seconds.
 
 output formats:
   txt    a line for each segment (what is spoken between two pauses)
   vtt    WebVTT subtitles        srt  SubRip subtitles
   tsv    start and end in milliseconds, text
   json   audio, text, duration_s, segments (id, start, end, text, confidence); with --word_timestamps also words
-         (word, start, end, confidence); familiar (whether it sounds like what the model knows), of a model that can
-         tell; or audio and error
+         (word, start, end, confidence); if the model can tell, familiar (whether it sounds like what the model knows);
+         or audio and error
   all    each of them; with -o only
   jsonl  the records of json, one a line, all in OUTPUT_DIR/transcribe-00001-of-00001.jsonl; parquet the same (extra
          parquet)
 
-With -o each recording has its own file, OUTPUT_DIR/NAME.FORMAT, and its path is printed. Without, one recording is
-written to standard output in its format; a folder, a glob or several recordings as PATH <tab> TEXT a line (txt) or as
-one JSON array (json). Failures go to standard error, and so does a line for each recording that does not sound like
-what the model knows: its text is a guess.
+With -o each recording has its own file, OUTPUT_DIR/NAME.FORMAT, and its path is printed. Without -o one recording is
+written to standard output in its format; a folder, a glob or several recordings are written as lines PATH <tab> TEXT
+(txt) or as one JSON array (json). Failures go to standard error, and so does a line for each recording that does not
+sound like what the model knows: its text is a guess.
 The exit code is 0, 1 when a recording failed (the others are done all the same), 2 when nothing could be tried.
 
 examples:
@@ -86,8 +86,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     decoding.add_argument("--beam_size", type=int, help="sequences kept by the beam search (default: 50)")
     decoding.add_argument("--lm", metavar="FILE", help="n-gram language model (.arpa, .arpa.gz; see speechgru lm)")
-    decoding.add_argument("--lm_weight", type=float, metavar="WEIGHT", help="of its logarithms")
-    decoding.add_argument("--word_bonus", type=float, metavar="NATS", help="for each word, with --lm")
+    decoding.add_argument("--lm_weight", type=float, metavar="WEIGHT", help="factor on its logarithms")
+    decoding.add_argument("--word_bonus", type=float, metavar="NATS", help="added for each word, with --lm")
     decoding.add_argument("--lexicon", metavar="FILE", help="the only words to come out, or a dictionary of phones")
     decoding.add_argument("--hotwords", metavar="WORDS", help="words to expect, as 'rubout erase:3' (bonus in nats)")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
@@ -115,7 +115,7 @@ def run(arguments: argparse.Namespace) -> int:
     output = _output(arguments, items, layout)
     transcripts, failed = _transcriber(arguments, COMPILED_FROM_S), 0
     try:
-        # A bar between the lines of results on the same terminal would tear both.
+        # A progress bar between the lines of results on the same terminal would break up both.
         for transcript in progress(transcripts(items), len(items), "transcribe", hidden=on_terminal()):
             failed += not output.write(transcript)
             if transcript.familiar is False:
@@ -129,7 +129,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def answers(arguments: argparse.Namespace) -> Answers:
-    """What gives the records of recordings as JSON has them, in their order."""
+    """The function that gives the records of recordings as in JSON, in the order of the recordings."""
     transcripts = _transcriber(arguments)
     return lambda items: (record(one, arguments.word_timestamps) for one in transcripts(items))
 
@@ -137,7 +137,7 @@ def answers(arguments: argparse.Namespace) -> Answers:
 def _transcriber(
     arguments: argparse.Namespace, compiled_from_s: float = 0.0
 ) -> Callable[[Sequence[Stretch]], Iterator[Transcript]]:
-    """The model and its decoder, loaded; what has to load compiled code for its decoder computes with it at once."""
+    """Loads the model and its decoder; if the decoder needs compiled code, the model uses it from the start."""
     recognizer = load_recognizer(arguments.model, arguments.device, arguments.threads, "ctc")
 
     from speechgru.decoding import GreedyDecoder
@@ -179,7 +179,7 @@ def _beam_options(arguments: argparse.Namespace) -> Record:
     if given:
         from speechgru.decoding.beam import BeamConfig
 
-        BeamConfig(**given)  # complains of what is out of range before the model is loaded
+        BeamConfig(**given)  # complains about what is out of range before the model is loaded
     return given
 
 
@@ -200,7 +200,7 @@ def _decoder_config(name: str | None, options: Record, own: object) -> object:
 
 
 def _output(arguments: argparse.Namespace, items: list[Stretch], layout: CuesConfig) -> Output:
-    """Where the transcripts go and in which formats; complains of formats that do not go there."""
+    """Where the transcripts go and in which formats; complains about formats that cannot go there."""
     kind, folder, paths = arguments.output_format or "txt", arguments.output_dir, [item.path for item in items]
     wanted = FORMATS if kind == "all" else (kind,)
     writers = {name: writer(name, layout, arguments.word_timestamps) for name in wanted}
@@ -212,7 +212,7 @@ def _output(arguments: argparse.Namespace, items: list[Stretch], layout: CuesCon
         return FilesOutput(folder, names, writers, standard_output(needed=False))
     if kind == "all":
         raise ConfigError("-f all writes files; name a folder for them with -o")
-    # By what is written and not by what is found: the output of a folder does not change its form with one file in it.
+    # Decided by the arguments, not by what is found: the output of a folder has the same form with one file in it.
     if len(arguments.audio) == 1 and paths == arguments.audio:
         return OneOutput(standard_output(json=kind == "json"), writers[kind], is_json=kind == "json")
     if kind == "json":

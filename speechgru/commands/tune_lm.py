@@ -24,17 +24,17 @@ WORD_BONUSES = "0,1,2,3,4,6"
 PRIOR_WEIGHTS = "0,0.2,0.4"
 
 _EPILOG = """\
-Each model scores the validation split of the corpus it was trained on once; then every weight of the language model is
+Each model scores once the validation split of the corpus it was trained on. Then every weight of the language model is
 tried with every bonus for a word and every weight of the tokens' priors. The setting with the fewest word errors of all
 models together goes into the folder of each, with the language model itself and confidences that are right for it.
-From then on transcribe, evaluate and recognizer.transcribe() decode so; --decoder greedy (decoder=greedy for evaluate)
-does without.
+From then on transcribe, evaluate and recognizer.transcribe() use this setting; --decoder greedy (decoder=greedy for
+evaluate) does not.
 
 With --foreign a model also learns what it does not know: other speech, other languages, noises. The score is how unsure
-it is of the tokens it hears; the threshold between the recordings of its validation split and the foreign ones goes
-into its folder, and from then on transcribe says which recordings do not sound like what the model knows. --foreign
-alone leaves the decoder as it is. Of a list of recordings with splits (manifest.tsv) those of train are taken, so that
-speechgru evaluate split=test foreign=[...] measures on others.
+the model is of the tokens it hears. The threshold between the recordings of its validation split and the foreign ones
+goes into its folder; from then on transcribe says which recordings do not sound like what the model knows. --foreign
+alone leaves the decoder as it is. From a list of recordings with splits (manifest.tsv) those of train are taken, so
+that speechgru evaluate split=test foreign=[...] measures on others.
 
 A list that begins with a number below 0 is written --word_bonuses=-1,0,1.
 
@@ -55,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--lexicon", metavar="FILE", help="the only words to come out, or a dictionary of phones")
     parser.add_argument("--closed", action="store_true", help="only words of the language model may come out")
     parser.add_argument("--beam_size", type=int, help="sequences kept by the beam search (default: 50)")
-    parser.add_argument("--lm_weights", default=LM_WEIGHTS, metavar="LIST", help=f"to try (default: {LM_WEIGHTS})")
+    parser.add_argument("--lm_weights", default=LM_WEIGHTS, metavar="LIST", help=f"to be tried (default: {LM_WEIGHTS})")
     parser.add_argument(
         "--word_bonuses", default=WORD_BONUSES, metavar="LIST", help=f"in nats (default: {WORD_BONUSES})"
     )
@@ -144,7 +144,7 @@ def _choose_decoder(
 
 
 def _foreign(paths: list[str]) -> list[ForeignSource]:
-    """The recordings to choose on: of a list with splits those of train."""
+    """The recordings to choose on: from a list with splits, those of train."""
     if not paths:
         return []
     from speechgru.evaluation.foreign import find_foreign
@@ -155,7 +155,7 @@ def _foreign(paths: list[str]) -> list[ForeignSource]:
 def _choose_familiarity(
     recognizer: Recognizer, scored: list[Scored], folder: Path, sources: list[ForeignSource]
 ) -> None:
-    """Puts the threshold between own and foreign recordings into a model folder, and prints how well it parts them."""
+    """Puts the threshold between own and foreign recordings into a model folder; prints how well it separates them."""
     from tqdm import tqdm
 
     from speechgru.decoding.familiarity import token_entropy
@@ -163,7 +163,7 @@ def _choose_familiarity(
     from speechgru.evaluation.foreign import choose_familiarity, hear
     from speechgru.model_folder import write_familiarity
 
-    recognizer.config.familiarity = None  # an older one would leave out the text of what is even
+    recognizer.config.familiarity = None  # an older one would leave out the text of even sounds
     decoder, found = recognizer.decoder(GreedyConfig()), []
     for source in sources:
         bar = functools.partial(tqdm, total=len(source.items), desc=source.name, unit="recording", disable=None)
@@ -201,7 +201,7 @@ def _folders(names: list[str]) -> list[Path]:
 
 
 def _scored(recognizer: Recognizer, folder: Path, arguments: argparse.Namespace) -> list[Scored]:
-    """A model's scores of the corpus it was trained on; what cannot be read is told."""
+    """A model's scores of the corpus it was trained on; what cannot be read is reported."""
     from tqdm import tqdm
 
     from speechgru.data.batching import BatchLoader
@@ -240,7 +240,7 @@ def _decoder(recognizer: Recognizer, arguments: argparse.Namespace) -> BeamConfi
 
 
 def _table(grid: Grid) -> str:
-    """Word error rates in percent; a line a bonus, a column a weight."""
+    """Word error rates in percent; one line for each bonus, one column for each weight."""
     from speechgru.wording import table
 
     rows: list[list[str]] = [

@@ -18,15 +18,15 @@ _WHOLE = re.compile(r"\s*[+-]?\d[\d_]*\s*")
 
 
 def read_range(word: str) -> tuple[str, Range] | None:
-    """The setting's key and what to try of it; None for a word that gives one value.
+    """The setting's key and the values to try; None for a word that gives one value.
 
     All of Hydra's ways to write several values are read: ``a,b`` and ``choice(a,b)``, ``range(first,end,step)`` without
     its end, ``interval(low,high)``, ``tag(log,interval(low,high))``, ``glob(*)``; and ``log(low,high)``, which is short
-    for the last but one. An interval is one of whole numbers where it is cast, ``int(interval(8,64))``; log is one of
-    whole numbers where both ends are.
+    for ``tag(log,interval(low,high))``. An interval gives whole numbers if it is cast, ``int(interval(8,64))``; log
+    gives whole numbers if both ends are whole.
 
     Raises:
-        ConfigError: the word is no setting, or a range without a value in it.
+        ConfigError: the word is not a setting, or is a range without a value in it.
     """
     logarithmic = _LOG.fullmatch(word)
     if logarithmic:

@@ -23,11 +23,11 @@ def write_recipe(
         folder: of the search.
         name: of the search.
         words: settings, each with one value.
-        about: lines that say where they are from.
-        config_dir: the user's own YAML files, in which the recipe that was searched from may lie.
+        about: lines that say where the settings are from.
+        config_dir: the user's own YAML files, among which the recipe that the search began with may be.
 
     Returns:
-        The file; None where no recipe is the same: a recipe of one corpus that was searched for another.
+        The file; None where no recipe gives the same settings: a recipe of one corpus that was searched on another.
     """
     stem = re.sub(r"[^A-Za-z0-9_-]", "_", f"{name}_tuned")
     path = folder / "recipe" / f"{stem}.yaml"
@@ -73,7 +73,7 @@ def _parts(words: Sequence[str], config_dir: str | None) -> tuple[str | None, di
             group = key if override.package is None else f"{key}@{override.package}"
             choices[group] = "null" if override.is_delete() else str(override.value())
             if override.is_delete():
-                values[override.package or key] = None  # else what the recipe sets of it would stay
+                values[override.package or key] = None  # otherwise what the recipe sets in it would stay
             continue
         node = values
         *path, leaf = key.split(".")

@@ -1,4 +1,4 @@
-"""From the command line of ``speechgru tune`` to a search, and what is told of it in the end."""
+"""From the command line of ``speechgru tune`` to a search, and what is reported about it at the end."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _OF_TUNE_LM = {
 
 
 def search_for_settings(words: list[str]) -> None:
-    """Searches as a command line describes, prints a line a trial on stderr and the recipe's file on stdout.
+    """Searches as a command line describes, prints a line for each trial on stderr, the recipe's file on stdout.
 
     Raises:
         ConfigError: a setting or range is wrong, there is nothing to search, the extra is not installed, or the study's
@@ -61,7 +61,7 @@ def search_for_settings(words: list[str]) -> None:
     try:
         study.go()
     except (SpeechGRUError, OSError):
-        with contextlib.suppress(SpeechGRUError, OSError):  # what ended the search is told, not what came of it
+        with contextlib.suppress(SpeechGRUError, OSError):  # the first error is reported, not one of the report
             _report(study, config_dir)
         raise
     recipe = _report(study, config_dir)
@@ -70,7 +70,7 @@ def search_for_settings(words: list[str]) -> None:
 
 
 def _report(study: Study, config_dir: str | None) -> Path | None:
-    """Writes and prints what was found so far; the recipe of the best settings, where one could be written.
+    """Writes and prints what was found so far; returns the recipe of the best settings, if one could be written.
 
     Raises:
         SpeechGRUError: no trial gave a figure, or the storage went away.
@@ -117,13 +117,13 @@ def read_search(words: list[str]) -> tuple[Search, str | None]:
     )
     more = {key: own[key] for key in ("sampler", "pruner") if key in own}
     search = dataclasses.replace(search, **numbers, **more)  # type: ignore[arg-type]
-    if search.sampler == "coordinate":  # which comes to an end
+    if search.sampler == "coordinate":  # a sampler that comes to an end
         search = dataclasses.replace(search, trials=min(search.trials, count_of_trials(ranges)))
     return search, chosen.config_dir
 
 
 def _not_tune_lm(words: list[str]) -> None:
-    """Who means the command that was called tune before gets its new name."""
+    """Gives the new name to a user who means the command that was called tune before."""
     flags = {word.partition("=")[0] for word in words} & _OF_TUNE_LM
     models = [word for word in words if os.path.isfile(os.path.join(word, "config.yaml"))]
     if flags or models:
@@ -154,10 +154,10 @@ def _ranges(words: list[str], config_dir: str | None) -> tuple[dict[str, Range],
 
 
 def _checked(fixed: list[str], ranges: dict[str, Range], config_dir: str | None) -> list[TrainConfig]:
-    """The trainings at the ends of the ranges, which are all legal.
+    """The configs of the trainings at the ends of the ranges; all of them are legal.
 
     Raises:
-        ConfigError: one of them is not.
+        ConfigError: one of them is not legal.
     """
     first = {key: one.samples()[0] for key, one in ranges.items()}
     others = [{**first, key: value} for key, one in ranges.items() for value in one.samples()[1:]]
@@ -175,10 +175,10 @@ def _checked(fixed: list[str], ranges: dict[str, Range], config_dir: str | None)
 
 
 def _metric(configs: list[TrainConfig]) -> tuple[str, bool]:
-    """The validation figure that chooses, and whether more of it is better.
+    """The validation figure that trials are compared by, and whether higher is better.
 
     Raises:
-        ConfigError: there is none, or not the same for all.
+        ConfigError: there is none, or it is not the same for all.
     """
     found = set()
     for config in configs:

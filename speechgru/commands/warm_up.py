@@ -1,4 +1,4 @@
-"""``speechgru warm-up``: compiles now what would else be compiled when it is first run."""
+"""``speechgru warm-up``: compiles now what would otherwise be compiled when it is first run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from speechgru.shipped import model_names, model_path
 
 _EPILOG = """\
 What is compiled is kept for this user, for all folders and environments with the same version; nothing is compiled
-twice. Without it the first command that needs a kernel compiles it, and says so.
+twice. Without warm-up, the first command that needs a kernel compiles it, and says so.
 
 examples:
   speechgru warm-up                      what the models that ship inside run, a minute or two
@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Compiles what is not compiled yet, and tells how long that took.
+    """Compiles what is not compiled yet, and prints how long that took.
 
     Raises:
         ConfigError: no such model or cell.

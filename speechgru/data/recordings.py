@@ -19,9 +19,10 @@ TABLES = (".csv", ".tsv")
 
 
 def read_recordings(path: str | os.PathLike[str]) -> dict[str, list[Utterance]]:
-    """The utterances at ``path`` by split; under "" those of no named split.
+    """The utterances at ``path`` by split; those of no named split under "".
 
-    A file is a JSON-lines manifest (.jsonl, .json) or a table (.csv, .tsv). In a folder is looked for, in this order:
+    A file is a JSON-lines manifest (.jsonl, .json) or a table (.csv, .tsv). In a folder, these are looked for in this
+    order:
 
     1. ``wav.scp``, here or in folders named by split: Kaldi; a ``metadata`` list in those folders: Hugging Face.
     2. lists named by split: ``train.jsonl``, ``dev.tsv`` ... (manifests or tables).
@@ -40,9 +41,11 @@ def read_recordings(path: str | os.PathLike[str]) -> dict[str, list[Utterance]]:
         return {"": read_kaldi(path)}
     names = sorted(one.name for one in path.iterdir() if not one.name.startswith("."))
     directories = [name for name in names if split_of(name) and (path / name / "wav.scp").exists()]
+    _check_one_each(path, directories)
     if directories:
         return {split_of(name) or "": read_kaldi(path / name) for name in directories}
     described = {name: _metadata(path / name) for name in names if split_of(name)}
+    _check_one_each(path, [name for name, list_ in described.items() if list_ is not None])
     if any(described.values()):
         return {
             split_of(name) or "": [one for rows in _list(list_).values() for one in rows]
@@ -51,14 +54,12 @@ def read_recordings(path: str | os.PathLike[str]) -> dict[str, list[Utterance]]:
         }
     lists = [name for name in names if Path(name).suffix.lower() in MANIFESTS + TABLES and (path / name).is_file()]
     named = [name for name in lists if split_of(Path(name).stem)]
+    _check_one_each(path, named)
     if named:
-        found: dict[str, list[Utterance]] = {}
-        for name in named:
-            split = split_of(Path(name).stem) or ""
-            if split in found:
-                raise DataError(f"{path}: several lists of the {split} split ({', '.join(named)}); keep one of each")
-            found[split] = [one for rows in _list(path / name).values() for one in rows]
-        return found
+        return {
+            split_of(Path(name).stem) or "": [one for rows in _list(path / name).values() for one in rows]
+            for name in named
+        }
     if len(lists) > 1:
         lists = [name for name in lists if Path(name).stem.lower() in ("manifest", "metadata")] or lists
     if len(lists) > 1:
@@ -67,7 +68,7 @@ def read_recordings(path: str | os.PathLike[str]) -> dict[str, list[Utterance]]:
 
 
 def is_listed(path: str | os.PathLike[str]) -> bool:
-    """Whether ``path`` is a list of recordings, or a folder with one; else it is the recordings themselves."""
+    """Whether ``path`` is a list of recordings or a folder with one, rather than the recordings themselves."""
     path = Path(os.path.expanduser(path))
     if path.is_dir():
         return any(one.suffix.lower() in MANIFESTS + TABLES or one.name == "wav.scp" for one in path.iterdir())
@@ -84,6 +85,13 @@ def listed_or_found(path: str | os.PathLike[str]) -> dict[str, list[Utterance]]:
     if is_listed(path):
         return read_recordings(path)
     return {"": [Utterance(audio) for audio in find_audio([os.path.expanduser(path)])]}
+
+
+def _check_one_each(path: Path, names: list[str]) -> None:
+    splits = [split_of(Path(name).stem) for name in names]
+    for split in splits:
+        if splits.count(split) > 1:
+            raise DataError(f"{path}: several lists of the {split} split ({', '.join(names)}); keep one of each")
 
 
 def _metadata(folder: Path) -> Path | None:

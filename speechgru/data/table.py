@@ -30,12 +30,22 @@ COLUMNS = {
 def read_table(
     path: str | os.PathLike[str], audio_folder: str | os.PathLike[str] | None = None
 ) -> dict[str, list[Utterance]]:
-    """The utterances of a table by split, in order; under "" those of no split.
+    """The utterances of a table by split, in order; those of no split under "". See :func:`read_rows`."""
+    found: dict[str, list[Utterance]] = {}
+    for split, utterance in read_rows(path, audio_folder):
+        found.setdefault(split, []).append(utterance)
+    return found
 
-    The header names the columns, in any order and case (:data:`COLUMNS` lists the names understood); others are
-    passed over. A .tsv file is separated by tabs and knows no quoting; any other by what its header uses (comma,
-    semicolon or tab), with the usual quotes. Empty cells mean unknown; a speaker "-" too. A speaker whom no cell names
-    may be in the path (:func:`speechgru.data.splits.speaker_of`).
+
+def read_rows(
+    path: str | os.PathLike[str], audio_folder: str | os.PathLike[str] | None = None
+) -> list[tuple[str, Utterance]]:
+    """The rows of a table in order, each with its split; "" where it has none.
+
+    The header names the columns, in any order and case (:data:`COLUMNS` lists the names understood); other columns are
+    skipped. A .tsv file is separated by tabs and has no quoting; any other file is separated by what its header uses
+    (comma, semicolon or tab), with the usual quotes. An empty cell means unknown, and so does the speaker "-". A
+    speaker that no cell names may be in the path (:func:`speechgru.data.splits.speaker_of`).
 
     Args:
         path: the table.
@@ -50,7 +60,7 @@ def read_table(
     rows = _tab_rows(path) if path.suffix.lower() == ".tsv" else _comma_rows(path)
     _, header = next(rows, (0, []))
     places = _columns(path, header) if header else {}
-    found: dict[str, list[Utterance]] = {}
+    found = []
     for number, cells in rows:
         where = f"{path}:{number}"
         if len(cells) != len(header):
@@ -62,7 +72,7 @@ def read_table(
         named = split_of(split) if split else ""
         if named is None:
             raise DataError(f"{where}: split {shown(split)} is not known; write {', '.join(SPLITS)} or leave it empty")
-        found.setdefault(named, []).append(_utterance(row, folder, where))
+        found.append((named, _utterance(row, folder, where)))
     if not found:
         raise DataError(f"{path}: has no rows; it needs a header line and one line per recording")
     return found

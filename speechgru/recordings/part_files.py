@@ -25,6 +25,7 @@ from speechgru.recordings.parquet import jsonl_to_parquet
 from speechgru.recordings.parts import Stretch
 from speechgru.text_files import read_text
 
+COMMANDS = ("classify", "transcribe")
 FORMATS = ("jsonl", "parquet")
 UNFINISHED = ".unfinished"
 _MOST_BYTES = 1 << 20  # of the description of a job
@@ -88,11 +89,13 @@ def read_job(path: Path) -> PartJob:
         values = json.loads(text)
         job = PartJob(**values)
         kinds = [("recordings", int), ("parts", int), *((name, str) for name in ("command", "output_format", "listed"))]
-        if not all(type(getattr(job, name)) is kind for name, kind in kinds) or job.output_format not in FORMATS:
+        if not all(type(getattr(job, name)) is kind for name, kind in kinds):
             raise ValueError("a value is of the wrong kind")
-        if not 1 <= job.parts <= 1_000_000 or not job.recordings >= 0:
+        if job.output_format not in FORMATS or job.command not in COMMANDS:
+            raise ValueError("no such command or format")
+        if not 1 <= job.parts <= 1_000_000 or not 0 <= job.recordings < 1 << 53:
             raise ValueError("an impossible number")
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise DataError(f"{path}: is damaged ({one_line(error)}); remove it and start a part again") from None
     return job
 
@@ -205,7 +208,10 @@ def _line(values: dict[str, object]) -> bytes:
 
 def _read(line: bytes) -> tuple[int, bool]:
     """The place of a record in the list, and whether it is an error; ValueError if it is not whole."""
-    values = json.loads(line)
+    try:
+        values = json.loads(line)
+    except RecursionError:
+        raise ValueError from None
     if not line.endswith(b"\n") or not isinstance(values, dict) or type(values.get("index")) is not int:
         raise ValueError
     return values["index"], "error" in values

@@ -34,7 +34,7 @@ class Shard:
 
 @dataclasses.dataclass
 class Shards:
-    """All of a folder.
+    """All shards of a folder.
 
     Attributes:
         listed: the checksum of the list and of how it was divided.
@@ -70,6 +70,6 @@ def read_listing(folder: Path) -> Shards:
                 raise ValueError(f"{one.name!r} is no name of a shard")
             if type(one.bytes) is not int or one.bytes < 0:
                 raise ValueError(f"{one.name} has no size")
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise DataError(f"{path}: is damaged ({one_line(error)}); write or fetch the shards again") from None
     return found

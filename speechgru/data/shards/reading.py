@@ -1,4 +1,4 @@
-"""The recordings of a folder of shards, as a list; each is read out of its tar file when it is wanted."""
+"""The recordings of a folder of shards, as a list; each is read out of its tar file when it is needed."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from speechgru.data.utterance import Utterance
 from speechgru.errors import AudioError, DataError, one_line
 
 _MOST_JSON = 1 << 20
-_TOLD = (".json", ".txt", ".cls")  # what may stand beside a recording
+_TOLD = (".json", ".txt", ".cls")  # what may be beside a recording
 
 
 def read_shards(folder: Path, *, are_here: bool = True) -> list[Utterance]:
     """The recordings of a folder of tar files, in their order.
 
-    With ``index.jsonl`` (``speechgru shard`` writes it) they are those listed there; else the table of contents of each
-    tar file is read: a recording is ``KEY.<suffix of audio>`` with what is known of it in ``KEY.json`` (or
-    ``KEY.txt`` for a transcript, ``KEY.cls`` for a label).
+    If ``index.jsonl`` is there (``speechgru shard`` writes it), the recordings are those listed in it. Otherwise the
+    table of contents of each tar file is read: a recording is ``KEY.<suffix of audio>`` with what is known of it in
+    ``KEY.json`` (or ``KEY.txt`` for a transcript, ``KEY.cls`` for a label).
 
     Args:
         folder: of the shards.
-        are_here: whether the tar files are there; their sizes are compared then.
+        are_here: whether the tar files are there; if so, their sizes are checked.
 
     Raises:
         DataError: no shards there, a shard that is not whole, a recording without audio or twice.

@@ -1,13 +1,14 @@
-"""Shards at an address: each is fetched whole when the first recording of it is read, and a bounded number is kept.
+"""Shards at an address: each is fetched whole when its first recording is read, and a bounded number is kept.
 
 The folder that they are fetched to has their address in ``source.json``, so that every process that reads there can
-fetch, whoever began it. ``shards.json`` holds the checksums.
+fetch them, whichever process began. ``shards.json`` holds the checksums.
 """
 
 from __future__ import annotations
 
 import contextlib
 import functools
+import hashlib
 import json
 import os
 import time
@@ -17,7 +18,7 @@ from pathlib import Path
 
 from speechgru.audio.tar_member import split_member
 from speechgru.data.download import download
-from speechgru.data.shards.listing import INDEX, NAME, read_listing
+from speechgru.data.shards.listing import INDEX, NAME, Shard, read_listing
 from speechgru.errors import AudioError, DataError, one_line
 from speechgru.files import write_atomically
 
@@ -25,27 +26,51 @@ _SOURCE = "source.json"
 
 
 def is_address(root: str) -> bool:
-    """Whether shards are somewhere else: http or https."""
+    """Whether ``root`` is an http or https address."""
     return root.lower().startswith(("http://", "https://"))
 
 
 def cache_folder(cache: str, address: str) -> Path:
     """Where the shards of an address are kept."""
     base = Path(os.path.expanduser(cache or os.path.join(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "speechgru")))
-    return base.expanduser() / "shards" / urllib.parse.quote(address, safe="")[:200]
+    name = urllib.parse.quote(address, safe="")
+    if len(name) > 200:  # a folder's name is 255 bytes at most, and a split is told by the end of an address
+        name = f"{name[:160]}-{hashlib.sha256(address.encode()).hexdigest()[:32]}"
+    return base / "shards" / name
 
 
 def open_address(address: str, folder: Path, cache_gb: float) -> None:
-    """Fetches what the shards at ``address`` are, but none of them.
+    """Fetches the list of the shards at ``address``, but no shard.
 
     Raises:
-        DataError: nothing there, or no shards of ``speechgru shard``.
+        DataError: nothing there, or no shards written by ``speechgru shard``.
     """
     with _alone(folder / "source"):
+        before = {one.name: one.sha256 for one in _listed(folder)}
         for name in (NAME, INDEX):
-            download(f"{address}/{name}", folder / name, progress=False)
+            _renew(f"{address}/{name}", folder / name)
+        for one in _listed(folder):
+            if before.get(one.name, one.sha256) != one.sha256:  # written anew since
+                (folder / one.name).unlink(missing_ok=True)
         write_atomically(folder / _SOURCE, json.dumps({"address": address, "cache_gb": cache_gb}) + "\n")
     _source.cache_clear()
+
+
+def _listed(folder: Path) -> list[Shard]:
+    return read_listing(folder).shards if (folder / NAME).exists() else []
+
+
+def _renew(address: str, path: Path) -> None:
+    """Fetches a file that may have changed; where that fails the one that is there is kept."""
+    new = path.with_name(f"{path.name}.new")
+    new.unlink(missing_ok=True)
+    try:
+        download(address, new, progress=False)
+    except DataError:
+        if not path.exists():
+            raise
+    else:
+        new.replace(path)
 
 
 def is_fetched_when_read(audio: str) -> bool:
@@ -64,7 +89,7 @@ def fetch_shard(audio: str) -> None:
     """Fetches the shard that a recording is in, if it has an address and is not here.
 
     Raises:
-        AudioError: it cannot be fetched, or is not what it was.
+        AudioError: it cannot be fetched, or its content has changed.
     """
     place = split_member(audio)
     source = _source(os.path.dirname(place[0])) if place else None
@@ -80,7 +105,7 @@ def fetch_shard(audio: str) -> None:
                 _make_room(path.parent, cache_gb * 1e9 - shard.bytes)
                 download(f"{address}/{path.name}", path, sha256=shard.sha256, progress=False)
         os.utime(path, ns=(time.time_ns(), path.stat().st_mtime_ns))  # those that were read last stay longest
-    except FileNotFoundError:  # removed since: whoever reads tries again
+    except FileNotFoundError:  # removed in the meantime: the reader tries again
         return
     except DataError as error:
         raise AudioError(str(error)) from None
@@ -88,7 +113,7 @@ def fetch_shard(audio: str) -> None:
 
 @functools.lru_cache(64)
 def _source(folder: str) -> tuple[str, float] | None:
-    """The address of the shards in a folder, and how many GB of them are kept; None where they are there for good."""
+    """The address of the shards in a folder, and how many GB of them are kept; None where they were not fetched."""
     path = Path(folder) / _SOURCE
     try:
         told = json.loads(path.read_text(encoding="utf-8"))
@@ -100,7 +125,7 @@ def _source(folder: str) -> tuple[str, float] | None:
 
 
 def _make_room(folder: Path, most_bytes: float) -> None:
-    """Removes the shards that were not read for longest, until the others are within ``most_bytes``."""
+    """Removes the shards that were not read for longest, until the others fit within ``most_bytes``."""
     found = []
     for path in folder.glob("*.tar"):
         with contextlib.suppress(FileNotFoundError):

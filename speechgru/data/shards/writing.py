@@ -1,4 +1,4 @@
-"""A list of recordings into shards: tar files of <key>.<suffix> and <key>.json, as WebDataset reads them."""
+"""Writing a list of recordings into shards: tar files of <key>.<suffix> and <key>.json, as WebDataset reads them."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ from speechgru.audio.tar_member import open_member
 from speechgru.data.manifest import write_manifest
 from speechgru.data.shards.listing import INDEX, NAME, Shard, Shards, read_listing
 from speechgru.data.utterance import Utterance
-from speechgru.errors import AudioError, ConfigError, SpeechGRUError
+from speechgru.errors import AudioError, ConfigError, DataError, SpeechGRUError
 from speechgru.files import remove_leftovers, replacing
 
-_MOST_RECORDINGS = 50_000  # of a shard: its table of contents is held by whoever reads it
+_MOST_FLAC_HZ = 655_350
+_MOST_RECORDINGS = 50_000  # of a shard: a reader keeps its table of contents in memory
 
 
 def write_shards(
@@ -41,10 +42,11 @@ def write_shards(
     Args:
         utterances: what to write.
         folder: where; it is made.
-        shard_mb: a shard ends at this size, in MB (10^6 bytes), above 0; a larger recording is one alone.
-        seed: of the order in the shards: a reader shuffles neighbouring shards only. None keeps the order given.
+        shard_mb: a shard ends at this size, in MB (10^6 bytes), above 0; a larger recording is a shard of its own.
+        seed: seed of the order in the shards, since a reader shuffles neighbouring shards only. None keeps the order
+            given.
         failed: called with a line for each recording that cannot be read; it is left out.
-        progress: passes the places of the recordings on, as they are written.
+        progress: passes on the indices of the recordings, as they are written.
 
     Returns:
         What was written; None where the same shards are there already.
@@ -54,6 +56,8 @@ def write_shards(
         DataError: ``shards.json`` is damaged.
     """
     listed = _checksum(utterances, shard_mb, seed)
+    if any(part.endswith(".tar") for part in folder.absolute().parts):
+        raise ConfigError(f"-o {folder}: a folder called .tar would be taken for a shard; choose another folder")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -67,6 +71,8 @@ def write_shards(
     elif any(folder.glob("*.tar")):
         raise ConfigError(f"-o {folder}: holds other tar files; choose another folder")
     remove_leftovers(folder)
+    for path in folder.glob("shard-*.tar"):  # of a run that was stopped; there may be fewer recordings now
+        path.unlink()
     found = Shards(listed)
     found.write(folder)
     order = (
@@ -96,7 +102,7 @@ def _checksum(utterances: Sequence[Utterance], shard_mb: float, seed: int | None
 
 
 class _Writer:
-    """Collects the recordings of a shard, and writes them once they are enough."""
+    """Collects the recordings of a shard, and writes them once the shard is full."""
 
     def __init__(self, folder: Path, most_bytes: int, found: Shards) -> None:
         self.folder, self.most_bytes, self.found = folder, most_bytes, found
@@ -106,14 +112,14 @@ class _Writer:
 
     def add(self, key: str, content: bytes, utterance: Utterance) -> None:
         """Takes the next recording."""
-        size = len(content) + 3072  # two headers, the JSON, and what rounds them up
+        size = len(content) + 3072  # two headers, the JSON, and padding
         if self._waiting and (self._bytes + size > self.most_bytes or len(self._waiting) == _MOST_RECORDINGS):
             self.close()
         self._waiting.append((key, content, utterance))
         self._bytes += size
 
     def close(self) -> None:
-        """Writes the shard that is begun."""
+        """Writes the shard that was begun, if any."""
         if not self._waiting:
             return
         path = self.folder / f"shard-{len(self.found.shards):06d}.tar"
@@ -138,7 +144,7 @@ def _add(archive: tarfile.TarFile, name: str, content: bytes) -> None:
 
 
 def _facts(utterance: Utterance) -> dict[str, object]:
-    """What the JSON beside a recording says: a row of a manifest; the recording is under the name it had."""
+    """What the JSON beside a recording says: a row of a manifest; the recording has its original name there."""
     return {
         "audio_filepath": utterance.audio.encode("utf-8", "backslashreplace").decode(),
         "text": utterance.text,
@@ -156,7 +162,10 @@ def _suffix(utterance: Utterance) -> str:
 
 
 def _content(utterance: Utterance) -> tuple[bytes, Utterance]:
-    """The bytes of a recording, and the utterance as it is in them; its duration is known then."""
+    """The bytes of a recording, and the utterance as it is in them, with its duration."""
+    for told in (utterance.text, utterance.label or "", utterance.speaker):
+        if any("\ud800" <= letter <= "\udfff" for letter in told):
+            raise DataError(f"{utterance.audio}: its label, text or speaker {told!r} is not UTF-8; rename it")
     length_s = audio_info(utterance.audio).duration_s
     duration_s = utterance.duration_s if utterance.duration_s is not None else length_s - utterance.start_s
     whole = dataclasses.replace(utterance, duration_s=duration_s)
@@ -170,7 +179,9 @@ def _content(utterance: Utterance) -> tuple[bytes, Utterance]:
     import soundfile
 
     samples, content = waveform.numpy(), io.BytesIO()
-    exact = np.array_equal(np.clip(np.rint(samples * 32768), -32768, 32767) / np.float32(32768), samples)
+    exact = rate <= _MOST_FLAC_HZ and np.array_equal(
+        np.clip(np.rint(samples * 32768), -32768, 32767) / np.float32(32768), samples
+    )
     # libsndfile writes the time of day into a wav of floats, so that two runs would differ; not into au.
     kind, subtype, suffix = ("FLAC", "PCM_16", ".flac") if exact else ("AU", "FLOAT", ".au")
     soundfile.write(content, samples, rate, format=kind, subtype=subtype)
