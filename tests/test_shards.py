@@ -216,6 +216,12 @@ def test_what_is_missing_later_is_told(shards: Path, tmp_path: Path) -> None:
         read_shards(tmp_path)
 
 
+def test_few_recordings_in_shards_for_several_processes() -> None:
+    """No process has an empty epoch, however small the buffer."""
+    ranks = [shard_batches(None, ["a.tar"] * 4, buffer=1, batch_size=1, rank=rank, world_size=3) for rank in range(3)]
+    assert sorted(index for rank in ranks for batch in rank for index in batch) == [0, 1, 2, 3]
+
+
 @pytest.mark.parametrize("world", [1, 3])
 @pytest.mark.parametrize("buffer", [1, 20, 10_000])
 def test_an_epoch_reads_the_shards_in_order(buffer: int, world: int) -> None:

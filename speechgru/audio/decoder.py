@@ -55,16 +55,16 @@ class Decoder:
             raise _truncated(name, claimed, file.frames)
         self.name, self.sample_rate, self.samples, self.channels = name, file.samplerate, file.frames, file.channels
         self._file, self._stream, self._stack = file, stream, stack
-        self._at = 0  # the next sample that the file gives; some formats of telephones cannot be asked
+        self._at = 0  # the next sample that the file gives; some telephone formats cannot report it
 
     def blocks(self, first: int, count: int, most: int) -> Iterator[np.ndarray]:
-        """``count`` samples from sample ``first`` as float32 ``(up to most, channels)`` at a time.
+        """``count`` samples from sample ``first``, in blocks of float32 ``(up to most, channels)``.
 
         Raises:
             AudioError: damaged, or fewer samples than the header says.
         """
         is_mp3 = self._file.format == "MP3"
-        at = 0 if is_mp3 else first  # its seek lands elsewhere than asked, with another decoder state
+        at = 0 if is_mp3 else first  # seeking in mp3 ends elsewhere than asked, with another decoder state
         end = first + count
         while at < end:
             block = self._read(at, min(most, end - at))
@@ -104,7 +104,8 @@ class Decoder:
 def open_audio(source: File, longest_s: float = math.inf) -> Iterator[Decoder]:
     """The source opened for decoding, its header checked.
 
-    What needs ffmpeg is decoded here, and of one that is longer than ``longest_s`` not much more than that.
+    A recording that needs ffmpeg is decoded here; if it is longer than ``longest_s``, not much more than that is
+    decoded.
 
     Raises:
         AudioError: it cannot be read, or is not audio that can be decoded.
@@ -162,7 +163,7 @@ def _stream(source: File, stack: contextlib.ExitStack) -> tuple[BinaryIO, str]:
     try:
         if isinstance(stream, io.FileIO | io.BytesIO) and stream.seekable() and not stream.tell():
             return stream, name
-        return io.BytesIO(stream.read()), name  # from where the caller's file object stands
+        return io.BytesIO(stream.read()), name  # from the current position of the caller's file object
     except (OSError, ValueError, TypeError) as error:
         raise AudioError(f'{name}: cannot be read ({error}); open it with mode "rb"') from error
 
@@ -182,7 +183,7 @@ def _open(name: str) -> io.FileIO:
 
 
 def _reason(head: bytes, name: str, error: Exception) -> str:
-    """Why libsndfile refused the file that begins with ``head``, and the mend."""
+    """Why libsndfile refused the file that begins with ``head``, and how to fix it."""
     if head[:4] in (b"RIFF", b"RF64", b"fLaC", b"OggS", b"FORM", b"NIST") or head[:3] == b"ID3":
         return f"truncated or damaged ({_cause(error)}); download or convert it again"
     if head.isascii() and b"\0" not in head:
@@ -208,9 +209,10 @@ def _ogg_ends(stream: BinaryIO) -> bool:
 
 
 def _claimed_frames(decoder: soundfile.SoundFile, head: bytes) -> int:
-    """The samples which the header promises; libsndfile shortens uncompressed files to what is there without a word.
+    """The samples that the header promises; libsndfile silently shortens uncompressed files to what is there.
 
-    Only its log tells (and for NIST only the header itself). 0 where nothing is promised or the promise is worthless.
+    Only its log shows this (and for NIST only the header itself). 0 where nothing is promised or the promise is
+    useless.
     """
     log = decoder.extra_info
     if decoder.format == "NIST":
@@ -232,7 +234,7 @@ def _claimed_frames(decoder: soundfile.SoundFile, head: bytes) -> int:
 
 
 def check_rate(rate: float, key: str, name: str = "") -> None:
-    """Complains of a rate that no recording of speech has."""
+    """Raises an AudioError for a rate that no recording of speech has."""
     if not LOWEST_RATE_HZ <= rate <= HIGHEST_RATE_HZ:
         where = f"{name}: {key}" if name else key
         raise AudioError(f"{where}={rate}: from {LOWEST_RATE_HZ} to {HIGHEST_RATE_HZ} Hz")

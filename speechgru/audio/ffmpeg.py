@@ -1,4 +1,4 @@
-"""What libsndfile does not decode, through the program ffmpeg where it is installed."""
+"""Decodes what libsndfile does not, with the program ffmpeg where it is installed."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _MP4 = (b"ftyp", b"moov", b"mdat", b"wide")
 def demuxer(head: bytes) -> str:
     """ffmpeg's name for the container of a file that begins with ``head``; empty where it is none of those.
 
-    It is forced upon ffmpeg, which otherwise takes a file for a playlist that names others.
+    ffmpeg is forced to use it: otherwise it could take a file for a playlist that names other files.
     """
     if head[4:8] in _MP4:
         return "mov"
@@ -47,14 +47,14 @@ def demuxer(head: bytes) -> str:
 def open_with_ffmpeg(
     stream: BinaryIO, name: str, container: str, stack: contextlib.ExitStack, longest_s: float = math.inf
 ) -> soundfile.SoundFile:
-    """The first sound of a file, decoded to float samples in a temporary file that goes when ``stack`` closes.
+    """The first sound of a file, decoded to float samples in a temporary file that is removed when ``stack`` closes.
 
     Args:
         stream: the file, seekable.
         name: what messages call it.
         container: ffmpeg's name of it (:func:`demuxer`).
         stack: closes the result and removes the temporary file.
-        longest_s: where there is more sound, it is decoded up to a second beyond this, and the rest is not looked at.
+        longest_s: if there is more sound, it is decoded up to a second beyond this, and the rest is ignored.
 
     Raises:
         AudioError: ffmpeg is not installed, or cannot decode the file whole.
@@ -102,15 +102,15 @@ def open_with_ffmpeg(
 def open_flac(
     stream: BinaryIO, name: str, reason: str, stack: contextlib.ExitStack, duration_s: float
 ) -> soundfile.SoundFile:
-    """A FLAC file that libsndfile gave up, decoded by ffmpeg, where it is sound all the same.
+    """A FLAC file that libsndfile cannot decode, decoded by ffmpeg, if the file is intact all the same.
 
-    libFLAC 1.2 and 1.3 wrote samples that exceed the bits of the file without a word (+32768 in 16 bits, from floats
-    that are not clipped: libflac.js in a browser does). From 1.4 on it refuses such a frame: "lost sync". The MD5 sum
-    in the header, taken of the samples in their bits, tells a sound file from a damaged one. No more is decoded than
-    ``duration_s``, which the header tells, and a second.
+    libFLAC 1.2 and 1.3 silently wrote samples that exceed the bits of the file (+32768 in 16 bits, from floats that are
+    not clipped; libflac.js in a browser does this). From 1.4 on it refuses such a frame: "lost sync". The MD5 sum in
+    the header, taken over the samples in their bits, tells an intact file from a damaged one. At most ``duration_s``,
+    which the header states, and a second are decoded.
 
     Raises:
-        AudioError: the samples are not those of the sum, or ffmpeg is not installed.
+        AudioError: the samples do not match the MD5 sum, or ffmpeg is not installed.
     """
     damaged = AudioError(f"{name}: truncated or damaged ({reason}); download or convert it again")
     if shutil.which("ffmpeg") is None:

@@ -35,11 +35,11 @@ def find_audio(arguments: Iterable[str | os.PathLike[str]]) -> list[str]:
 def list_audio(argument: str | os.PathLike[str]) -> list[tuple[str, str]]:
     """(path, error) of each recording that one argument of a command names; the error is empty where it can be read.
 
-    A file stays as it is, whatever its suffix and even where it is missing (reading it tells what is wrong with that
-    one); ``-`` stays ``-``; a folder gives the audio files at any depth below it, sorted, hidden ones left out; a glob
-    (``**`` crosses folders) gives its matches sorted, folders among them expanded, files kept where their suffix is
-    that of audio or of the glob itself. What cannot be read to its end, as a pipe in a folder, or a folder that cannot
-    be opened has an error.
+    A file stays as it is, whatever its suffix and even if it is missing (reading it reports what is wrong); ``-`` stays
+    ``-``. A folder gives the audio files at any depth below it, sorted, without hidden ones. A glob (``**`` crosses
+    folders) gives its matches, sorted; folders among them are expanded, and files are kept if their suffix is that of
+    audio or of the glob itself. What cannot be read to its end, such as a pipe in a folder, has an error, and so does a
+    folder that cannot be opened.
 
     Raises:
         AudioError: a folder without audio, or a glob without a match.
@@ -87,7 +87,7 @@ def _matching(pattern: str) -> list[tuple[str, str]]:
 
 
 def _checked(path: str) -> tuple[str, str]:
-    """A named pipe would wait for a writer that never comes, and some devices never end; reading tells of the rest."""
+    """A named pipe would wait for a writer that never comes, and some devices never end; reading reports the rest."""
     try:
         mode = os.stat(path).st_mode
     except OSError:

@@ -16,16 +16,16 @@ from speechgru.errors import AudioError, ConfigError
 if TYPE_CHECKING:
     from types import ModuleType
 
-# What waits to be read; what comes when this is full is dropped and counted.
+# The most sound that may wait to be read; sound beyond this is dropped and counted.
 MOST_WAITING_S = 10.0
-# A microphone that is silent gives zeros; one that gives nothing for so long is gone.
+# A microphone that is silent gives zeros; one that gives nothing for this long is gone.
 _GONE_S = 3.0
 _HEADERS = (b"RIFF", b"fLaC", b"OggS", b"ID3", b"FORM", b"NIST")
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """What comes next.
+    """The next samples.
 
     Attributes:
         samples: (samples,) or (channels, samples).
@@ -68,11 +68,11 @@ def read_pcm(stream: BinaryIO, rate: int, block_s: float = 0.1, name: str = "sta
 class Microphone:
     """The sound of a microphone in blocks, as a context manager.
 
-    A thread of the driver fills a queue. When that is full because nobody reads, sound is dropped and counted; it never
-    grows.
+    A thread of the driver fills a queue. When that is full because nobody reads, sound is dropped and counted; the
+    queue never grows.
 
     Args:
-        device: number or part of the name; None takes the system's own.
+        device: number or part of the name; None takes the system's default.
         block_s: length of a block in seconds.
         waiting_s: how much may wait to be read, in seconds.
 
@@ -89,7 +89,7 @@ class Microphone:
     def __init__(self, device: str | None = None, block_s: float = 0.1, waiting_s: float = MOST_WAITING_S) -> None:
         self._sound = _sounddevice()
         self.lost = 0
-        self._before = 0  # of these, since the last block that found room
+        self._before = 0  # of these, those since the last block that was queued
         self._queue: queue.Queue[Block | None] = queue.Queue(max(1, round(waiting_s / block_s)))
         wanted = int(device) if device is not None and device.isdecimal() else device
         try:
@@ -123,14 +123,14 @@ class Microphone:
         """The blocks, until the device is gone.
 
         Raises:
-            AudioError: it is.
+            AudioError: the device is gone.
         """
         last = time.monotonic()
         while True:
             try:
                 block = self._queue.get(timeout=0.2)
             except queue.Empty:
-                # Asked in short turns: Ctrl-C is not answered while a queue waits.
+                # The queue is asked at short intervals: Ctrl-C is not handled while it waits.
                 if time.monotonic() - last < _GONE_S:
                     continue
                 block = None
@@ -151,7 +151,7 @@ class Microphone:
     def _end(self) -> None:
         try:
             self._queue.put_nowait(None)
-        except queue.Full:  # found by the time without sound
+        except queue.Full:  # blocks() notices by the time without sound
             return
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # imported by the functions that need it: the command line st
     Source = File | np.ndarray | torch.Tensor
 
 _SLICE_SLACK_S = 0.05  # manifests round their times; a slice may end this far past the end and is then cut there
-_BLOCK = 1 << 20  # frames read at once: a header that lies about a terabyte must not allocate one
+_BLOCK = 1 << 20  # frames read at once: a header that falsely claims a terabyte must not allocate it
 _SILENCE = 2.0**-15  # one step of 16-bit audio
 
 
@@ -48,9 +48,10 @@ def read_audio(
     """Reads a recording, or a slice of it, as mono float32 samples, full scale at 1.
 
     The channels are averaged. A slice is cut at the recording's own rate (nearest sample) and then resampled; only the
-    slice is decoded, except in mp3, which cannot be entered exactly: everything before it is decoded too, and dropped.
-    An mp3 of variable bit rate without a Xing header does not know its length, nor does libsndfile: convert such files.
-    Silence is legitimate (a class of its own in keyword corpora), and refused only where ``require_sound`` asks for it.
+    slice is decoded, except in mp3, which does not allow exact seeking: everything before the slice is decoded too, and
+    dropped. An mp3 of variable bit rate without a Xing header does not state its length, and libsndfile does not know
+    it either: convert such files. Silence is legitimate (a class of its own in keyword corpora), and is refused only
+    where ``require_sound`` asks for it.
 
     Args:
         source: a path; ``"-"`` for standard input; the bytes of a file; a binary file object; or samples as a numpy
@@ -59,7 +60,7 @@ def read_audio(
         start_s: where the slice begins, in seconds, from 0.
         duration_s: how long it lasts, in seconds, above 0; None means to the end. It may reach 50 ms past the end
             (manifests round their times) and is then cut there.
-        source_rate: the rate of an array, in Hz; not for files, which know theirs.
+        source_rate: the rate of an array, in Hz; not for files, which state their own.
         require_sound: refuse a recording (or slice) that never leaves one step of 16-bit audio around its mean.
 
     Returns:
@@ -107,7 +108,8 @@ def read_blocks(
 ) -> Iterator[tuple[np.ndarray, int]]:
     """The samples that :func:`read_audio` gives for a recording or a slice of it, a part at a time, however long it is.
 
-    One block is held, decoded and resampled; what cannot seek (a pipe) is held whole in its compressed form.
+    One block is held in memory, decoded and resampled; a source that cannot seek (a pipe) is held whole in its
+    compressed form.
 
     Args:
         source: a path, ``"-"``, the bytes of a file, or a binary file object.
@@ -120,7 +122,7 @@ def read_blocks(
         Mono float32 samples (samples,), not empty, and their rate in Hz.
 
     Raises:
-        AudioError: as :func:`read_audio`; what is wrong further on is found when it is reached.
+        AudioError: as :func:`read_audio`; an error further on is found when it is reached.
     """
     import soxr
 
@@ -169,11 +171,12 @@ def resample(waveform: torch.Tensor, from_hz: float, to_hz: float) -> torch.Tens
 
 
 def audio_info(path: str | os.PathLike[str], longest_s: float = math.inf) -> AudioInfo:
-    """What the header says, without decoding unless ffmpeg must; what is wrong in it raises as :func:`read_audio`.
+    """What the header says, without decoding unless ffmpeg must; errors are raised as by :func:`read_audio`.
 
     Args:
         path: of the recording.
-        longest_s: whether it is longer is all that is asked: ffmpeg stops a second later, and that is the length told.
+        longest_s: for when it only matters whether the recording is longer than this: ffmpeg stops a second later, and
+            that length is returned.
     """
     with open_audio(path, longest_s) as decoder:
         rate, samples = decoder.sample_rate, decoder.samples

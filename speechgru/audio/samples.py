@@ -1,4 +1,4 @@
-"""Samples as float32 of full scale 1: arrays of any type, channels averaged, checked for what no recording holds."""
+"""Samples as float32 of full scale 1: arrays of any type, channels averaged, checked for impossible values."""
 
 from __future__ import annotations
 

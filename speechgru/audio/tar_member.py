@@ -26,7 +26,8 @@ def members(path: str) -> dict[str, tuple[int, int]]:
     """By name, where each file in a tar file begins and how many bytes it has, in order.
 
     Raises:
-        AudioError: it is not there, no uncompressed tar file, truncated, or has a name twice or one that leaves it.
+        AudioError: it is not there, no uncompressed tar file, truncated, or has a name twice or one that leads out of
+            it.
     """
     try:
         status = os.stat(path)
@@ -54,7 +55,7 @@ def read_member(path: str, begin: int, size: int) -> bytes:
     """The bytes of one file in a tar file.
 
     Raises:
-        AudioError: it cannot be read, or ends before.
+        AudioError: it cannot be read, or ends too early.
     """
     try:
         with open(path, "rb") as file:

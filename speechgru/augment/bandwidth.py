@@ -28,7 +28,7 @@ class BandwidthConfig:
 
 
 def cut_above(samples: np.ndarray, sample_rate: int, hz: float) -> np.ndarray:
-    """The samples ``(samples,)`` without what is above ``hz``; from ``0.9 hz`` on it fades out as a cosine."""
+    """The samples ``(samples,)`` without frequencies above ``hz``; from ``0.9 hz`` on they fade out as a cosine."""
     import scipy.fft
 
     spectrum = scipy.fft.rfft(samples)

@@ -1,4 +1,4 @@
-"""Whether an augmentation is applied to an utterance, and the legal ranges of how strongly."""
+"""Whether an augmentation is applied to an utterance, and the legal ranges of its strength."""
 
 from __future__ import annotations
 
@@ -32,5 +32,5 @@ def check_range(name: str, config: object, low_key: str, high_key: str, lowest: 
 
 
 def happens(rng: np.random.Generator, probability: float) -> bool:
-    """True with the given probability; 0 draws nothing, so what is switched off leaves the other draws as they are."""
+    """True with the given probability; 0 draws nothing, so switching something off does not change the other draws."""
     return probability > 0 and rng.random() < probability

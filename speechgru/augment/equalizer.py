@@ -19,8 +19,8 @@ class EqualizerConfig:
     Attributes:
         probability: of colouring a clip, 0 to 1.
         max_db: the gain at each point is drawn uniformly from -max_db to max_db, 0 to 40 dB.
-        points: so many frequencies, from 62.5 Hz to half of the sample rate and evenly apart in octaves, have a gain of
-            their own, 2 to 32; between them it is a straight line in dB over octaves.
+        points: number of frequencies that have a gain of their own, 2 to 32, from 62.5 Hz to half of the sample rate
+            and evenly apart in octaves; between them the gain is a straight line in dB over octaves.
     """
 
     probability: float = 0.0

@@ -10,7 +10,7 @@ from speechgru.augment.draw import check_probability, check_range, happens
 from speechgru.augment.recordings import Recordings
 from speechgru.errors import ConfigError
 
-_LOWEST_HZ = 20.0  # steep noise below would take all the power of the ratio and not be heard
+_LOWEST_HZ = 20.0  # steep noise below would have all the noise power and not be heard
 
 
 @dataclasses.dataclass
@@ -22,8 +22,8 @@ class NoiseConfig:
         folder: recordings of noise (a folder, a file or a glob); empty: synthetic noise.
         min_snr_db, max_snr_db: the ratio of the power of the whole clip to that of the noise is drawn uniformly, in dB,
             between the two, -30 to 100.
-        min_slope, max_slope: of synthetic noise: the power density falls with 1 / frequency^slope, drawn uniformly
-            between the two, 0 to 3; 0 is white, 1 pink, 2 brown.
+        min_slope, max_slope: the power density of synthetic noise falls with 1 / frequency^slope, the slope drawn
+            uniformly between the two, 0 to 3; 0 is white, 1 pink, 2 brown.
         synthetic: fraction of the noisy clips that get synthetic noise although there is a folder, 0 to 1.
         cache_mb: memory for decoded recordings in each worker process, 0 or more.
     """
@@ -79,7 +79,8 @@ class Noise:
     """Adds noise at a drawn signal-to-noise ratio.
 
     Raises:
-        AudioError: ``config.folder`` is missing or holds no audio; later, by name, a recording that cannot be used.
+        AudioError: ``config.folder`` is missing or holds no audio; later also a recording that cannot be used, with its
+            name.
     """
 
     def __init__(self, config: NoiseConfig) -> None:

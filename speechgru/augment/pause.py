@@ -16,8 +16,8 @@ class PauseConfig:
 
     Attributes:
         probability: of adding pauses to a clip, 0 to 1.
-        max_s: longest pause on either side, in seconds, 0 to 60; its square root is drawn uniformly, so short ones are
-            more frequent.
+        max_s: longest pause on either side, in seconds, 0 to 60; the square root of a pause is drawn uniformly, so
+            short pauses are more frequent.
         silence: share of the pauses that are digital silence, 0 to 1; the others sound like the clip's background.
     """
 
@@ -36,7 +36,7 @@ class PauseConfig:
 def background(samples: np.ndarray, sample_rate: int, count: int, rng: np.random.Generator) -> np.ndarray:
     """Noise ``(count,)`` with level and spectrum of the quietest 100 ms of ``samples``.
 
-    White noise through a filter whose taps are that stretch itself has its power spectrum on average.
+    White noise through a filter whose taps are that stretch itself has, on average, the stretch's power spectrum.
     """
     import scipy.signal
 

@@ -1,4 +1,4 @@
-"""A folder of noises or room responses, read by excerpt and remembered up to a limit."""
+"""A folder of noises or room responses, read by excerpt and cached up to a limit."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _LONGEST_WHOLE_S = 120.0  # longer recordings are never decoded whole
 class Recordings:
     """The recordings in ``folder`` (any depth; or a file, or a glob), as numpy waveforms ``(samples,)``.
 
-    Up to two minutes long, a recording is decoded once and kept while the cache of ``cache_mb`` has room (the least
-    recently used goes first); longer ones are read by excerpt. What comes out never depends on what the cache holds.
+    A recording of up to two minutes is decoded once and kept while the cache of ``cache_mb`` has room (the least
+    recently used is dropped first); longer ones are read by excerpt. The results never depend on what the cache holds.
     Each worker process of a loader has a cache of its own.
 
     Raises:
-        AudioError: the folder is missing or holds no audio; later, a recording that cannot be used, by name.
+        AudioError: the folder is missing or holds no audio; later also a recording that cannot be used, with its name.
     """
 
     def __init__(self, folder: str, cache_mb: float) -> None:
@@ -39,7 +39,7 @@ class Recordings:
         return self._infos[index]
 
     def whole(self, index: int, sample_rate: int) -> np.ndarray:
-        """A whole recording at ``sample_rate``; shared, not to be written into."""
+        """A whole recording at ``sample_rate``; shared, so do not write into it."""
         key = (index, sample_rate)
         if key in self._whole:
             self._whole.move_to_end(key)
@@ -54,7 +54,7 @@ class Recordings:
         return samples
 
     def excerpt(self, index: int, sample_rate: int, samples: int, rng: np.random.Generator) -> np.ndarray:
-        """``samples`` samples from a drawn place; a recording that is shorter is repeated from a drawn sample on."""
+        """``samples`` samples from a drawn place; a shorter recording is repeated from a drawn sample on."""
         length_s, wanted_s = self.info(index).duration_s, samples / sample_rate + 0.01
         if length_s > max(_LONGEST_WHOLE_S, wanted_s):
             start_s = rng.uniform(0, length_s - wanted_s)

@@ -18,11 +18,11 @@ class RoomConfig:
     Attributes:
         probability: of putting a clip into a room, 0 to 1.
         folder: impulse responses (a folder, a file or a glob); empty: synthetic ones.
-        min_rt60_s, max_rt60_s: of synthetic responses: the time in which the sound decays by 60 dB is drawn uniformly
+        min_rt60_s, max_rt60_s: the time in which the sound of synthetic responses decays by 60 dB is drawn uniformly
             between the two, 0.01 to 5 seconds.
-        min_direct_db, max_direct_db: of synthetic responses: the energy of the direct sound against that of the
+        min_direct_db, max_direct_db: in synthetic responses the energy of the direct sound relative to that of the
             reverberation is drawn uniformly, in dB, between the two, -20 to 60.
-        synthetic: fraction of the clips in rooms that get a synthetic one although there is a folder, 0 to 1.
+        synthetic: fraction of the clips in rooms that get a synthetic response although there is a folder, 0 to 1.
         cache_mb: memory for decoded responses in each worker process, 0 or more.
     """
 
@@ -48,9 +48,9 @@ class RoomConfig:
 def reverberate(samples: np.ndarray, response: np.ndarray) -> np.ndarray:
     """The samples ``(samples,)`` heard in the room of the impulse response ``(taps,)``.
 
-    The direct path (the response's largest tap) is taken to time 0, so that words stay where they were; the energy and
-    the length are those of the input (what would ring on after the end is cut). Silence, or an all-zero response,
-    gives the samples back.
+    The direct path (the response's largest tap) is moved to time 0, so that words stay where they were; the energy and
+    the length are those of the input (what would ring on after the end is cut). With silence, or an all-zero response,
+    the samples come back as they are.
     """
     import scipy.fft
 
@@ -60,7 +60,8 @@ def reverberate(samples: np.ndarray, response: np.ndarray) -> np.ndarray:
     if energy <= 0 or response[direct] == 0:
         return samples
     response = response[: direct + count] / response[direct]
-    # Only outputs direct ... direct + count - 1 are kept, so the ones before may be wrapped into: a shorter transform.
+    # Only outputs direct ... direct + count - 1 are kept. The end may wrap around into those before: a shorter
+    # transform will do.
     size = scipy.fft.next_fast_len(max(count + len(response) - 1 - direct, count + direct), real=True)
     product = scipy.fft.rfft(samples, size) * scipy.fft.rfft(response.astype(np.float32, copy=False), size)
     heard = scipy.fft.irfft(product, size)[direct : direct + count]
@@ -70,7 +71,8 @@ def reverberate(samples: np.ndarray, response: np.ndarray) -> np.ndarray:
 def synthetic_response(sample_rate: int, rt60_s: float, direct_db: float, rng: np.random.Generator) -> np.ndarray:
     """A response ``(rt60_s * sample_rate,)``: a unit tap, then Gaussian noise that decays by 60 dB in ``rt60_s``.
 
-    Polack's statistical model of late reverberation (1988); ``direct_db`` is the energy of the tap against the noise.
+    Polack's statistical model of late reverberation (1988); ``direct_db`` is the energy of the tap relative to the
+    noise.
     """
     tail = rng.standard_normal(max(1, round(rt60_s * sample_rate)), dtype=np.float32)
     tail *= np.exp(np.arange(len(tail), dtype=np.float32) * np.float32(-3 * np.log(10) / (rt60_s * sample_rate)))
@@ -82,7 +84,8 @@ class Room:
     """Convolves a clip with a drawn room impulse response.
 
     Raises:
-        AudioError: ``config.folder`` is missing or holds no audio; later, by name, a response that cannot be used.
+        AudioError: ``config.folder`` is missing or holds no audio; later also a response that cannot be used, with its
+            name.
     """
 
     def __init__(self, config: RoomConfig) -> None:

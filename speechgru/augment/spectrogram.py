@@ -27,10 +27,11 @@ class SpecAugmentConfig:
     Attributes:
         probability: of masking an utterance, 0 to 1.
         time_masks: how many stretches of time, 0 or more; they may overlap.
-        max_time_frames: the width of each is drawn uniformly from 0 to this.
+        max_time_frames: the width of each stretch of time is drawn uniformly from 0 to this.
         max_time_fraction: no stretch is wider than this fraction of the utterance's frames, 0 to 1.
         frequency_masks: how many bands of frequency, 0 or more; they may overlap.
-        max_frequency_bands: the width of each is drawn uniformly from 0 to this, and never all the bands.
+        max_frequency_bands: the width of each masked band of frequency is drawn uniformly from 0 to this; it is never
+            all the bands.
         fill: mean or zero.
         groups: 1; 2 or 3 where the features carry deltas, which are then masked in the same bands.
     """
@@ -67,7 +68,7 @@ class SpecAugment:
         self.config = config
 
     def __call__(self, features: Tensor, lengths: Tensor, generator: torch.Generator) -> Tensor:
-        """The masked features; all draws come from ``generator``, as many whatever the features are."""
+        """The masked features; all draws come from ``generator``, and their number does not depend on the features."""
         config = self.config
         if config.probability <= 0:
             return features
@@ -75,7 +76,7 @@ class SpecAugment:
         if size % config.groups:
             raise ConfigError(f"spectrogram.groups={config.groups}: {size} features are not so many groups")
         bands = size // config.groups
-        # The draws live on the generator's device, so that a CPU generator gives the same masks on every device.
+        # The draws are made on the generator's device, so that a CPU generator gives the same masks on every device.
         applied = torch.rand(batch, generator=generator, device=generator.device) < config.probability
         frames_each = lengths.to(generator.device, torch.float32)
         widest = (frames_each * config.max_time_fraction).floor().clamp(max=config.max_time_frames)

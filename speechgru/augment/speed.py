@@ -32,7 +32,7 @@ def change_speed(samples: np.ndarray, factor: float) -> np.ndarray:
     """The samples ``(samples,)`` played ``factor`` times as fast: ``samples / factor`` of them, rounded (soxr HQ)."""
     import soxr
 
-    # Of the two rates only the ratio counts. The quicker presets save a third of the time, and alias.
+    # Only the ratio of the two rates counts. The quicker presets save a third of the time, but they alias.
     changed = soxr.resample(np.ascontiguousarray(samples), factor, 1.0, quality="HQ")
     return changed if len(changed) else samples
 

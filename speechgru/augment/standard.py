@@ -27,7 +27,7 @@ Waveform = TypeVar("Waveform", Tensor, np.ndarray)
 
 @dataclasses.dataclass
 class AugmentConfig:
-    """Settings of :class:`Augment`, in the order of application; as it stands it does nothing.
+    """Settings of :class:`Augment`, in the order of application; with its defaults it does nothing.
 
     Attributes:
         speed, shift, pause, room, noise, equalizer, bandwidth, gain: of the waveform, in the loader's workers.
@@ -51,7 +51,7 @@ class Augment:
     """Speaker, then room, then noise, then microphone: the order in which sound meets them.
 
     Training only: at evaluation neither method is called. The same generator state gives the same result; the global
-    random states of torch and numpy are neither read nor moved.
+    random states of torch and numpy are neither read nor changed.
 
     Raises:
         AudioError: a folder of noises or responses is missing or holds no audio.
@@ -77,8 +77,8 @@ class Augment:
     def waveform(self, waveform: Waveform, sample_rate: int, rng: np.random.Generator) -> Waveform:
         """A clip ``(samples,)``, float32 on the CPU, augmented; speed and pauses change its length, nothing is clipped.
 
-        A tensor gives a tensor, an array an array. The input is never written into; where nothing is drawn it is
-        returned itself.
+        A tensor gives a tensor, an array an array. The input is never written into; where no augmentation is drawn, the
+        input itself is returned.
         """
         samples = given = waveform.numpy() if isinstance(waveform, Tensor) else waveform
         for augmentation in self._waveform:

@@ -15,15 +15,15 @@ from speechgru.lengths import valid_frames
 
 @dataclasses.dataclass
 class VocalTractConfig:
-    """Settings of :class:`VocalTract`; for log-mel features alone (the coefficients of an MFCC are no frequencies).
+    """Settings of :class:`VocalTract`; for log-mel features only (the coefficients of an MFCC are not frequencies).
 
     Attributes:
         probability: of warping an utterance, 0 to 1.
         min_factor, max_factor: frequencies are multiplied by a factor drawn uniformly between the two, 0.5 to 2; above
             1 is a shorter vocal tract.
         low_hz, high_hz: the lower edge of the lowest and the upper edge of the highest band **of the features**.
-        boundary: the warp is linear up to this fraction of high_hz and then bends to leave high_hz where it is, above 0
-            and below 1; 0.6 is the 4800 Hz of the paper.
+        boundary: the warp is linear up to this fraction of high_hz (divided by the factor, where that is above 1), above 0 and below 1, and then bends so that high_hz
+            stays where it is; 0.6 is the 4800 Hz of the paper.
         groups: 1; 2 or 3 where the features carry deltas, which are then warped alike.
     """
 
@@ -47,7 +47,7 @@ class VocalTractConfig:
 
 
 def source_hz(warped_hz: Tensor, factor: Tensor, boundary_hz: float, high_hz: float) -> Tensor:
-    """The frequency that the warp takes to ``warped_hz``: the inverse of Jaitly and Hinton's equation.
+    """The frequency that the warp moves to ``warped_hz``: the inverse of Jaitly and Hinton's equation.
 
     The warp multiplies by ``factor`` up to ``boundary_hz * min(factor, 1) / factor`` and is a straight line from there
     to (high_hz, high_hz).
@@ -61,9 +61,9 @@ def source_hz(warped_hz: Tensor, factor: Tensor, boundary_hz: float, high_hz: fl
 class VocalTract:
     """Jaitly and Hinton, Vocal Tract Length Perturbation improves speech recognition (ICML workshop 2013), section 2.
 
-    Done on the log-mel features: each band takes the value at the frequency that the warp brings there, interpolated
-    linearly between band centres; beyond the outermost centres the outermost value holds. Band centres are even on the
-    mel scale of torchaudio and Kaldi; with librosa's the warp is a little uneven.
+    The warp is applied to the log-mel features: each band takes the value at the frequency that the warp moves there,
+    interpolated linearly between band centres; beyond the outermost centres the outermost value holds. Band centres are
+    evenly spaced on the mel scale of torchaudio and Kaldi; with librosa's scale the warp is a little uneven.
 
     Shape:
         features ``(batch, time, feature)``, lengths ``(batch,)`` in frames -> features of the same shape. Frames beyond
@@ -74,7 +74,7 @@ class VocalTract:
         self.config = config
 
     def __call__(self, features: Tensor, lengths: Tensor, generator: torch.Generator) -> Tensor:
-        """The warped features; all draws come from ``generator``, as many whatever the features are."""
+        """The warped features; all draws come from ``generator``, and their number does not depend on the features."""
         config = self.config
         if config.probability <= 0:
             return features

@@ -27,13 +27,13 @@ class FrameBatchNorm(nn.BatchNorm1d):
 def valid_moments(
     values: Tensor, valid: Tensor, axes: tuple[int, ...], values_a_frame: int = 1
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Mean and variance of every channel over the valid frames, and how many values they are of, at least 1.
+    """Mean and variance of every channel over the valid frames, and over how many values, at least 1.
 
     Args:
         values: the channels on one axis.
         valid: True for every valid frame, of a shape that broadcasts with ``values``.
         axes: all axes but that of the channels.
-        values_a_frame: of one channel.
+        values_a_frame: values of one channel in a frame.
 
     Returns:
         Mean and variance (channels,), the variance divided by the count, and the count.

@@ -1,9 +1,9 @@
-"""What every gated recurrent cell must give; the cells themselves stand one to a file beside this one.
+"""What every gated recurrent cell must provide; each cell has a file of its own beside this one.
 
 The update gate follows one convention in this package, PyTorch's: ``h = (1 - z) * n + z * h``, so z keeps the old
 state. Half of the literature (Chung et al. 1412.3555, Zhou et al. 1603.09420, Dey & Salem 1701.05923, Feng et al.
 2410.01201) writes ``h = (1 - z) * h + z * n``, where z lets the new state in. Since sigmoid(-a) = 1 - sigmoid(a), a
-cell of the one convention is the same cell of the other with W_z, U_z and b_z negated: :func:`other_convention`.
+cell of one convention becomes the same cell of the other when W_z, U_z and b_z are negated: :func:`other_convention`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from speechgru.lengths import check_lengths, full_lengths, last_valid, packed, r
 
 
 class Weights(NamedTuple):
-    """What a compiled stack reads of a cell that is one product of the frames and the loop.
+    """What a compiled stack reads of a cell that is one product with the frames and the loop.
 
     Attributes:
         cell: its row functions.
@@ -48,11 +48,11 @@ class Weights(NamedTuple):
 class Cell(nn.Module, abc.ABC):
     """A recurrent cell run over a sequence in one direction.
 
-    A cell is written down once, in :meth:`advance`: one frame and the state give the next state and the gates. The
-    loop over it is the definition, differentiable and exact wherever torch runs; a cell is fast because it overrides
-    :meth:`run` (operators of torch) or :meth:`fused` (compiled kernels for float32 on a CPU).
+    A cell is defined once, in :meth:`advance`: one frame and the state give the next state and the gates. The loop over
+    it is the definition, differentiable and exact wherever torch runs; a cell is fast because it overrides :meth:`run`
+    (operators of torch) or :meth:`fused` (compiled kernels, on a CPU for float32).
 
-    What can be computed of all frames before any state is known stands in :meth:`project`. The state is one tensor
+    :meth:`project` holds what can be computed for all frames before any state is known. The state is one tensor
     (batch, state_size) whose first ``hidden_size`` values are the output.
 
     Args:
@@ -62,8 +62,9 @@ class Cell(nn.Module, abc.ABC):
     Attributes:
         framewise: whether :meth:`project` and :meth:`fused` look at each frame by itself. Then ``fused`` may be given
             the valid frames alone, all rows one after the other, (1, frames, projected).
-        zoneout: share of state values that keep what they were, drawn anew for every frame while training; outside of
-            it each value moves by the share it would move on average (1606.01305, section 3). The loop computes it.
+        zoneout: share of state values that keep their old value, drawn anew for every frame while training; outside of
+            training each value moves by the share it would move on average (1606.01305, section 3). The loop over
+            frames computes it.
 
     Raises:
         ConfigError: a size below 1.
@@ -71,7 +72,7 @@ class Cell(nn.Module, abc.ABC):
 
     framewise: ClassVar[bool] = False
 
-    if TYPE_CHECKING:  # torch's own says that a call may take and return anything
+    if TYPE_CHECKING:  # torch's own signature lets a call take and return anything
 
         def __call__(
             self, sequence: Tensor, lengths: Tensor | None = None, state: Tensor | None = None, reverse: bool = False
@@ -115,10 +116,10 @@ class Cell(nn.Module, abc.ABC):
         return sequence
 
     def linear(self, frames: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-        """``F.linear``, for :meth:`project`; outside of training a frame's is the same among few frames and many."""
+        """``F.linear``, for :meth:`project`; outside of training a frame gives the same among few and among many."""
         if self.training or not compiled.usable(frames, weight):
             return F.linear(frames, weight, bias)
-        from speechgru.cells.linear import linear  # here, for numba takes half a second
+        from speechgru.cells.linear import linear  # imported here: numba takes half a second
 
         return linear(frames, weight, bias)
 
@@ -133,21 +134,20 @@ class Cell(nn.Module, abc.ABC):
     def fused(self, projected: Tensor, lengths: Tensor, state: Tensor, reverse: bool) -> tuple[Tensor, Tensor] | None:
         """What :meth:`forward` returns, from compiled kernels; None where there are none for the device.
 
-        Asked only where compiled code may run (:mod:`speechgru.compiled`): float32 on a CPU, or on a GPU with Triton,
-        outside of tracing.
-        ``projected`` is in frame order; the kernel reads each row at its own places, backwards where ``reverse`` says
-        so, and writes zeros beyond ``lengths``.
+        Called only where compiled code may run (:mod:`speechgru.compiled`): float32 on a CPU, or on a GPU with Triton,
+        outside of tracing. ``projected`` is in frame order; the kernel reads each row at its own places, backwards
+        where ``reverse`` is true, and writes zeros beyond ``lengths``.
         """
         return None
 
     def weights(self) -> Weights | None:
-        """What the compiled loop reads of a cell that is one product of the frames and the loop; None for others."""
+        """What the compiled loop reads of a cell that is one product with the frames and the loop; None for others."""
         return None
 
     def _own(self, kind: type[Cell], names: Set[str]) -> dict[str, Tensor] | None:
-        """The parameters, for :meth:`weights`; None for one that is of a class below, parametrized or pruned.
+        """The parameters, for :meth:`weights`; None for a cell that is of a subclass, parametrized or pruned.
 
-        Such a cell has its weights or its equations elsewhere, and one with zoneout has no compiled loop.
+        Such a cell has its weights or its equations elsewhere. None also with zoneout, which has no compiled loop.
         """
         own = cast("dict[str, Tensor]", self._parameters)  # torch takes a microsecond for each self.weight_ih
         return own if own.keys() == names and type(self) is kind and not self.zoneout else None
@@ -202,11 +202,11 @@ class Cell(nn.Module, abc.ABC):
             ConfigError: a sequence or a state of another size, or lengths of another batch; see :func:`check_lengths`.
         """
         if torch.compiler.is_dynamo_compiling():
-            # Imported where it is needed: it brings torch's compiler.
+            # Imported where it is needed: it loads torch's compiler.
             from speechgru.cells.tracing import uncompiled
 
             return uncompiled(self.forward, sequence, lengths, state, reverse)
-        # A kernel would read and write beyond the rows.
+        # Otherwise a kernel would read and write beyond the rows.
         self._check_shapes(sequence, state)
         full = lengths is None or check_lengths(lengths, sequence)
         left = full_lengths(sequence) if lengths is None else lengths
@@ -217,7 +217,7 @@ class Cell(nn.Module, abc.ABC):
             with torch.autocast("cpu", enabled=False):
                 return self.forward(sequence.to(precision), lengths, state.to(precision), reverse)
         compiles = not self.zoneout and sequence.shape[0] > 0
-        # A gradient goes through products over all frames: those of padding are left out.
+        # A gradient goes through products over all frames: here those of padding are left out.
         packs = compiles and self.framewise and not full and sequence.is_cpu and torch.is_grad_enabled()
         if packs and self._compiles(sequence, state):
             result = self._without_padding(sequence, left, state, reverse)
@@ -230,7 +230,7 @@ class Cell(nn.Module, abc.ABC):
                 return result
         if reverse:
             projected = reverse_within(projected, lengths)
-        # A causal recurrence is not moved by what follows, so rows may run on into their padding: no packing is needed.
+        # What follows does not change a causal recurrence, so rows may run on into their padding: no packing is needed.
         if torch.compiler.is_exporting():
             from speechgru.cells.tracing import scanned
 
@@ -259,11 +259,11 @@ class Cell(nn.Module, abc.ABC):
         if result is None:
             return None
         hidden, final = result
-        beyond = sequence.shape[1] - hidden.shape[1]  # the end of the longest row
+        beyond = sequence.shape[1] - hidden.shape[1]  # frames beyond the longest row's end
         return F.pad(hidden, (0, 0, 0, beyond)) if beyond else hidden, final
 
     def zone_out(self, new: Tensor, old: Tensor) -> Tensor:
-        """The state after zoneout: (batch, state) twice -> (batch, state); override it if not all values remember."""
+        """The state after zoneout: (batch, state) twice -> (batch, state); override it if some values are no memory."""
         if self.training:
             return torch.where(torch.rand_like(new) < self.zoneout, old, new)
         return new + self.zoneout * (old - new)
@@ -273,7 +273,7 @@ class Cell(nn.Module, abc.ABC):
         return f"{self.input_size}, {self.hidden_size}{zoneout}"
 
     def _compiles(self, projected: Tensor, state: Tensor) -> bool:
-        """Whether :meth:`fused` may be asked; on a GPU autocast may have made the frames half precision."""
+        """Whether :meth:`fused` may be called; on a GPU autocast may have made the frames half precision."""
         if projected.is_cuda:
             return runs_triton(projected.device) and compiled.usable(*self.parameters(), device="cuda")
         own = [parameter for parameter in self._parameters.values() if parameter is not None]  # no walk through modules

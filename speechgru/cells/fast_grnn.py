@@ -21,8 +21,8 @@ class FastGRNNConfig:
     """Settings of a FastGRNN cell.
 
     Attributes:
-        input_rank: W is the product of (hidden, rank) and (rank, input); 0 means a full matrix.
-        hidden_rank: U is the product of (hidden, rank) and (rank, hidden); 0 means a full matrix.
+        input_rank: rank of W, the product of (hidden, rank) and (rank, input); 0 means a full matrix.
+        hidden_rank: rank of U, the product of (hidden, rank) and (rank, hidden); 0 means a full matrix.
         orthogonal: start a full U orthogonal (Saxe et al., 1312.6120) instead of uniform.
         update_bias: the update gate's bias at the start; above 0 the cell begins with a longer memory.
         zeta: the share of the candidate at the start, sigmoid(zeta).
@@ -45,7 +45,7 @@ class FastGRNNConfig:
 
 @register("cell", "fast_grnn", FastGRNNConfig)
 class FastGRNN(Cell):
-    """FastGRNN (Kusupati et al., 1901.02358; z keeps as it does here)::
+    """FastGRNN (Kusupati et al., 1901.02358; z keeps the old state, as here)::
 
         z = sigmoid(W x + U h + b_z)
         n = tanh(W x + U h + b_n)
@@ -56,7 +56,7 @@ class FastGRNN(Cell):
 
     Parameters: ``weight_ih`` (hidden, input) or (hidden, input_rank) with ``reduce_ih`` (input_rank, input),
     ``weight_hh`` and ``reduce_hh`` likewise, ``bias`` (2 hidden), b_z and b_n, ``zeta`` and ``nu`` (1): H (I + H) + 2 H
-    + 2; a rank R makes R (H + I) of H I, or 2 R H of H H. Multiply-accumulates of a step: the matrices' and 3 H.
+    + 2; a rank R turns H I into R (H + I), or H H into 2 R H. Multiply-accumulates of a step: the matrices' and 3 H.
     """
 
     framewise = True
@@ -79,7 +79,7 @@ class FastGRNN(Cell):
         with torch.no_grad():
             for reduce in (self.reduce_ih, self.reduce_hh):
                 if reduce is not None:
-                    # The product then varies as a full matrix does.
+                    # The product then has the variance of a full matrix.
                     bound = math.sqrt(3 / reduce.shape[0])
                     reduce.uniform_(-bound, bound)
             self.bias[:hidden_size] = config.update_bias
@@ -100,7 +100,7 @@ class FastGRNN(Cell):
         return share * candidate + update * state, {"update": update, "candidate": candidate}
 
     def fused(self, projected: Tensor, lengths: Tensor, state: Tensor, reverse: bool) -> tuple[Tensor, Tensor] | None:
-        from speechgru.cells.recurrence import recur  # here, for numba takes half a second
+        from speechgru.cells.recurrence import recur  # imported here: numba takes half a second
 
         # The two small factors are multiplied once, which costs less than a second product in each of many frames.
         across = self.weight_hh if self.reduce_hh is None else self.weight_hh @ self.reduce_hh

@@ -60,10 +60,11 @@ class GRU(Cell):
 
     LN takes mean and variance over the values it is given, here the two gates together and the candidate alone, and
     has a gain: ``gain_ih`` and ``gain_hh`` (3 hidden). Unlike the batch normalisation of ``li_gru`` it looks at no
-    other frame and no other row, so training and evaluation, a step and the run, one row and a batch are the same.
+    other frame and no other row, so training gives the same values as evaluation, a step as the run, and one row as a
+    batch.
 
     Parameters: 3 H (I + H + 2), and 6 H gains. Multiply-accumulates of a step: 3 H (I + H) + 3 H, and 18 H for the
-    normalisation: of each value its square, its scale and its gain.
+    normalisation: for each value its square, its scale and its gain.
     """
 
     framewise = True
@@ -109,7 +110,7 @@ class GRU(Cell):
     def fused(self, projected: Tensor, lengths: Tensor, state: Tensor, reverse: bool) -> tuple[Tensor, Tensor] | None:
         if projected.device.type == "cuda" and not self.layer_norm:
             return None  # cuDNN, through torch.gru
-        from speechgru.cells.recurrence import recur  # here, for numba takes half a second
+        from speechgru.cells.recurrence import recur  # imported here: numba takes half a second
 
         if self.layer_norm:
             blocks = 2 * self.hidden_size, self.hidden_size

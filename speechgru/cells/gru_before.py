@@ -30,8 +30,8 @@ class GRUBefore(Cell):
         h = (1 - z) * n + z * h
 
     A value of the old state that is reset does not reach any candidate, while in ``gru`` a candidate drops the whole
-    product. Keras calls it ``reset_after=False``, ONNX ``linear_before_reset=0``. It is the form of most papers, and
-    slower than ``gru`` where libraries have only the other; here both take the same time.
+    product. Keras calls it ``reset_after=False``, ONNX ``linear_before_reset=0``. Most papers use this form. It is
+    slower than ``gru`` where libraries have only the latter; here both take the same time.
 
     The parameters: ``weight_ih`` (3 hidden, input), ``weight_hh`` (3 hidden, hidden) and ``bias`` (3 hidden), rows in
     the order r, z, n.
@@ -63,7 +63,7 @@ class GRUBefore(Cell):
         return (1 - update) * candidate + update * state, {"reset": reset, "update": update, "candidate": candidate}
 
     def fused(self, projected: Tensor, lengths: Tensor, state: Tensor, reverse: bool) -> tuple[Tensor, Tensor] | None:
-        from speechgru.cells.recurrence import recur  # here, for numba takes half a second
+        from speechgru.cells.recurrence import recur  # imported here: numba takes half a second
 
         return recur(ROWS, projected, lengths, state, reverse, self.weight_hh)
 

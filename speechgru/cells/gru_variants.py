@@ -1,4 +1,4 @@
-"""GRU1, GRU2 and GRU3: gated recurrent units whose gates are fed by less than input, state and bias."""
+"""GRU1, GRU2 and GRU3: gated recurrent units whose gates see less than input, state and bias."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class GRU1Config(GatedConfig):
 
 @dataclasses.dataclass
 class GRU2Config(GatedConfig):
-    """Settings of a GRU2 cell: ``update_bias`` does nothing, for its gates have no bias."""
+    """Settings of a GRU2 cell: ``update_bias`` does nothing, because its gates have no bias."""
 
 
 @dataclasses.dataclass
@@ -38,8 +38,8 @@ class GRUVariant(Cell):
         n = tanh(W x + b + U (r * h))
         h = (1 - z) * n + z * h
 
-    The paper's z lets the new state in, ours keeps the old one (see cell.py); rows of the parameters in the order r, z,
-    n, of which each variant has what it needs.
+    The paper's z lets the new state in, ours keeps the old one (see cell.py). The rows of the parameters are in the
+    order r, z, n; each variant has those it needs.
     """
 
     framewise = True
@@ -69,12 +69,12 @@ class GRUVariant(Cell):
         return (1 - update) * candidate + update * state, {"reset": reset, "update": update, "candidate": candidate}
 
     def fused(self, projected: Tensor, lengths: Tensor, state: Tensor, reverse: bool) -> tuple[Tensor, Tensor] | None:
-        from speechgru.cells.recurrence import recur  # here, for numba takes half a second
+        from speechgru.cells.recurrence import recur  # imported here: numba takes half a second
 
         if self.gates_see_state:
             inputs = torch.cat((self._gate_bias().expand(*projected.shape[:2], -1), projected), 2)
             return recur(ROWS, inputs, lengths, state, reverse, self.weight_hh)
-        # U (r * h) with a constant r is a matrix of its own.
+        # With a constant r, U (r * h) is the product of h with one matrix.
         reset, update = torch.sigmoid(self._gate_bias()).chunk(2)
         return recur(CONSTANT_GATES, projected, lengths, state, reverse, self.weight_hh * reset, (update,))
 
@@ -101,7 +101,7 @@ class GRU1(GRUVariant):
         z = sigmoid(U_z h + b_z)
 
     and the rest as in :class:`GRUVariant`. For inputs much wider than the state it saves most of the parameters; the
-    paper found it as good as the GRU on word-level tasks. What comes in opens a gate only one frame later.
+    paper found it as good as the GRU on word-level tasks. An input opens a gate only one frame later.
 
     Parameters: H (I + 3 H + 3). Multiply-accumulates of a step: H (I + 3 H) + 3 H.
     """
@@ -134,7 +134,7 @@ class GRU3(GRUVariant):
         z = sigmoid(b_z)
 
     and the rest as in :class:`GRUVariant`: a tanh RNN in which every unit has its own fixed time constant,
-    -1 / log(z) frames. The smallest of the three, and what a gate that looks at something has to beat.
+    -1 / log(z) frames. The smallest of the three, and the baseline that a gate which looks at something has to beat.
 
     Parameters: H (I + H + 3). Multiply-accumulates of a step: H (I + H) + 3 H.
     """

@@ -1,4 +1,4 @@
-"""The independently recurrent network: each value of the state sees itself alone."""
+"""The independently recurrent network: each value of the state sees only itself."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class IndRNNConfig:
     """Settings of an IndRNN cell.
 
     Attributes:
-        doubling_frames: frames in which a state may at most double by itself, at least 1: it bounds \\|u\\| by
-            2^(1/frames). About as many as an utterance has.
+        doubling_frames: frames in which a state may at most double by itself, at least 1: this bounds \\|u\\| by
+            2^(1/frames). Choose about as many as an utterance has.
     """
 
     doubling_frames: int = 200
@@ -36,10 +36,10 @@ class IndRNN(Cell):
 
         h = relu(W x + u * h + b)           \\|u\\| <= 2^(1/doubling_frames)
 
-    The bound is the paper's gamma^(1/T) with gamma = 2: beyond it gradients explode. A u outside acts as
-    the bound and still receives the gradient, so it finds its way back. There is no gate: every value keeps a history
-    of one fixed length, from none (u = 0) to all (u = 1), and the lengths are drawn uniformly over that range at the
-    start. The smallest cell; the values meet in the next layer only, so stack it deep.
+    The bound is the paper's gamma^(1/T) with gamma = 2: beyond it gradients explode. A u outside of the bound acts as
+    the bound and still receives the gradient, so it can come back. There is no gate: every value keeps a history of one
+    fixed length, from none (u = 0) to all (u = 1), and u is drawn uniformly from 0 to 1 at the start.
+    The smallest cell; the values meet in the next layer only, so stack it deep.
 
     Parameters: ``weight_ih`` (hidden, input), ``weight_hh`` (hidden), u, and ``bias`` (hidden): H (I + 2).
     Multiply-accumulates of a step: H I + H.
@@ -64,7 +64,7 @@ class IndRNN(Cell):
         return torch.relu(frame + self._recurrent() * state), {}
 
     def fused(self, projected: Tensor, lengths: Tensor, state: Tensor, reverse: bool) -> tuple[Tensor, Tensor] | None:
-        from speechgru.cells.recurrence import recur  # here, for numba takes half a second
+        from speechgru.cells.recurrence import recur  # imported here: numba takes half a second
 
         return recur(ROWS, projected, lengths, state, reverse, vectors=(self._recurrent(),))
 

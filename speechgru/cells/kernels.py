@@ -10,8 +10,8 @@ from torch import Tensor
 from speechgru.cells.rows import sigmoid, sigmoid_slope, standardize, standardize_backward, tanh, tanh_slope
 
 FAST = {"contract", "reassoc"}  # fused multiply-adds and reordered sums; NaN and infinity stay what they are
-# Such a function stays plain Python and is compiled into every kernel that calls it. x / 0 as in NumPy: Python's rule
-# is a branch in every division, and a loop with a branch in it is not vectorised.
+# A function given to ``part`` stays plain Python and is compiled into every kernel that calls it. x / 0 is as in NumPy:
+# Python's rule would put a branch into every division, and a loop with a branch in it is not vectorised.
 part = register_jitable(fastmath=FAST, error_model="numpy", forceinline=True)
 for one in (tanh, sigmoid, tanh_slope, sigmoid_slope, standardize, standardize_backward):
     part(one)
@@ -22,11 +22,11 @@ class Context(Protocol):
 
     Attributes:
         saved_tensors: what ``save_for_backward`` was given.
-        needs_input_grad: of which arguments of ``apply`` the gradient is wanted.
+        needs_input_grad: for each argument of ``apply``, whether its gradient is wanted.
     """
 
     saved_tensors: tuple[Tensor, ...]
     needs_input_grad: tuple[bool, ...]
 
     def save_for_backward(self, *tensors: Tensor | None) -> None:
-        """Inputs and outputs; torch sees when one is changed in between."""
+        """Saves inputs and outputs; torch notices when one is changed in between."""

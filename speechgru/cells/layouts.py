@@ -1,6 +1,6 @@
 """The weights of GRU, LSTM and RNN cells as ONNX and Keras lay them out, as NumPy arrays.
 
-Both have the update gate of this package (z keeps the old state), so nothing but places changes: each gate's rows move,
+Both have the update gate of this package (z keeps the old state), so only positions change: each gate's rows move,
 Keras has the transpose, and ONNX puts an axis of directions in front. Every function has its inverse beside it.
 
 ============  ==========  ==========  ==========
@@ -31,7 +31,7 @@ KERAS_ORDERS: dict[type[Cell], list[int]] = {GRU: [1, 0, 2], GRUBefore: [1, 0, 2
 
 
 def to_onnx(cells: Sequence[Cell]) -> dict[str, np.ndarray]:
-    """The inputs of an ONNX GRU, LSTM or RNN node that computes what one cell computes, or two as its directions.
+    """The inputs of an ONNX GRU, LSTM or RNN node that computes what one cell does, or two cells as its directions.
 
     The node of a ``gru`` needs linear_before_reset=1, that of a ``gru_before`` 0 (onnx.ai/onnx/operators/onnx__GRU).
 
@@ -74,8 +74,8 @@ def from_onnx(cells: Sequence[Cell], arrays: dict[str, np.ndarray]) -> None:
 def to_keras(cell: Cell) -> list[np.ndarray]:
     """The weights of a Keras layer that computes what the cell computes: kernel, recurrent kernel, bias.
 
-    A ``gru`` is a Keras GRU with reset_after=True, its default, and has a bias (2, 3 hidden), of the input and of the
-    recurrence; a ``gru_before`` is one with reset_after=False. The others have one bias (gates * hidden).
+    A ``gru`` is a Keras GRU with reset_after=True, its default, and has a bias (2, 3 hidden), a row for the input and
+    one for the recurrence; a ``gru_before`` is one with reset_after=False. The others have one bias (gates * hidden).
 
     Raises:
         ConfigError: a cell that Keras has no layer for.
@@ -100,7 +100,7 @@ def from_keras(cell: Cell, weights: Sequence[np.ndarray]) -> None:
 
 
 def _arrays(cell: Cell, orders: dict[type[Cell], list[int]]) -> dict[str, np.ndarray]:
-    """The four arrays of torch's layout with their rows in the other order; a cell with one bias has zeros for c."""
+    """The four arrays of torch's layout with their rows in the other order; with one bias, ``bias_hh`` is zeros."""
     order = _order(cell, orders)
     arrays = {name: parameter.detach().cpu().numpy() for name, parameter in cell.named_parameters()}
     if "bias" in arrays:

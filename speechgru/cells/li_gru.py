@@ -30,9 +30,9 @@ class LiGRU(Cell):
         h = (1 - z) * n + z * h
 
     BN is batch normalisation over the valid frames of all rows, with a learned scale and shift, so there are no other
-    biases; while training, rows of a batch therefore act on each other, and :meth:`step` is the run in evaluation mode
-    alone. A third smaller than a GRU and made for speech. Its states have no bound: with large recurrent weights it
-    explodes on long sequences, which ``sli_gru`` mends.
+    biases. While training, rows of a batch therefore affect each other, and :meth:`step` is the same as the run only in
+    evaluation mode. A third smaller than a GRU and made for speech. Its states have no bound: with large recurrent
+    weights it explodes on long sequences, which ``sli_gru`` fixes.
 
     The parameters: ``weight_ih`` (2 hidden, input), ``weight_hh`` (2 hidden, hidden), ``normalization.weight`` and
     ``normalization.bias`` (2 hidden), rows in the order z, n; buffers: the running statistics.
@@ -65,7 +65,7 @@ class LiGRU(Cell):
         return (1 - update) * candidate + update * state, {"update": update, "candidate": candidate}
 
     def fused(self, projected: Tensor, lengths: Tensor, state: Tensor, reverse: bool) -> tuple[Tensor, Tensor] | None:
-        from speechgru.cells.recurrence import recur  # here, for numba takes half a second
+        from speechgru.cells.recurrence import recur  # imported here: numba takes half a second
 
         blocks = (self.hidden_size, self.hidden_size) if self.normalize else ()
         return recur(ROWS, projected, lengths, state, reverse, self.weight_hh, blocks=blocks)

@@ -12,14 +12,14 @@ from torch.autograd.function import once_differentiable
 from speechgru.cells.kernels import Context
 from speechgru.cells.product import BLOCK, project
 
-_WORTH = 20_000_000  # multiplications of a thread, some milliseconds: to start one takes 0.1
+_WORTH = 20_000_000  # multiplications of a thread, some milliseconds; starting one takes 0.1
 _NO_BIAS = np.empty(0, np.float32)
 
 
 def linear(frames: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """``F.linear`` of which every frame is the same to the last bit, however many frames there are.
+    """``F.linear`` whose result for a frame is the same to the last bit, however many frames there are.
 
-    A library sums in another order for another number of rows, so that a chunk would get other inputs than the whole.
+    A library's order of summation depends on the number of rows, so a chunk would get other inputs than the whole.
     """
     tensors = frames, weight, bias
     if torch.is_grad_enabled() and any(one is not None and one.requires_grad for one in tensors):

@@ -1,9 +1,9 @@
 """The compiled loop over frames of every cell, and its gradient.
 
 A cell gives its row functions (rows.py). The loop does the rest: which frame of a row comes next, forwards or
-backwards, the products with the state, their layer norm, and zeros beyond the lengths. The key idea is that a frame is
-one product for all rows that have one, and then one row after the other; without a product a row is run to its end
-before the next begins, so that it stays in the cache.
+backwards, the products with the state, their layer norm, and zeros beyond the lengths. The key idea: in each frame
+there is one product for all rows that have this frame, and then the row function runs for one row after the other.
+Without a product a row is run to its end before the next begins, so that it stays in the cache.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ class Given(NamedTuple):
     """What the loop and its gradient read.
 
     Attributes:
-        inputs: the input's part of the gates, (frames, rows), over which the row functions may write.
-        starts: where in it the frames of each row of the batch begin, (batch,).
+        inputs: the input's part of the gates, (frames, rows), which the row functions may overwrite.
+        starts: where in ``inputs`` the frames of each row of the batch begin, (batch,).
         lengths: (batch,).
         reverse: whether rows are read from their end.
         first: the outputs before the first frame, (batch, hidden).
-        weight: of the recurrent product, (gate rows, hidden); with a reset gate before the candidate's product that of
-            the other gates.
-        candidate_weight: that of the candidate then, and empty otherwise.
+        weight: of the recurrent product, (gate rows, hidden); with a reset gate before the candidate's product, only
+            that of the other gates.
+        candidate_weight: with a reset gate before the candidate's product, that of the candidate; otherwise empty.
         vectors: see :class:`Row`.
-        blocks: where each block of the product begins that has a layer norm of its own, and the end; or empty.
+        blocks: where each block of the product with a layer norm of its own begins, and the end; or empty.
         gain: of these layer norms; or empty.
     """
 
@@ -57,12 +57,13 @@ class Given(NamedTuple):
 
 
 class Left(NamedTuple):
-    """What the loop leaves; all but ``hidden`` for the gradient, in the order of the inputs.
+    """What the loop writes; all but ``hidden`` is for the gradient, in the order of the inputs.
 
     Attributes:
-        learning: whether there will be a gradient; else the other arrays have no row, and tell only their last axis.
+        learning: whether there will be a gradient; else the other arrays have no rows and give only the size of their
+            last axis.
         hidden: (batch, time, hidden), zeros beyond the lengths.
-        memory: before each frame, (frames, memory).
+        memory: the memory before each frame, (frames, memory).
         kept: see :class:`Row`.
         normal: the products after their layer norm and before its gain, (frames, gate rows).
         scale: what each block was multiplied with, (frames, blocks).
@@ -83,13 +84,14 @@ class Gradients(NamedTuple):
 
     Attributes:
         hidden: at the outputs, (batch, time, hidden).
-        state: at the last outputs before, and at the first ones afterwards, (batch, hidden).
+        state: before the call at the last outputs, after it at the first ones, (batch, hidden).
         memory: likewise, (batch, memory).
         inputs: at the input's part of the gates.
-        products: at the recurrent products before their layer norm; empty where they are those at ``inputs``.
+        products: at the recurrent products before their layer norm; empty where these gradients are those at
+            ``inputs``.
         vectors: at each of them.
         gain: at the gain.
-        before: no gradient: the outputs before each frame, which the products were made of.
+        before: not a gradient: the outputs before each frame, from which the products were made.
     """
 
     hidden: np.ndarray
@@ -181,7 +183,7 @@ def run(
     memory: np.ndarray,
     left: Left,
 ) -> None:
-    """Runs a cell from ``state`` (batch, hidden) and ``memory``, which become the last ones."""
+    """Runs a cell from ``state`` (batch, hidden) and ``memory``, which are overwritten with the last ones."""
     batch, time, size = left.hidden.shape
     left = left if left.learning else one_frame(left)
     products, candidates = np.empty((batch, len(given.weight)), np.float32), np.empty((batch, size), np.float32)
@@ -225,12 +227,12 @@ def run(
 
 @part
 def nothing(*arguments: object) -> None:
-    """In place of a function that a cell does not have, which is never called."""
+    """Stands in for a function that a cell does not have; it is never called."""
 
 
 @part
 def longest_first(lengths: np.ndarray) -> np.ndarray:
-    """The rows in the order of their ends, so that those which go on are always the first ones."""
+    """The rows by length, longest first, so that those with frames left are always the first ones."""
     return np.argsort(-lengths, kind="mergesort")
 
 
@@ -250,7 +252,7 @@ def row_at(given: Given, left: Left, old: np.ndarray, memory: np.ndarray, index:
 
 @part
 def one_frame(left: Left) -> Left:
-    """Without a gradient: one frame of what :func:`states` writes for it, which is written over."""
+    """Without a gradient: one frame of what :func:`states` writes for it, which every frame overwrites."""
     kept, normal = np.empty((1, left.kept.shape[1]), np.float32), np.empty((1, left.normal.shape[1]), np.float32)
     scale = np.empty((1, left.scale.shape[1]), np.float32)
     return Left(left.learning, left.hidden, left.memory, kept, normal, scale, left.reset_state)
@@ -258,7 +260,7 @@ def one_frame(left: Left) -> Left:
 
 @part
 def row_before(given: Given, left: Left, index: int, step: int) -> Row:
-    """What :func:`row_at` was when the row function saw it."""
+    """The row of :func:`row_at` as the row function saw it."""
     frame, place = frame_at(given, index, step)
     old = left.hidden[index, frame + 1 if given.reverse else frame - 1] if step else given.first[index]
     return Row(given.inputs[place], old, left.hidden[index, frame], left.memory[place], left.kept[place], given.vectors)
@@ -274,7 +276,7 @@ def transposed(matrix: np.ndarray) -> np.ndarray:
     return found
 
 
-# Loops, for an assignment between arrays asks first whether they overlap, which takes longer than it does.
+# Loops: an assignment between arrays first checks whether they overlap, which takes longer than the assignment.
 @part
 def copy(source: np.ndarray, target: np.ndarray) -> None:
     for j in range(len(source)):
@@ -306,7 +308,7 @@ def normalize(given: Given, left: Left, place: int, product: np.ndarray) -> None
 
 @part
 def normalize_backward(given: Given, left: Left, at: Gradients, place: int, at_normal: np.ndarray) -> np.ndarray:
-    """The gradient before the layer norm of a product from that behind it and its gain."""
+    """The gradient before the layer norm of a product, from the gradient after the layer norm and its gain."""
     normal, at_product, at_gain, gain = left.normal[place], at.products[place], at.gain, given.gain
     for j in range(len(gain)):
         at_gain[j] += at_normal[j] * normal[j]

@@ -26,7 +26,7 @@ from speechgru.cells.rows import (
 from speechgru.lengths import check_lengths, last_valid, reverse_within, valid_frames
 from speechgru.registry import register
 
-# Far outside of what a sigmoid of float32 can tell from 0 and 1, and far inside of what half precision can hold.
+# Far beyond where a sigmoid in float32 differs from 0 and 1, and far below the largest number of half precision.
 CERTAIN = 1e4
 
 
@@ -64,18 +64,19 @@ class LSTM(Cell):
     The parameters are those of ``torch.nn.LSTM``: ``weight_ih`` (4 hidden, input), ``weight_hh`` (4 hidden, hidden),
     ``bias_ih`` and ``bias_hh`` (4 hidden), rows in the order i, f, g, o.
 
-    With ``layer_norm`` (Ba et al., 1607.06450, supplement, the LSTM of the attentive reader), W and U those of all
-    gates::
+    With ``layer_norm`` (Ba et al., 1607.06450, supplement, the LSTM of the attentive reader), where W and U are those
+    of all gates::
 
         i, f, g, o = sigmoid, sigmoid, tanh, sigmoid of LN(W x) + b + LN(U h) + c
         h = o * tanh(LN(c) + d)
 
     LN takes mean and variance over all the values it is given, the four gates together, and has a gain: ``gain_ih``,
-    ``gain_hh`` (4 hidden) and ``gain_cell`` (hidden); d is ``bias_cell`` (hidden). The state is c as it was before. It
-    looks at no other frame and no other row of the batch, unlike the batch normalisation of ``li_gru``.
+    ``gain_hh`` (4 hidden) and ``gain_cell`` (hidden); d is ``bias_cell`` (hidden). The state holds c as it was before
+    the normalisation. The layer norm looks at no other frame and no other row of the batch, unlike the batch
+    normalisation of ``li_gru``.
 
     Parameters: 4 H (I + H + 2), and 10 H of the normalisation. Multiply-accumulates of a step: 4 H (I + H) + 3 H, and
-    27 H for the normalisation: of each value its square, its scale and its gain.
+    27 H for the normalisation: for each value its square, its scale and its gain.
     """
 
     framewise = True
@@ -127,7 +128,7 @@ class LSTM(Cell):
         return torch.cat(torch.lstm_cell(frame, state.chunk(2, 1), *weights), 1)
 
     def fused(self, projected: Tensor, lengths: Tensor, state: Tensor, reverse: bool) -> tuple[Tensor, Tensor] | None:
-        from speechgru.cells.recurrence import recur  # here, for numba takes half a second
+        from speechgru.cells.recurrence import recur  # imported here: numba takes half a second
 
         if not self.layer_norm:
             inputs = self.linear(projected, self.weight_ih, self.bias_ih + self.bias_hh)
@@ -149,8 +150,9 @@ class LSTM(Cell):
         padded = sequence
         if lengths is not None:
             check_lengths(lengths, sequence)
-            # torch.lstm tells c after the last frame alone, so padding must leave c as it is: a feature that is 1 there
-            # closes the input gate and opens the forget gate. c = 1 * c + 0 * g to the bit, with gradients of 1 and 0.
+            # torch.lstm returns c only after the last frame, so padding must leave c as it is: a feature that is 1 in
+            # the padding closes the input gate and opens the forget gate. c = 1 * c + 0 * g to the bit, with gradients
+            # of 1 and 0.
             padding = ~valid_frames(lengths, sequence.shape[1])[..., None]
             padded = torch.cat((sequence.masked_fill(padding, 0.0), padding.to(sequence.dtype)), 2)
             shut = weight_ih.new_tensor([-CERTAIN, CERTAIN, 0.0, 0.0]).repeat_interleave(self.hidden_size)
@@ -219,7 +221,7 @@ def backward(row: Row, at: At) -> None:
     gain, (at_gain, at_bias) = row.vectors[0], at.vectors
     for j in range(size):
         at_o[j] = at_state[j] * m[j] * sigmoid_slope(o[j])
-        at_state[j] *= o[j] * tanh_slope(m[j])  # from here that at LN(c) + d, and then at c
+        at_state[j] *= o[j] * tanh_slope(m[j])  # from here the gradient at LN(c) + d, then at c
     for j in range(size):
         at_gain[j] += at_state[j] * seen[j]
     for j in range(size):
@@ -232,7 +234,7 @@ def backward(row: Row, at: At) -> None:
         at_f[j] = at_c * old[j] * sigmoid_slope(f[j])
         at_g[j] = at_c * i[j] * tanh_slope(g[j])
         at_memory[j] = at_c * f[j]
-        at_state[j] = ZERO  # the old output is in the product alone
+        at_state[j] = ZERO  # the old output is only in the product
 
 
 ROWS = RowFunctions(forward, backward, memory=True, kept=lambda size: 2 * size + 1)

@@ -63,7 +63,7 @@ class MGU(Cell):
         return reset * candidate + update * state, {"reset": reset, "update": update, "candidate": candidate}
 
     def fused(self, projected: Tensor, lengths: Tensor, state: Tensor, reverse: bool) -> tuple[Tensor, Tensor] | None:
-        from speechgru.cells.recurrence import recur  # here, for numba takes half a second
+        from speechgru.cells.recurrence import recur  # imported here: numba takes half a second
 
         return recur(ROWS, projected, lengths, state, reverse, self.weight_hh)
 

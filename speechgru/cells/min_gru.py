@@ -28,7 +28,7 @@ class MinGRUConfig:
 
     Attributes:
         candidate: ``linear`` writes a itself (section 3.1 of the paper); ``positive`` writes g(a) = a + 0.5 for a >= 0
-            and sigmoid(a) below, as the paper's form in logarithms must (appendix B.3), so no state is negative.
+            and sigmoid(a) below, as the paper's form in logarithms requires (appendix B.3), so no state is negative.
         update_bias: added to the update gate's bias at the start; above 0 the cell begins with a longer memory.
     """
 
@@ -44,10 +44,10 @@ class MinGRU(Cell):
         n = W_n x + b_n                 or g(W_n x + b_n)
         h = (1 - z) * n + z * h
 
-    The paper's z is 1 - z here: negate W_z and b_z to exchange weights. Nothing but the last line needs the state, so
-    all frames share one matrix product and the rest is a linear recurrence: the fastest cell of the family and a third
-    of a GRU's parameters or less, for long utterances and deep stacks. One layer alone cannot look at what it
-    remembers; it wants two or three.
+    The paper's z is 1 - z here: negate W_z and b_z to exchange weights. Only the last line needs the state, so all
+    frames share one matrix product and the rest is a linear recurrence: the fastest cell of the family and a third of a
+    GRU's parameters or less, for long utterances and deep stacks. One layer alone cannot look at what it remembers; use
+    two or three.
 
     Parameters: ``weight_ih`` (2 hidden, input) and ``bias`` (2 hidden), rows in the order z, n: 2 H (I + 1).
     Multiply-accumulates of a step: 2 H I + 2 H.
@@ -78,7 +78,7 @@ class MinGRU(Cell):
     def fused(self, projected: Tensor, lengths: Tensor, state: Tensor, reverse: bool) -> tuple[Tensor, Tensor] | None:
         if projected.device.type == "cuda":
             return None
-        from speechgru.cells.recurrence import recur  # here, for numba takes half a second
+        from speechgru.cells.recurrence import recur  # imported here: numba takes half a second
 
         return recur(self._rows, projected, lengths, state, reverse)
 
@@ -126,7 +126,7 @@ def backward(row: Row, at: At) -> None:
 
 
 def forward_positive(row: Row, product: np.ndarray) -> None:
-    """The same with g(x) as candidate; x stays what it is in its place, for the slope."""
+    """The same with g(x) as candidate; its x stays as it is, for the slope."""
     size = len(row.new)
     z_x, n_x, old, new = row.x[:size], row.x[size:], row.old, row.new
     for j in range(size):

@@ -1,10 +1,10 @@
-"""The product of frames or states with a weight, alone or once a frame inside of a compiled loop.
+"""The product of frames or states with a weight, on its own or once per frame inside of a compiled loop.
 
-A library takes longer to begin than the product of a few rows takes, packs the weight at each call, and sums in another
-order for another number of rows. Here the weight is read as it lies. The key idea is the tile: three rows by four
-columns are twelve vectors of sums, which stay in registers while the inner axis goes by, eight numbers at a time, and
-become twelve numbers at its end. Every sum is made in this one order, however many rows there are: a frame alone, in a
-chunk and in its utterance is the same to the last bit.
+A library takes longer to start than the product of a few rows takes, packs the weight at each call, and sums in an
+order that depends on the number of rows. Here the weight is read as it is in memory. The key idea is the tile: three
+rows by four columns are twelve vectors of sums, which stay in registers while the loop runs along the inner axis, eight
+numbers at a time, and become twelve numbers at its end. Every sum is made in this one order, however many rows there
+are: a frame has the same result to the last bit alone, in a chunk and in its utterance.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from speechgru.cells.vectors import LANES, add_product, load, store_sums, zeros
 from speechgru.compiled import kernel
 
 COLUMNS = 4  # of a tile
-BLOCK = 18  # rows that stay in the cache while the weight goes by
-# Fused multiply-adds, and no sum in another order than it is written in.
+BLOCK = 18  # rows that stay in the cache while the weight is read
+# Fused multiply-adds are allowed, sums in another order than written are not.
 _ordered = kernel(fastmath={"contract"}, error_model="numpy", nogil=True)
 _part = register_jitable(fastmath={"contract"}, error_model="numpy", forceinline=True)
 
 
 @_ordered
 def multiply(left: np.ndarray, weight: np.ndarray, out: np.ndarray) -> None:
-    """``out = left @ weight.T`` of arrays in order, (rows, inner), (columns, inner) and (rows, columns)."""
+    """``out = left @ weight.T`` of contiguous arrays, (rows, inner), (columns, inner) and (rows, columns)."""
     columns, inner = weight.shape
     tiles = columns // COLUMNS
     for begin in range(0, len(left), BLOCK):
@@ -53,7 +53,7 @@ def multiply(left: np.ndarray, weight: np.ndarray, out: np.ndarray) -> None:
 
 @_ordered
 def project(left: np.ndarray, weight: np.ndarray, bias: np.ndarray, out: np.ndarray) -> None:
-    """The same, and the bias added where there is one."""
+    """As :func:`multiply`, with the bias added where there is one."""
     multiply(left, weight, out)
     for row in range(len(out)):
         for column in range(len(bias)):
@@ -101,7 +101,7 @@ def _two_rows(left: np.ndarray, row: int, weight: np.ndarray, column: int, out: 
 
 @_part
 def _one_row(left: np.ndarray, row: int, weight: np.ndarray, column: int, out: np.ndarray) -> None:
-    """Twice the columns, for enough sums at once."""
+    """One row by twice the columns, so that there are enough sums at once."""
     columns, inner = weight.shape
     x, w = row * inner, column * inner
     a0 = a1 = a2 = a3 = a4 = a5 = a6 = a7 = zeros()

@@ -43,12 +43,12 @@ class QRNN(Cell):
         c = z * c + (1 - z) * n
         h = o * c
 
-    The convolution is causal, and zeros stand before the first frame. Like minGRU it looks at the state in no gate and
-    is one matrix product and a linear recurrence; its window sees a change between neighbouring frames, and its output
-    gate hides what it keeps, as an LSTM's does.
+    The convolution is causal, and zeros stand before the first frame. As in minGRU, no gate looks at the state, and the
+    cell is one matrix product and a linear recurrence. Its window sees a change between neighbouring frames, and its
+    output gate hides what it keeps, as an LSTM's does.
 
-    The state is h, c and the window's frames but the last, oldest first: 2 H + (window - 1) I values, so that a
-    sequence in pieces is the whole.
+    The state is h, c and all frames of the window but the last, oldest first: 2 H + (window - 1) I values, so that a
+    sequence in pieces gives the same as the whole.
 
     Parameters: ``weight_ih`` (3 hidden, window * input), a window's frames oldest first, and ``bias`` (3 hidden),
     rows in the order n, z, o: 3 H (window I + 1). Multiply-accumulates of a step: 3 H window I + 3 H.
@@ -90,7 +90,7 @@ class QRNN(Cell):
     def fused(self, projected: Tensor, lengths: Tensor, state: Tensor, reverse: bool) -> tuple[Tensor, Tensor] | None:
         if projected.device.type == "cuda":
             return None
-        from speechgru.cells.recurrence import recur  # here, for numba takes half a second
+        from speechgru.cells.recurrence import recur  # imported here: numba takes half a second
 
         frames, last = _with_past(projected, lengths, self._memory(state)[1], reverse)
         convolved = self.linear(_windows(frames, self.config.window, reverse), self.weight_ih, self.bias)

@@ -1,7 +1,7 @@
 """The recurrence of every cell on a CPU in float32, with its gradient: the compiled loop for torch.
 
-torch spends a backward pass in small operators, and rows of different lengths need copies around it to be reversed and
-masked. Here every row is read at its own places, forwards or backwards, and nothing is copied.
+torch spends a backward pass in small operators, and needs copies to reverse and mask rows of different lengths. Here
+every row is read at its own places, forwards or backwards, and nothing is copied.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from speechgru.cells.kernels import Context
 from speechgru.cells.rows import RowFunctions
 from speechgru.errors import ConfigError
 
-with torch.inference_mode(False):  # this file may be imported inside of it, and its tensors are no good for training
+with torch.inference_mode(False):  # this file may be imported in that mode, whose tensors cannot be used in training
     _NOTHING = torch.empty(0)
 _NO_VECTOR, _NO_MATRIX, _NO_BLOCKS = np.empty(0, np.float32), np.empty((0, 0), np.float32), np.empty(0, np.int64)
 
 
 class _Choices(NamedTuple):
-    """What is no tensor.
+    """The arguments that are not tensors.
 
     Attributes:
         cell: its row functions.
@@ -61,20 +61,20 @@ def recur(
 
     Args:
         cell: its row functions.
-        inputs: the input's part of the gates, (batch, time, rows), over which the row functions may write; or those of
+        inputs: the input's part of the gates, (batch, time, rows), which the row functions may overwrite; or that of
             the valid frames alone, all rows one after the other, (1, frames, rows), in float32 on a CPU.
         lengths: (batch,).
-        state: the first states, (batch, state), of which the outputs come first.
+        state: the states to begin with, (batch, state), the outputs first.
         reverse: run from each row's own last valid frame to its first.
         weight: of the recurrent product, (gate rows, hidden); the last ``hidden`` rows are the candidate's where the
             cell has ``reset``. None for a cell that is not ``recurrent``.
-        vectors: what the row functions see as ``vectors``, of one axis each.
+        vectors: what the row functions see as ``vectors``, each with one axis.
         blocks: sizes of the parts of the recurrent product that have a layer norm of their own; none: no layer norm.
         gain: of the layer norms, (gate rows,).
 
     Returns:
-        hidden (batch, time, hidden), zeros beyond the lengths, and the final state (batch, state). The time is that of
-        the longest row where there were only valid frames.
+        hidden (batch, time, hidden), zeros beyond the lengths, and the final state (batch, state). Where only the valid
+        frames were given, the time is that of the longest row.
     """
     if inputs.device.type == "cuda":
         from speechgru.cells.triton_loop import recur as recur_on_gpu
@@ -92,7 +92,7 @@ def recur(
 def _run(
     choices: _Choices, lengths: Tensor, tensors: Sequence[Tensor], learning: bool
 ) -> tuple[Tensor, Tensor, loop.Given, loop.Left]:
-    """The outputs and the last states, and what was read and left."""
+    """The outputs, the last states, and the loop's ``Given`` and ``Left``."""
     inputs, state, weight, gain, *vectors = tensors
     cell, (rows, size) = choices.cell, weight.shape
     ends, (batch, time) = lengths.numpy(), inputs.shape[:2]
@@ -124,7 +124,7 @@ def _run(
         _array(gain) if choices.blocks else _NO_VECTOR,
     )
     run = functools.partial(loop.states(cell), given, last.numpy(), memory, left)
-    if learning or cell.memory:  # read at once
+    if learning or cell.memory:  # the results are read at once
         run()
     else:
         side_by_side.run(run)
@@ -137,13 +137,13 @@ def _no_frames(sizes: tuple[int, ...]) -> list[np.ndarray]:
 
 
 def _by_frame(size: int, frames: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """As many rows as there are frames; zeros where no row of the batch has a frame, for they go into products."""
+    """One row for each frame; zeros where no row of the batch has a frame, because they go into products."""
     make = np.empty if lengths.sum() == len(frames) else np.zeros
     return make((len(frames), size), np.float32)
 
 
 def _array(tensor: Tensor) -> np.ndarray:
-    """The values of a tensor, not copied where they lie in order."""
+    """The values of a tensor, not copied where they are contiguous."""
     return tensor.detach().contiguous().numpy()
 
 
@@ -158,7 +158,7 @@ class _Recurrence(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: _Context, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        weight, _, gain, *vectors = ctx.saved_tensors  # asked for, so that torch sees whether one was changed
+        weight, _, gain, *vectors = ctx.saved_tensors  # read, so that torch checks whether one was changed
         cell, (rows, size) = ctx.choices.cell, weight.shape
         width = rows - size if cell.reset else rows
         given = ctx.given

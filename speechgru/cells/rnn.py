@@ -33,8 +33,8 @@ class RNN(Cell):
 
         h = tanh(W x + b + U h + c)
 
-    What every text compares the gated cells with: a third of a GRU's size, and gradients that vanish over a few dozen
-    frames.
+    The cell that every text compares the gated cells with: a third of a GRU's size, and gradients that vanish over a
+    few dozen frames.
 
     The parameters are those of ``torch.nn.RNN``: ``weight_ih`` (hidden, input), ``weight_hh`` (hidden, hidden),
     ``bias_ih`` and ``bias_hh`` (hidden).
@@ -46,8 +46,8 @@ class RNN(Cell):
     LN takes mean and variance over the hidden values and has a gain, ``gain`` (hidden). It looks at no other frame and
     no other row of the batch, unlike the batch normalisation of ``li_gru``.
 
-    Parameters: H (I + H + 2), and H gains. Multiply-accumulates of a step: H (I + H), and 3 H for the normalisation: of
-    each value its square, its scale and its gain.
+    Parameters: H (I + H + 2), and H gains. Multiply-accumulates of a step: H (I + H), and 3 H for the normalisation:
+    for each value its square, its scale and its gain.
     """
 
     framewise = True
@@ -84,7 +84,7 @@ class RNN(Cell):
     def fused(self, projected: Tensor, lengths: Tensor, state: Tensor, reverse: bool) -> tuple[Tensor, Tensor] | None:
         if projected.device.type == "cuda" and not self.layer_norm:
             return None  # cuDNN, through torch.rnn_tanh
-        from speechgru.cells.recurrence import recur  # here, for numba takes half a second
+        from speechgru.cells.recurrence import recur  # imported here: numba takes half a second
 
         if not self.layer_norm:
             inputs = self.linear(projected, self.weight_ih, self.bias_ih + self.bias_hh)
@@ -104,7 +104,7 @@ class RNN(Cell):
 
 
 def forward(row: Row, product: np.ndarray) -> None:
-    """One row of an RNN with layer norm; leaves the sum in its norm in place of x, and keeps what divided it."""
+    """One row of an RNN with layer norm; leaves the normalised sum in place of x, and keeps its scale."""
     x, new, kept, (gain, bias) = row.x, row.new, row.kept, row.vectors
     for j in range(len(x)):
         x[j] += product[j]

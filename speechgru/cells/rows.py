@@ -1,8 +1,9 @@
-"""What a compiled loop asks of a cell: functions of one row of one frame, and what these are made of.
+"""What a compiled loop needs from a cell: functions of one row of one frame, and the parts of these functions.
 
-All here and all row functions are plain Python in float32, so that a cell's file needs no compiler: loop.py has them
-compiled into the loop over the frames. Sizes are read from the arrays; a constant is an ``np.float32``, for with
-Python's numbers the compiler would calculate in float64. Loops over few arrays at a time are the ones it vectorises.
+Everything here and all row functions are plain Python in float32, so that a cell's file needs no compiler: loop.py
+compiles them into the loop over the frames. Sizes are read from the arrays. A constant is an ``np.float32``, because
+with Python's numbers the compiler would calculate in float64. The compiler vectorises only loops over few arrays at a
+time.
 """
 
 from __future__ import annotations
@@ -14,18 +15,18 @@ from typing import NamedTuple
 import numpy as np
 
 ZERO, HALF, ONE = np.float32(0), np.float32(0.5), np.float32(1)
-EPSILON = np.float32(1e-5)  # torch's layer norm has it below the root
+EPSILON = np.float32(1e-5)  # torch's layer norm adds it under the root
 
 
 class Row(NamedTuple):
     """One row of one frame.
 
     Attributes:
-        x: the input's part of the gates. ``forward`` may write over it; ``backward`` finds what it wrote.
+        x: the input's part of the gates. ``forward`` may overwrite it; ``backward`` finds what ``forward`` wrote.
         old: the output of the frame before, (hidden,).
         new: the output of this frame, (hidden,), which ``forward`` writes.
-        memory: the rest of the state. ``forward`` finds what it was and writes what it is; ``backward`` finds what it
-            was.
+        memory: the rest of the state. ``forward`` finds the value before the frame and writes the value after it;
+            ``backward`` finds the value before it.
         kept: what ``forward`` keeps for ``backward``.
         vectors: what the cell gave the loop under that name.
     """
@@ -45,8 +46,8 @@ class At(NamedTuple):
         x: at the input's part of the gates, which ``backward`` writes.
         product: at the recurrent product; the same array as ``x`` where the cell only adds the product to ``x``, else
             ``backward`` writes it.
-        state: ``backward`` finds the gradient at ``new`` and writes that at ``old``, the product's share left out.
-        memory: likewise, at what the memory is and at what it was.
+        state: ``backward`` finds the gradient at ``new`` and writes that at ``old``, without the product's share.
+        memory: likewise, at the memory after the frame and at the memory before it.
         vectors: at each of them, to which ``backward`` adds.
     """
 
@@ -67,13 +68,14 @@ class RowFunctions:
     """A cell as a compiled loop runs it; the functions stand at the top of a module.
 
     Attributes:
-        forward: (row, product) writes the new output and memory. ``product`` is the recurrent one, after its layer
-            norm; with ``reset`` it is that of the candidate, the product of its last rows with the reset state.
+        forward: (row, product) writes the new output and memory. ``product`` is the recurrent product after its layer
+            norm; with ``reset`` it is the candidate's, the product of the weight's last rows with the reset state.
         backward: (row, at), the chain rule through ``forward``.
         reset: (row, product, reset state), for a cell whose reset gate stands before the candidate's product: writes
-            the gates and the state that the candidate sees. ``product`` is that of all other rows with the state.
+            the gates and the state that the candidate sees. ``product`` is that of all other rows of the weight with
+            the state.
         reset_backward: (row, at, gradient at the reset state), the chain rule through ``reset``; adds to ``at.state``.
-        recurrent: whether a matrix meets the state; without one each row is run on its own.
+        recurrent: whether the state is multiplied by a matrix; without one each row is run on its own.
         memory: whether the state has a memory cell beside the output, of the same size.
         adds_product: whether the product is only added to ``x``, so that both have one gradient.
         kept: hidden_size -> the size of ``Row.kept``.
@@ -89,7 +91,7 @@ class RowFunctions:
     kept: Callable[[int], int] = nothing
 
     def functions(self) -> list[Callable[..., None]]:
-        """Those that there are, ``forward`` first."""
+        """The functions that the cell has, ``forward`` first."""
         return [one for one in (self.forward, self.backward, self.reset, self.reset_backward) if one is not None]
 
 
@@ -140,7 +142,7 @@ def standardize(values: np.ndarray) -> np.float32:
 
 
 def standardize_backward(at_normal: np.ndarray, normal: np.ndarray, inverse: np.float32, at_values: np.ndarray) -> None:
-    """The gradient before the layer norm from that behind it."""
+    """The gradient before the layer norm, from the gradient after it."""
     size = np.float32(len(normal))
     total, along = ZERO, ZERO
     for j in range(len(normal)):

@@ -46,7 +46,8 @@ class _Scan(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Context, *gradients: Tensor) -> tuple[Tensor, ...]:
         decay, state, states = ctx.saved_tensors
-        # The gradient runs through the same recurrence from the last frame to the first, one frame ahead in decay.
+        # The gradient runs through the same recurrence from the last frame to the first, with the decay of the frame
+        # after it.
         ahead = torch.cat((decay[:, 1:], torch.zeros_like(decay[:, :1])), 1)
         at_value = blocked(ahead.flip(1), gradients[0].flip(1), torch.zeros_like(state)).flip(1)
         before = torch.cat((state[:, None], states), 1)[:, :-1]

@@ -10,7 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import torch
 from torch import Tensor
 
-WORTH = 1_000_000  # multiplications, some 100 us: to start a thread takes as long
+WORTH = 1_000_000  # multiplications, some 100 us: starting a thread takes as long
 _pool: contextvars.ContextVar[ThreadPoolExecutor | None] = contextvars.ContextVar("another thread", default=None)
 _begin: contextvars.ContextVar[Callable[[Callable[[], None]], None] | None] = contextvars.ContextVar(
     "starts a loop in another thread", default=None
@@ -41,8 +41,8 @@ def another_thread(wanted: bool = True) -> Iterator[None]:
 def side_by_side() -> Iterator[None]:
     """Inside, the first loop that a cell runs without a gradient goes to another thread; at the end all are done.
 
-    What a cell gave is not to be read before. The loops release Python's lock and share nothing, so every value is what
-    it is in one thread.
+    Do not read a cell's results before the end. The loops release Python's lock and share nothing, so every value is
+    the same as in one thread.
     """
     pool = _pool.get()
     if pool is None:

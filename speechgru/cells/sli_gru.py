@@ -23,7 +23,7 @@ class SLiGRU(LiGRU):
         h = (1 - z) * n + z * h
 
     LN is layer normalisation (1607.06450) over the hidden values without scale or shift of its own, so no product is
-    larger than sqrt(hidden) however large the state is: the choice where a Li-GRU does not train.
+    larger than sqrt(hidden) however large the state is. Choose it where a Li-GRU does not train.
 
     Parameters as in ``li_gru``: 2 H (I + H + 2). Multiply-accumulates of a step: 2 H (I + H) + 8 H.
     """

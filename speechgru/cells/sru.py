@@ -30,18 +30,19 @@ class SRUConfig:
 
 @register("cell", "sru", SRUConfig)
 class SRU(Cell):
-    """SRU (Lei et al., 1709.02755v5; the paper's f is z here, and keeps as z does)::
+    """SRU (Lei et al., 1709.02755v5; the paper's f is z here: both keep the old state)::
 
         z = sigmoid(W_z x + v_z * c + b_z)          c is the memory after the frame before
         c = z * c + (1 - z) * (W_n x)
         r = sigmoid(W_r x + v_r * c' + b_r)         c' is that same memory before the frame
         h = r * c + (1 - r) * a x
 
-    a = sqrt(1 + 2 exp(highway_bias)) keeps the variance of deep stacks at their start, as the paper initializes. Where
-    input and hidden size differ, x of the last line is W_skip x, a fourth matrix, as in the authors' implementation.
+    a = sqrt(1 + 2 exp(highway_bias)) keeps the variance of deep stacks at the start of training, as the paper
+    initializes them. Where input and hidden size differ, x of the last line is W_skip x, a fourth matrix, as in the
+    authors' implementation.
 
-    No matrix meets the state, so it trains at the speed of minGRU, yet its gates see what the memory holds; the highway
-    is made for stacks of four layers and more. The state is h, c.
+    No matrix multiplies the state, so it trains at the speed of minGRU, yet its gates see what the memory holds; the
+    highway is made for stacks of four layers and more. The state is h, c.
 
     Parameters: ``weight_ih`` (3 hidden, input), rows in the order n, z, r; ``weight_hh`` (2 hidden), v_z and v_r;
     ``bias`` (2 hidden), b_z and b_r; ``weight_skip`` (hidden, input) where the sizes differ: 3 H I + 4 H, and H I more
@@ -87,7 +88,7 @@ class SRU(Cell):
         return torch.cat((hidden, new), 1), gates
 
     def fused(self, projected: Tensor, lengths: Tensor, state: Tensor, reverse: bool) -> tuple[Tensor, Tensor] | None:
-        from speechgru.cells.recurrence import recur  # here, for numba takes half a second
+        from speechgru.cells.recurrence import recur  # imported here: numba takes half a second
 
         bias = torch.cat((self.bias.new_zeros(self.hidden_size), self.bias))
         gates = self.linear(projected, self.weight_ih, bias)
@@ -109,7 +110,7 @@ class SRU(Cell):
 
 
 def forward(row: Row, product: np.ndarray) -> None:
-    """One row of an SRU, x with what the highway carries behind its gates; leaves z and r in place of their parts."""
+    """One row of an SRU; what the highway carries is in x behind the gates; leaves z and r in place of their parts."""
     size = len(row.new)
     n, z_x, r_x, carried = row.x[:size], row.x[size : 2 * size], row.x[2 * size : -size], row.x[-size:]
     new, memory, (v_z, v_r) = row.new, row.memory, row.vectors

@@ -1,4 +1,4 @@
-"""Cells on top of each other in one call of compiled code, where the way to the loop takes as long as the loop."""
+"""Stacked cells in one call of compiled code, for cases where getting to the loop takes as long as the loop itself."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ class _Stack(NamedTuple):
     """What is known of a stack from the last call.
 
     Attributes:
-        places: where each weight lies, by layer, direction and weight.
+        places: the address of each weight, by layer, direction and weight.
         addresses: the same as an array, (layers, directions, 4).
-        weights: what lies there: as long as it is held here, nothing else can come to lie there.
+        weights: the tensors at these addresses: as long as they are held here, nothing else can be stored there.
         run: the compiled loop.
         inputs: values of a frame.
         size: of a cell's output.
-        rows: of each weight of the inputs.
-        across: of each recurrent weight.
+        rows: rows of each weight of the inputs.
+        across: rows of each recurrent weight.
         kept: see :class:`Row`.
     """
 
@@ -61,20 +61,20 @@ def run_stack(
     states: Sequence[Tensor] | None = None,
     threads: bool = False,
 ) -> tuple[Tensor, np.ndarray] | None:
-    """Each layer over what the one below it gave, without a gradient.
+    """Runs each layer over the outputs of the one below it, without a gradient.
 
     Args:
-        layers: of the same cells and sizes, which do nothing but run them.
-        names: of each layer's cells: one, or the second one reads each row from its end.
+        layers: layers of the same cells and sizes, which do nothing but run their cells.
+        names: of each layer's cells; one, or two, of which the second reads each row from its end.
         frames: (batch, time, input), which compiled code may read.
         lengths: (batch,), or None if all rows are full.
-        states: of each layer's one cell the first outputs, (batch, hidden); None means zeros.
+        states: the outputs that each layer's only cell begins with, (batch, hidden); None means zeros.
         threads: whether the second cell of each layer has a thread of its own.
 
     Returns:
         The outputs of the last layer, those of its cells side by side, (batch, time, cells * hidden), with zeros beyond
         the lengths, and the last outputs of all cells, (layers, cells, batch, hidden). None where a cell has no
-        :meth:`Cell.weights`, or not all that is read is float32 on a CPU.
+        :meth:`Cell.weights`, or something that is read is not float32 on a CPU.
     """
     if states is not None and not compiled.usable(*states):
         return None
@@ -82,7 +82,7 @@ def run_stack(
     if stack is None or stack.inputs != frames.shape[2]:
         return None
     batch, time, _ = frames.shape
-    # Arrays, for torch takes several times as long to make a tensor.
+    # Arrays, because torch takes several times as long to make a tensor.
     last = np.zeros((stack.addresses.shape[0], len(names), batch, stack.size), np.float32)
     for layer, state in enumerate(states or ()):
         last[layer, 0] = state.detach().numpy()
@@ -96,9 +96,9 @@ def run_stack(
 
 
 def _in_two_threads(stack: _Stack, frames: np.ndarray, lengths: np.ndarray, last: np.ndarray) -> np.ndarray:
-    """The outputs of the last layer; every value is what it is in one thread.
+    """The outputs of the last layer; every value is the same as in one thread.
 
-    The thread is a new one: such a thread takes over how the caller treats subnormal numbers.
+    The thread is a new one, because a new thread treats subnormal numbers as the caller does.
     """
 
     def run(layer: int, direction: int) -> np.ndarray:
@@ -117,7 +117,7 @@ def _in_two_threads(stack: _Stack, frames: np.ndarray, lengths: np.ndarray, last
 
 
 def _looked_up(layers: nn.ModuleList, names: Sequence[str]) -> _Stack | None:
-    """The stack of these layers; a weight that was moved since the last call is found where it lies now."""
+    """The stack of these layers; a weight that was moved since the last call is found at its new address."""
     cells: list[Weights] = []
     for layer in layers._modules.values():
         if layer is None or _is_changed(layer):
@@ -138,7 +138,7 @@ def _looked_up(layers: nn.ModuleList, names: Sequence[str]) -> _Stack | None:
 
 
 def _made(cells: Sequence[Weights], places: list[int], directions: int) -> _Stack | None:
-    """None where not all cells are of one kind and of sizes that fit, or a weight is not float32 on a CPU in order."""
+    """None where the cells differ in kind or their sizes do not fit, or a weight is not contiguous float32 on a CPU."""
     held = [weight.detach() for cell in cells for weight in cell[1:5] if weight is not None]
     if not compiled.usable(*held) or not all(weight.is_contiguous() for weight in held):
         return None
@@ -155,7 +155,7 @@ def _made(cells: Sequence[Weights], places: list[int], directions: int) -> _Stac
 
 
 def _is_changed(module: nn.Module) -> bool:
-    """Whether a call would run more than the class says: a hook, or a ``forward`` that was put over its own."""
+    """Whether a call would run more than the class says: a hook, or a ``forward`` set in place of its own."""
     return bool(module._forward_hooks or module._forward_pre_hooks or "forward" in module.__dict__)
 
 
@@ -168,7 +168,7 @@ def _full(batch: int, time: int) -> np.ndarray:
 def stacked(cell: RowFunctions) -> _Run:
     """The loop over frames of each layer and direction, with the products of their inputs before it.
 
-    ``reverse`` is for one direction alone: whether it reads each row from its end.
+    ``reverse`` is for one direction only: whether each row is read from its end.
     """
     # numba tells kernels on disk apart by the names of these functions: each has to stand at the top of a module.
     forward, reset, recurrent, resets = cell.forward, cell.reset or nothing, cell.recurrent, cell.reset is not None

@@ -1,6 +1,6 @@
 """A recurrence under torch.compile and torch.export, both of which would unroll its loop over the frames.
 
-An unrolled graph is as long as the sequence and for one number of frames alone. So torch.compile leaves the recurrence
+An unrolled graph is as long as the sequence and fits only one number of frames. So torch.compile leaves the recurrence
 to eager execution, as it does with torch.nn.GRU, and torch.export writes one operator for any number of frames.
 """
 
@@ -22,7 +22,7 @@ def uncompiled(
     state: Tensor | None,
     reverse: bool,
 ) -> Result:
-    """What a cell's ``forward`` returns, with the kernels that are no part of a graph."""
+    """What a cell's ``forward`` returns, computed with the kernels that are not part of a graph."""
     return forward(sequence, lengths, state, reverse)
 
 
@@ -37,11 +37,13 @@ def scanned(
 
     def combine(state: Tensor, frame: Tensor) -> tuple[Tensor, Tensor]:
         new = advance(frame, state)
-        return new, new.clone()  # the operator refuses two results in one place
+        return new, new.clone()  # the operator refuses two results in the same memory
 
-    # scan loses the gradient through the states unless the first one needs it: let it hang on all that does, by zero.
+    # scan loses the gradient through the states unless the first state needs a gradient. So that state is made to
+    # depend, with its values unchanged, on everything that needs one.
     inputs = [projected, *(parameter for parameter in parameters if parameter.requires_grad)]
     source = torch.stack([one.sum() for one in inputs]).sum().expand_as(state)
     state = torch.where(torch.zeros_like(state, dtype=torch.bool), source, state)
-    # Time first: along which other dimension the results are stacked has changed between versions of torch.
+    # Time is the first dimension: with any other, the dimension along which the results are stacked has changed between
+    # versions of torch.
     return scan(combine, state, projected.transpose(0, 1), dim=0)[1].transpose(0, 1)

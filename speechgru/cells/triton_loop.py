@@ -1,8 +1,8 @@
 """The recurrence of a cell on a GPU: one Triton kernel that runs all frames, and one for its gradient.
 
 A program of the kernel has sixteen rows of the batch and goes through their frames by itself, so that nothing waits for
-Python or for another program. It reads the recurrent weight at each frame, out of the GPU's cache. What a row does in a
-frame is written by triton_rows.py from the same functions that the CPU's loop has compiled into it (loop.py).
+Python or for another program. It reads the recurrent weight at each frame, out of the GPU's cache. triton_rows.py
+writes what happens to a row in a frame, from the same functions that are compiled into the CPU's loop (loop.py).
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from torch.autograd.function import once_differentiable
 from speechgru.cells.rows import At, Row, RowFunctions, standardize, standardize_backward
 from speechgru.cells.triton_rows import Array, KernelText
 
-ROWS = 16  # of a program: the fewest that tl.dot takes
+ROWS = 16  # of a program: the fewest that tl.dot accepts
 COLUMNS, INNER, WARPS = 64, 64, 8
 Arrays = dict[str, np.ndarray]  # what stands for arrays while a kernel is written
 Tensors = dict[str, Tensor]  # (batch, time, values), (batch, values) or, the same for all rows, (values,)
 
 
 class _Choices(NamedTuple):
-    """What is no tensor.
+    """The arguments that are not tensors.
 
     Attributes:
         cell: its row functions.
         reverse: whether rows are read from their end.
         blocks: sizes of the parts of the recurrent product that have a layer norm of their own.
-        precision: of the recurrent products' factors; what they are summed in is float32.
+        precision: of the recurrent products' factors; they are summed in float32.
     """
 
     cell: RowFunctions
@@ -61,7 +61,7 @@ def recur(
     blocks: Sequence[int] = (),
     gain: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """What :func:`speechgru.cells.recurrence.recur` gives, and takes, on a GPU; inputs and state of any precision.
+    """As :func:`speechgru.cells.recurrence.recur`, on a GPU; inputs and state may have any precision.
 
     Under autocast the recurrent products have factors of its precision; everything else is float32, as are the results.
     """
@@ -95,7 +95,7 @@ def _run(
         "memory_before": inputs.new_empty(*frames, remembered),
         "normal": inputs.new_empty(*frames, sum(blocks)),
         "scale": inputs.new_empty(*frames, len(blocks)),
-        # Zeros where they meet gradients of zero in a product over all frames, which would be NaN with a NaN.
+        # Zeros, because a product over all frames multiplies these by gradients of zero: a NaN here would make it NaN.
         "before": inputs.new_zeros(*frames, size),
         "reset_state": inputs.new_zeros(*frames, resets),
         **_numbered("vector", vectors),
@@ -164,7 +164,7 @@ def _launch(
     tensors: Tensors,
     weights: Sequence[Tensor],
 ) -> None:
-    """Runs the kernel that ``writer`` writes over tensors, of which it writes to some."""
+    """Runs the kernel that ``writer`` writes over tensors; the kernel writes to some of them."""
     lengths = tensors["lengths"].contiguous()
     arrays = {name: tensor for name, tensor in tensors.items() if name != "lengths"}
     batch, time, _ = arrays["hidden"].shape
@@ -206,7 +206,7 @@ def _kernel(
         *text.lines,
         "        number += 1",
     ]
-    # Triton reads the text of a function where Python's debugger would.
+    # Triton reads a function's source where Python's debugger would.
     source = "\n".join(lines) + "\n"
     file = f"<{writer.__name__} of {choices.cell.forward.__module__}, {hash(source)}>"
     linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)

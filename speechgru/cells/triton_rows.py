@@ -2,8 +2,8 @@
 
 A row function is plain Python over arrays. Here it is run once, with arrays that write down what is done with them: a
 loop over the values of a row becomes a loop over tiles of (rows, columns) which reads, calculates and then writes. So a
-cell's equations stand once, for the CPU and for the GPU. Two things Python does not let an object see are rewritten
-before: ``a if c else b``, and a number to which a loop adds, which is a sum over the columns.
+cell's equations are written once, for the CPU and for the GPU. Two things that Python does not let an object see are
+rewritten first: ``a if c else b``, and a number to which a loop adds, which becomes a sum over the columns.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _OPERATIONS = {
 
 @functools.cache
 def runs_triton(device: torch.device) -> bool:
-    """Whether Triton's kernels run on a device: an NVIDIA GPU from Ampere on (2020), and Triton is installed."""
+    """Whether Triton's kernels run on a device: an NVIDIA GPU from Ampere on (2020), with Triton installed."""
     known = device.type == "cuda" and torch.version.cuda is not None and importlib.util.find_spec("triton") is not None
     return known and torch.cuda.get_device_capability(device) >= (8, 0)
 
@@ -79,7 +79,7 @@ class Array:
         self.text.store(*self._at(place), value)
 
     def _at(self, place: int | Column) -> tuple[str, str]:
-        """Where it is, and which of it is there."""
+        """As text: the address of a place, and the mask of what is there."""
         if isinstance(place, Column):
             assert place.size <= self.size
             return f"{self.name} + {self.start} + j", f"alive & (j < {place.size})"
@@ -89,7 +89,8 @@ class Array:
 class KernelText:
     """The lines of a kernel, written while row functions run.
 
-    They stand where ``alive`` (rows, 1) says which rows have a frame, and ROWS and COLUMNS are the sizes of a tile.
+    Around them in the kernel, ``alive`` (rows, 1) says which rows have a frame, and ROWS and COLUMNS are the sizes of a
+    tile.
     """
 
     def __init__(self, depth: int) -> None:

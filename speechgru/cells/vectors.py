@@ -1,7 +1,7 @@
 """Eight float32 numbers in one register, for a compiled loop whose sums must stay there.
 
 The compiler makes such vectors of an innermost loop by itself. In a matrix product the sums run along another loop, and
-would go through memory at every step. Here is what product.py needs, and no more.
+would go through memory at every step. This file has only what product.py needs.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ class _Model(PrimitiveModel):
         super().__init__(manager, kind, _VECTOR)
 
 
-Vector = np.ndarray  # for annotations; none in truth
+Vector = np.ndarray  # for annotations; it is not really an array
 _vector = _Vector()
-# Inside of compiled code a caller does not give the first argument, which numba's own types ask for.
+# Inside of compiled code a caller leaves out the first argument, which numba's own types require.
 _inside: Callable[[Callable[..., object]], Callable[..., Any]] = intrinsic
 
 
@@ -45,7 +45,7 @@ def zeros(typing):
 
 @register_jitable
 def floats_at(address: int, shape: tuple[int, ...]) -> np.ndarray:
-    """The float32 numbers that lie at an address, in order."""
+    """The contiguous float32 numbers at an address."""
     found: np.ndarray = carray(_pointer(address), shape)
     return found
 
@@ -62,7 +62,7 @@ def _pointer(typing, address):
 
 @_inside
 def load(typing, array, index):
-    """(array in order, index as if it had one axis) -> the vector that begins there"""
+    """(contiguous array, index as if it had one axis) -> the vector that begins there"""
 
     def generate(context, builder, signature, arguments):
         address = builder.bitcast(_address(context, builder, array, *arguments), _VECTOR.as_pointer())
@@ -88,7 +88,7 @@ def store_sums(typing, array, index, a, b, c, d):
 
     def generate(context, builder, signature, arguments):
         a, b, c, d = arguments[2:]
-        # The four vectors become halves, quarters and eighths of themselves, beside each other in one.
+        # The four vectors are folded into halves, quarters and eighths of themselves, side by side in one vector.
         pairs = _folded(builder, a, b, 1), _folded(builder, c, d, 1)
         halves = _folded(builder, *pairs, 2)
         low, high = (_shuffled(builder, halves, halves, range(start, start + 4)) for start in (0, 4))

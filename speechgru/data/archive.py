@@ -1,4 +1,4 @@
-"""Unpacking tar and zip archives that are not to be trusted."""
+"""Unpacking tar and zip archives that cannot be trusted."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _BLOCK = 1 << 20
 _MOST_MEMBERS = 1_000_000
 _SMALL_BYTES = 64 << 20
 _MOST_DEPTH = 64
-# What the readers of Python raise at what they do not expect.
+# What Python's archive readers raise at unexpected content.
 _DAMAGES = (
     tarfile.TarError,
     zipfile.BadZipFile,
@@ -51,10 +51,10 @@ def extract(
 ) -> None:
     """Unpack a tar (plain, gz, bz2, xz) or zip archive into ``folder``, all of it or nothing.
 
-    It is unpacked into a folder beside the final one, which then gets its name; killed before that, nothing is there
-    but the leftover, which the next call removes. If ``folder`` is there and not empty, what lies at the top of the
-    archive is moved into it, unless something of the same name is there. Only plain files and folders are made;
-    permissions, owners and times of the archive are not taken over.
+    The archive is unpacked into a temporary folder beside the final one, which is then renamed. If the process is
+    killed before that, only the temporary folder is left; the next call removes it. If ``folder`` exists and is not
+    empty, everything at the top of the archive is moved into it, unless something of the same name is there. Only plain
+    files and folders are made; permissions, owners and times of the archive are not kept.
 
     Args:
         archive: the file.
@@ -62,9 +62,9 @@ def extract(
         only: names at the top (after ``strip``) to unpack; empty: all.
         strip: leading folders to remove from all names.
         max_bytes: most bytes unpacked.
-        max_ratio: most bytes unpacked for each byte of the archive (beyond 64 MB): recordings do not shrink a
+        max_ratio: most bytes unpacked for each byte of the archive (beyond 64 MB): recordings do not compress a
             hundredfold.
-        progress: a bar on stderr; silent anyway where that is not a terminal.
+        progress: show a bar on stderr; never shown where that is not a terminal.
 
     Raises:
         DataError: not an archive or a damaged one; absolute names, ``..``, links, devices, a name that comes twice,
@@ -103,16 +103,16 @@ def extract(
 
 
 class _Source:
-    """What a member is made of: nothing for a folder, a refusal for what is neither file nor folder."""
+    """The content of a member: nothing for a folder, a refusal for what is neither file nor folder."""
 
     def __init__(self, file: IO[bytes] | None = None, refusal: str = ""):
         self.file, self.refusal = file, refusal
 
 
 class _Unpacked:
-    """A tar file as it is read through its compression; headers that ask for too much of it are refused.
+    """A tar file, read through its compression; headers that ask for too many bytes are refused.
 
-    tarfile believes the sizes that names and extended headers claim, and reads as many bytes at once.
+    tarfile trusts the sizes that names and extended headers claim, and reads that many bytes at once.
     """
 
     def __init__(self, file: IO[bytes], most_bytes: int, archive: Path) -> None:
@@ -140,7 +140,7 @@ def _members(archive: Path, budget: int) -> Iterator[tuple[str, int, _Source]]:
         start = file.read(6)
     openers: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open}
     opener = next((opener for magic, opener in openers.items() if start.startswith(magic)), open)
-    # Names, headers and padding are read besides what the budget is for.
+    # The budget is for file contents; names, headers and padding are read as well.
     with opener(archive, "rb") as file:
         unpacked: Any = _Unpacked(file, 2 * budget + 2 * _SMALL_BYTES, archive)
         yield from _tar_members(archive, unpacked)
@@ -158,7 +158,7 @@ def _tar_members(archive: Path, unpacked: Any) -> Iterator[tuple[str, int, _Sour
             else:
                 kind = "link" if member.issym() or member.islnk() else "device or other special file"
                 yield member.name, 0, _Source(refusal=f"a {kind}")
-        # What follows the last member is padding, but only at its very end does a compressed stream check itself.
+        # Only padding follows the last member, but a compressed stream checks itself only at its very end.
         padding = 0
         while tar.fileobj is not None and (block := tar.fileobj.read(_BLOCK)):
             padding += len(block)

@@ -1,4 +1,4 @@
-"""Background: recordings of any length in which none of the words is said, heard in windows."""
+"""Background: recordings of any length in which none of the words is said, used in windows."""
 
 from __future__ import annotations
 
@@ -15,30 +15,31 @@ from speechgru.errors import AudioError, ConfigError, DataError
 
 UNKNOWN, SILENCE = "_unknown_", "_silence_"
 _VALID_PERCENT = 10.0
-_BLOCK_S = 60.0  # of a recording that no list puts into a split, minutes are held out for validation
-_SHORTEST_S = 0.1  # what is left of a last minute, and is not heard
+_BLOCK_S = 60.0  # a recording that no list puts into a split is held out minute by minute for validation
+_SHORTEST_S = 0.1  # a rest of the last minute up to this length is not used
 
 
 @dataclasses.dataclass
 class BackgroundConfig:
-    """Running sound in training and validation, for a classifier that is to be left switched on.
+    """Continuous sound in training and validation, for a classifier that listens all the time.
 
     Attributes:
         recordings: folders, files or lists of recordings of any length in which none of the words is said, such as
-            [talk, music.jsonl]; their windows are ``_unknown_``. Of lists with splits train and valid are taken; of
-            others one minute in ten is held out for validation.
-        noises: the same without speech; their windows are ``_silence_`` where there is such a label.
-        window_s: how long a window is, 0.5 to 10 seconds. Its place is drawn anew in each epoch.
-        windows: how many windows of all are heard in an epoch; 0 means all.
-        hard: share of those that are the ones that passed most for a word when they were last heard (hard negatives);
-            the others are drawn. 0 to 1, and 0 where windows=0.
-        laid: share of the other recordings that are laid into a window of background, at a drawn place, 0 to 1.
-        min_snr_db, max_snr_db: the ratio of the power of a recording to that of the background it is laid into is drawn
-            uniformly, in dB, between the two, -20 to 60.
-        pieces: share of the windows of speech that are a piece of it, 0.2 to 0.8 seconds long, laid into other
-            background: what words sound like that nobody listed, in as many voices as there are, 0 to 1.
-        coded: share of the other recordings that are coded once with Opus and decoded, 0 to 1: where the background
-            was, a model would learn to hear that instead of words.
+            [talk, music.jsonl]; their windows have the label ``_unknown_``. From lists with splits, train and valid are
+            used; from others, one minute in ten is held out for validation.
+        noises: the same without speech; their windows have the label ``_silence_`` where there is such a label.
+        window_s: length of a window, 0.5 to 10 seconds. Its position is drawn anew in each epoch.
+        windows: how many of all windows an epoch uses; 0 means all.
+        hard: share of those that are hard negatives: the windows that the model took most for a word when it last saw
+            them. The others are drawn. 0 to 1, and 0 where windows=0.
+        laid: share of the other recordings that are mixed into a window of background, at a drawn position, 0 to 1.
+        min_snr_db, max_snr_db: the signal-to-noise ratio, the power of a recording over that of the background it is
+            mixed into, is drawn uniformly between these two, in dB, -20 to 60.
+        pieces: share of the windows of speech that are replaced by a piece of the speech, 0.2 to 0.8 seconds long,
+            mixed into other background, 0 to 1. Such pieces sound like words that nobody listed, in as many voices as
+            there are.
+        coded: share of the other recordings that are coded once with Opus and decoded, 0 to 1: if only the background
+            was coded, a model would learn to detect the coding instead of words.
     """
 
     recordings: list[str] = dataclasses.field(default_factory=list)
@@ -70,10 +71,10 @@ class BackgroundConfig:
 
 
 class WithBackground(Corpus):
-    """A corpus whose training and validation hear background too; ``_unknown_`` is a label of it.
+    """A corpus with background in its training and validation splits; ``_unknown_`` is one of its labels.
 
-    A row is a stretch of a recording up to two windows long, so that a window can be drawn from it and nothing longer
-    is ever decoded; a recording shorter than a window is one row.
+    A row of background is a stretch of a recording up to two windows long: a window can be drawn from it, and nothing
+    longer is ever decoded. A recording shorter than a window is one row.
 
     Args:
         corpus: the words.
@@ -94,11 +95,11 @@ class WithBackground(Corpus):
         self._windows: dict[str, list[Utterance]] = {}
 
     def labels(self) -> list[str]:
-        """Those of the corpus, and ``_unknown_``."""
+        """The labels of the corpus, and ``_unknown_``."""
         return list(self._labels)
 
     def utterances(self, split: str) -> list[Utterance]:
-        """Those of the corpus, then the background; a test is that of the corpus."""
+        """The utterances of the corpus, then the background; the test split is that of the corpus."""
         return self.corpus.utterances(split) + (self.windows(split) if split != "test" else [])
 
     def windows(self, split: str) -> list[Utterance]:
@@ -136,13 +137,13 @@ def _stretches(entry: str, split: str, window_s: float) -> list[Utterance]:
             part = dataclasses.replace(one, start_s=one.start_s + minute * _BLOCK_S)
             held_out = hash_percent(f"{PurePath(one.audio).name}/{minute}") < _VALID_PERCENT
             divided[held_out] += _cut(part, min(_BLOCK_S, length_s - minute * _BLOCK_S), window_s)
-    if not divided[False]:  # little as it is, it is learned from
+    if not divided[False]:  # even if it is little, it is for training
         divided = {False: divided[True], True: []}
     return divided[split == "valid"]
 
 
 def _cut(recording: Utterance, length_s: float, window_s: float) -> list[Utterance]:
-    """Stretches of a recording, one beginning every window; the last one takes what is left, below two windows."""
+    """Stretches of a recording, one beginning at every window; the last one takes the rest, below two windows."""
     if not length_s:
         return [recording]
     found = []
@@ -155,7 +156,7 @@ def _cut(recording: Utterance, length_s: float, window_s: float) -> list[Utteran
 
 
 def _length_s(recording: Utterance) -> float:
-    """Its duration in seconds; 0 where it cannot be read: the loader leaves it out and tells."""
+    """The duration in seconds; 0 for a recording that cannot be read: the loader leaves it out and reports it."""
     try:
         return measure_s(recording)
     except AudioError:

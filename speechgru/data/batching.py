@@ -31,12 +31,12 @@ class Batch:
     Attributes:
         waveforms: (batch, samples) float32, zero from each length on.
         lengths: (batch,) int64, in samples.
-        targets: int64, the index of each label (batch,); of transcripts the indices of their units (batch, longest),
-            zero from each length on.
+        targets: int64; for labels, the index of each (batch,); for transcripts, the indices of their units (batch,
+            longest), zero from each length on.
         target_lengths: (batch,) int64, the units of each transcript; all 1 for labels: a label is one token.
         utterances: what each row is.
-        errors: one line for each utterance that was to be in this batch and could not be used. With none usable the
-            batch is empty (no rows), never missing: the count of batches does not change.
+        errors: one line for each utterance of this batch that could not be used. If none can be used, the batch is
+            empty (no rows), never missing: the number of batches does not change.
     """
 
     waveforms: torch.Tensor
@@ -59,14 +59,14 @@ class Batch:
 
 
 class WaveformAugment(Protocol):
-    """What changes waveforms while training."""
+    """Changes waveforms in training."""
 
     def waveform(self, waveform: torch.Tensor, sample_rate: int, rng: np.random.Generator) -> torch.Tensor:
         """(samples,) -> (samples,)"""
 
 
 class Join(Protocol):
-    """What puts an utterance behind another one while training."""
+    """Puts an utterance after another one in training."""
 
     def __call__(
         self,
@@ -76,38 +76,39 @@ class Join(Protocol):
         sample_rate: int,
         rng: np.random.Generator,
     ) -> tuple[Utterance, torch.Tensor]:
-        """The utterance ``index`` and its recording (samples,), or two as one; ``read`` gives that of another."""
+        """The utterance ``index`` and its recording (samples,), or two joined; ``read`` gives another's recording."""
 
 
 class BatchLoader:
     """Reads, augments and batches utterances; the same arguments give the same batches, bit for bit.
 
-    The order is that of :func:`speechgru.data.order.epoch_batches`, and of recordings in shards (tar files) that of
-    :func:`speechgru.data.order.shard_batches`. The randomness of the augmentation of an utterance
-    is derived from (seed, epoch, index), so it depends neither on the workers nor on where in the epoch one begins.
+    The order is that of :func:`speechgru.data.order.epoch_batches`; for recordings in shards (tar files) it is that of
+    :func:`speechgru.data.order.shard_batches`. The randomness of the augmentation of an utterance is derived from
+    (seed, epoch, index), so it depends neither on the workers nor on where in the epoch reading begins.
 
     Args:
         utterances: what to read.
-        target: what is to be learned of an utterance; None leaves ``targets`` at zero (for statistics and inference).
+        target: gives the training target of an utterance; None leaves ``targets`` at zero (for statistics and
+            inference).
         sample_rate: of the batches, in Hz.
-        batch_size: most utterances of a batch, at least 1.
-        batch_s: most seconds of a batch with its padding, above 0; None for no such limit.
+        batch_size: largest number of utterances in a batch, at least 1.
         seed: of order and augmentation, at least 0.
         augment: changes each waveform; None at evaluation.
         join: puts utterances behind others; None at evaluation.
-        surroundings: windows of background, and what lies in them, before the augmentation; None without background.
+        surroundings: cuts windows of background and mixes recordings into them, before the augmentation; None without
+            background.
         shuffle: draw the order anew each epoch and batch utterances of similar duration; False keeps the order given.
         workers: processes that read; 0 reads in this one.
         cache_mb: memory for decoded audio, in MB; kept after resampling and before augmentation.
         max_duration_s: longer utterances are left out and named in ``errors``; None for no limit.
-        pool_batches: batches that are sorted by duration together when shuffled; 1 does not sort.
-        shard_buffer: most recordings in shards that are shuffled together, at least 1.
+        pool_batches: how many batches are sorted by duration together when shuffled; 1 does not sort.
+        shard_buffer: largest number of recordings in shards that are shuffled together, at least 1.
         rank: this process among ``world_size``.
         world_size: processes that share an epoch: every utterance is read by exactly one of them.
 
     Raises:
         ConfigError: an argument out of range.
-        DataError: no utterances, fewer than processes, or one that has no ``target``.
+        DataError: no utterances, fewer utterances than processes, or an utterance that has no ``target``.
     """
 
     def __init__(
@@ -117,7 +118,6 @@ class BatchLoader:
         sample_rate: int,
         *,
         batch_size: int = 32,
-        batch_s: float | None = None,
         seed: int = 0,
         augment: WaveformAugment | None = None,
         join: Join | None = None,
@@ -132,7 +132,6 @@ class BatchLoader:
         world_size: int = 1,
     ):
         _check("batch_size", batch_size, batch_size >= 1, "at least 1")
-        _check("batch_s", batch_s, batch_s is None or batch_s > 0, "above 0")
         _check("seed", seed, seed >= 0, "at least 0")
         _check("workers", workers, workers >= 0, "at least 0")
         _check("cache_mb", cache_mb, cache_mb >= 0, "at least 0")
@@ -142,7 +141,7 @@ class BatchLoader:
         if len(utterances) < world_size:
             raise DataError(f"{len(utterances)} utterances for {world_size} processes: at least one each is needed")
         self.utterances = list(utterances)
-        self.batch_size, self.batch_s, self.seed = batch_size, batch_s, seed
+        self.batch_size, self.seed = batch_size, seed
         self.shuffle, self.pool_batches = shuffle, pool_batches
         self.rank, self.world_size = rank, world_size
         self.shard_buffer = shard_buffer
@@ -162,7 +161,7 @@ class BatchLoader:
         )
 
     def choose(self, indices: list[int] | None) -> None:
-        """Epochs hear only these of the ``utterances`` from now on; None: all."""
+        """Epochs use only these of the ``utterances`` from now on; None: all."""
         self._chosen = indices
 
     def batches(self, epoch: int) -> list[list[int]]:
@@ -182,7 +181,6 @@ class BatchLoader:
             ordered = functools.partial(epoch_batches, durations_s, len(shards), shuffle=self.shuffle)
         return ordered(
             batch_size=self.batch_size,
-            batch_s=self.batch_s,
             pool_batches=self.pool_batches,
             seed=self.seed,
             epoch=epoch,
@@ -191,8 +189,8 @@ class BatchLoader:
         )
 
     def __len__(self) -> int:
-        """The number of batches of an epoch (with ``batch_s`` that of epoch 0; others may differ a little)."""
-        if self.batch_s is None and not any(self._shards):
+        """The number of batches of an epoch (of shards that of epoch 0; others may differ a little)."""
+        if not any(self._shards):
             count = len(self.utterances) if self._chosen is None else len(self._chosen)
             return count_batches(count, self.batch_size, self.world_size)
         return len(self.batches(0))
@@ -209,9 +207,7 @@ class BatchLoader:
     def _measured(self) -> list[float] | None:
         """Durations of all utterances in seconds, or None where the order does not need them."""
         sorts = self.shuffle and self.pool_batches > 1 and len(self.utterances) > self.batch_size * self.world_size
-        if self.batch_s is None and not sorts:
-            return None
-        return [duration_s for duration_s, _ in self._read_headers()]
+        return [duration_s for duration_s, _ in self._read_headers()] if sorts else None
 
     def unreadable(self) -> list[str]:
         """One line for every utterance whose recording is not there or has no header; nothing is decoded."""
@@ -326,14 +322,14 @@ def _targets(targets: list[Target]) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def _header(utterance: Utterance) -> tuple[float, str]:
-    """How long an utterance lasts in seconds, and an empty text; 0 and the error where the recording is not there."""
+    """How long an utterance lasts in seconds (0 where it cannot be read), and what is wrong with it, if anything."""
     try:
         duration_s = measure_s(utterance)
     except AudioError as error:
         return 0.0, str(error)
-    place = shard_of(utterance.audio) or utterance.audio
-    is_there = os.path.exists(place) or is_fetched_when_read(utterance.audio)
-    return duration_s, "" if is_there else f"{utterance.audio}: no such file"
+    audio = utterance.audio
+    is_there = os.path.exists(audio) or os.path.isfile(shard_of(audio)) or is_fetched_when_read(audio)
+    return duration_s, "" if is_there else f"{audio}: no such file"
 
 
 def _check(key: str, value: float | None, legal: bool, text: str) -> None:

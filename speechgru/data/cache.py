@@ -56,7 +56,7 @@ class WaveformCache:
             return
         values = waveform.numpy()
         scaled = values * np.float32(2.0**15)
-        # The 16-bit form must give back the same bits, so -0.0 and what lies outside the range go in as float32.
+        # The 16-bit form must give back the same bits, so -0.0 and values outside the range are kept as float32.
         half = np.clip(np.rint(scaled), -(2**15), 2**15 - 1).astype(np.int16)
         exact = np.array_equal((half.astype(np.float32) * np.float32(2.0**-15)).view(np.int32), values.view(np.int32))
         kind, data = (_HALF, half) if exact else (_FULL, values)

@@ -1,4 +1,4 @@
-"""Fetching a file from an official address: resumed where it was cut, checked, and there whole or not at all."""
+"""Fetching a file from an official address: resumed after an interruption, checked, and there whole or not at all."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ def download(
 ) -> Path:
     """Fetch ``url`` to ``path``; a file that is there already and has the right checksum is left as it is.
 
-    What has arrived is kept in ``<path>.part``, so a later call goes on there (HTTP Range), but only with a checksum,
-    which proves that the pieces fit together. A connection that breaks is tried four times. ``path`` appears by a
-    rename after the check.
+    What has arrived is kept in ``<path>.part``, so a later call goes on there (HTTP Range), but only if a checksum is
+    given, which proves that the pieces fit together. A connection that breaks is tried four times. ``path`` appears by
+    a rename after the check.
 
     Args:
         url: http or https.
         path: the file to write; its folder is made.
         sha256: expected checksum, in hexadecimal.
         md5: likewise.
-        progress: a bar on stderr; silent anyway where that is not a terminal.
+        progress: show a bar on stderr; never shown where that is not a terminal.
         retry_wait_s: wait before the second try, in seconds; doubled before each further one.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Kaldi data directories: wav.scp, and where there are any segments, text and utt2spk."""
+"""Kaldi data directories: wav.scp, and segments, text and utt2spk where they exist."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ Span = tuple[str, float, float | None]
 def read_kaldi(folder: str | os.PathLike[str]) -> list[Utterance]:
     """The utterances of a Kaldi data directory, in the order of ``segments`` or else of ``wav.scp``.
 
-    A relative path is looked for from the directory itself, then (as Kaldi does) from the working directory. With no
-    ``utt2spk`` speakers are unknown, with no ``text`` transcripts are empty; a file that is there must cover every
+    A relative path is looked for from the directory itself, then (as Kaldi does) from the working directory. Without
+    ``utt2spk``, speakers are unknown; without ``text``, transcripts are empty. A file that is there must cover every
     utterance.
 
     Raises:

@@ -16,10 +16,10 @@ _NOT_CLASSES = ("_background_noise_",)
 def read_label_folders(root: str | os.PathLike[str]) -> dict[str, list[Utterance]]:
     """The recordings below a folder by split ("" where no folder names one), sorted by path.
 
-    Layout: ``[train|valid|test/]<label>/[<speaker>/]<file>``. Every folder right below ``root`` is a class, unless
-    one of them is called train (or training): then they are splits and the classes lie below. The speaker is the
-    folder between class and file, or what stands before ``_nohash_`` in the file name (Speech Commands), else
-    unknown. Hidden files, ``_background_noise_`` and files that are no audio are passed over.
+    Layout: ``[train|valid|test/]<label>/[<speaker>/]<file>``. Every folder right below ``root`` is a class, unless one
+    of them is called train (or training): then they are splits and the classes are below. The speaker is the folder
+    between class and file, or the part before ``_nohash_`` in the file name (Speech Commands), else unknown. Hidden
+    files, ``_background_noise_`` and files that are no audio are skipped.
 
     Raises:
         DataError: no such folder, no class folders, or a class without recordings.
@@ -38,7 +38,7 @@ def read_label_folders(root: str | os.PathLike[str]) -> dict[str, list[Utterance
 
 
 def recordings_in(folder: str | os.PathLike[str]) -> dict[str, str]:
-    """The recordings right in a folder, ``{name without suffix: path}``, sorted by name; .wav before a twin .flac."""
+    """The recordings directly in a folder, ``{name without suffix: path}``, by name; a .wav replaces a twin .flac."""
     found: dict[str, str] = {}
     with os.scandir(folder) as entries:
         for name in sorted(entry.name for entry in entries if not entry.name.startswith(".")):
@@ -64,7 +64,7 @@ def _classes(root: Path, names: list[str]) -> list[Utterance]:
         before = len(found)
         for folder, folders, _ in os.walk(root / name):
             folders[:] = sorted(one for one in folders if not one.startswith("."))
-            # Of the path from the class on: a folder above may be called as the class is.
+            # Only the path from the class on: a folder above may have the name of the class.
             paths = [(path, os.path.relpath(path, root)) for path in recordings_in(folder).values()]
             found += [Utterance(path, label=name, speaker=speaker_of(below, name)) for path, below in paths]
         if len(found) == before:

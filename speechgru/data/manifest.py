@@ -2,9 +2,9 @@
 
 ``{"audio_filepath": "a/b.flac", "offset": 0.5, "duration": 1.25, "text": "yes", "label": "yes", "speaker": "ann"}``
 
-Only ``audio_filepath`` (or ``file_name``, as Hugging Face has it) is required; the speaker may be in it
+Only ``audio_filepath`` (or ``file_name``, as Hugging Face has it) is required; the speaker may be part of that path
 (:func:`speechgru.data.splits.speaker_of`). Relative paths are relative to the folder of the manifest. ``gain_db`` is
-ours.
+this package's own key.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ _KEYS = ("audio_filepath", "offset", "duration", "text", "label", "speaker", "ga
 
 
 def read_manifest(path: str | os.PathLike[str]) -> list[Utterance]:
-    """The utterances of a JSON-lines manifest, in order; blank lines and unknown keys are passed over.
+    """The utterances of a JSON-lines manifest, in order; blank lines and unknown keys are skipped.
 
     Raises:
-        DataError: the file cannot be read or holds no line, or a line is wrong (the message says
-            ``file:line``, key and mend).
+        DataError: the file cannot be read or holds no line, or a line is wrong (the message says ``file:line``, the key
+            and how to fix it).
     """
     path = Path(path)
     folder = str(path.parent)
@@ -78,7 +78,7 @@ def resolve_audio(audio: str, folder: str | os.PathLike[str]) -> str:
 
 
 def read_seconds(value: object, key: str, where: str, *, positive: bool) -> float:
-    """A number of seconds that stands under ``key``, checked; DataError names ``where`` and the key."""
+    """The number of seconds under ``key``, checked; a DataError names ``where`` and the key."""
     try:
         seconds = float(value) if isinstance(value, (int, float, str)) else math.nan
     except (ValueError, OverflowError):
@@ -93,7 +93,7 @@ def read_seconds(value: object, key: str, where: str, *, positive: bool) -> floa
 
 
 def utterance_of_row(row: dict[str, object], folder: str, where: str) -> Utterance:
-    """The utterance of a line; DataError that names ``where`` and the key."""
+    """The utterance of a line; a DataError names ``where`` and the key."""
     texts = {}
     for key in ("audio_filepath", "text", "label", "speaker"):
         value = row.get(key)

@@ -1,4 +1,4 @@
-"""Texts that sound like a phrase and are not it: what a detector of the phrase must learn to leave alone."""
+"""Texts that sound like a phrase but are not it: a detector of the phrase must learn to ignore them."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ Phones = tuple[str, ...]
 # Everyday English words and first names: what is said around a phrase, and what sounds like it.
 WORDS = Path(__file__).with_name("everyday_words.txt").read_text("utf-8").split()
 
-# Consonants that are easily taken for one another.
+# Consonants that are easily confused.
 _ALIKE = ("pbtdkɡʔɾ", "fvθðszʃʒh", "mnŋ", "lɹrwj")
 _VOWELS = "aeiouyæɐɑɒɔəɚɛɜɪʊʌᵻ"
 _ONSETS = ["b", "d", "f", "g", "h", "j", "k", "l", "m", "n", "p", "r", "s", "t", "v", "w", "sh", "ch", "st", "br"]
 _SOUNDS = ["a", "e", "i", "o", "u", "ee", "ow", "ay"]
-_LEAST = 1.0  # closer is the phrase itself in somebody's mouth
+_LEAST = 1.0  # anything closer is the phrase itself, as some people pronounce it
 
 
 def distance(one: Phones, other: Phones) -> float:
-    """Edits that make one pronunciation of the other: 1 each, 0.5 for a sound that is alike."""
+    """Edits that turn one pronunciation into the other: 1 each, 0.5 for a similar sound."""
     row = [float(index) for index in range(len(other) + 1)]
     for index, phone in enumerate(one, 1):
         before, row[0] = row[0], float(index)
@@ -45,16 +45,16 @@ def _cost(one: str, other: str) -> float:
 
 
 def says(phones: Phones, phrase: Phones) -> bool:
-    """Whether the phrase is said in it."""
+    """Whether ``phones`` contain the phrase."""
     return any(phones[start : start + len(phrase)] == phrase for start in range(len(phones) - len(phrase) + 1))
 
 
 @functools.lru_cache(maxsize=8)
 def near_misses(phrase: str, count: int) -> tuple[str, ...]:
-    """Up to ``count`` texts that sound like a phrase, the nearest ones; always the same.
+    """Up to ``count`` texts that sound most like a phrase; always the same.
 
-    Parts of the phrase, its words in another order, everyday words that sound like one of its words, and words that
-    are no words, made by changing a sound of it. A third of them at most are of the last kind.
+    They are parts of the phrase, its words in another order, everyday words that sound like one of its words, and
+    invented words, made by changing a sound of the phrase. At most a third of them are of the last kind.
     """
     words = phrase.split()
     nearest = _nearest_words(words)
@@ -75,7 +75,7 @@ def _ranked(phrase: str, texts: list[str]) -> list[str]:
     for text, us, gb in zip(texts, pronounce(texts, "en-us"), pronounce(texts, "en-gb"), strict=True):
         far = min(distance(us, targets[0]), distance(gb, targets[1]))
         if us and far >= _LEAST and not says(us, targets[0]):
-            found.setdefault(us, (far, hash_percent(text), text))  # equals in no order
+            found.setdefault(us, (far, hash_percent(text), text))  # ties in arbitrary order
     return [text for *_, text in sorted(found.values())]
 
 
@@ -90,7 +90,7 @@ def _nearest_words(words: Sequence[str], count: int = 12) -> list[list[str]]:
 
 
 def _parts(words: Sequence[str]) -> Iterable[str]:
-    """The words by themselves, all but the first or last, and the halves of long ones."""
+    """The single words, all words but the first or last, and the halves of long words."""
     yield from words if len(words) > 1 else ()
     yield from (" ".join(words[1:]), " ".join(words[:-1])) if len(words) > 2 else ()
     for word in words:

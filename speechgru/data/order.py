@@ -9,7 +9,7 @@ import numpy as np
 
 
 def count_batches(count: int, batch_size: int, world_size: int = 1) -> int:
-    """The number of batches each process makes of ``count`` utterances, so that none is left without one.
+    """The number of batches each process makes of ``count`` utterances, so that no process has an empty batch.
 
     (With ``batch_size=1`` and a remainder, one batch holds two.)
     """
@@ -21,7 +21,6 @@ def epoch_batches(
     count: int,
     *,
     batch_size: int,
-    batch_s: float | None = None,
     shuffle: bool = True,
     pool_batches: int = 20,
     seed: int = 0,
@@ -40,10 +39,9 @@ def epoch_batches(
     batches differ by at most one utterance and none is empty.
 
     Args:
-        durations_s: of all utterances; None where neither pools nor ``batch_s`` need them.
+        durations_s: of all utterances; None where no pools need them.
         count: number of utterances, at least ``world_size``.
-        batch_size: most utterances of a batch in one process.
-        batch_s: most seconds of a batch in one process, padding included; one longer utterance makes a batch alone.
+        batch_size: largest number of utterances in a batch of one process.
         shuffle: whether the order is drawn from (seed, epoch).
         pool_batches: batches sorted by duration together; 1 does not sort.
         seed: of the order.
@@ -61,11 +59,7 @@ def epoch_batches(
         for start, end in itertools.pairwise(edges):
             pool = order[start:end]
             pool[:] = pool[np.argsort(lengths[pool], kind="stable")]  # parts are views of order
-    if batch_s is None:
-        global_batches = [part.tolist() for part in parts]
-    else:
-        assert durations_s is not None
-        global_batches = _by_seconds(order.tolist(), durations_s, batch_s, batch_size, world_size)
+    global_batches = [part.tolist() for part in parts]
     if shuffle:
         global_batches = [global_batches[index] for index in rng.permutation(len(global_batches))]
     return [batch[rank::world_size] for batch in global_batches]
@@ -77,25 +71,22 @@ def shard_batches(
     *,
     buffer: int,
     batch_size: int,
-    batch_s: float | None = None,
     pool_batches: int = 20,
     seed: int = 0,
     epoch: int = 0,
     rank: int = 0,
     world_size: int = 1,
 ) -> list[list[int]]:
-    """As :func:`epoch_batches`, shuffled, but so that the shards are read one after the other.
+    """As :func:`epoch_batches`, shuffled, but the shards are read one after the other.
 
-    The order of the shards is drawn; their utterances, in that order, are cut into buffers; and each buffer is shuffled
-    and cut into batches as a small epoch of its own. So whoever reads needs at once only the shards that a buffer
-    reaches into.
+    The order of the shards is drawn. Their utterances, in that order, are cut into buffers. Each buffer is shuffled and
+    cut into batches as a small epoch of its own. So a reader needs at once only the shards that a buffer reaches into.
 
     Args:
-        durations_s: of all utterances; None where neither pools nor ``batch_s`` need them.
-        shards: in which shard each utterance is; those of one shard are neighbours.
-        buffer: most utterances that are shuffled together, but ``batch_size`` in each process at least.
+        durations_s: of all utterances; None where no pools need them.
+        shards: the shard of each utterance; the utterances of one shard are neighbours.
+        buffer: largest number of utterances that are shuffled together; at least ``batch_size`` in each process are.
         batch_size: as for :func:`epoch_batches`, as are the others.
-        batch_s: likewise.
         pool_batches: likewise.
         seed: likewise.
         epoch: likewise.
@@ -108,13 +99,13 @@ def shard_batches(
     ]
     order = np.concatenate([runs[index] for index in rng.permutation(len(runs))])
     most = max(buffer, batch_size * world_size)
+    windows = min(-(-len(order) // most), len(order) // world_size)
     batches = []
-    for number, window in enumerate(np.array_split(order, -(-len(order) // most))):
+    for number, window in enumerate(np.array_split(order, windows)):
         inner = epoch_batches(
             None if durations_s is None else np.asarray(durations_s)[window].tolist(),
             len(window),
             batch_size=batch_size,
-            batch_s=batch_s,
             pool_batches=pool_batches,
             seed=int(rng.integers(2**62)),
             epoch=number,
@@ -122,29 +113,4 @@ def shard_batches(
             world_size=world_size,
         )
         batches += [window[batch].tolist() for batch in inner]
-    return batches
-
-
-def _by_seconds(
-    order: list[int], durations_s: Sequence[float], batch_s: float, batch_size: int, world_size: int
-) -> list[list[int]]:
-    batches: list[list[int]] = []
-    current: list[int] = []
-    longest = 0.0
-    for index in order:
-        grown = max(longest, durations_s[index])
-        share = -(-(len(current) + 1) // world_size)
-        # Every process gets at least one utterance of a step, however long.
-        if len(current) >= world_size and (share > batch_size or share * grown > batch_s):
-            batches.append(current)
-            current, grown = [], durations_s[index]
-        current.append(index)
-        longest = grown
-    missing = world_size - len(current)
-    if batches and missing > 0:
-        current = batches[-1][-missing:] + current
-        batches[-1] = batches[-1][:-missing]
-        if len(batches[-1]) < world_size:
-            current = batches.pop() + current
-    batches.append(current)
     return batches

@@ -1,4 +1,4 @@
-"""Transcripts as the recognizers of Carnegie Mellon keep them: ``<s> WORDS </s> (id)``, a line an utterance."""
+"""Transcripts in the format of Carnegie Mellon's recognizers: ``<s> WORDS </s> (id)``, one line per utterance."""
 
 from __future__ import annotations
 

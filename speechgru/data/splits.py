@@ -1,4 +1,4 @@
-"""Dividing recordings into train, valid and test: by the names people give, or by a hash that stays as it is."""
+"""Dividing recordings into train, valid and test: by the names people give, or by a hash that never changes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,8 @@ def held_out_speakers(
     Args:
         speakers: their names; repetitions do not matter.
         count: how many of them; at least one stays in each group.
-        group: of each speaker, such as the sex; each group gives its share, and at least one where count allows.
+        group: gives the group of each speaker, such as the sex; each group gives its share, and at least one speaker
+            where ``count`` allows.
     """
     groups: dict[str, list[str]] = {}
     for speaker in sorted(set(speakers), key=lambda speaker: (hash_percent(speaker), speaker)):
@@ -52,7 +53,7 @@ def held_out_speakers(
 
 
 def speaker_of(path: str, label: str | None) -> str:
-    """The speaker that a recording's path tells: ``SPEAKER_nohash_0.wav`` or ``LABEL/SPEAKER/a.wav``; else empty."""
+    """The speaker named in a recording's path: ``SPEAKER_nohash_0.wav`` or ``LABEL/SPEAKER/a.wav``; else empty."""
     folders, stem = PurePath(path).parts[:-1], PurePath(path).stem
     below = folders[len(folders) - folders[::-1].index(label) :] if label in folders else ()
     if below:
@@ -76,9 +77,9 @@ class Division:
 def divide(found: dict[str, list[Utterance]], valid_percent: float, test_percent: float) -> Division:
     """Train, valid and test from what is known of the splits.
 
-    Splits that came named are kept whole. A valid or test split that did not is drawn from the rest by a hash of the
-    file name: the same recordings always fall alike, also when others are added. Where every speaker is known and there
-    are at least ten of them, the hash is of the speaker, so that no speaker is in two of the drawn splits.
+    Named splits are kept whole. A valid or test split that is not named is drawn from the rest by a hash of the file
+    name: a recording is always in the same split, also when others are added. If every speaker is known and there are
+    at least ten of them, the hash is of the speaker, so that no speaker is in two of the drawn splits.
 
     Args:
         found: utterances by split; the key "" holds those of no named split.
@@ -107,11 +108,11 @@ def divide(found: dict[str, list[Utterance]], valid_percent: float, test_percent
 
 
 def divide_into_folds(rows: list[Utterance], folds: int, fold: int) -> Division:
-    """Cross-validation: one of ``folds`` parts is the test, the next one the validation set, the others are to learn.
+    """Cross-validation: one of ``folds`` parts is the test, the next one is for validation, the others for training.
 
-    The parts are alike in size, and over all folds every recording is once in the test. Where every speaker is known
-    and there are as many as parts, a part is made of whole speakers; else each class is dealt out in turn. The order of
-    dealing follows from a hash of the names.
+    The parts are similar in size, and over all folds every recording is once in the test. If every speaker is known and
+    there are at least as many speakers as parts, a part is made of whole speakers; otherwise the recordings of each
+    class are dealt out in turn. The order of dealing follows from a hash of the names.
 
     Args:
         rows: all recordings.

@@ -1,4 +1,4 @@
-"""What training hears around a recording: windows of background, and words said inside of it."""
+"""What is around a recording in training: windows of background, and words mixed into them."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ _CODEC_LEVELS = (0.8, 0.97)  # of libsndfile's Opus: about 60 to 15 kbit/s
 
 
 class Surroundings:
-    """Cuts a window out of a row of background, and lays any other recording into such a window.
+    """Cuts a window out of a row of background, and mixes any other recording into such a window.
 
-    The label stays true: a recording is laid in whole, and the background has none of the words. The background is
-    speech as often as it is noise, where there are both. Silence stays as it is. The fades at the ends of what is laid
-    keep its edges from being heard.
+    The label stays true: a recording is mixed in whole, and the background has none of the words. If there are speech
+    and noise, the background is each of them equally often. Silence stays as it is. What is mixed in is faded at its
+    ends, so that its edges cannot be heard.
 
     Args:
         config: see :class:`BackgroundConfig`.
-        utterances: all that is learned from.
-        windows: those of it that are rows of background.
+        utterances: all training utterances.
+        windows: those of them that are rows of background.
     """
 
     def __init__(self, config: BackgroundConfig, utterances: Sequence[Utterance], windows: Iterable[Utterance]) -> None:
@@ -36,13 +36,13 @@ class Surroundings:
         self.rows = [index for index, one in enumerate(utterances) if one in known]
         self._background = set(self.rows)
         self._silent = {index for index, one in enumerate(utterances) if one.label == SILENCE}
-        # Into which others are laid: rows that fill a window.
+        # The rows that others are mixed into: those that fill a window.
         places = [index for index in self.rows if (utterances[index].duration_s or 0) >= config.window_s]
         kinds = [[index for index in places if (index in self._silent) == silent] for silent in (False, True)]
         self._places = [kind for kind in kinds if kind]
 
     def recorded(self, index: int, waveform: Tensor, sample_rate: int, seed: int) -> Tensor:
-        """A recording as it is kept, coded or not: always the same."""
+        """A recording as it is kept, coded or not; that choice is always the same."""
         if index in self._background or not self.config.coded:
             return waveform
         rng = np.random.default_rng([seed, index])
@@ -53,7 +53,7 @@ class Surroundings:
     def around(
         self, index: int, waveform: Tensor, sample_rate: int, rng: np.random.Generator, read: Callable[[int], Tensor]
     ) -> Tensor:
-        """What is heard of a recording in this epoch, (samples,) -> (samples,).
+        """What training gets of a recording in this epoch, (samples,) -> (samples,).
 
         Args:
             index: of the utterance.
@@ -91,7 +91,7 @@ def _cut(waveform: Tensor, samples: int, rng: np.random.Generator) -> Tensor:
 
 
 def _laid(waveform: Tensor, background: Tensor, snr_db: float, fade: int, rng: np.random.Generator) -> Tensor:
-    """The waveform inside the background, whose level follows from the ratio of their powers."""
+    """The waveform inside the background, which is scaled to the given ratio of their powers."""
     start = int(rng.integers(len(background) - len(waveform) + 1))
     power, other = waveform.square().mean(), background.square().mean()
     scale = torch.sqrt(power / other) * 10 ** (-snr_db / 20) if power > 0 and other > 0 else 1.0
@@ -109,7 +109,8 @@ def through_opus(samples: np.ndarray, sample_rate: int, compression: float) -> n
 
     Args:
         samples: float32.
-        sample_rate: in Hz; where Opus has none such (8, 12, 16, 24, 48 kHz) the samples come back as they are.
+        sample_rate: in Hz; where Opus does not have it (it has 8, 12, 16, 24, 48 kHz) the samples come back as they
+            are.
         compression: 0, the least, to 1.
     """
     import soundfile

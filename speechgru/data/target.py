@@ -1,4 +1,4 @@
-"""What is to be learned of an utterance, in the numbers of a model's tokens."""
+"""The training target of an utterance, as indices of a model's tokens."""
 
 from __future__ import annotations
 

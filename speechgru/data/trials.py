@@ -1,4 +1,4 @@
-"""Trials of speaker verification: pairs of recordings, of one speaker or of two, one pair a line.
+"""Trials of speaker verification: pairs of recordings, of one speaker or of two, one pair per line.
 
 ``1 right/0d53e045_nohash_0 stop/0d53e045_nohash_1``: 1 is one speaker, 0 two, as in the lists of VoxCeleb. A name is a
 path below the folder of the recordings; its suffix may be left out.
@@ -30,7 +30,7 @@ class Trial(NamedTuple):
 
 
 def read_trials(path: str | os.PathLike[str]) -> list[Trial]:
-    """The trials of a list, in order; blank lines are passed over.
+    """The trials of a list, in order; blank lines are skipped.
 
     Raises:
         DataError: the file cannot be read or is empty, or a line is wrong (the message says ``file:line``).
@@ -54,7 +54,7 @@ def write_trials(path: str | os.PathLike[str], trials: Iterable[Trial]) -> None:
 
 
 def find_trials(trials: Sequence[Trial], roots: Sequence[str | os.PathLike[str]]) -> dict[str, str]:
-    """The recording of every name in the trials: in the first of the folders that has it.
+    """The recording of every name in the trials, from the first of the folders that has it.
 
     Raises:
         DataError: none has it.
@@ -76,12 +76,12 @@ def find_trials(trials: Sequence[Trial], roots: Sequence[str | os.PathLike[str]]
 
 
 def speaker(name: str) -> str:
-    """Who speaks in a recording of a list: what stands before ``_nohash_``, else the folder it is in."""
+    """Who speaks in a recording of a list: the part of its name before ``_nohash_``, else the folder it is in."""
     return speaker_of(name, None) or PurePath(name).parent.name
 
 
 def draw_trials(utterances: Sequence[Utterance], folder: str, same: int, different: int, seed: int) -> list[Trial]:
-    """Trials of one speaker and of two, drawn at random, none twice; both recordings never say the same.
+    """Trials of one speaker and of two, drawn at random, none twice; the two recordings never have the same text.
 
     The speakers take turns in the trials of one speaker, so that none has many more than another.
 
@@ -93,7 +93,7 @@ def draw_trials(utterances: Sequence[Utterance], folder: str, same: int, differe
         seed: of the draw; the same one gives the same trials.
 
     Raises:
-        DataError: there are not so many pairs.
+        DataError: there are not that many pairs.
     """
     draw = random.Random(seed)
     by_speaker: dict[str, list[Utterance]] = {}

@@ -12,7 +12,8 @@ from pathlib import PurePath
 class Utterance:
     """A stretch of a recording with its transcript or label.
 
-    All but the recording is given by name: ``Utterance(path, label="yes")``; so no label passes for a transcript.
+    All fields but the recording are given by name, ``Utterance(path, label="yes")``, so that no label is taken for a
+    transcript.
 
     Attributes:
         audio: path of the recording.
@@ -35,7 +36,7 @@ class Utterance:
 
 
 def checksum(utterances: Iterable[Utterance]) -> str:
-    """Tells whether two lists hold the same utterances in the same order, wherever the recordings lie (SHA-256)."""
+    """A SHA-256 that is equal for lists with the same utterances in the same order, wherever the recordings are."""
     digest = hashlib.sha256()
     for one in utterances:
         digest.update(repr(dataclasses.replace(one, audio=PurePath(one.audio).name)).encode("utf-8", "surrogatepass"))

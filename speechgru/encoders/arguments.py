@@ -1,4 +1,4 @@
-"""The arguments of an encoder: its config, or single settings by name; and what a user of torch.nn.GRU is to write."""
+"""The arguments of an encoder: its config, or single settings by name; and what a user of torch.nn.GRU should write."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def read_arguments(
         encoder: name of the class.
         kind: the class of its settings.
         input_size: as given.
-        config: as given; then there are no other arguments.
+        config: as given; with a config there are no other arguments.
         positional: what followed it without a name.
         settings: what was given by name. A component may be given by its name, a member of an enumeration too.
 
@@ -75,7 +75,7 @@ def read_arguments(
 
 
 def _plain(name: str, value: object, family: str | None) -> object:
-    """A value as a model folder would hold it, for that is where every check of a name and a type is done."""
+    """A value as a model folder would hold it, because every check of a name and a type is done on that form."""
     if family and isinstance(value, str):
         return {"name": value}
     if family and value is not None and (isinstance(value, type) or not dataclasses.is_dataclass(value)):
@@ -84,7 +84,7 @@ def _plain(name: str, value: object, family: str | None) -> object:
 
 
 def shows_settings(kind: type[DataclassInstance]) -> Callable[[Encoder], Encoder]:
-    """Decorator: the signature of an encoder that ``help`` and an interactive shell show names every setting."""
+    """Decorator: puts every setting of an encoder into the signature that ``help`` and an interactive shell show."""
     positional = inspect.Parameter.POSITIONAL_OR_KEYWORD
     parameters = [
         inspect.Parameter("input_size", positional, annotation=int),

@@ -14,12 +14,12 @@ from speechgru.lengths import valid_frames
 class MaskedBatchNorm(nn.BatchNorm2d):
     """Batch normalisation (1502.03167) whose statistics run over valid frames only, then ReLU.
 
-    Zeros come out of the padding, whatever is in it.
+    The padding comes out as zeros, whatever is in it.
     """
 
     def forward(self, planes: Tensor, lengths: Tensor | None = None) -> Tensor:
         """(batch, channel, time, feature), lengths (batch,) in frames or None -> the same shape, at least 0."""
-        if not self.training:  # not by torch's module, whose way to the same call takes as long as the call
+        if not self.training:  # not by torch's module: its overhead takes as long as the call itself
             normal = F.batch_norm(planes, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
             found = F.relu(normal)
             return found if lengths is None else found.masked_fill(~_valid(lengths, planes), 0.0)

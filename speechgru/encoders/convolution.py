@@ -57,8 +57,8 @@ class Convolution(nn.Module):
     """Layers of convolution, batch normalisation and ReLU over (time, feature), as in Deep Speech 2 (1512.02595, 3.5).
 
     Frames beyond a row's length come in as zeros and are set to zero after every layer, so they act as the
-    convolution's own zero padding, and batch statistics run over valid frames only: padding is inert, in training
-    too.
+    convolution's own zero padding, and batch statistics run over valid frames only: padding changes nothing, also in
+    training.
 
     Args:
         input_size: features of a frame.
@@ -112,7 +112,8 @@ class Convolution(nn.Module):
             if lengths is not None:
                 lengths = divided(lengths, stride[0])
             planes = normalization(planes, lengths)
-            # One frame strided by two is still one frame: judged by the shape alone, padding would decide on the sum.
+            # With a stride of two one frame is still one frame: by the shape alone, padding would decide whether to
+            # add.
             if config.residual and stride[0] == 1 and planes.shape == before.shape:
                 planes = planes + before
             planes = F.dropout2d(planes, config.dropout, self.training)
@@ -132,14 +133,14 @@ class Convolution(nn.Module):
     def step(
         self, features: Tensor, lengths: Sequence[int], ended: Sequence[bool], state: tuple[Waiting, ...]
     ) -> tuple[Tensor, Sequence[int], tuple[Waiting, ...]]:
-        """:meth:`forward` in eval mode, as far as it can be told from the frames that have come.
+        """:meth:`forward` in eval mode, as far as the frames that have come determine it.
 
-        Channels lie last in memory, which is the order that convolutions of many small planes are fastest in.
+        Channels are last in memory: in this order convolutions of many small planes are fastest.
 
         Args:
             features: (batch, time, feature).
             lengths: valid frames of each row.
-            ended: whether they are a row's last.
+            ended: whether these are the last frames of each row.
             state: what :meth:`start` or the last step gave.
         """
         config = self.config

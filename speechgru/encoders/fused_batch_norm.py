@@ -24,7 +24,7 @@ class _Context(Context, Protocol):
 
 
 class FusedBatchNorm(torch.autograd.Function):
-    """:func:`speechgru.encoders.batch_norm.normalize_and_rectify` and its gradient, a third of the time."""
+    """:func:`speechgru.encoders.batch_norm.normalize_and_rectify` and its gradient, in a third of the time."""
 
     @staticmethod
     def forward(
@@ -105,7 +105,7 @@ def _rectified(runs: np.ndarray, valid: np.ndarray, factor: np.ndarray, offset: 
 def _sums(
     runs: np.ndarray, out: np.ndarray, given: np.ndarray, valid: np.ndarray, mean: np.ndarray, inverse: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Of each channel: the sum of the gradient that passes the ReLU, and of its product with the normalised value."""
+    """For each channel: the sum of the gradient that passes the ReLU, and of its product with the normalised value."""
     channels = runs.shape[1]
     plain, along = np.zeros(channels), np.zeros(channels)
     for row in range(runs.shape[0]):

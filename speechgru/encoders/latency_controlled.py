@@ -25,14 +25,14 @@ from speechgru.registry import register
 class LatencyControlledConfig(GRUEncoderConfig):
     """Settings of the latency-controlled encoder: those of the encoder ``gru``, in two directions, and its chunks.
 
-    All four are counted in output frames, which with a pyramid are longer than those that go in.
+    All four are counted in output frames, which with a pyramid are longer than input frames.
 
     Attributes:
-        chunk: frames that are answered together, at least 1.
-        right: frames after a chunk that its answer knows, at least 0.
-        training_chunks: one of these is drawn for each batch of training, so that one model serves several latencies;
-            empty means always ``chunk``.
-        training_rights: the same for ``right``.
+        chunk: frames whose outputs are given together, at least 1.
+        right: frames after a chunk that its outputs have seen, at least 0.
+        training_chunks: one of these is drawn as ``chunk`` for each batch of training, so that one model serves several
+            latencies; empty means always ``chunk``.
+        training_rights: one of these is drawn as ``right`` for each batch of training; empty means always ``right``.
     """
 
     chunk: int = 20
@@ -66,17 +66,19 @@ class LatencyControlledSettings(GRUEncoderSettings, total=False):
 class LatencyControlledEncoder(RecurrentEncoder):
     """Recurrent layers whose backward direction starts anew for every chunk (the LC-BLSTM of 1510.08983).
 
-    The utterance is cut into chunks. Forwards every layer runs on over all of them; backwards it begins with zeros
-    ``right`` frames after the end of each chunk, or at the end of the utterance where that comes first. The frames of
-    the right context go through all layers together with their chunk, are then thrown away and computed again in the
-    next one. So the layers look ahead no further than one of them alone, where a stack that took each layer's context
-    from finished frames of the layer below would add them up; the price is (chunk + right) / chunk of the work.
+    The utterance is cut into chunks. Forwards, every layer runs over all chunks without a break; backwards, it begins
+    with zeros ``right`` frames after the end of each chunk, or at the end of the utterance where that comes first. The
+    frames of the right context go through all layers together with their chunk, are then thrown away and computed again
+    with the next chunk. So all layers together look ahead no further than one layer alone. In a stack that took each
+    layer's context from finished frames of the layer below, the contexts would add up. The price is
+    (chunk + right) / chunk of the work.
 
-    The weights are those of the encoder ``gru``: with a chunk that holds the utterance the two are the same. The
-    latency is no part of them. ``encoder.config.chunk`` and ``encoder.config.right`` may be set to others at any time;
-    while training they are drawn from torch's global generator, of which the trainer sets the seed in every step.
+    The weights are those of the encoder ``gru``: with a chunk that holds the whole utterance the two encoders are the
+    same. The latency is not part of the weights. ``encoder.config.chunk`` and ``encoder.config.right`` may be changed
+    at any time; while training they are drawn from torch's global generator, whose seed the trainer sets in every step.
 
-    The first frame's backward state has seen one chunk and its context, not the utterance: ``pooling=ends`` reads it.
+    The first frame's backward state has seen one chunk and its context, not the utterance: this state is what
+    ``pooling=ends`` reads.
     """
 
     config: LatencyControlledConfig
@@ -96,16 +98,17 @@ class LatencyControlledEncoder(RecurrentEncoder):
     def look_ahead(self) -> int:
         """Output frame t depends on no input frame after ``t * subsampling + look_ahead``.
 
-        It is ``chunk - 1 + right``, which the first frame of a chunk comes to, and what a front end or a pyramid adds.
+        It is ``chunk - 1 + right`` output frames, the look-ahead of a chunk's first frame, in input frames, plus the
+        reach of a front end.
         """
         return self.reach + (self.config.chunk - 1 + self.config.right) * self.subsampling
 
     def run_layers(self, features: Tensor, lengths: Tensor | None) -> Tensor:
-        """The recurrent layers over what the front end gave, all chunks beside each other."""
+        """The recurrent layers over the front end's output, all chunks side by side."""
         frames = math.prod(self.factors)
         time = -(-features.shape[1] // frames)
         chunk, right = self._context()
-        # The utterance is as far as any context goes.
+        # No context goes beyond the utterance.
         chunk = min(chunk, max(time, 1))
         right = min(right, max(time - chunk, 0))
         chunks = max(-(-time // chunk), 1)
@@ -130,7 +133,7 @@ class LatencyControlledEncoder(RecurrentEncoder):
 
     @property
     def streams(self) -> bool:
-        """Whether it goes step by step: not with a front end without ``step``."""
+        """Whether the encoder can go step by step: not with a front end that has no ``step``."""
         return self.front_end is None or hasattr(self.front_end, "step")
 
     def start(self, batch: int = 1) -> EncoderState:
@@ -142,7 +145,7 @@ class LatencyControlledEncoder(RecurrentEncoder):
     def step_layers(
         self, features: Tensor, counts: list[int], ended: list[bool], state: EncoderState
     ) -> tuple[Tensor, list[int], EncoderState]:
-        """The chunks whose right context is there, one after the other."""
+        """Runs the chunks whose right context has come, one after the other."""
         windows, frames = self._windows(), math.prod(self.factors)
         held = (state.ahead[0].held + np.asarray(counts)).tolist()
         stretch, chunks, waiting = windows.slide(state.ahead[0], features, counts, ended)
@@ -165,7 +168,7 @@ class LatencyControlledEncoder(RecurrentEncoder):
     def _run_chunk(
         self, window: Tensor, left: list[int], cells: tuple[Tensor, ...]
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """A chunk and its right context, of which each row has ``left`` frames, through all layers."""
+        """Runs a chunk and its right context, of which each row has ``left`` frames, through all layers."""
         windows, lengths = window[:, None], torch.tensor(left, device=window.device)[:, None]
         chunk, after = self._windows().stride, []
         for layer, factor, cell in zip(self.layers, self.factors, cells, strict=True):
@@ -200,9 +203,9 @@ def _run_windows(
     """One layer over every chunk and its right context.
 
     Args:
-        layer: without its joining of frames.
+        layer: the layer, whose frames are already joined.
         windows: (batch, chunks, chunk + right, feature), zeros beyond the utterance.
-        left: frames of the utterance from the start of each chunk to its end, (batch, chunks).
+        left: frames from the start of each chunk to the end of the utterance, (batch, chunks).
         chunk: frames of a chunk.
         state: of the forward cell before the first chunk, (batch, state); None means zeros.
 
@@ -230,10 +233,10 @@ def _run_windows(
 
 
 def _run_on(cell: Cell, pieces: Tensor, left: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """A cell over chunks (batch, chunks, chunk, feature), each from the state the one before it ended in.
+    """A cell over chunks (batch, chunks, chunk, feature), each from the last state of the one before it.
 
     Returns:
-        The outputs, and the states at the chunks' ends, (batch, chunks, state); right wherever an utterance goes on.
+        The outputs, and the states at the chunks' ends, (batch, chunks, state); correct wherever an utterance goes on.
     """
     if cell.state_size == cell.hidden_size and state is None:  # the output is the state, one run gives them all
         hidden = cell(pieces.flatten(1, 2), left[:, 0])[0].unflatten(1, pieces.shape[1:3])

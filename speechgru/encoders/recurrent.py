@@ -27,7 +27,7 @@ Lengths = Tensor | Sequence[int]  # as a caller may have them
 
 
 class RecurrentEncoder(nn.Module):
-    """A stack of gated recurrent layers, on which every encoder stands.
+    """A stack of gated recurrent layers, the base of every encoder.
 
     Args:
         input_size: features of a frame, at least 1.
@@ -36,11 +36,11 @@ class RecurrentEncoder(nn.Module):
     Attributes:
         output_size: features of an output frame.
         subsampling: input frames per output frame.
-        directions: 2 where an output frame is a forward half beside a backward half, 1 where it knows the past alone, 0
+        directions: 2 where an output frame is a forward half beside a backward half, 1 where it knows only the past, 0
             where both directions are mixed in every value (merge=sum or a projection).
     """
 
-    if TYPE_CHECKING:  # torch's own says that a call may take and return anything
+    if TYPE_CHECKING:  # torch's own signature lets a call take and return anything
 
         def __call__(self, features: Tensor, lengths: Lengths | None = None) -> tuple[Tensor, Tensor]: ...
 
@@ -68,7 +68,7 @@ class RecurrentEncoder(nn.Module):
 
     @property
     def reach(self) -> int:
-        """Input frames after ``t * subsampling`` that the last layer's input at t is made of, recurrences apart."""
+        """Input frames after ``t * subsampling`` that the last layer's input at t is made of, without recurrences."""
         frames, stride = (self.front_end.reach, self.front_end.subsampling) if self.front_end is not None else (0, 1)
         for factor in self.factors:
             frames += (factor - 1) * stride
@@ -95,7 +95,8 @@ class RecurrentEncoder(nn.Module):
             the device of the features.
 
         Raises:
-            ConfigError: features of another size or packed, or lengths (looked at on a CPU only) of other rows.
+            ConfigError: features of another size or packed, or lengths (checked on a CPU only) that do not fit the
+                rows.
         """
         if isinstance(features, PackedSequence):
             raise ConfigError(
@@ -110,7 +111,7 @@ class RecurrentEncoder(nn.Module):
         if lengths is not None:
             lengths = lengths if isinstance(lengths, Tensor) else torch.as_tensor(lengths)
             padded = not check_lengths(lengths, features)
-            # One type of integer, in order, or the kernels would be compiled once more.
+            # One type of integer, contiguous, or the kernels would be compiled once more.
             left = lengths.to(features.device, torch.int64).contiguous()
         if padded:
             # Zeros instead of whatever a caller padded with: a NaN there would reach the gradients of the weights.
@@ -124,7 +125,7 @@ class RecurrentEncoder(nn.Module):
         return hidden, left
 
     def run_layers(self, features: Tensor, lengths: Tensor | None) -> Tensor:
-        """The recurrent layers over what the front end gave; zeros beyond the lengths, None if all rows are full."""
+        """The recurrent layers over the front end's output; zeros beyond ``lengths``, None if all rows are full."""
         several = is_worth(features, self.config.hidden_size)
         if not (self.training or torch.is_grad_enabled()):
             found = self._run_stack(features, lengths, None, several)
@@ -138,17 +139,17 @@ class RecurrentEncoder(nn.Module):
 
     @property
     def look_ahead(self) -> int:
-        """Of one that ``streams``: output frame t depends on no input frame after ``t * subsampling + look_ahead``."""
+        """If it ``streams``: output frame t depends on no input frame after ``t * subsampling + look_ahead``."""
         return self.reach
 
     @property
     def least_look_ahead(self) -> int:
-        """As many frames every output frame has seen; the others up to ``look_ahead``."""
+        """Frames ahead that every output frame has seen at least; some have seen up to ``look_ahead``."""
         return self.look_ahead
 
     @property
     def streams(self) -> bool:
-        """Whether it goes step by step: without a backward direction, with a front end that does too."""
+        """Whether it can go step by step: without a backward direction, with a front end that can too."""
         return not self.config.bidirectional and (self.front_end is None or hasattr(self.front_end, "step"))
 
     def start(self, batch: int = 1) -> EncoderState:
@@ -165,7 +166,7 @@ class RecurrentEncoder(nn.Module):
     def step(
         self, features: Tensor, state: EncoderState, lengths: list[int] | None = None, ended: list[bool] | None = None
     ) -> tuple[Tensor, list[int], EncoderState]:
-        """Encodes the next frames of streams: gives what no later frame can change, as :meth:`forward` in eval mode.
+        """Encodes the next frames of streams: outputs that no later frame can change, as :meth:`forward` in eval mode.
 
         Args:
             features: (batch, time, input_size); time may be 0.
@@ -219,10 +220,10 @@ class RecurrentEncoder(nn.Module):
     def _run_stack(
         self, features: Tensor, lengths: Tensor | None, states: Sequence[Tensor] | None, threads: bool = False
     ) -> tuple[Tensor, np.ndarray] | None:
-        """All layers at once; None where a layer is more than its cells side by side, or these are not of the kind."""
+        """All layers at once; None where a layer does more than put its cells side by side, or no stack fits them."""
         if not self._bare or not features.shape[0] or not compiled.usable(features):
             return None
-        from speechgru.cells.stack import run_stack  # here, for numba takes half a second
+        from speechgru.cells.stack import run_stack  # imported here: numba takes half a second
 
         return run_stack(self.layers, self._cells, features, lengths, states, threads)
 
@@ -258,7 +259,7 @@ class RecurrentLayer(nn.Module):
         self.windows = Windows(factor, factor)
 
     def start(self, batch: int) -> tuple[Waiting, Tensor]:
-        """What it keeps of ``batch`` streams at their begin: frames to join, and the state of the forward cell."""
+        """What it keeps of ``batch`` streams at their beginning: frames to join, and the state of the forward cell."""
         like = next(self.parameters()).new_zeros(batch, 0)
         size = self.forward_cell.input_size // self.factor
         return self.windows.start(like, (size,), batch), self.forward_cell.initial_state(like)
@@ -279,7 +280,7 @@ class RecurrentLayer(nn.Module):
         return self.finish(features, hidden, backward, valid)
 
     def finish(self, features: Tensor, hidden: Tensor, backward: Tensor | None, valid: Tensor | None) -> Tensor:
-        """All that follows the cells: what they read and gave, and where frames are valid (batch, time) or None."""
+        """What follows the cells, from what they read and gave, and where frames are valid, (batch, time) or None."""
         config = self.config
         if backward is not None:
             hidden = torch.cat((hidden, backward), 2) if config.merge is Merge.concat else hidden + backward
@@ -309,5 +310,5 @@ def join_frames(features: Tensor, lengths: Tensor | None, factor: int) -> Tensor
         features = features.masked_fill(~valid_frames(lengths, features.shape[1])[..., None], 0.0)
     batch, time, size = features.shape
     count = -(-time // factor)
-    # By count, so that torch.export sees for any time that the frames are as many as the result holds.
+    # Sizes by count, so that torch.export sees for any time that the result holds just as many values.
     return F.pad(features, (0, 0, 0, count * factor - time)).reshape(batch, count, factor * size)

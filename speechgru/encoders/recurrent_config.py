@@ -26,20 +26,20 @@ class GRUEncoderConfig:
     """Settings of the recurrent encoder.
 
     Attributes:
-        hidden_size: state of each cell, at least 1.
+        hidden_size: values that each cell gives for a frame, at least 1.
         num_layers: recurrent layers, 1 to 1000.
         bidirectional: run every layer in both directions.
         merge: join the directions by concatenation (2 hidden_size) or by their sum (hidden_size).
         dropout: share of hidden values dropped after every layer while training, the last one included (torch.nn.GRU
-            leaves that out), 0 to below 1.
+            leaves that layer out), 0 to below 1.
         variational: drop the same values in every frame of an utterance (Gal & Ghahramani, 1512.05287).
-        zoneout: share of a cell's state values that keep what they were, drawn anew in every frame while training
+        zoneout: share of a cell's state values that keep their old value, drawn anew in every frame while training
             (Krueger et al., 1606.01305), 0 to below 1; above 0 the cells run in a loop over frames, which is slow.
         layer_norm: normalise the output of every layer (1607.06450).
         residual: add a layer's input to its output where the sizes agree.
         projection_size: a linear layer of this size behind every recurrent layer; 0 means none.
-        pyramid: frames joined into one before each layer, one factor a layer (Chan et al., 1508.01211, eq. 5), such as
-            [1, 2, 2]; empty means none.
+        pyramid: frames joined into one before each layer, one factor per layer (Chan et al., 1508.01211, eq. 5), such
+            as [1, 2, 2]; empty means none.
         cell: the recurrent cell.
         front_end: layers before the first cell; None means none.
     """

@@ -1,7 +1,7 @@
 """What an encoder keeps of streams between two steps: frames that wait for later ones, and the states of cells.
 
-The state of several streams is that of one with more rows, which may be anywhere in their streams: :func:`split` takes
-it apart into a vector for each stream, :func:`stack` makes a state for one step of some of them.
+The state of several streams is that of one stream with more rows, and each row may be anywhere in its stream.
+:func:`split` takes it apart into a vector for each stream; :func:`stack` makes a state for one step of some of them.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ class Waiting:
     """The frames from the next window on, as far as they are known.
 
     Attributes:
-        frames: (batch, window - 1, ...), of which each row's first ``held`` count.
-        held: of each row, int64 (batch,); below 0 where frames to come lie between two windows.
+        frames: (batch, window - 1, ...), of which each row's first ``held`` are valid.
+        held: how many each row has, int64 (batch,); below 0 where frames still to come are between two windows.
     """
 
     frames: Tensor
@@ -36,8 +36,8 @@ class EncoderState:
 
     Attributes:
         front_end: frames that wait before each layer of the front end.
-        layers: before each recurrent layer, to be joined.
-        ahead: for what the encoder sees ahead: one, or none.
+        layers: frames that wait before each recurrent layer, to be joined.
+        ahead: frames that wait for what the encoder sees ahead: one entry, or none.
         cells: state of each layer's cell, (batch, state).
     """
 
@@ -57,7 +57,7 @@ class Windows:
     """Windows over a stream of frames; one is complete when its last frame has come, or the stream has ended.
 
     Window j covers the frames ``j * stride - before`` to ``j * stride - before + width - 1``; outside of the stream are
-    zeros. There is one for each ``j * stride`` within the stream.
+    zeros. There is one window for each ``j * stride`` within the stream.
     """
 
     width: int
@@ -76,8 +76,8 @@ class Windows:
         Args:
             waiting: what the last call gave.
             frames: (batch, time, ...).
-            lengths: valid ones of each row.
-            ended: whether they are a row's last.
+            lengths: valid frames of each row.
+            ended: whether these are the last frames of each row.
 
         Returns:
             the stretch under all complete windows, (batch, longest, ...), zeros beyond what a row has; how many windows
@@ -92,10 +92,10 @@ class Windows:
             counts = np.where(ended, -(-np.maximum(0, known - self.before) // self.stride), counts)
         most, read = int(counts.max()), counts * self.stride
         span = (most - 1) * self.stride + self.width if most else 0
-        # Where the frames of the stretch and after them those that wait stand, counted from the first that waited.
+        # The places of the stretch's frames, then of those that go on waiting, counted from the first that waited.
         places = np.arange(span + waited)
         places = np.where(places < span, places, places - span + read[:, None])
-        # Where each is found: among those that waited, behind them those that have come, and one of zeros at the end.
+        # Where each is found: first come those that waited, then those that have come, and at the end one of zeros.
         index = np.where(places < held[:, None], places, places - held[:, None] + waited)
         index[places >= known[:, None]] = waited + frames.shape[1]
         joined = torch.cat([waiting.frames, frames, frames.new_zeros(len(held), 1, *frames.shape[2:])], 1)
@@ -108,7 +108,7 @@ class Windows:
     def _slide_one(
         self, waiting: Waiting, frames: Tensor, length: int, ended: bool
     ) -> tuple[Tensor, list[int], Waiting]:
-        """The same for a stream alone, whose frames lie one after the other as they are: a fifth of the time."""
+        """The same for one stream alone, whose frames are already one after the other: a fifth of the time."""
         held, waited = int(waiting.held[0]), self.width - 1
         known = held + length
         count = max(0, (known - self.width) // self.stride + 1)
@@ -121,7 +121,7 @@ class Windows:
         joined = torch.cat(parts, 1)
         span = read - self.stride + self.width if count else 0
         left = np.array([min(known - read, waited)])
-        # A copy: a stream that rests must not keep the memory of a whole chunk.
+        # A copy: a stream that is idle must not keep the memory of a whole chunk.
         return joined[:, :span], [count], Waiting(joined[:, read:].clone(), left)
 
 
@@ -130,7 +130,7 @@ class Row(NamedTuple):
 
     Attributes:
         values: its frames that wait and the states of its cells, one after the other, (values,).
-        held: of each place where frames wait, how many, int64 (places,).
+        held: how many frames wait at each place, int64 (places,).
     """
 
     values: Tensor
@@ -138,7 +138,7 @@ class Row(NamedTuple):
 
 
 Kept = EncoderState | Row
-"""Of one stream: its state after a step that it took alone, which the next such step takes as it is."""
+"""What is kept of one stream: a state after a step that it took alone, which the next such step takes as it is."""
 
 
 def split(state: EncoderState) -> Sequence[Kept]:
@@ -150,7 +150,7 @@ def _rows(state: EncoderState) -> list[Row]:
     parts = [*(one.frames for one in state.waiting), *state.cells]
     values = torch.cat([part.flatten(1) for part in parts], 1)
     held = np.stack([one.held for one in state.waiting], 1)
-    # Copies: a stream that rests must not keep the others' memory.
+    # Copies: a stream that is idle must not keep the others' memory.
     return [Row(own.clone(), places.copy()) for own, places in zip(values.unbind(), held, strict=True)]
 
 
@@ -166,7 +166,7 @@ def stack(streams: Sequence[Kept], like: EncoderState) -> EncoderState:
     front_end, layers, ahead = (
         tuple(Waiting(next(parts), next(held)) for _ in places) for places in (like.front_end, like.layers, like.ahead)
     )
-    return EncoderState(front_end, layers, ahead, tuple(part.contiguous() for part in parts))  # as kernels want them
+    return EncoderState(front_end, layers, ahead, tuple(part.contiguous() for part in parts))  # as kernels need them
 
 
 def within(counts: Sequence[int], frames: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ import enum
 
 
 class Convention(enum.Enum):
-    """Whose values the features equal."""
+    """The toolkit whose values the features equal."""
 
     librosa = "librosa"
     torchaudio = "torchaudio"
@@ -49,7 +49,7 @@ class LogScale(enum.Enum):
 
 @dataclasses.dataclass(frozen=True)
 class Rules:
-    """The choices of one convention that settings left at None take."""
+    """The values that one convention gives to settings left at None."""
 
     window: Window
     periodic_window: bool

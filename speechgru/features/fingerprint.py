@@ -14,7 +14,7 @@ from speechgru.plain import Record
 
 
 class Fingerprinted(Protocol):
-    """A features module, as far as it matters here."""
+    """The part of a features module that is used here."""
 
     training: bool
     sample_rate: int
@@ -23,14 +23,14 @@ class Fingerprinted(Protocol):
         """(batch, samples) -> (batch, time, feature), frames."""
 
     def train(self, mode: bool = True) -> object:
-        """Into training or evaluation mode."""
+        """Set training or evaluation mode."""
 
     def buffers(self) -> Iterator[Tensor]:
         """Tables and statistics."""
 
 
 def chirp(sample_rate: int) -> Tensor:
-    """Half a second rising from 50 Hz to 0.45 times the sampling rate at half of full scale, float32 ``(samples,)``."""
+    """Half a second rising from 50 Hz to 0.45 times the sample rate at half of full scale, float32 ``(samples,)``."""
     time_s = torch.arange(sample_rate // 2, dtype=torch.float64) / sample_rate
     low_hz, high_hz = 50.0, 0.45 * sample_rate
     phase = 2 * math.pi * (low_hz * time_s + (high_hz - low_hz) * time_s.square())
@@ -45,7 +45,7 @@ def fingerprint(features: Fingerprinted) -> Record:
     training = features.training
     features.train(False)
     try:
-        # Half a second of sound at every load is not worth a compiler's start.
+        # Every load computes half a second of sound: too little to start a compiler for.
         with torch.no_grad(), compiled.disabled():
             device = next(features.buffers()).device
             frames = features(chirp(features.sample_rate)[None].to(device))[0][0].cpu()

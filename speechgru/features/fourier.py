@@ -1,13 +1,13 @@
 """The Fourier transform of many real signals side by side, compiled.
 
-A library transforms one signal after the other and has to bring together what becomes a vector. Here point n of all
-signals lies together, and the plain loop over the signals, innermost, becomes vectors as it stands: half the time of
-MKL. No signal's values depend on another's.
+A library transforms one signal after the other and has to gather the numbers of each vector. Here point n of all
+signals is stored side by side, so the compiler makes vectors of the plain innermost loop over the signals: half the
+time of MKL. No signal's values depend on another's.
 
-Two samples, an even and an odd one, are a complex point; the real parts of all signals stand before the imaginary ones.
-A pass of radix r over ``points = r * m`` points transforms the points n, n + m, n + 2 m ... of every n < m and turns
-the results, which then are r transforms of m points (Cooley and Tukey 1965). It stores the results of one n side by
-side (Pease 1968): so every pass is the same loop, and the bins come in another order.
+An even sample and the odd one after it form a complex point; the real parts of all signals come before the imaginary
+parts. A pass of radix r over ``points = r * m`` points transforms the points n, n + m, n + 2 m ... of every n < m and
+multiplies the results by twiddle factors; what is left is r transforms of m points (Cooley and Tukey 1965). It stores
+the results of one n side by side (Pease 1968), so every pass is the same loop, and the bins come out in another order.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from numba.extending import register_jitable
 
 from speechgru.compiled import kernel
 
-LANES = 16  # signals side by side; of a loop over fewer the compiler makes no vectors
+LANES = 16  # signals side by side; the compiler makes no vectors of a loop over fewer
 FAST = {"reassoc", "contract"}
 _part = register_jitable(fastmath=FAST, error_model="numpy", forceinline=True)
 _pass = kernel(fastmath=FAST, error_model="numpy", nogil=True)
@@ -30,7 +30,7 @@ _COS_2, _SIN_2 = np.float32(math.cos(0.8 * math.pi)), np.float32(math.sin(0.8 * 
 
 
 def radices(points: int) -> list[int]:
-    """The passes for so many points, of which 2, 3 and 5 have to be the only prime factors."""
+    """The radix of each pass over ``points`` points; their only prime factors must be 2, 3 and 5."""
     found = []
     for radix in (4, 2, 3, 5):
         while points % radix == 0:
@@ -40,7 +40,7 @@ def radices(points: int) -> list[int]:
 
 
 def plan(points: int) -> tuple[np.ndarray, np.ndarray]:
-    """Of :func:`transform`: the radix of each pass, and what its results are multiplied with, ``(passes, points)``."""
+    """What :func:`transform` needs: each pass's radix, and its results' twiddle factors, ``(passes, points)``."""
     passes, groups, turns = radices(points), 1, []
     for radix in passes:
         turns.append(np.outer(np.arange(points // radix) // groups, np.arange(radix)).ravel() * groups / points)
@@ -49,10 +49,10 @@ def plan(points: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def bins(points: int) -> tuple[np.ndarray, np.ndarray]:
-    """Of :func:`power`, by bin: where it and its mirror image lie in what :func:`transform` returns, and the turn."""
+    """For :func:`power`, by bin: where it and its mirror image are in the result of :func:`transform`, and the turn."""
     groups, places = 1, np.zeros(1, np.int64)
     for radix in radices(points):
-        # Group k after the pass is the part of bins k, k + groups, k + 2 groups ...
+        # After the pass, group k holds the bins k, k + groups, k + 2 groups ...
         places = (radix * places + np.arange(radix)[:, None]).ravel()
         groups *= radix
     k = np.arange(points + 1)
@@ -60,13 +60,13 @@ def bins(points: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _unit(turns: np.ndarray) -> np.ndarray:
-    """The complex numbers of modulus 1 at so many turns, clockwise."""
+    """The complex numbers of modulus 1 at an angle of ``turns`` full turns, clockwise."""
     return np.exp(-2j * np.pi * turns).astype(np.complex64)
 
 
 @_pass
 def transform(samples, other, radices, turns):
-    """The spectra of points ``(points, 2 * LANES)``: in ``samples`` or in ``other`` of its shape; both are written."""
+    """Spectra of ``samples`` ``(points, 2 * LANES)``, in it or in ``other`` of its shape; both are overwritten."""
     x, y = samples, other
     for index in range(len(radices)):
         radix = radices[index]
@@ -86,7 +86,7 @@ def transform(samples, other, radices, turns):
 
 @_part
 def power(spectra, place, mirrored, turn, lane):
-    """Four times the power of a bin of the samples, from two bins of their points, as :func:`bins` has it."""
+    """Four times the power of a bin of the samples, from the two bins of their points that :func:`bins` gives."""
     a = complex(spectra[place, lane], spectra[place, LANES + lane])
     b = complex(spectra[mirrored, lane], -spectra[mirrored, LANES + lane])
     value = (a + b) + (a - b) * turn  # of even samples, and of odd ones

@@ -48,21 +48,21 @@ class Framing:
         return Framing(window, hop, padding, inset - half, hop + 2 * half - fft_size)
 
     def count(self, samples: Count) -> Count:
-        """Number of frames of utterances of so many samples (int or integer tensor)."""
+        """Number of frames of utterances of ``samples`` samples (int or integer tensor)."""
         if isinstance(samples, Tensor):
             frames = torch.div(samples + self.slack, self.hop, rounding_mode="floor")
-            return torch.minimum(frames.clamp_(min=1), samples)  # one at least, none of no samples
+            return torch.minimum(frames.clamp_(min=1), samples)  # at least one frame, none without samples
         return max(1, (samples + self.slack) // self.hop) if samples > 0 else 0
 
     def ready(self, samples: int) -> int:
-        """Number of frames that no later sample can change, once so many samples are known."""
+        """Number of frames that no later sample can change, once ``samples`` samples are known."""
         if self.padding in (Padding.reflect, Padding.mirror) and samples <= -self.first:
             return 0
         inside = (samples - self.first - self.window) // self.hop + 1
         return max(0, min(inside, (samples + self.slack) // self.hop))
 
     def source(self, index: Tensor, samples: int | Tensor) -> Tensor:
-        """The sample of an utterance of ``samples`` samples that stands at ``index``, also outside; -1 means zero."""
+        """Which of an utterance's ``samples`` samples stands at ``index``, also outside of it; -1 means zero."""
         if self.padding is Padding.reflect:
             last = torch.as_tensor(samples - 1, device=index.device)
             period = 2 * last.clamp(min=1)

@@ -1,6 +1,6 @@
 """Samples to log-mel frames in one compiled loop, as many frames side by side as fourier.py transforms at once.
 
-Taken by :class:`~speechgru.features.spectrum.MelSpectrum` where no gradient is asked for. The frames may be of one
+Used by :class:`~speechgru.features.spectrum.MelSpectrum` where no gradient is asked for. The frames may be of one
 utterance or of several, and no frame's values depend on its neighbours.
 """
 
@@ -62,24 +62,25 @@ def _log_mel(waveforms, lengths, starts, framing, windowing, passes, bins, bands
 def _take_logs(powers, take_log, floor, reach):
     """Natural logarithms of an utterance's powers, in place, where ``take_log``.
 
-    A power below ``floor`` is raised to it, and one below ``reach`` of the largest to that; 0 switches either off.
+    A power below ``floor`` is raised to it, and one below ``reach`` times the largest to that product; 0 switches
+    either off.
     """
     if not take_log:
         return
     if reach > 0:
         loudest = np.int32(0)
         for n in range(len(powers)):
-            loudest = max(loudest, np.float32(powers[n]).view(np.int32))  # in their order, as none is negative
+            loudest = max(loudest, np.float32(powers[n]).view(np.int32))  # bits in the values' order: none is negative
         faintest = reach * np.int32(loudest).view(np.float32)
         floor = floor if faintest < floor else faintest
     for n in range(len(powers)):
         value = powers[n]
-        powers[n] = _log(floor if value < floor else value)  # what is not a number stays
+        powers[n] = _log(floor if value < floor else value)  # a NaN stays a NaN
 
 
 @_loop
 def _products(rows, weight, out):
-    """``out = rows @ weight.T``, every row by itself: a library may round a few rows otherwise than many."""
+    """``out = rows @ weight.T``, every row by itself: a library may round a few rows differently from many."""
     for row in range(len(rows)):
         for column in range(len(weight)):
             total = np.float32(0)
@@ -103,7 +104,7 @@ def _log(x):
 
 @_loop
 def _add_bands(spectra, bins, bands, sums):
-    """Adds the power of each bin to the two bands that it lies in, with its shares in them."""
+    """Adds the power of each bin to the two bands that it falls into, weighted by its share in each."""
     (places, turns), (edges, shares) = bins, bands
     for k in range(len(turns)):
         place, mirrored, turn, edge = places[k, 0], places[k, 1], turns[k], edges[k]
@@ -116,10 +117,10 @@ def _add_bands(spectra, bins, bands, sums):
 
 @_loop
 def _window(signal, samples, frame, framing, windowing, edge, out):
-    """The weighted window of a frame; ``edge`` is a place for the samples of one that reaches beyond the signal.
+    """The weighted window of a frame; ``edge`` is scratch memory for a window that reaches beyond the signal.
 
-    With y(n) = x(n) - preemphasis * x(n - 1), where the first sample of a window stands before itself, and m the mean
-    of the window: out = weights * (y - (1 - preemphasis) * m).
+    With y(n) = x(n) - preemphasis * x(n - 1), where the first sample of a window is also taken as the one before it,
+    and m the mean of the window: out = weights * (y - (1 - preemphasis) * m).
     """
     first, hop, padding = framing
     weights, preemphasis, remove_dc = windowing
@@ -178,8 +179,8 @@ class FusedSpectrum:
         # The transform gives four times the powers.
         window = 0.5 * weights[: framing.window].float().numpy()
         self._windowing = (window, np.float32(rules.preemphasis), rules.remove_dc)
-        # Band b rises from edge b to the next and falls from there to one more: a bin lies in two bands, which its edge
-        # tells.
+        # Band b rises from edge b to edge b + 1 and falls to edge b + 2. So a bin falls into two bands, and the edge
+        # below it says which.
         padded = np.pad(filters.float().numpy(), ((0, 0), (1, 1)))
         edges = (padded[:, :-1] + padded[:, 1:]).argmax(1)
         shares = np.take_along_axis(padded, edges[:, None] + np.arange(2), 1)
@@ -188,7 +189,7 @@ class FusedSpectrum:
         self._scale = (rules.log is not LogScale.none, np.float32(rules.log_floor), np.float32(reach))
 
     def of_batch(self, waveforms: Tensor, lengths: list[int], counts: list[int], time: int) -> Tensor:
-        """Waveforms ``(batch, samples)`` with the lengths and frames of each: ``(batch, time, mels)``, then zeros."""
+        """Waveforms ``(batch, samples)``, their lengths and frame counts -> ``(batch, time, mels)``, then zeros."""
         place = self.framing.first, self.framing.hop, _PADDINGS.get(self.framing.padding, 0)
         return self._run(waveforms, lengths, counts, time, place)
 
@@ -203,7 +204,7 @@ class FusedSpectrum:
     ) -> Tensor:
         out = torch.zeros(len(waveforms), time, self._mels)
         _log_mel(
-            # One type of each argument, or numba compiles another kernel.
+            # Each argument always has the same type, or numba would compile another kernel.
             waveforms.detach().contiguous().numpy(),
             np.array(lengths),
             np.array([0, *itertools.accumulate(counts)]),

@@ -33,9 +33,10 @@ class LogMel(nn.Module):
     - torchaudio.transforms.MelSpectrogram + AmplitudeToDB("power", 80): 2e-3 dB,
     - torchaudio.compliance.kaldi.fbank with dither=0: 2e-3 (natural logarithm; the default convention),
 
-    for the ``convention`` of that name with ``normalization=none``. An utterance's frames depend on no other utterance
-    and on no padding of the batch. Samples are expected in [-1, 1]. Differentiable in the waveforms. On a CPU
-    where no gradient is asked for compiled loops do it (fused_spectrum.py), outside of ``compiled.disabled()``.
+    for the ``convention`` of that name with ``normalization=none``. An utterance's frames do not depend on the other
+    utterances or the padding of the batch. Samples are expected in [-1, 1]. Differentiable in the waveforms. On a CPU,
+    where no gradient is asked for, compiled loops compute the frames (fused_spectrum.py), except inside
+    ``compiled.disabled()``.
 
     Args:
         config: the settings.
@@ -74,7 +75,7 @@ class LogMel(nn.Module):
 
     @property
     def needs_fit(self) -> bool:
-        """Whether statistics of the training set are still to be taken by :meth:`fit`."""
+        """Whether :meth:`fit` still has to take the statistics of the training set."""
         return self.config.normalization is Normalization["global"] and not bool(self.fitted)
 
     @property
@@ -83,7 +84,7 @@ class LogMel(nn.Module):
         return self.framing.hop / self.sample_rate
 
     def output_lengths(self, lengths: Tensor) -> Tensor:
-        """Frames of utterances of so many samples, ``(batch,)``."""
+        """Number of frames of utterances of ``lengths`` samples, ``(batch,)``."""
         return self.framing.count(lengths)
 
     def forward(self, waveforms: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -94,7 +95,7 @@ class LogMel(nn.Module):
         """
         if lengths is None:
             lengths = torch.full(waveforms.shape[:1], waveforms.shape[1], device=waveforms.device)
-        # Powers span twelve decades: no half precision here, whatever the model around it is run in.
+        # Powers span twelve decades: no half precision here, whatever precision the model around it runs in.
         if torch.is_autocast_enabled(waveforms.device.type):
             with torch.autocast(waveforms.device.type, enabled=False):
                 return self.forward(waveforms, lengths)
@@ -146,7 +147,7 @@ class LogMel(nn.Module):
         if waveforms.numel() == 0:
             return waveforms.new_zeros(waveforms.shape[0], time, self.output_size), self.output_lengths(lengths)
         padded = True
-        # An exported graph holds no loop over the lengths of its rows.
+        # An exported graph can hold no loop over the lengths of its rows.
         samples: list[int] = []
         if waveforms.is_cpu and not torch.compiler.is_exporting():
             samples = lengths.tolist()
@@ -189,7 +190,7 @@ class LogMel(nn.Module):
         )
 
     def normalize_globally(self, features: Tensor) -> Tensor:
-        """Features ``(..., output_size)`` by the statistics of the training set."""
+        """Features ``(..., output_size)`` normalised by the statistics of the training set."""
         if not torch.compiler.is_exporting() and not self.fitted:
             raise ModelError(
                 "normalization=global has no statistics: call features.fit(training batches) or load a trained model"
@@ -199,16 +200,16 @@ class LogMel(nn.Module):
     def static(self, signals: Tensor) -> Tensor:
         """Static features ``(frames of all, static_size)`` under the samples ``(batch, samples)``; nothing is clipped.
 
-        A frame's values are the same to the bit in whatever company it is computed, with the linear algebra library of
-        PyTorch's x86 wheels: there a product with a single row is rounded otherwise than one with several, and so a
-        lone frame is computed twice.
+        With the linear algebra library of PyTorch's x86 wheels, a frame's values are the same to the bit whether it is
+        computed alone or with others. That library rounds a product with a single row differently from one with
+        several, so a lone frame is computed twice.
         """
         lone = len(signals) == 1 and signals.shape[1] < self.framing.window + self.framing.hop
         rows = self._project(self.spectrum.of_signals(signals.expand(2, -1) if lone else signals))
         return rows[:1] if lone else rows
 
     def _project(self, log_mel: Tensor) -> Tensor:
-        """Natural logarithms ``(..., mels)`` -> ``(..., static_size)``: their unit; MFCC: the cosine transform."""
+        """Natural logarithms ``(..., mels)`` -> ``(..., static_size)``: in their unit; MFCC: the cosine transform."""
         unit = self._log_unit
         return log_mel * unit if unit != 1 else log_mel
 

@@ -8,7 +8,7 @@ from speechgru.errors import ConfigError
 from speechgru.features.convention import RULES, Convention, LogScale, Padding, Rules, Window
 from speechgru.features.normalization import Normalization
 
-# Far beyond what is of use; the filterbank of both takes 70 MB.
+# Far more than is useful; the filterbank at both limits takes 70 MB.
 MOST_MELS, MOST_FFT_SIZE = 512, 32_768
 MOST_SLIDING_MS = 3_600_000
 MOST_LEVEL = 1e9
@@ -30,9 +30,10 @@ class LogMelConfig:
         window_ms: length of the analysis window, at most 1000 ms and 32768 samples.
         hop_ms: from one frame to the next, at most 1000 ms.
         fft_size: samples of the FFT, at least the window's, at most 32768. None: the window's own size (librosa,
-            torchaudio), or the next power of two (kaldi). Fastest where its prime factors are 2, 3 and 5.
+            torchaudio), or the next power of two (kaldi). Fastest if it is even and 2, 3 and 5
+            are its only prime factors.
         low_hz: lower edge of the lowest band. None: 0, Kaldi 20.
-        high_hz: upper edge of the highest band. None: half the sampling rate.
+        high_hz: upper edge of the highest band. None: half the sample rate.
         window: shape of the window. None: hann (periodic), Kaldi povey.
         padding: what frames see beyond an utterance's ends. None: zeros (librosa), reflect (torchaudio), none (kaldi).
         preemphasis: s[t] - preemphasis * s[t-1] inside each window, 0 to 1. None: 0, Kaldi 0.97.
@@ -40,16 +41,17 @@ class LogMelConfig:
         scale: the samples are multiplied by it; 32768 gives what Kaldi's own programs give for 16-bit files.
         log: natural, db or none. None: db, Kaldi natural.
         log_floor: smallest power whose logarithm is taken. None: 1e-10, Kaldi 2^-23.
-        top_db: features lower than the utterance's highest by more than this are raised to it; .inf switches it off.
+        top_db: features more than this below the utterance's highest are raised to that limit; .inf switches it off.
             Only where log is db. None: 80, which depends on the whole utterance and so cannot be streamed.
         deltas: 0, 1 (append slopes) or 2 (and slopes of slopes).
         delta_window: frames of the regression, odd, 3 to 999.
         normalization: none, utterance (each utterance by itself), sliding (statistics of the last seconds; can be
             streamed), global (statistics of the training set, see :meth:`LogMel.fit`; can be streamed).
         normalize_variance: divide by the standard deviation, and not only subtract the mean.
-        sliding_window_ms: how far back the sliding window reaches, at most an hour, as the next two.
-        sliding_lookahead_ms: how far ahead it reaches: the lag it adds to a stream.
-        sliding_minimum_ms: the first so many ms are normalised together: the lag it adds to a stream's beginning.
+        sliding_window_ms: how far back the sliding window reaches, at most an hour like the next two settings.
+        sliding_lookahead_ms: how far ahead the sliding window reaches: the lag it adds to a stream.
+        sliding_minimum_ms: this many ms at the beginning are normalised together: the lag this adds to a stream's
+            beginning.
     """
 
     sample_rate: int = 16000
@@ -137,7 +139,7 @@ class LogMelConfig:
         return 1 << (size - 1).bit_length() if RULES[self.convention].power_of_two_fft else size
 
     def resolved(self) -> Rules:
-        """The convention's table with what these settings decide otherwise."""
+        """The convention's rules, overridden by the settings that are not None."""
         rules = RULES[self.convention]
         given = {field.name: getattr(self, field.name, None) for field in dataclasses.fields(rules)}
         return dataclasses.replace(rules, **{name: value for name, value in given.items() if value is not None})

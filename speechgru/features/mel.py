@@ -73,7 +73,7 @@ def empty_filters(filters: Tensor) -> int:
 
 
 def most_mels(convention: Convention, sample_rate: int, fft_size: int, mels: int, low_hz: float, high_hz: float) -> int:
-    """A number of filters, below ``mels``, of which none is empty while of one more some are."""
+    """A number of filters, below ``mels``, with none empty, while with one filter more some are empty."""
     most, least = mels, 1
     while most - least > 1:
         middle = (least + most) // 2

@@ -19,7 +19,7 @@ class MFCCConfig(LogMelConfig):
     """Settings of :class:`MFCC`: those of log-mel frames and
 
     Attributes:
-        coefficients: kept of the cosine transform, the zeroth included; 1 to ``mels``.
+        coefficients: number of values kept of the cosine transform, the zeroth included; 1 to ``mels``.
         lifter: coefficient k is multiplied by 1 + lifter / 2 * sin(pi * k / lifter); librosa counts k from 1, Kaldi
             from 0. 0 switches it off. None: 0, Kaldi 22.
     """
@@ -87,5 +87,5 @@ class MFCC(LogMel):
 
             return project(log_mel, self._transform)
         # In float64: a matrix library may add the products of a few rows in another order than those of many, and a
-        # frame alone has to be the frame of a batch.
+        # frame must have the same values alone and in a batch.
         return (log_mel.double() @ self._transform.double().T).to(log_mel.dtype)

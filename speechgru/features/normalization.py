@@ -13,7 +13,7 @@ from speechgru.lengths import valid_frames
 # Written in this form because `global` is a keyword; Normalization["global"] names the member.
 Normalization = enum.Enum("Normalization", ["none", "utterance", "sliding", "global"])
 
-# Smallest standard deviation divided by: keeps a constant feature (digital silence) at 0 and not at 0/0.
+# The smallest standard deviation to divide by: it keeps a constant feature (digital silence) at 0 and not at 0/0.
 SMALLEST_STD = 1e-3
 
 
@@ -25,7 +25,7 @@ def normalize_utterance(features: Tensor, lengths: Tensor, variance: bool) -> Te
     """
     valid = valid_frames(lengths, features.shape[1])[..., None]
     count = lengths.clamp(min=1)[:, None, None]
-    # From the first frame on: of a feature that is constant the deviations are 0, not what rounding leaves of a mean.
+    # Relative to the first frame: the deviations of a constant feature are then 0, not the rounding error of a mean.
     shifted = features - features[:, :1]
     mean = (shifted * valid).sum(1, keepdim=True) / count
     centred = (shifted - mean) * valid
@@ -38,8 +38,9 @@ def normalize_utterance(features: Tensor, lengths: Tensor, variance: bool) -> Te
 def window_bounds(time: Tensor, frames: int | Tensor, past: int, lookahead: int, minimum: int) -> tuple[Tensor, Tensor]:
     """Frames ``[low, high)`` whose statistics normalise frame ``time`` of an utterance of ``frames`` frames.
 
-    From ``past`` frames before to ``lookahead`` frames after it, both ends included and cut at the utterance's; near
-    the beginning at least its first ``minimum`` frames (Kaldi's sliding CMVN, without center, where lookahead is 0).
+    From ``past`` frames before it to ``lookahead`` frames after it, both included, cut at the ends of the utterance;
+    near the beginning at least the utterance's first ``minimum`` frames (Kaldi's sliding CMVN, without center, where
+    lookahead is 0).
     """
     low = (time - past).clamp(min=0)
     high = (time + lookahead + 1).clamp(min=minimum)

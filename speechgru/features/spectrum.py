@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class MelSpectrum(nn.Module):
-    """Mel powers of every frame of a signal, or their natural logarithms, as the settings' convention has them.
+    """Mel powers of every frame of a signal, or their natural logarithms, as the convention of the settings has them.
 
     Args:
         config: the settings.
@@ -65,15 +65,15 @@ class MelSpectrum(nn.Module):
         self._fused: FusedSpectrum | None = None
 
     def of_signals(self, signals: Tensor) -> Tensor:
-        """Of all frames under the samples ``(batch, samples)``: ``(frames of all, mels)``, not clipped."""
+        """Values of all frames under the samples ``(batch, samples)``: ``(frames of all, mels)``, not clipped."""
         if self.fuses(signals):
             return self._kernel().of_signals(signals).flatten(0, 1)
         return self.forward(nn.functional.pad(signals, (0, self._fft_size - self.framing.window)))
 
     def of_batch(self, waveforms: Tensor, lengths: list[int], counts: list[int], time: int) -> Tensor:
-        """Of utterances ``(batch, samples)``, ends and all: ``(batch, time, mels)``; padded frames are 0.
+        """Values of utterances ``(batch, samples)``, ends included: ``(batch, time, mels)``; padded frames are 0.
 
-        Compiled and clipped, and so only for waveforms that :meth:`fuses` takes.
+        This is the compiled path, with clipping, and so only for waveforms that :meth:`fuses` accepts.
 
         Args:
             waveforms: the samples.
@@ -84,7 +84,7 @@ class MelSpectrum(nn.Module):
         return self._kernel().of_batch(waveforms, lengths, counts, time)
 
     def fuses(self, *waveforms: Tensor) -> bool:
-        """Whether the compiled path applies: it may run, has such a transform, and no gradient is asked for."""
+        """Whether the compiled path applies: it may run, has a transform of this size, and no gradient is asked for."""
         wanted = torch.is_grad_enabled() and any(waveform.requires_grad for waveform in waveforms)
         return self._is_smooth and compiled.usable(*waveforms, self.weights) and not wanted
 
@@ -108,7 +108,7 @@ class MelSpectrum(nn.Module):
         frames = signal.unfold(-1, size, hop) * self.weights
         keep = 1 - preemphasis
         if preemphasis and self._first_weight:
-            # There is no sample before a window's first one: pre-emphasis takes that sample itself in its place.
+            # No sample comes before a window's first one: pre-emphasis takes the first one in its place.
             frames[..., 0] = source.unfold(-1, size, hop)[..., 0] * (keep * self._first_weight)
         if self._rules.remove_dc:
             # The mean m is subtracted before pre-emphasis, which turns a constant m into (1 - preemphasis) * m.

@@ -1,4 +1,4 @@
-"""The same features from chunks of a waveform as from the whole of it."""
+"""The same features from chunks of a waveform as from the whole waveform."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class FeatureStream:
     are the frames of the whole waveform. On a CPU they are the same to the bit with the linear algebra library of
     PyTorch's x86 wheels (tests/test_features_stream.py), and to 1e-4 anywhere.
 
-    The lag behind the last sample is what a window, the deltas (``delta_window // 2`` frames for each order) and
-    ``sliding_lookahead_ms`` reach ahead. After ``flush`` the stream is at an end; make another for the next waveform.
+    The lag behind the last sample is how far a window, the deltas (``delta_window // 2`` frames for each order) and
+    ``sliding_lookahead_ms`` reach ahead. After ``flush`` the stream has ended; make another for the next waveform.
 
     Args:
         features: a :class:`LogMel` or :class:`MFCC`, in evaluation mode or without dither.
@@ -65,7 +65,7 @@ class FeatureStream:
         return feed_together([self], [self._features.spectrum.weights.new_zeros(0)], [True])[0][0]
 
     def samples_for(self, frames: np.ndarray) -> np.ndarray:
-        """How many samples complete the first so many frames, each at least 1: integers of any shape -> the same."""
+        """How many samples complete the first ``frames`` frames (each 1 or more): integers of any shape -> the same."""
         framing = self._features.framing
         if self._sliding is not None:
             _, lookahead, minimum = self._sliding.bounds
@@ -79,7 +79,7 @@ class FeatureStream:
         return samples
 
     def _finish(self, frames: Tensor, end: bool) -> Tensor:
-        """What follows the static frames and looks at other frames."""
+        """The steps after the static frames that look at other frames."""
         frames = self._deltas.advance(frames, end)
         return frames if self._sliding is None else self._sliding.advance(frames, end)
 
@@ -88,12 +88,13 @@ class FeatureStream:
 def feed_together(
     streams: Sequence[FeatureStream], chunks: Sequence[Tensor], ended: Sequence[bool]
 ) -> tuple[Tensor, list[int]]:
-    """What :meth:`FeatureStream.feed` gives of each stream and its chunk, computed in one batch.
+    """What :meth:`FeatureStream.feed` returns for each stream and its chunk, computed in one batch.
 
     Args:
-        streams: of one module, each once.
-        chunks: samples (samples,) of each, possibly none.
-        ended: whether they are its last; what :meth:`FeatureStream.flush` gives comes with them then.
+        streams: streams of one module, each only once.
+        chunks: samples (samples,) of each stream, possibly none.
+        ended: whether these are the stream's last samples; then what :meth:`FeatureStream.flush` returns comes with
+            them.
 
     Returns:
         frames ``(batch, longest, output_size)``, undefined beyond those of a row, and how many each row has.
@@ -103,7 +104,7 @@ def feed_together(
         assert not stream._ended, "the stream was flushed; make a new one with features.stream()"
         stream._ended = end
     device = features.spectrum.weights.device.type
-    # torch takes microseconds to disable what is not enabled.
+    # Disabling autocast takes torch microseconds even where it is not enabled.
     with torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else contextlib.nullcontext():
         taken = [stream._samples.take(chunk, end) for stream, chunk, end in zip(streams, chunks, ended, strict=True)]
         counts = [count for _, count in taken]
@@ -124,7 +125,7 @@ def feed_together(
 
 
 class _Samples:
-    """Samples -> the stretch under the next frames. Keeps what a coming window, or the reflection at the end, needs."""
+    """Samples -> the stretch under the next frames. Keeps what a later window, or the reflection at the end, needs."""
 
     def __init__(self, features: LogMel) -> None:
         self._framing = features.framing
@@ -179,7 +180,7 @@ class _Sliding:
         self._variance = features.config.normalize_variance
         self._waiting = features.spectrum.weights.new_zeros(0, features.output_size)
         self._sums = features.spectrum.weights.new_zeros(1, 2 * features.output_size, dtype=torch.float64)
-        self._origin = 0  # the first kept sum is that of the first so many frames
+        self._origin = 0  # the first kept sum is over this many frames from the start
         self._given = 0  # frames given out
 
     def advance(self, frames: Tensor, end: bool) -> Tensor:

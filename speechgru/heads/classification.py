@@ -45,7 +45,7 @@ class ClassificationConfig:
         dropout: share of the embedding dropped while training, 0 to below 1.
         label_smoothing: share of the target spread over all labels (1512.00567, section 7), 0 to below 1.
         class_weights: factor on the loss of each label's utterances, in the order of the labels, at least 0; empty
-            means 1 for all. Weights of mean 1 over the training set leave the learning rate its meaning.
+            means 1 for all. With weights of mean 1 over the training set the learning rate keeps its meaning.
         background: with best_frame, the labels that are no keyword, such as [_unknown_, _silence_]; empty means none.
     """
 
@@ -57,7 +57,7 @@ class ClassificationConfig:
     class_weights: list[float] = dataclasses.field(default_factory=list)
     background: list[str] = dataclasses.field(default_factory=list)
 
-    RETIRED: ClassVar = ("bidirectional",)  # the encoder tells
+    RETIRED: ClassVar = ("bidirectional",)  # known from the encoder
 
     def __post_init__(self) -> None:
         for name in ("dropout", "label_smoothing"):
@@ -78,24 +78,25 @@ class ClassificationHead(nn.Module):
     """Pools the frames of an utterance and scores the labels.
 
     With ``pooling=best_frame`` it scores the labels in every frame and pools the scores: a keyword has to be heard in
-    one frame only, wherever that is, a background label in all of them. With background labels the scores are
+    only one frame, wherever that is, and a background label in all frames. With background labels the scores are
     log-posteriors log y_k(t) of each frame, and the loss is the max-pooling loss of Sun et al. (1705.02411)::
 
         -log y_k(t*), t* the frame with the largest y_k    for an utterance of the keyword k
         mean over t of -log y_k(t)                         for one of the background label k (the paper's sum over
                                                            frames, so divided that an utterance counts once)
 
-    Which frame is best is decided by what was learned so far, so that it can settle on wrong ones; the paper begins
-    with a model trained otherwise. The background is what keeps a keyword down where it is not said. Without background
-    labels a frame of silence would have to say some word; there the softmax is over the pooled scores, as with the
-    other poolings, and a label is also pushed down in the frame where it stands out most in an utterance of another.
+    What was learned so far decides which frame is best, so training can settle on wrong frames; the paper begins with a
+    model trained in another way. The background labels keep the score of a keyword down where it is not said. Without
+    background labels a frame of silence would have to say some word; in this case the softmax is over the pooled
+    scores, as with the other poolings, and in an utterance of another label a label is also pushed down in the frame
+    where it stands out most.
 
     Args:
         input_size: features of a frame of the encoder's output.
         tokens: the labels.
         config: the settings.
-        directions: of the encoder: 2 where the frames hold a forward and a backward half, 1 where they know the past
-            alone, 0 where both are mixed.
+        directions: of the encoder: 2 where the frames hold a forward and a backward half, 1 where they know only the
+            past, 0 where both are mixed.
 
     Raises:
         ConfigError: the settings do not fit the labels or the encoder.
@@ -129,9 +130,9 @@ class ClassificationHead(nn.Module):
         self.output = nn.Linear(self.embedding_size, len(tokens))
 
     def embed(self, hidden: Tensor, lengths: Tensor) -> Tensor:
-        """One vector an utterance, for comparing utterances: (batch, time, hidden), (batch,) -> (batch, embedding).
+        """One vector per utterance, for comparing utterances: (batch, time, hidden), (batch,) -> (batch, embedding).
 
-        With ``pooling=best_frame`` it is that of the frame with the highest score.
+        With ``pooling=best_frame`` it is the vector of the frame with the highest score.
         """
         if isinstance(self.pooling, BestFramePooling):
             highest = self.frame_scores(hidden).amax(2, keepdim=True)
@@ -156,10 +157,10 @@ class ClassificationHead(nn.Module):
         return self.output(F.dropout(vectors, self.config.dropout, self.training))
 
     def narrow(self, tokens: Tokens) -> ClassificationConfig:
-        """Forgets all labels but ``tokens``, the first ones; gives the settings that build a head so.
+        """Forgets all labels but ``tokens``, the first ones; returns the settings that build such a head.
 
         Raises:
-            ConfigError: all background labels would go, without which scores are another thing.
+            ConfigError: no background label would be left, and without them the scores mean something else.
         """
         labels, config = len(tokens), self.config
         background = [name for name in config.background if name in tokens.names]
@@ -177,7 +178,7 @@ class ClassificationHead(nn.Module):
 
     @staticmethod
     def feasible(lengths: Tensor, targets: Tensor, target_lengths: Tensor) -> Tensor:
-        """True, (batch,): any frames do for a label."""
+        """True, (batch,): any number of frames is enough for a label."""
         return torch.ones_like(lengths, dtype=torch.bool)
 
     def loss(self, scores: Tensor, lengths: Tensor, targets: Tensor, target_lengths: Tensor | None = None) -> Tensor:

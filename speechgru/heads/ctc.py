@@ -87,7 +87,8 @@ class CTCHead(nn.Module):
         """
         if not len(scores):
             return scores.sum((1, 2))
-        # zero_infinity keeps NaN out of the gradient of infeasible rows; their loss is then not 0 but what it is.
+        # zero_infinity keeps NaN out of the gradient of infeasible rows; the 0 it gives as their loss is then made
+        # infinite again.
         losses = F.ctc_loss(
             scores.transpose(0, 1), targets, lengths, target_lengths, blank=0, reduction="none", zero_infinity=True
         )

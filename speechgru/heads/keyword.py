@@ -20,8 +20,9 @@ class KeywordHeadConfig:
     """Settings of the keyword head.
 
     Attributes:
-        best_frames: the score of a label in an utterance is the mean of its highest ones in so many frames, at least 1.
-            Above 1 more frames learn, and the score stays high for as long as the smoothing of a detector wants it.
+        best_frames: number of frames, at least 1: the score of a label in an utterance is the mean of its highest
+            scores in that many frames. Above 1, more frames are trained, and the score stays high for as long as a
+            detector's smoothing needs.
         dropout: share of the encoder's output dropped while training, 0 to below 1.
     """
 
@@ -42,16 +43,17 @@ class KeywordHead(nn.Module):
     Each word has a detector of its own: it is heard in frame t with the probability 1 / (1 + exp(-z_k(t))). The labels
     that are no word (``_unknown_``, ``_silence_``: in underscores or angle brackets) share what the words leave.
 
-    An utterance is the one event that its best frames speak for. With Z_k the mean of the largest ``best_frames``
-    values of z_k(t)::
+    An utterance is one event, and its best frames decide which. With Z_k the mean of the largest ``best_frames`` values
+    of z_k(t)::
 
         p(word k) = exp(Z_k) / (1 + sum over words j of exp(Z_j))
 
     and the 1 is divided among the labels that are no word by a softmax over their best frames, each against the last of
-    them: of ``_unknown_, _silence_`` silence is where nothing was heard in any frame. The loss is -log p of the label:
-    in an utterance of a word its best frames must say so, and in one of anything else no frame may (the max-pooling
-    loss of Sun et al., 1705.02411, with a softmax over events in place of one over frames). Where no other word is
-    heard p(word k) is the probability of its best frame, so clips and streams have one scale.
+    these labels: with ``_unknown_, _silence_``, silence is where nothing was heard in any frame. The loss is -log p of
+    the label: in an utterance of a word the word's best frames must report it, and in an utterance of anything else no
+    frame may (the max-pooling loss of Sun et al., 1705.02411, with a softmax over events in place of one over frames).
+    Where no other word is heard, p(word k) is the probability of its best frame, so clips and streams have the same
+    scale.
 
     Args:
         input_size: features of a frame of the encoder's output.
@@ -80,7 +82,7 @@ class KeywordHead(nn.Module):
         self.others = [index for index, name in enumerate(tokens.names) if not is_word(name)]
 
     def log_odds(self, hidden: Tensor) -> Tensor:
-        """Of each word in every frame, and of each other label against the last one: -> (batch, time, label)."""
+        """Log-odds of each word in every frame, of each other label against the last such: -> (batch, time, label)."""
         odds = self.output(F.dropout(hidden, self.config.dropout, self.training)).float()
         return odds - odds.narrow(-1, self.others[-1], 1) * ~self.words if self.others else odds
 
@@ -107,20 +109,20 @@ class KeywordHead(nn.Module):
         """The mean over the best frames of each label; a row without frames gives zeros."""
         count = self.config.best_frames
         valid = valid_frames(lengths, odds.shape[1])[..., None]
-        # As many frames more as are taken, so that there are always enough.
+        # Padded by as many frames as are taken, so that there are always enough.
         highest = F.pad(odds.masked_fill(~valid, -torch.inf), (0, 0, 0, count), value=-torch.inf).topk(count, 1)[0]
         taken = lengths.clamp(max=count)
         within = torch.arange(count, device=odds.device)[:, None] < taken[:, None, None]
         return highest.masked_fill(~within, 0.0).sum(1) / taken.clamp(min=1)[:, None]
 
     def embed(self, hidden: Tensor, lengths: Tensor) -> Tensor:
-        """The hidden frame in which a word is likeliest, to compare utterances by: -> (batch, hidden)."""
+        """The hidden frame in which a word is likeliest, for comparing utterances: -> (batch, hidden)."""
         odds = self.log_odds(hidden)
         likeliest = odds.masked_fill(~self.words, -torch.inf).amax(2, keepdim=True)
         return (hidden * best_frames(likeliest, lengths)).sum(1)
 
     def narrow(self, tokens: Tokens) -> KeywordHeadConfig:
-        """Forgets all labels but ``tokens``, the first ones; gives the settings that build a head so."""
+        """Forgets all labels but ``tokens``, the first ones; returns the settings that build such a head."""
         labels = len(tokens)
         with torch.no_grad():
             self.output.weight = nn.Parameter(self.output.weight[:labels].clone())
@@ -131,13 +133,13 @@ class KeywordHead(nn.Module):
 
     @staticmethod
     def feasible(lengths: Tensor, targets: Tensor, target_lengths: Tensor) -> Tensor:
-        """True, (batch,): any frames do for a label."""
+        """True, (batch,): any number of frames is enough for a label."""
         return torch.ones_like(lengths, dtype=torch.bool)
 
     def loss(self, scores: Tensor, lengths: Tensor, targets: Tensor, target_lengths: Tensor | None = None) -> Tensor:
         """-log p of each utterance's label: scores (batch, label), targets (batch,) label indices -> (batch,).
 
-        Where every label is a word, p of none of them has a share too: the 1 of the formula above.
+        Where every label is a word, the event that none of them was said has a share too: the 1 of the class's formula.
         """
         if self.others:
             return F.cross_entropy(scores, targets, reduction="none")

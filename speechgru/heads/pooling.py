@@ -39,12 +39,12 @@ class MaxPooling(nn.Module):
 
 
 class BestFramePooling(nn.Module):
-    """The score of each label in the frame that speaks most for it; of a background label the mean over all frames.
+    """The score of each label in the frame that speaks most for it; for a background label the mean over all frames.
 
     Unlike the other poolings it takes scores of frames, not their hidden values.
 
     Args:
-        background: whether each label is one, bool (labels,).
+        background: whether each label is a background label, bool (labels,).
     """
 
     background: Tensor
@@ -161,7 +161,8 @@ class StatisticsPooling(nn.Module):
         weights = torch.softmax(scores, 1) * valid
         hidden = hidden.masked_fill(~valid, 0.0)
         mean = (weights * hidden).sum(1)
-        # About the mean, not by the difference of squares: that loses digits. The root of 0 has no gradient.
+        # Squares of the distances from the mean, not the difference of squares, which loses digits. The root of 0 has
+        # no gradient.
         variance = (weights * (hidden - mean[:, None]).square()).sum(1)
         deviation = variance.clamp(min=1e-9).sqrt()
         return torch.cat((mean, deviation), 1).masked_fill((lengths < 1)[:, None], 0.0)

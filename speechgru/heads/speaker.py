@@ -47,7 +47,7 @@ class SpeakerHeadConfig:
 
 @register("head", "speaker", SpeakerHeadConfig)
 class SpeakerHead(nn.Module):
-    """Tells the speakers of the training apart, so that its vectors tell others apart too.
+    """Tells the speakers of the training set apart, so that its vectors tell other speakers apart too.
 
     Mean and standard deviation of the frames (:class:`~speechgru.heads.pooling.StatisticsPooling`) become a vector e by
     a linear layer. The score of speaker j is ``scale * cos(e, w_j)``. The loss is the additive margin softmax (Wang et
@@ -79,7 +79,7 @@ class SpeakerHead(nn.Module):
         nn.init.xavier_normal_(self.speakers)
 
     def embed(self, hidden: Tensor, lengths: Tensor) -> Tensor:
-        """One vector of unit length an utterance: (batch, time, hidden), (batch,) -> (batch, embedding)."""
+        """One vector of unit length per utterance: (batch, time, hidden), (batch,) -> (batch, embedding)."""
         pooled = F.dropout(self.pooling(hidden, lengths), self.config.dropout, self.training)
         return F.normalize(self.embedding(pooled).float(), dim=1)
 
@@ -88,14 +88,14 @@ class SpeakerHead(nn.Module):
         return self.config.scale * F.linear(self.embed(hidden, lengths), F.normalize(self.speakers.float(), dim=1))
 
     def narrow(self, tokens: Tokens) -> SpeakerHeadConfig:
-        """Forgets all speakers but ``tokens``, the first ones; gives the settings that build a head so."""
+        """Forgets all speakers but ``tokens``, the first ones; returns the settings that build such a head."""
         with torch.no_grad():
             self.speakers = nn.Parameter(self.speakers[: len(tokens)].clone())
         return self.config
 
     @staticmethod
     def feasible(lengths: Tensor, targets: Tensor, target_lengths: Tensor) -> Tensor:
-        """True, (batch,): any frames do."""
+        """True, (batch,): any number of frames is enough."""
         return torch.ones_like(lengths, dtype=torch.bool)
 
     def loss(self, scores: Tensor, lengths: Tensor, targets: Tensor, target_lengths: Tensor | None = None) -> Tensor:

@@ -12,7 +12,8 @@ def check_units(head: str, units: Units | None, tokens: Tokens | None = None) ->
     """A CTC head scores the blank and units of transcripts; other heads know no units.
 
     Raises:
-        ConfigError: the head of this name is given no units or may have none, or the first of ``tokens`` is no blank.
+        ConfigError: the head of this name needs units and is given none, or is given units and may have none, or the
+            first of ``tokens`` is no blank.
     """
     component: Any = entry("head", head).component
     needed: bool = component.needs_units

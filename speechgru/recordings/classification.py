@@ -1,4 +1,4 @@
-"""Labels recordings of any length and number in a memory that depends on neither."""
+"""Labels any number of recordings of any length, with a use of memory that depends on neither."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ if TYPE_CHECKING:
     from speechgru.classification import Classification
     from speechgru.recognizer import Recognizer
 
-# What a recording is called in which no word is sure enough.
+# The label of a recording in which no word is sure enough.
 UNKNOWN = "_unknown_"
 _LAST_S = 1.0  # less than this at the end stays with the window before it
 
 
 @dataclasses.dataclass(frozen=True)
 class ClassifiedRecording:
-    """What became of one recording.
+    """The outcome for one recording.
 
     Attributes:
         audio: the path as it was given.
         result: its labels, best first; None where there is an error.
-        error: why there is none; empty where there is one.
-        windows: in how many the recording was classified.
-        rejected: the likeliest label, where it is a word below its threshold: the label is then ``_unknown_``.
+        error: why there is no result; empty where there is one.
+        windows: in how many windows the recording was classified.
+        rejected: the most likely label, if it is a word below its threshold: the label is then ``_unknown_``.
     """
 
     audio: str
@@ -55,10 +55,10 @@ def classify_recordings(
 
     Args:
         recognizer: a model with a classification head.
-        items: (path, error) of files, or ``-`` for standard input; one that has an error already keeps it.
-        top_k: labels of each, at least 1.
+        items: (path, error) of files, or ``-`` for standard input; an item that has an error already keeps it.
+        top_k: number of labels of each recording, at least 1.
         batch_size: recordings computed together, at least 1.
-        threshold: what the confidence of a word must reach; below it the label is ``_unknown_``. None accepts any.
+        threshold: gives the confidence that a word must reach; below it the label is ``_unknown_``. None accepts any.
         compiled_from_s: as for :func:`speechgru.recordings.parts.compute_parts`.
     """
     import torch
@@ -85,7 +85,7 @@ def classify_recordings(
 
 
 def _judged(record: ClassifiedRecording, threshold: Callable[[str], float]) -> ClassifiedRecording:
-    """The record with a word that is not sure enough rejected; confidence and scores stay as they are."""
+    """The record, with a word below its threshold rejected; confidence and scores stay as they are."""
     result = record.result
     if result is None or not is_word(result.label) or result.confidence >= threshold(result.label):
         return record
@@ -95,7 +95,7 @@ def _judged(record: ClassifiedRecording, threshold: Callable[[str], float]) -> C
 def windows(blocks: Iterable[np.ndarray], sample_rate: int, longest_s: float = MOST_S) -> Iterator[Piece]:
     """Cuts a recording that comes in blocks into windows of ``longest_s``; less than a second is no window of its own.
 
-    One window and one block are held.
+    One window and one block are held in memory.
     """
     longest, start, held = round(longest_s * sample_rate), 0, 0
     waiting: list[np.ndarray] = []
@@ -111,7 +111,7 @@ def windows(blocks: Iterable[np.ndarray], sample_rate: int, longest_s: float = M
 
 
 def _mean(results: list[Classification], top_k: int) -> Classification:
-    """One result for windows, weighted by their lengths; that of a single one is its own."""
+    """The mean of the results of windows, weighted by their lengths; that of a single window is its own result."""
     duration_s = sum(one.duration_s for one in results)
     scores = dict(results[0].scores)
     if len(results) > 1:

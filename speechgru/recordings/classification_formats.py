@@ -1,4 +1,4 @@
-"""Labels of recordings as text, JSON and CSV, each record at once, so that a reader of the stream sees it."""
+"""Labels of recordings as text, JSON and CSV; each record is written at once, for a reader of the stream."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def classification_writer(output_format: str, stream: TextIO, top_k: int, judged
 
     Args:
         output_format: its name.
-        stream: where to; that of JSON knows :data:`~speechgru.recordings.lines.JSON_ESCAPES`.
+        stream: where to write; for JSON, its error handler is :data:`~speechgru.recordings.lines.JSON_ESCAPES`.
         top_k: labels of each record.
-        judged: whether there is a threshold: CSV has a column ``rejected`` then.
+        judged: whether there is a threshold: if so, CSV has a column ``rejected``.
     """
     if output_format == "txt":
         return TextWriter(stream)
@@ -42,7 +42,7 @@ def classification_writer(output_format: str, stream: TextIO, top_k: int, judged
 
 
 class TextWriter:
-    """Tab-separated lines for eyes and ``cut``; failures go to standard error."""
+    """Tab-separated lines for people and ``cut``; failures go to standard error."""
 
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream
@@ -82,7 +82,7 @@ def record_values(record: ClassifiedRecording) -> dict[str, object]:
 
 
 class JSONWriter:
-    """One JSON array with a record a line, or the bare records (``lines``)."""
+    """One JSON array with one record per line, or only the records (``lines``)."""
 
     def __init__(self, stream: TextIO, lines: bool) -> None:
         self.stream, self.lines = stream, lines

@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import json
 
-# The error handler of a stream that takes JSON: what its encoding does not know is written as JSON's own escapes.
+# The error handler of a stream that takes JSON: what its encoding does not have is written as JSON's own escapes.
 JSON_ESCAPES = "speechgru.json"
 
 

@@ -1,4 +1,4 @@
-"""One part of a long list of recordings, such as one machine of many takes."""
+"""One part of a long list of recordings, such as the share of one machine of many."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class ListPart(NamedTuple):
     parts: int
 
     def places(self, count: int) -> range:
-        """Which of ``count`` recordings belong to it: neighbours. Each is in one part; sizes differ by one at most."""
+        """Which of ``count`` recordings belong to it: neighbours. Each is in one part; sizes differ by at most one."""
         return range((self.number - 1) * count // self.parts, self.number * count // self.parts)
 
     def file_name(self, command: str, output_format: str) -> str:
-        """What its file is called: all parts side by side, in order."""
+        """The name of its file; the names of all parts sort in order."""
         return f"{command}-{self.number:05d}-of-{self.parts:05d}.{output_format}"
 
 
@@ -29,7 +29,7 @@ def read_part(text: str) -> ListPart:
     """``3/64`` as a part.
 
     Raises:
-        ConfigError: it is not of this form, or no part of so many.
+        ConfigError: it is not of this form, or there is no such part.
     """
     found = re.fullmatch(r"(\d{1,7})/(\d{1,7})", text, re.ASCII)
     if not found or not 1 <= int(found[1]) <= int(found[2]) <= MOST_PARTS:

@@ -1,4 +1,4 @@
-"""Names for what is written of recordings: as short as they can be, and no two the same."""
+"""Names for the output files of recordings: as short as they can be, and no two the same."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from pathlib import Path
 def file_names(paths: list[str]) -> list[str]:
     """The name of each recording's output without the format: its own, with as much of its folders as it needs.
 
-    What would still be the same, a.wav beside a.flac, keeps its suffix. Two recordings never have the same name, nor
-    names that a file system without capitals takes for the same; a path that is there twice has it twice.
+    Names that would still be the same, as of a.wav beside a.flac, keep the suffix. Two recordings never have the same
+    name, nor names that a case-insensitive file system takes for the same; a path that is given twice has the same name
+    twice.
     """
     owners = ["-" if path == "-" else os.path.abspath(path) for path in paths]
     forms = _forms(owners)
@@ -28,7 +29,7 @@ def file_names(paths: list[str]) -> list[str]:
 
 
 def _forms(owners: list[str]) -> dict[str, tuple[str, str, str]]:
-    """By absolute path: the stem; with its folders, from where those of its stem part; and with its suffix."""
+    """By absolute path: the stem; with its folders, from where those of equal stems differ; and with its suffix too."""
     forms = {"-": ("stdin", "stdin", "-")}
     stems: dict[str, set[str]] = {}
     for owner in owners:

@@ -31,7 +31,7 @@ def jsonl_to_parquet(sources: Iterable[Path], path: Path, command: str) -> None:
     Args:
         sources: the files, in order.
         path: what is written.
-        command: classify or transcribe: which columns there are.
+        command: classify or transcribe: it decides which columns there are.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -55,7 +55,7 @@ def join_parquet(sources: Iterable[Path], path: Path, command: str) -> None:
 
 
 def parquet_records(path: Path) -> Iterator[tuple[int, bool]]:
-    """The recordings whose records are in a Parquet file: the place in the list, and whether it is an error.
+    """For each record in a Parquet file: the recording's place in the list, and whether the record is an error.
 
     Raises:
         DataError: the file is damaged.

@@ -1,4 +1,4 @@
-"""The files of a job on many machines: what it is, and the records of each part, which go on where they were stopped.
+"""The files of a job on many machines: what the job is, and the records of each part, which go on where they stopped.
 
 In the folder of a job are:
 
@@ -33,16 +33,16 @@ _MOST_BYTES = 1 << 20  # of the description of a job
 
 @dataclasses.dataclass(frozen=True)
 class PartJob:
-    """What a list of recordings is asked, in parts.
+    """A job over a list of recordings, in parts.
 
     Attributes:
         command: classify or transcribe.
-        recordings: how many there are in all parts together.
+        recordings: how many recordings there are in all parts together.
         parts: how many parts.
         output_format: jsonl or parquet.
         listed: the checksum of the list.
         model: the checksum of the model.
-        options: what decides the answers, as words.
+        options: the options that decide the answers, as words.
     """
 
     command: str
@@ -54,7 +54,7 @@ class PartJob:
     options: str
 
     def path(self, folder: Path) -> Path:
-        """Where it is described."""
+        """The file that describes the job."""
         return folder / f"{self.command}.parts.json"
 
     def join(self, folder: Path) -> None:
@@ -101,7 +101,7 @@ def read_job(path: Path) -> PartJob:
 
 
 def checksum_of_list(items: Iterable[Stretch]) -> str:
-    """Tells whether two lists name the same recordings in the same order (SHA-256)."""
+    """A SHA-256 that is equal for lists that name the same recordings in the same order."""
     digest = hashlib.sha256()
     for item in items:
         told = repr((item.path, item.start_s, item.duration_s))
@@ -110,11 +110,11 @@ def checksum_of_list(items: Iterable[Stretch]) -> str:
 
 
 class PartFile:
-    """The records of one part, for ``with``: a kill loses none that was written, and another start goes on behind them.
+    """The records of one part, for ``with``: a kill loses none that was written, and another start goes on after them.
 
     Attributes:
         path: the file once it is finished.
-        finished: whether it is there already; nothing can be written then.
+        finished: whether that file is there already; if so, nothing can be written.
         places: the recordings of this part that are still to be done.
         failed: how many of the records are errors.
 
@@ -133,7 +133,7 @@ class PartFile:
 
     def __enter__(self) -> PartFile:
         if self.finished:
-            self._unfinished.unlink(missing_ok=True)  # killed between the two
+            self._unfinished.unlink(missing_ok=True)  # killed between finishing that file and removing this one
             return self
         self._file = open(self._unfinished, "a+b")
         try:
@@ -149,7 +149,7 @@ class PartFile:
             self._file.close()
 
     def _go_on(self) -> None:
-        """Passes the records that are there, and cuts off one that a kill or a power cut left half written."""
+        """Skips the records that are there, and cuts off one that a kill or a power cut left half written."""
         self._file.seek(0)
         whole = 0
         for line in self._file:
@@ -171,7 +171,7 @@ class PartFile:
         self.places, self.failed = self.places[1:], self.failed + ("error" in values)
 
     def finish(self) -> None:
-        """Gives the file its name: no recording is missing."""
+        """Gives the file its final name; no recording may be missing."""
         assert not self.places
         os.fsync(self._file.fileno())
         if self._job.output_format == "parquet":
@@ -186,7 +186,7 @@ class PartFile:
 
 
 def read_records(path: Path) -> Iterator[tuple[int, bool]]:
-    """The recordings whose records are in a file of JSON lines: the place in the list, and whether it is an error.
+    """For each record in a file of JSON lines: the recording's place in the list, and whether the record is an error.
 
     Raises:
         DataError: a line is damaged.
@@ -218,7 +218,7 @@ def _read(line: bytes) -> tuple[int, bool]:
 
 
 def _lock(file: BinaryIO, path: Path) -> None:
-    """Holds a file until it is closed, or the process ends; nothing where the file system has no locks."""
+    """Locks a file until it is closed, or the process ends; does nothing where the file system has no locks."""
     try:
         import fcntl
     except ImportError:
@@ -229,6 +229,6 @@ def _lock(file: BinaryIO, path: Path) -> None:
     except OSError as error:
         if error.errno in (errno.EAGAIN, errno.EACCES):
             raise busy from None
-    # Whoever held it may have finished between our opening and our locking it.
+    # The process that held it may have finished between our opening and our locking it.
     if not path.exists() or os.fstat(file.fileno()).st_ino != path.stat().st_ino:
         raise busy

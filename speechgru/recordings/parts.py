@@ -1,4 +1,4 @@
-"""Recordings in parts, computed in batches: what fails, fails alone, and memory does not grow with what there is."""
+"""Recordings in parts, computed in batches: one failure affects no other part, memory does not grow with the input."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Result = TypeVar("Result")
 
 # A batch also ends at this much audio, so that 32 long recordings do not fill the memory.
 MOST_S = 600.0
-# What is computed together is padded to at most this multiple of the shortest one's length.
+# Pieces that are computed together are padded to at most this multiple of the shortest one's length.
 _MOST_PADDING = 1.5
 _BLOCK_S = 10.0
 
@@ -46,7 +46,7 @@ class Piece:
     Attributes:
         waveform: float32 samples (samples,).
         start_s: where it begins in the recording, in seconds.
-        overlap_s: how much of its beginning the piece before it has too; 0 where it begins in a pause.
+        overlap_s: how much of its beginning is in the piece before it too; 0 where it begins in a pause.
     """
 
     waveform: np.ndarray
@@ -56,7 +56,7 @@ class Piece:
 
 @dataclasses.dataclass
 class Part(Generic[Result]):
-    """What comes next of a recording: a piece and, once computed, its result; or an error. The last is marked."""
+    """The next part of a recording: a piece and, once computed, its result; or an error. The last part is marked."""
 
     path: str
     piece: Piece | None = None
@@ -78,19 +78,19 @@ def compute_parts(
     batch_size: int,
     compiled_from_s: float = 0.0,
 ) -> Iterator[Part[Result]]:
-    """The parts of recordings, in their order, each piece with its result or its error; a recording has one at least.
+    """The parts of recordings, in their order, each piece with its result or its error; at least one for a recording.
 
-    A batch is ``batch_size`` pieces or ten minutes of sound, whichever is less, and one piece at least.
+    A batch is ``batch_size`` pieces or ten minutes of sound, whichever is less, but at least one piece.
 
     Args:
-        items: (path, error) of files, or ``-`` for standard input, or stretches (:class:`Stretch`); one that has
-            an error already keeps it.
+        items: (path, error) of files, or ``-`` for standard input, or stretches (:class:`Stretch`); an item that has an
+            error already keeps it.
         sample_rate: the rate at which they are read, in Hz.
-        cut: the pieces of a recording that comes in blocks.
-        compute: the results of waveforms, in their order; they are of similar length.
+        cut: gives the pieces of a recording that comes in blocks.
+        compute: gives the results of waveforms of similar length, in their order.
         batch_size: pieces read ahead, at least 1.
-        compiled_from_s: the sound in seconds that torch's operators compute, before compiled code is worth the time in
-            which it is loaded. What goes beyond it in one piece or batch is computed by that already.
+        compiled_from_s: seconds of sound that torch's operators compute, before compiled code is worth the time that it
+            takes to load. The piece or batch that goes beyond this is already computed by the compiled code.
     """
     compute = _torch_first(compute, compiled_from_s * sample_rate)
     batch: list[Part[Result]] = []
@@ -111,7 +111,7 @@ def compute_parts(
 def _torch_first(
     compute: Callable[[list[np.ndarray]], Sequence[Result]], samples: float
 ) -> Callable[[list[np.ndarray]], Sequence[Result]]:
-    """Keeps to torch's operators until so many samples were computed."""
+    """Uses torch's operators until ``samples`` samples were computed."""
     seen = 0
 
     def count(waveforms: list[np.ndarray]) -> Sequence[Result]:
@@ -142,7 +142,7 @@ def _read(
 
 
 def _all_but_the_last(path: str, pieces: Iterable[Piece]) -> Generator[Part[Result], None, Piece | None]:
-    """The parts of a recording whose next piece is there; returns its last piece, which is known as such only then."""
+    """All parts of a recording but the last; returns its last piece, which is known to be the last only at the end."""
     waiting: Piece | None = None
     for piece in pieces:
         if waiting:

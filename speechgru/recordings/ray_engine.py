@@ -1,7 +1,7 @@
-"""The workers of a Ray cluster answer a list of recordings together (extra ``ray``); the records come in its order.
+"""The workers of a Ray cluster answer a list of recordings together (extra ``ray``); the records come in list order.
 
-Ray Data gives every worker a chunk of the list at a time. The chunk of a worker that dies is done again by another
-one; since only this process writes, and in order, no record is written twice or left out.
+Ray Data gives every worker a chunk of the list at a time. If a worker dies, another one does its chunk again. Only this
+process writes, and in order, so no record is written twice or left out.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ def ray_records(
 ) -> Iterator[dict[str, object]]:
     """The records of recordings, in their order, computed by the workers of a cluster.
 
-    The cluster is the one of ``RAY_ADDRESS``; without it one is started on this machine. Every machine must have the
-    recordings, the model and the working directory under the same paths.
+    The cluster is the one of ``RAY_ADDRESS``; if that is not set, a cluster is started on this machine. Every machine
+    must have the recordings, the model and the working directory under the same paths.
 
     Args:
         start: loads a model and returns what gives the records of recordings; called once by each worker.
@@ -66,7 +66,7 @@ def ray_records(
             compute=ray.data.ActorPoolStrategy(size=count),
             fn_constructor_args=(start, os.getcwd()),
         )
-        logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # its tracebacks; what is wrong is told below
+        logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # no tracebacks of Ray: the error is reported below
         place = 0
         for row in rows.iter_rows():
             if row["error"]:
@@ -93,7 +93,7 @@ def _begin() -> None:
 
     try:
         ray.init(log_to_driver=False, logging_level="error")
-    except Exception as error:  # Ray raises a bare one where its processes do not answer in time
+    except Exception as error:  # Ray raises a bare Exception if its processes do not answer in time
         raise SpeechGRUError(f"--engine ray: Ray does not start ({one_line(error)}); see ray start --help") from error
 
 
@@ -110,7 +110,7 @@ class _Worker:
         self._answers: Answers | None = None
 
     def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, object]:
-        """The records of one chunk; or why there is no model, as a line: Ray would start a worker that fails again."""
+        """The records of one chunk, or a line on why there is no model: Ray would restart a worker that raises."""
         items, records, error = [Stretch(*item) for item in json.loads(str(batch["chunk"][0]))], [], ""
         try:
             if self._answers is None:

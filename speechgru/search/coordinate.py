@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def coordinate_sampler(ranges: Mapping[str, Range], higher: bool) -> optuna.samplers.BaseSampler:
     """A sampler that tries every value of the first setting, then with the best of them every value of the second.
 
-    What comes next follows from the trials before alone, so a study that was stopped goes on as if it had not been.
+    The next trial depends only on the trials before, so a stopped study goes on as if it had not been stopped.
 
     Args:
         ranges: what to try, by key; each has a list of values, of which the first is where the search begins.

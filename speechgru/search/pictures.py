@@ -1,4 +1,4 @@
-"""The pictures of a search: which settings decided, and the trials as lines over all settings."""
+"""The pictures of a search: which settings mattered, and the trials as lines over all settings."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def importance_picture(
     importances: Mapping[str, float], path: str | os.PathLike[str] | None = None, *, title: str
 ) -> bytes:
-    """A bar a setting: its share in how far the best trials differ from all of them; the most important on top.
+    """One bar per setting: its share in how far the best trials differ from all trials; the most important on top.
 
     Args:
         importances: by key, together 1.
@@ -52,7 +52,7 @@ def coordinates_picture(
     *,
     title: str,
 ) -> bytes:
-    """Parallel coordinates: an axis a setting and one for the value; a line a complete trial, the best one in orange.
+    """Parallel coordinates: one axis per setting and one for the value; one line per complete trial, the best orange.
 
     Args:
         trials: complete ones, at least one.
@@ -91,7 +91,7 @@ def coordinates_picture(
 
 
 def place(value: object, wanted: Range) -> float:
-    """Where a value lies on the axis of its range, 0 to 1."""
+    """Where a value is on the axis of its range, 0 to 1."""
     if isinstance(wanted, Choices):
         return wanted.values.index(str(value)) / max(1, len(wanted.values) - 1)
     number, low, high = float(str(value)), float(wanted.low), float(wanted.high)
@@ -101,7 +101,7 @@ def place(value: object, wanted: Range) -> float:
 
 
 def ticks(wanted: Range) -> list[tuple[float, str]]:
-    """Places on an axis with what stands there: the ends, or every choice."""
+    """Places on an axis with their labels: the ends, or every choice."""
     if isinstance(wanted, Choices):
         return [(place(value, wanted), short(value, 14)) for value in wanted.values]
     ends = [(0.0, f"{wanted.low:.4g}")]

@@ -49,7 +49,7 @@ def write_table(search: Search, trials: Sequence[FrozenTrial]) -> None:
 
 
 def importances(study: optuna.Study) -> dict[str, float]:
-    """The share of each setting in what tells the best trials from all of them (PED-ANOVA, 2304.10255)."""
+    """The share of each setting in what distinguishes the best trials from all trials (PED-ANOVA, 2304.10255)."""
     import optuna
 
     with warnings.catch_warnings():  # of methods that may change, and of few trials

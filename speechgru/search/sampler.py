@@ -20,7 +20,7 @@ REPLACES = "replaces"
 def seeded_sampler(seed: int) -> optuna.samplers.BaseSampler:
     """A sampler whose draws follow from the seed, the number of the trial and the trials before it.
 
-    So a study that was stopped goes on as if it had not been, and two processes that share one never draw the same.
+    So a stopped study goes on as if it had not been stopped, and two processes that share a study never draw the same.
     """
     import optuna
 

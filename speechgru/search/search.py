@@ -26,7 +26,7 @@ class Search:
         higher: whether more of it is better.
         ranges: what to try, by key.
         words: the settings that all trials have.
-        told: those of them that make one study; where the corpus lies makes none.
+        told: those of ``words`` that identify the study; where the corpus is does not.
         flags: options before the settings, such as where the user's own YAML files are.
         trials: how many there are to be, over all processes.
         epochs: of a training.

@@ -31,11 +31,12 @@ def check_installed() -> None:
 def open_storage(
     url: str, heartbeat_s: int, when_dead: Callable[[optuna.Study, optuna.trial.FrozenTrial], None]
 ) -> optuna.storages.RDBStorage:
-    """Opens a storage, whose tables are made where they are not there yet.
+    """Opens a storage; its tables are made if they are not there yet.
 
     Args:
         url: ``sqlite:///FILE`` or ``postgresql://user:password@host/database``.
-        heartbeat_s: seconds between two signs of life of a trial; one that gave none for four times as long is dead.
+        heartbeat_s: seconds between two signs of life of a trial; a trial that gave none for four times as long is
+            dead.
         when_dead: what is done with such a trial, once, by the process that finds it.
 
     Raises:
@@ -46,11 +47,12 @@ def open_storage(
 
     class Storage(optuna.storages.RDBStorage):
         def record_heartbeat(self, trial_id: int) -> None:
-            # In a thread of Optuna's, which an error would end; the next use of the storage tells it.
+            # This runs in a thread of Optuna's, which an error would end; the next use of the storage reports the
+            # error.
             with contextlib.suppress(*_errors()):
                 super().record_heartbeat(trial_id)
 
-    optuna.logging.set_verbosity(optuna.logging.CRITICAL)  # what happens is told by ourselves
+    optuna.logging.set_verbosity(optuna.logging.CRITICAL)  # we report what happens ourselves
     try:
         driver = url.replace(POSTGRES, "postgresql+psycopg://", 1) if url.startswith(POSTGRES) else url
         shown = sqlalchemy.make_url(url).render_as_string(hide_password=True)
@@ -58,7 +60,7 @@ def open_storage(
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             return Storage(
                 driver,
-                # A server that was started anew meanwhile is connected to once more.
+                # Connects again to a server that was restarted in the meantime.
                 engine_kwargs={"pool_pre_ping": True},
                 heartbeat_interval=heartbeat_s,
                 grace_period=4 * heartbeat_s,
@@ -95,7 +97,7 @@ def told_in_one_line() -> Iterator[None]:
 
 
 def check_whole(study: optuna.Study, shown: str) -> None:
-    """Reads all of a study once, so that what is damaged is told before anything is trained.
+    """Reads all of a study once, so that damage is reported before anything is trained.
 
     Args:
         study: which.

@@ -1,7 +1,7 @@
-"""A study: trials of a search, drawn by what the earlier ones gave, shared by any number of processes and machines.
+"""A study: trials of a search, drawn from the results of earlier ones, shared by any number of processes and machines.
 
-Optuna keeps the trials and draws their settings. Every trial of a process that died is put back, and whoever comes next
-takes it up; what was begun of it in a folder that can be seen from there is gone on with.
+Optuna keeps the trials and draws their settings. Every trial of a process that died is put back, and the next free
+process takes it up. If that process can see the folder of the trial, it goes on with what was begun there.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial, Trial
 
 ATTEMPTS = 3  # at a trial whose process died
-SAME_FAILURES = 5  # with which a search ends, where no trial has gone well
-# What a trial is told to remember, and a study.
+SAME_FAILURES = 5  # after which a search ends, if no trial has gone well
+# What a trial and a study are told to remember.
 FOLDER, DRAWN, FAILURE = "folder", "drawn", "failure"
 ATTEMPT, SURPLUS = "attempt", "surplus"
 SEARCH = "search"
@@ -42,7 +42,7 @@ class Study:
     """The trials of a search, in its storage.
 
     Args:
-        search: what is searched for. A study of that name which is there already is joined.
+        search: what is searched for. An existing study of that name is joined.
         run: what trains: called with settings and the run's folder.
 
     Raises:
@@ -90,13 +90,13 @@ class Study:
             )
 
     def trials(self) -> list[FrozenTrial]:
-        """All that count, in order: not those that were put back, and none too many."""
+        """All trials that count, in order: not those that were put back, nor surplus ones."""
         trials = self.study.get_trials(deepcopy=False)
         replaced = {trial.user_attrs.get(REPLACES) for trial in trials}
         return [one for one in trials if one.number not in replaced and SURPLUS not in one.user_attrs]
 
     def go(self) -> None:
-        """Runs trials until there are as many as there are to be, and all of them have ended.
+        """Runs trials until the planned number is reached and all of them have ended.
 
         Raises:
             Interrupted: Ctrl-C or SIGTERM; the trial that ran is put back.
@@ -154,7 +154,8 @@ class Study:
         except (ValueError, optuna.exceptions.UpdateFinishedTrialError):
             if number < 0 or not self.study.get_trials(deepcopy=False)[number].state.is_finished():
                 raise
-            # The machine slept longer than a dead process is waited for; the trial was put back, and is another's now.
+            # The machine slept longer than others wait for a dead process; the trial was put back, and is another's
+            # now.
             print(f"trial {number}: was taken for dead, and is run again", file=sys.stderr)
             return
         trial = self.study.get_trials(deepcopy=False)[number]
@@ -165,7 +166,7 @@ class Study:
         self._check_failures(trial)
 
     def _check_failures(self, trial: FrozenTrial) -> None:
-        """A setting that no trial can have is told now, and not after all of them."""
+        """Reports now, and not after all trials, a setting that no trial can have."""
         if FAILURE not in trial.user_attrs:
             return
         self._failures.append(trial.user_attrs[FAILURE])
@@ -174,7 +175,7 @@ class Study:
             raise SpeechGRUError(f"the first {len(self._failures)} trials all failed: {self._failures[0]}")
 
     def _train(self, trial: Trial) -> float:
-        """Trains one setting; the validation figure of the epoch that is kept."""
+        """Trains one setting; returns the validation figure of the epoch that is kept."""
         import optuna
 
         search = self.search
@@ -209,7 +210,7 @@ class Study:
 
 
 def put_back(study: optuna.Study, trial: FrozenTrial, died: bool = True) -> None:
-    """Queues the settings of a trial that was not ended for whoever comes next; after three deaths it is failed."""
+    """Queues the settings of an unfinished trial for the next free process; after three deaths it fails."""
     attempt = trial.user_attrs.get(ATTEMPT, 1)
     if died and attempt >= ATTEMPTS:
         return
@@ -219,7 +220,7 @@ def put_back(study: optuna.Study, trial: FrozenTrial, died: bool = True) -> None
 
 
 def _check_there(folder: Path) -> None:
-    """A search whose file was taken away is not begun anew among the trials of the old one.
+    """Refuses to begin a new search among the trials of an old one whose file was removed.
 
     Raises:
         ConfigError: there are trials, but no file, or the empty one that SQLite leaves when it looks for it.

@@ -1,4 +1,4 @@
-"""What is told of a trial when it ends: its settings, its value, the best so far and the time left."""
+"""What is said of a trial when it ends: its settings, its value, the best so far and the time left."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def trial_line(trial: FrozenTrial, trials: Sequence[FrozenTrial], search: Search
 
     Args:
         trial: which.
-        trials: all that count, it among them.
+        trials: all that count, this one included.
         search: what is searched for.
     """
     ended = sum(one.state.is_finished() for one in trials)
@@ -64,7 +64,7 @@ def _took(trial: FrozenTrial) -> str:
 
 
 def _seconds_left(trials: Sequence[FrozenTrial], planned: int) -> float:
-    """The mean of the trials that ended, times those that have not, over the processes that run some."""
+    """The mean time of the trials that ended, times the number of those that have not, over the processes at work."""
     took = [seconds_of(one) for one in trials if one.state.name in ("COMPLETE", "PRUNED")]
     left = planned - sum(one.state.is_finished() for one in trials)
     others = sum(one.state.name == "RUNNING" for one in trials)

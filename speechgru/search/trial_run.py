@@ -1,7 +1,7 @@
 """One trial: a training in a process of its own, watched from here.
 
-A process of its own gives back the memory of a GPU, survives no crash of another trial and brings none; and the command
-is one that anybody can type.
+A process of its own gives back the memory of a GPU, and a crash of one trial does not affect another. The command is
+one that anybody can type.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class TrialRun:
 
     Args:
         words: its settings, as on the command line of ``speechgru train``.
-        folder: of the run. What is there already is gone on with.
+        folder: of the run. A run that is already there is resumed.
     """
 
     def __init__(self, words: Sequence[str], folder: Path) -> None:
@@ -44,12 +44,12 @@ class TrialRun:
 
     def __enter__(self) -> TrialRun:
         self.log.parent.mkdir(parents=True, exist_ok=True)
-        while is_held(self.folder):  # by one whose search was killed, and which is stopping
+        while is_held(self.folder):  # by a training whose search was killed, and which is stopping
             time.sleep(SECONDS_BETWEEN_LOOKS)
         with open(self.log, "ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "speechgru.search.with_parent", "train", *self.settings()],
-                stdin=subprocess.PIPE,  # with_parent.py says what for
+                stdin=subprocess.PIPE,  # with_parent.py says why
                 stdout=log,
                 stderr=log,
                 start_new_session=True,  # Ctrl-C is for the search, which stops the training
@@ -72,7 +72,7 @@ class TrialRun:
             process.stdin.close()
 
     def settings(self) -> list[str]:
-        """The words of the command; recipes with a folder for each cell below ``run_dir`` make none here."""
+        """The words of the command; recipes that make a folder for each cell below ``run_dir`` make none here."""
         place = str(self.folder)
         return [*self.words, quote("run_dir", place), quote("hydra.run.dir", place), "resume=true"]
 
@@ -105,7 +105,7 @@ class TrialRun:
         """The validation figure of the epoch that the finished training kept.
 
         Args:
-            higher: whether more of it is better; of others a run keeps the negative.
+            higher: whether more of it is better; if not, a run keeps the figure negated.
 
         Raises:
             TrialFailed: there is none.
@@ -120,7 +120,7 @@ class TrialRun:
             return []
         try:
             return read_metrics(self.folder)
-        except DataError:  # it was put in the place of another a moment ago
+        except DataError:  # the file was replaced a moment ago
             return []
 
     def _last_words(self, code: int) -> str:

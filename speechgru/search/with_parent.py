@@ -3,7 +3,7 @@
     python -m speechgru.search.with_parent train recipe=fsdd ...
 
 Standard input is a pipe whose other end the parent holds. The system closes it however the parent ends, after kill -9
-too; so no training goes on that nobody waits for, and the checkpoint it leaves can be gone on with.
+too. So no training runs on that nobody waits for, and a run can go on from the checkpoint that it leaves.
 """
 
 import os
@@ -18,7 +18,7 @@ SECONDS_TO_STOP = 60.0
 def _stop_with_parent() -> None:
     while os.read(0, 1):
         pass
-    while True:  # the second time a training does not wait for the end of a step
+    while True:  # at the second signal a training does not wait for the end of a step
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(SECONDS_TO_STOP)
 

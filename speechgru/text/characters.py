@@ -32,7 +32,7 @@ class Characters(Units):
         return list(text.replace(" ", SPACE))
 
     def words(self, indices: Sequence[int], tokens: Tokens) -> list[tuple[str, int, int]]:
-        """What stands between spaces, of which there may be several."""
+        """What is between spaces; there may be several spaces in a row."""
         found = []
         start, letters = 0, ""
         for place, index in enumerate([*indices, tokens.index(SPACE)]):

@@ -13,7 +13,7 @@ class Step(enum.Enum):
     ``nfkc``: one code point sequence for what looks the same (Unicode normal form KC).
     ``lower``, ``upper``: one case.
     ``no_accents``: letters without their diacritics.
-    ``no_punctuation``: a space for every punctuation mark and sign but an apostrophe inside a word, written ``'``.
+    ``no_punctuation``: a space for every punctuation mark and sign except an apostrophe inside a word, written ``'``.
     """
 
     nfkc = "nfkc"

@@ -22,8 +22,8 @@ class PhonesConfig(UnitsConfig):
 
     Attributes:
         dictionary: the pronunciation dictionary; a model folder brings its own.
-        stress: keep the digits that tell stressed vowels.
-        usual: pronunciations to take before the dictionary's first, each a word and its phones, such as ``A EY``.
+        stress: keep the digits that mark stressed vowels.
+        usual: pronunciations to prefer to the dictionary's first, each a word and its phones, such as ``A EY``.
     """
 
     dictionary: str = ""
@@ -35,7 +35,7 @@ class PhonesConfig(UnitsConfig):
 class Phones(Units):
     """Every phone of the dictionary is a token; a transcript is written in the first pronunciation of its words.
 
-    The phones of a sentence do not tell where words end: without a decoder that knows the dictionary each phone counts
+    The phones of a sentence do not show where words end: without a decoder that knows the dictionary, each phone counts
     as a word, so that the word error rate is the phone error rate.
     """
 

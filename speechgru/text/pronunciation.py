@@ -21,7 +21,8 @@ def read_pronunciations(path: str | os.PathLike[str], *, stress: bool = True) ->
 
     Args:
         path: the dictionary, UTF-8.
-        stress: keep the digits of vowels (``AH0``); False takes them off, and what is then equal counts once.
+        stress: keep the digits of vowels (``AH0``); False removes them, and pronunciations that are then equal count
+            once.
 
     Raises:
         DataError: the file cannot be read, a word without phones (the message says ``file:line``), or no words.

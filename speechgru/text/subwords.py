@@ -89,7 +89,7 @@ class Subwords(Units):
         return self._processor.encode(text, out_type=str)
 
     def words(self, indices: Sequence[int], tokens: Tokens) -> list[tuple[str, int, int]]:
-        """The pieces from one that begins a word to the next."""
+        """The words: each is the pieces from one that begins a word to the next such piece."""
         found: list[tuple[str, int, int]] = []
         for place, index in enumerate(indices):
             name = tokens.names[index]

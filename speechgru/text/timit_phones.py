@@ -66,7 +66,7 @@ class TimitPhones(Units):
         return list(LEARNED) if any(transcripts) else []
 
     def split(self, text: str) -> list[str]:
-        """The 48 of a transcript in the 61 (or already in the 48)."""
+        """A transcript in the 61 phones (or already in the 48), as phones of the 48."""
         phones = [phone for phone in text.split() if phone != _LEFT_OUT]
         strange = [phone for phone in phones if phone not in _LEARNED_AS and phone not in LEARNED]
         if strange:

@@ -68,7 +68,7 @@ class Units(abc.ABC):
         return [tokens.index(symbol) for symbol in symbols]
 
     def text(self, indices: Sequence[int], tokens: Tokens) -> str:
-        """Token indices (no blanks, repetitions meant) as text."""
+        """Token indices (without blanks; repetitions count) as text."""
         return " ".join(word for word, _, _ in self.words(indices, tokens))
 
     @abc.abstractmethod
@@ -85,7 +85,7 @@ class Units(abc.ABC):
 
     @abc.abstractmethod
     def words(self, indices: Sequence[int], tokens: Tokens) -> list[tuple[str, int, int]]:
-        """Each word of a sequence of token indices, and the half-open span of places in it that it is made of."""
+        """Each word of a sequence of token indices, and the half-open span of its places in that sequence."""
 
     def files(self) -> dict[str, bytes]:
         """What a model folder keeps for these units beside its settings: content by file name."""

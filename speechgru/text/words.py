@@ -1,4 +1,4 @@
-"""Whole words, for small vocabularies, and whatever else transcripts part by spaces, such as TIMIT's phones."""
+"""Whole words, for small vocabularies, and whatever else transcripts separate by spaces, such as TIMIT's phones."""
 
 from __future__ import annotations
 

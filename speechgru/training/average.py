@@ -23,7 +23,7 @@ class ExponentialAverage:
 
     @torch.no_grad()
     def update(self, module: nn.Module) -> None:
-        """Moves the average a little towards the weights of now."""
+        """Moves the average a little towards the current weights."""
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         self.updates += 1
         moving, targets = [], []
@@ -42,7 +42,7 @@ def snapshot(module: nn.Module) -> dict[str, Tensor]:
 
 
 def mean_of(snapshots: list[dict[str, Tensor]]) -> dict[str, Tensor]:
-    """The plain mean of several snapshots; whole numbers are taken from the last."""
+    """The plain mean of several snapshots; integers are taken from the last."""
     mean = {}
     for name, last in snapshots[-1].items():
         if last.is_floating_point():

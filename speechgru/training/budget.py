@@ -23,9 +23,9 @@ LARGEST = 1 << 16
 def within_budget(config: RecognizerConfig, tokens: Tokens, parameters: int) -> DataclassInstance:
     """The settings of the encoder with the largest ``hidden_size`` that keeps the model within ``parameters``.
 
-    The model is counted as it is built, on a device that holds no numbers, so it may be of any components whose count
-    grows with the hidden size. Where the head takes only some sizes (as its attention does whose heads must divide what
-    comes in), the multiples of the smallest are looked at.
+    To count the parameters, the model is built on a device that stores no values, so it may have any components whose
+    count grows with the hidden size. If the head accepts only some sizes (the heads of an attention must divide its
+    input size), the multiples of the smallest one are tried.
 
     Args:
         config: the components of the model.
@@ -40,7 +40,7 @@ def within_budget(config: RecognizerConfig, tokens: Tokens, parameters: int) -> 
         raise ConfigError(
             f"parameters={parameters}: encoder={name_of('encoder', encoder)} has no hidden_size to choose"
         )
-    features = build("features", config.features)  # computes its tables, for which it needs numbers
+    features = build("features", config.features)  # computes its tables, for which it needs real values
 
     def count(hidden_size: int) -> int:
         sized = dataclasses.replace(encoder, hidden_size=hidden_size)
@@ -64,7 +64,7 @@ def within_budget(config: RecognizerConfig, tokens: Tokens, parameters: int) -> 
 
 
 def _smallest(count: Callable[[int], int]) -> int:
-    """The smallest hidden size that can be built: the heads of an attention must divide what the encoder gives."""
+    """The smallest hidden size that can be built: the heads of an attention must divide the encoder's output size."""
     for size in range(1, 64):
         with contextlib.suppress(ConfigError):
             count(size)

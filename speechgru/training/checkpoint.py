@@ -1,7 +1,7 @@
-"""The resume checkpoint: everything a killed run needs to go on to the bit, in one safetensors file.
+"""The checkpoint: everything a killed run needs to go on bit for bit, in one safetensors file.
 
-Tensors (weights, averages, optimizer state) are stored by dotted names, plain numbers as JSON in the file's metadata.
-One file, written beside its place and renamed: a kill finds the old checkpoint or the new one.
+Tensors (weights, averages, optimizer state) are stored as ``group/name``, plain numbers as JSON in the file's metadata.
+The file is written beside its place and then renamed: a kill leaves the old checkpoint or the new one.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Where this process stands among those torchrun started; one process is the special case of a world of one."""
+"""This process among those that torchrun started; a single process is a world of one."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class World:
     Attributes:
         rank: its number, 0 for the one that writes files and prints.
         size: how many there are.
-        device: where its model lives.
+        device: where its model is.
     """
 
     rank: int
@@ -71,7 +71,7 @@ class World:
 
 @contextlib.contextmanager
 def join_world(device: str) -> Iterator[World]:
-    """Joins the processes torchrun started (gloo on CPU, nccl on CUDA), or stands alone.
+    """Joins the processes torchrun started (gloo on CPU, nccl on CUDA), or runs alone.
 
     Args:
         device: what :func:`speechgru.devices.find_device` knows; ``cuda`` gives each process on a machine its own.
@@ -92,7 +92,7 @@ def join_world(device: str) -> Iterator[World]:
     try:
         yield World(rank, size, place)
     finally:
-        # DistributedDataParallel refers to itself, so it would outlive the group, and be torn down with the interpreter
+        # DistributedDataParallel refers to itself, so it would outlive the group, and be destroyed with the interpreter
         # while its threads run.
         gc.collect()
         dist.destroy_process_group()

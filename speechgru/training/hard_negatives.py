@@ -1,4 +1,4 @@
-"""Which windows of background an epoch hears: those that passed most for a word, and others that are drawn."""
+"""Which windows of background an epoch uses: those that the model took most for a word, and others that are drawn."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from speechgru.data.utterance import Utterance
 
 
 class HardNegatives:
-    """Draws the windows of each epoch, and remembers how hard each one was when it was last heard.
+    """Draws the windows of each epoch, and remembers how hard each one was when it was last used.
 
-    How hard is the loss: -log of the probability of being none of the words. The same losses and (seed, epoch) give the
-    same windows, so a resumed run goes on with those of the uninterrupted one.
+    The loss of a window is how hard it is: -log of the probability of being none of the words. The same losses and
+    (seed, epoch) give the same windows, so a resumed run goes on with those of the uninterrupted run.
 
     Args:
         config: how many windows, and how many of them hard ones.
-        utterances: all that is learned from.
+        utterances: all training utterances.
         rows: the indices of the windows among them.
         seed: of the draws.
 
     Attributes:
-        losses: of each window when it was last heard, float64 (rows,); minus infinity before.
-        drawn: whether each window is heard in this epoch, bool (rows,).
+        losses: loss of each window when it was last used, float64 (rows,); minus infinity before.
+        drawn: whether each window is used in this epoch, bool (rows,).
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class HardNegatives:
         return len(self._others) + self.count
 
     def draw(self, epoch: int) -> None:
-        """Decides which windows the epoch hears."""
+        """Decides which windows the epoch uses."""
         rng = np.random.default_rng([self.seed, epoch])
         order = rng.permutation(len(self.rows))  # decides among equals
         hardest = order[np.argsort(-self.losses.numpy()[order], kind="stable")]
@@ -55,7 +55,7 @@ class HardNegatives:
         self.drawn[torch.from_numpy(np.concatenate([heard, drawn]))] = True
 
     def indices(self) -> list[int]:
-        """What the epoch hears, as indices of utterances in ascending order."""
+        """What the epoch uses, as indices of utterances in ascending order."""
         return np.sort(np.concatenate([self._others, self.rows[self.drawn.numpy()]])).tolist()
 
     def note(self, utterances: Sequence[Utterance], losses: Tensor) -> None:

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM ask a run to stop at a moment when it can go on from later."""
+"""Ctrl-C and SIGTERM ask a run to stop at a point from which it can go on later."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Interruption:
         self._before: dict[int, Callable[[int, FrameType | None], object] | int | None] = {}
 
     def __enter__(self) -> Interruption:
-        with contextlib.suppress(ValueError):  # not the main thread: whoever runs us handles signals
+        with contextlib.suppress(ValueError):  # not the main thread: the caller handles signals
             for number in (signal.SIGINT, signal.SIGTERM):
                 self._before[number] = signal.signal(number, self._ask)
         return self

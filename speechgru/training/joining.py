@@ -1,4 +1,4 @@
-"""Utterances said one after the other in one recording: what a model of single ones never heard."""
+"""Utterances said one after the other in one recording, which a model trained on single ones does not know."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Joining:
             waveform: its recording, (samples,).
             read: gives the recording of another one.
             sample_rate: of both, in Hz.
-            rng: what is drawn from; nothing where the probability is 0.
+            rng: source of the draws; nothing is drawn where the probability is 0.
         """
         utterance = self.utterances[index]
         if not happens(rng, self.probability):

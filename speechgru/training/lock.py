@@ -1,4 +1,4 @@
-"""One training run a folder: a lock that the operating system gives back however the process ends."""
+"""One training run per folder: a lock that the operating system releases, however the process ends."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from speechgru.errors import ConfigError
 from speechgru.files import remove_leftovers
 
 FILE = ".lock"
-# Of a network file system without locks.
+# Errors of a network file system without locks.
 NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 
 HELD = (errno.EAGAIN, errno.EACCES)
@@ -22,11 +22,13 @@ HELD = (errno.EAGAIN, errno.EACCES)
 
 @contextlib.contextmanager
 def only_run(folder: Path) -> Iterator[None]:
-    """Holds the lock of a run's folder, which is made if it is not there, with those above, and removed if it is
-    empty at the end.
+    """Holds the lock of a run's folder.
 
-    The lock is one of POSIX (``fcntl.lockf``): it ends with the process, after ``kill -9`` too, processes that read the
-    data do not inherit it, and on NFS it holds among hosts. Where the system or file system has none, none is held.
+    The folder is made if it is not there, with those above, and removed if it is empty at the end.
+
+    The lock is a POSIX lock (``fcntl.lockf``). It ends with the process, also after ``kill -9``; processes that read
+    the data do not inherit it; on NFS it works between hosts. Where the system or file system has no locks, none is
+    held.
 
     Raises:
         ConfigError: another process trains there; the message says which, where and since when.
@@ -89,7 +91,7 @@ def _locked(folder: Path) -> int | None:
             raise ConfigError(
                 f"run_dir={folder}: {holder or 'another process'} trains there; wait for it, or choose another run_dir"
             ) from None
-        # Whoever held it may have removed the file between our opening and our locking it.
+        # The process that held it may have removed the file between our opening and our locking it.
         with contextlib.suppress(FileNotFoundError):
             if os.fstat(handle).st_ino == path.stat().st_ino:
                 break

@@ -1,8 +1,8 @@
 """What happened during training, one JSON object per line in ``metrics.jsonl``, and in TensorBoard if asked for.
 
-A row has ``step`` and any numbers beside it. The names the pictures know: ``epoch``, ``learning_rate``, ``train_loss``,
+A row has ``step`` and any other numbers. The pictures know these names: ``epoch``, ``learning_rate``, ``train_loss``,
 ``valid_loss`` and any other ``train_...`` / ``valid_...`` (``valid_accuracy``). A number that is NaN or infinite is
-written as null, for JSON has no word for it.
+written as null, because JSON cannot express it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SECONDS_BETWEEN_DRAWINGS = 10.0
 class MetricsLog:
     """Appends rows to ``metrics.jsonl`` in ``folder``; each is in the file when :meth:`write` returns.
 
-    A file that is there is continued; a last line cut by kill -9 is removed first. Use it on one process only.
+    An existing file is continued; a last line cut by kill -9 is removed first. Use it in one process only.
 
     Args:
         folder: where the file is (made if need be).
@@ -70,7 +70,8 @@ class MetricsLog:
     def truncate_after(self, step: int, epoch: int | None = None) -> None:
         """Forget the rows later than ``step``, or of a later ``epoch``: a run resumed there writes them again.
 
-        A run killed after the last step of an epoch may have written the epoch's row, but not yet that it is over.
+        A run killed after the last step of an epoch may have written the epoch's row, but not yet that the epoch is
+        over.
         """
         rows = read_metrics(self.path)
         self._file.close()
@@ -84,8 +85,8 @@ class MetricsLog:
             self._writer = None
 
     def draw(self, last: bool) -> None:
-        """Draws the learning curves of the rows so far, ``curves.png`` beside the file; until the last every 10 s."""
-        # A drawing takes a third of a second, which is longer than many an epoch.
+        """Draws the learning curves so far, ``curves.png`` beside the file; before the last one at most every 10 s."""
+        # A drawing takes a third of a second, which is longer than many epochs.
         if not last and time.monotonic() - self._drawn < SECONDS_BETWEEN_DRAWINGS:
             return
         from speechgru.evaluation.pictures import learning_curves
@@ -94,7 +95,7 @@ class MetricsLog:
         write_atomically(self.path.with_name("curves.png"), learning_curves(read_metrics(self.path)))
 
     def _replace(self, rows: list[Record]) -> None:
-        """Put ``rows`` in the place of the file's in one move, so that a kill leaves the old file or the new."""
+        """Replaces the rows of the file by ``rows`` in one move, so that a kill leaves the old file or the new one."""
         write_atomically(self.path, b"".join(json.dumps(row).encode() + b"\n" for row in rows))
 
     def close(self) -> None:
@@ -111,7 +112,7 @@ class MetricsLog:
 
 
 class NullLog:
-    """A log that keeps nothing: of the processes of a run one writes."""
+    """A log that keeps nothing, because only one process of a run writes."""
 
     def write(self, step: int, **values: object) -> None:
         """Writes nothing."""

@@ -1,4 +1,4 @@
-"""What a run says on stderr while it trains: a line an epoch, and the recordings that it could not use."""
+"""What a run says on stderr while it trains: one line per epoch, and the recordings that it could not use."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ SHOWN = 5
 
 
 def epoch_line(progress: Progress, epochs: int, row: Record, seconds: float) -> str:
-    """What became of an epoch: its losses, the validation figures, whether it is kept, and its duration.
+    """The outcome of an epoch: its losses, the validation figures, whether it is kept, and its duration.
 
     Args:
         progress: after the epoch.
         epochs: how many there will be.
         row: of ``metrics.jsonl``.
-        seconds: that the epoch took, its validation included.
+        seconds: how long the epoch took, with its validation.
     """
     figures = [f"train loss {row['train_loss']:.4f}", f"validation loss {row['valid_loss']:.4f}"]
     figures += [
@@ -54,7 +54,7 @@ def left_out(lines: Sequence[str], of: int, split: str) -> str:
     return "\n".join([head, *(f"  {line}" for line in lines[:SHOWN]), *(["  ..."] if len(lines) > SHOWN else [])])
 
 
-# Below so many recordings a figure of the validation set says little.
+# With fewer recordings than this, a figure of the validation set says little.
 FEW = 100
 
 
@@ -71,7 +71,7 @@ def report_unreadable(lines: list[str], of: int, split: str) -> None:
 
 
 def few_to_choose_on(count: int) -> str:
-    """What is said of a validation set of so few recordings that they could be used in turn."""
+    """The message on a validation set with so few recordings that all of them could be used in turn."""
     low, high = wilson_interval(round(0.9 * count), count)
     return (
         f"{count} validation utterances are few: where 90 % are right, the truth may be {100 * low:.0f} to "

@@ -22,8 +22,8 @@ class Method:
         schedule: a function of the number of steps; it gives a function from a step to the learning rate's factor.
         augment: augmentation of waveforms and frames, or None.
         seed: of the data order, augmentation, dropout and masks.
-        surroundings: what recordings are laid into, or None.
-        negatives: which windows of background each epoch hears, or None.
+        surroundings: what recordings are mixed into, or None.
+        negatives: which windows of background each epoch uses, or None.
     """
 
     optimizer: Callable[[nn.Module], torch.optim.Optimizer]

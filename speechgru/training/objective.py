@@ -83,7 +83,7 @@ class Objective(nn.Module):
 def disagreement(left: Tensor, right: Tensor, lengths: Tensor) -> Tensor:
     """How far two views of an utterance are apart: the symmetric Kullback-Leibler divergence, summed over frames.
 
-    Each view learns from the other as it stands, so no gradient goes through the one that is compared with.
+    Each view learns from the other, which is held fixed: no gradient goes through the view that it is compared with.
     Source: Yao et al., "CR-CTC: consistency regularization on CTC", 2410.05101.
 
     Args:

@@ -53,11 +53,11 @@ class Progress:
 
     @property
     def best_figure(self) -> float | None:
-        """The best validation figure as it is told: never negated."""
+        """The best validation figure as it is reported: never negated."""
         return None if self.best is None else abs(self.best)
 
     def begin_epoch(self) -> None:
-        """Sets the sums of the epoch to nothing."""
+        """Sets the sums of the epoch to zero."""
         self.clipped = self.loss_count = self.steps_in_epoch = self.unreadable = self.infeasible = 0
         self.loss_sum = self.norm_sum = 0.0
 

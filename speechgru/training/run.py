@@ -68,28 +68,28 @@ class TrainConfig:
             where and how it is computed may differ: trainer.device, threads, workers, cache_mb, checkpoint_s and
             tensorboard, and the root of recordings that were moved. To train longer, begin a run with init_from.
         overwrite: discard the run that is in run_dir.
-        parameters: the encoder takes the largest hidden_size with which the whole model has at most so many
-            parameters; 0 leaves encoder.hidden_size as it is.
-        features: what is computed of a recording, frame by frame.
+        parameters: largest number of parameters of the whole model: the encoder gets the largest hidden_size that keeps
+            to it; 0 leaves encoder.hidden_size as it is.
+        features: what is computed from a recording, frame by frame.
         augment: how training recordings are changed, anew in each epoch.
         cell: the recurrent cell of the encoder.
-        front_end: what stands before the encoder and makes frames fewer; null means nothing.
+        front_end: what comes before the encoder and reduces the number of frames; null means nothing.
         encoder: the recurrent network over the frames.
         head: what is learned: classification of whole recordings, or ctc for transcripts.
         units: what transcripts are written in, for head=ctc.
-        data: the corpus; recordings of one's own are data=folder.
+        data: the corpus; for your own recordings, data=folder.
         synthesiser: who speaks in a corpus that is made here, such as wake_word.
         optimizer: how weights follow gradients.
         schedule: how the learning rate changes over a run.
-        background: recordings of any length without the words, for a classifier that is to be left switched on.
+        background: recordings of any length without the words, for a classifier that listens all the time.
         trainer: the loop.
-        extra_data: a second corpus whose training split is learned from as well (recordings that are in data too are
-            left out). Labels that data lacks are learned beside the others and dropped from the finished model.
+        extra_data: a second corpus whose training split is used as well (recordings that are in data too are left out).
+            Labels that data lacks are trained like the others and dropped from the finished model.
         card: what the model's card says beyond its numbers.
-        init_from: a trained model to begin with, the name of a shipped one or a folder: its features and encoder, and
-            what its head knows of the labels; empty means fresh weights. A larger encoder.num_layers puts fresh layers
-            on top.
-        freeze_encoder: the encoder of init_from stays as it is; only the head learns, and fresh layers.
+        init_from: a trained model to begin with, given as the name of a shipped one or a folder. Its features and
+            encoder are used, and what its head knows of the labels; empty means fresh weights. A larger
+            encoder.num_layers puts fresh layers on top.
+        freeze_encoder: the encoder of init_from stays as it is; only the head and fresh layers are trained.
         recipe: a complete run from conf/recipe.
     """
 
@@ -151,14 +151,14 @@ def train(config: TrainConfig, folder: Path, settings: Record, words: Sequence[s
     """
     if config.resume and config.overwrite:
         raise ConfigError("resume=true and overwrite=true: go on with the run or discard it; leave one of them out")
-    leads = os.environ.get("RANK", "0") == "0"  # of the processes of torchrun one writes
+    leads = os.environ.get("RANK", "0") == "0"  # only one of the processes of torchrun writes
     with _told(folder), only_run(folder) if leads else contextlib.nullcontext():
         before = None if config.overwrite else earlier_run(folder, settings, config.resume)
         if config.resume and leads and not (folder / NAME).is_file():
             print(f"{folder} holds no checkpoint yet; the run begins", file=sys.stderr)
         try:
             with join_world(config.trainer.device) as world:
-                # A run that the first process finds finished is so for all, or the others would wait for it.
+                # If the first process finds the run finished, it must be so for all, or the others would wait for it.
                 if not (config.overwrite or world.agrees(checksum(folder))):
                     raise not_shared(folder)
                 if before is not None and before.finished:
@@ -174,7 +174,7 @@ def train(config: TrainConfig, folder: Path, settings: Record, words: Sequence[s
 
 @contextlib.contextmanager
 def _told(folder: Path) -> Iterator[None]:
-    """Says how to go on after Ctrl-C or a disk that is full."""
+    """Says how to go on after Ctrl-C or when the disk is full."""
     try:
         yield
     except KeyboardInterrupt as error:
@@ -256,7 +256,7 @@ def listens(config: BackgroundConfig) -> bool:
 def _background(
     config: TrainConfig, heard: WithBackground | None, learn: list[Utterance], world: World
 ) -> tuple[Surroundings | None, HardNegatives | None]:
-    """What training hears of the background, and which windows of it each epoch has."""
+    """What training uses of the background, and which windows of it each epoch has."""
     if heard is None:
         return None, None
     if config.background.hard and world.size > 1:
@@ -266,9 +266,9 @@ def _background(
 
 
 def _finish(trainer: Trainer, config: TrainConfig, corpora: list[Corpus], tokens: Tokens) -> None:
-    """Writes what comes after the last epoch: the model's last touch, its card and ``run.json``.
+    """Writes what comes after the last epoch: the model's last changes, its card and ``run.json``.
 
-    Each is whole or not there, and written anew it is the same; so a run killed here does all of it once more.
+    Each file is whole or not there, and writing it again gives the same; so a run killed here does all of this again.
     """
     folder, recognizer, progress = trainer.folder, trainer.recognizer, trainer.progress
     begun = read_settings(folder) or {"command": "", "overrides": [], "settings": {}}
@@ -337,7 +337,7 @@ def _announce(trainer: Trainer, corpus: Corpus) -> None:
 
 
 def _test_count(corpus: Corpus) -> int:
-    """How many utterances wait for evaluate; a corpus may have none."""
+    """How many utterances there are for evaluate; a corpus may have none."""
     try:
         return len(corpus.utterances("test"))
     except DataError:

@@ -1,12 +1,13 @@
 """The folder of a run: its settings are the first thing written there, the mark that it is finished the last.
 
-- ``settings.json``: what the run was begun with, so that it can go on by itself and is not taken for another;
-- ``checkpoint.safetensors``: where it is, and whether everything below is written;
+- ``settings.json``: what the run began with, so that it can go on without being given settings and is not taken for
+  another run;
+- ``checkpoint.safetensors``: how far the run is, and whether everything below is written;
 - ``metrics.jsonl``, ``curves.png``, ``left_out.tsv``: what happened;
 - ``model/``: the best epoch so far, at the end with its card;
 - ``run.json``: what the run was and how it ended.
 
-Each file is whole or not there. What a kill leaves undone is done again by the run that goes on, with the same result.
+Each file is whole or not there. What a kill leaves undone, the resumed run does again, with the same result.
 """
 
 from __future__ import annotations
@@ -26,9 +27,9 @@ from speechgru.training.progress import Progress
 
 SETTINGS, SUMMARY = "settings.json", "run.json"
 
-# Where a run is kept is not what it is.
+# Where a run is kept does not make it another run.
 NOT_TOLD = ("run_dir", "resume", "overwrite")
-# Where and how a run is computed: another value makes no other run.
+# Where and how a run is computed: another value does not make it another run.
 FREE = set(NOT_TOLD) | {
     f"trainer.{name}" for name in ("device", "threads", "workers", "cache_mb", "checkpoint_s", "tensorboard")
 }
@@ -89,15 +90,15 @@ def read_settings(folder: Path) -> Record | None:
 
 
 def earlier_run(folder: Path, settings: Record, resume: bool) -> Progress | None:
-    """How far the run in ``folder`` came, where it is finished or goes on; None where one is to begin.
+    """The progress of the run in ``folder``, if it is finished or goes on; None if a run is to begin.
 
     Args:
         folder: of the run.
         settings: all of those given now, as plain values.
-        resume: whether somebody said to go on.
+        resume: whether the user said to go on.
 
     Raises:
-        ConfigError: it is a run of other settings, or nobody said to go on with it.
+        ConfigError: it is a run of other settings, or the user did not say to go on with it.
         ModelError: its checkpoint or settings are damaged.
     """
     before, stored = progress_of(folder), read_settings(folder)
@@ -140,9 +141,9 @@ def not_shared(folder: Path) -> ConfigError:
 
 
 def differences(stored: Record, given: Record, free: set[str]) -> list[str]:
-    """The settings that differ, each as ``key=<stored> there, <given> here``; those in ``free`` are not looked at.
+    """The settings that differ, each as ``key=<stored> there, <given> here``; those in ``free`` are ignored.
 
-    Of two components of different names the names are enough.
+    If two components have different names, only the names are given.
     """
     found = []
     for key in [*stored, *(key for key in given if key not in stored)]:

@@ -57,7 +57,7 @@ def find_runs(folder: Path) -> list[Path]:
 
 
 def read_runs(folders: Iterable[Path]) -> list[Run]:
-    """The runs in ``folders``, best first; those without a figure stand last."""
+    """The runs in ``folders``, best first; those without a figure come last."""
     runs = [_read(folder) for folder in folders]
     return sorted(runs, key=lambda run: (run.best is None, run.metric, _rank(run)))
 
@@ -97,7 +97,7 @@ def _summary(folder: Path) -> Record:
 
 
 def _tested(folder: Path) -> dict[str, float]:
-    """What evaluations of the model that is there found on the test split: ``accuracy``, ``wer``, ``wer, beam`` ..."""
+    """What evaluations of the current model found on the test split: ``accuracy``, ``wer``, ``wer, beam`` ..."""
     found = {}
     for path in sorted(folder.glob("evaluation/*/results.json")):
         model = folder / "model" / "model.safetensors"
@@ -118,7 +118,7 @@ COLUMNS = ("run", "changed", "epochs", "validation", "test", "time", "state")
 
 
 def run_rows(runs: Sequence[Run]) -> list[dict[str, str]]:
-    """The runs as text by the names of :data:`COLUMNS`; settings are told that not all of them were given."""
+    """The runs as text by the names of :data:`COLUMNS`; of the settings, those that not all runs were given."""
     known = [set(run.overrides) for run in runs if run.overrides]
     shared = set.intersection(*known) if known else set()
     rows = []
@@ -133,7 +133,7 @@ def run_rows(runs: Sequence[Run]) -> list[dict[str, str]]:
 
 
 def changed_settings(runs: Sequence[Run]) -> list[str]:
-    """The settings that differ among the runs, but for where they are kept."""
+    """The settings that differ among the runs, except where the runs are kept."""
     readable = [run.settings for run in runs if run.settings]
     keys = dict.fromkeys(key for settings in readable for key in settings)
     absent = object()
@@ -146,7 +146,7 @@ def changed_settings(runs: Sequence[Run]) -> list[str]:
 
 
 def run_table(runs: Sequence[Run]) -> str:
-    """The rows as a table for a terminal; columns that would be empty are left out. Then what cross-validations say."""
+    """The rows as a table for a terminal; empty columns are left out. Then come the lines of cross-validations."""
     rows = run_rows(runs)
     columns = [column for column in COLUMNS if any(row[column] for row in rows)]
     shown = table(columns, [[row[column] for column in columns] for row in rows], left=len(columns))

@@ -11,7 +11,7 @@ from speechgru.registry import register
 
 @dataclasses.dataclass
 class ConstantConfig:
-    """The peak from the end of the warm-up on.
+    """The peak learning rate, from the end of the warm-up on.
 
     Attributes:
         warmup: share of all steps over which the rate climbs linearly from near 0, 0 to 1.

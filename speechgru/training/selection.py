@@ -1,4 +1,4 @@
-"""Which epoch is kept: validation after each, and the best model so far, or the last, in the run's folder."""
+"""Which epoch is kept: each is validated, and the run's folder has the best model so far, or the last one."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ class Selection:
     """Validates weights and keeps the best in ``folder/model``.
 
     Args:
-        recognizer: whose weights they are.
-        task: what they are for.
+        recognizer: the model whose weights are validated.
+        task: what the model is for.
         loader: the validation set.
         monitor: the figure that decides, one of the task's.
         average_last: how many epochs' weights to remember for :meth:`try_mean_of_last`; 0 means none.
         folder: of the run; None where another process writes.
-        keep_last: take the last weights for the best, whatever their figures.
-        kept: the labels of the finished model, the first of the recognizer's; None means all of them.
+        keep_last: keep the last weights as the best, whatever their figures.
+        kept: the labels of the finished model, which are the first of the recognizer's; None means all of them.
 
     Attributes:
-        found: what the last validation gave.
+        found: the result of the last validation.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Selection:
         self.found: Result | None = None
 
     def validate(self, progress: Progress, average: dict[str, Tensor] | None) -> Record:
-        """Measures the weights of now, or their ``average``, and returns the columns of the epoch's row in the log."""
+        """Measures the current weights, or their ``average``, and returns the columns of the epoch's row in the log."""
         figures, improved = self._measure(progress, average, progress.epoch + 1)
         if self.average_last:
             kept = average if average is not None else self.recognizer.state_dict()
@@ -62,7 +62,7 @@ class Selection:
         return {f"valid_{name}": figure for name, figure in figures.items()} | more | {"best": improved}
 
     def try_mean_of_last(self, progress: Progress) -> Record:
-        """Measures the mean of the remembered weights and keeps it if it is the best; its columns in the log."""
+        """Measures the mean of the remembered weights and keeps it if it is the best; returns its columns."""
         if len(self.last) < 2:
             return {}
         figures, improved = self._measure(progress, mean_of(self.last), progress.epoch)
@@ -72,7 +72,7 @@ class Selection:
         self, progress: Progress, weights: dict[str, Tensor] | None, epoch: int
     ) -> tuple[dict[str, float], bool]:
         with self._weights(weights):
-            # As it is kept: without the labels that were learned only to help.
+            # The model as it is kept: without the labels that were learned only to help.
             finished = self.recognizer if self.kept is None else self.recognizer.narrowed(self.kept)
             self.found = found = self.task.answer(finished, self.loader.epoch(0), with_loss=True)
             figures = found.figures()

@@ -20,18 +20,18 @@ ROWS_OF_TOKENS = ("head.output.weight", "head.output.bias")
 def start_from(recognizer: Recognizer, model: str, folder: Path, *, freeze: bool = False) -> None:
     """Copies the features' statistics, the encoder and what fits of the head from a trained model.
 
-    What the head has for a label (or a unit of transcripts) that both models know is copied wherever it stands; for
-    other labels it begins fresh. An encoder of more layers has those of the given one at the bottom; the others, and
-    what comes after the layers, the head too, begin fresh.
+    The head's weights for a label (or a unit of transcripts) that both models know are copied, whatever its position;
+    for other labels the head begins fresh. If the encoder has more layers than the given one, the given layers are at
+    the bottom; the other layers, and what comes after the layers, the head too, begin fresh.
 
     Args:
         recognizer: the model to be trained; it is changed.
         model: how the trained model was named, for messages.
         folder: of the trained model.
-        freeze: what is copied of the encoder learns no more.
+        freeze: the weights that are copied into the encoder are not trained.
 
     Raises:
-        ModelError: the folder is damaged, or the features or the encoder there are others.
+        ModelError: the folder is damaged, or its features or encoder are different.
     """
     given = Recognizer.load(folder)
     more = _check_same_body(recognizer, given, model)
@@ -62,8 +62,8 @@ def start_from(recognizer: Recognizer, model: str, folder: Path, *, freeze: bool
 def _check_same_body(recognizer: Recognizer, given: Recognizer, model: str) -> bool:
     """Features and encoder must be those that the weights were trained for; dropout and normalisation may differ.
 
-    Features that are normalised otherwise are still of order one, and a few epochs get the weights used to them.
-    There may be more layers, too; the answer is whether there are.
+    Features that are normalised differently are still of order one, and the weights adapt to them in a few epochs. The
+    recognizer may have more layers, too; the result is whether it has.
     """
     own, theirs = (
         flat(

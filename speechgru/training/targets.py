@@ -1,4 +1,4 @@
-"""What can be learned: the utterances that can be used, and the list of the others."""
+"""The utterances that can be used, and the list of the others."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class LeftOut:
 def usable(
     task: Task[Any], recognizer: Recognizer, utterances: Sequence[Utterance], split: str
 ) -> tuple[list[Utterance], list[LeftOut]]:
-    """The utterances a model can learn from or be chosen on, and those it cannot."""
+    """The utterances that a model can be trained or validated on, and those that it cannot."""
     reasons = task.reasons(recognizer, utterances)
     kept = [one for one, reason in zip(utterances, reasons, strict=True) if not reason]
     left = [LeftOut(split, one, reason) for one, reason in zip(utterances, reasons, strict=True) if reason]
@@ -45,7 +45,7 @@ def usable(
 
 
 def describe(left: Sequence[LeftOut], folder: Path) -> str:
-    """What is said on stderr: how many, the first few, the mend and where the list is."""
+    """What is said on stderr: how many, the first few, how to fix it and where the list is."""
     lines = [f"{len(left)} utterance{'s' if len(left) > 1 else ''} left out (all of them: {folder / FILE}); {MEND}"]
     lines += [f"  {one.split}: {one.utterance.audio}: {one.reason}" for one in left[:5]]
     return "\n".join(lines + (["  ..."] if len(left) > 5 else []))

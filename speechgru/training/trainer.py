@@ -1,4 +1,4 @@
-"""The training loop: epochs of batches, validation after each, a checkpoint from which a killed run goes on to the bit.
+"""The training loop: epochs of batches, validation after each, a checkpoint to continue a killed run bit for bit.
 
 Nothing random is remembered: the order of the data follows from (seed, epoch), the augmentation of an utterance from
 (seed, epoch, utterance), dropout and masks of a step from (seed, step). So the state of a run is its tensors and a few
@@ -47,13 +47,13 @@ class Trainer:
 
     Args:
         recognizer: the model, as initialised.
-        train: utterances to learn from.
+        train: training utterances.
         valid: utterances to choose the best epoch on.
         config: settings of the loop.
         method: optimizer, schedule, augmentation and seed.
         folder: where everything is written.
         world: this process among those of torchrun.
-        kept: the labels of the finished model, the first of the recognizer's; None means all of them.
+        kept: the labels of the finished model, which are the first of the recognizer's; None means all of them.
 
     Raises:
         ConfigError: a setting does not fit the head.
@@ -130,7 +130,7 @@ class Trainer:
         )
 
     def _choose(self, epoch: int) -> None:
-        """Which windows of background the epoch hears."""
+        """Draws the windows of background that the epoch uses."""
         if self.negatives is not None:
             self.negatives.draw(epoch)
             self.loader.choose(self.negatives.indices())
@@ -164,7 +164,7 @@ class Trainer:
                 if progress.trained:
                     row |= self.selection.try_mean_of_last(progress)
 
-                # What is on the disk now without the checkpoint below, a resumed run writes again.
+                # If the run is killed before the checkpoint below, a resumed run writes all of this again.
                 log.write(progress.step, epoch=progress.epoch, **row)
                 log.draw(last=progress.trained)
                 self.world.say(epoch_line(progress, self.config.epochs, row, progress.seconds - began_s))
@@ -189,7 +189,7 @@ class Trainer:
         for module in self.recognizer.get_submodule("encoder").modules():
             weights = list(module.parameters())
             if weights and not any(one.requires_grad for one in weights):
-                module.eval()  # frozen: its statistics stay, and it drops nothing
+                module.eval()  # frozen: its statistics stay, and it has no dropout
         saved = began = time.monotonic()
         updates = self.updates
         batches = self.loader.epoch(progress.epoch, start_batch=progress.batch)
@@ -261,8 +261,8 @@ class Trainer:
             if self.negatives is not None:
                 self.negatives.note(batch.utterances, losses.detach())
 
-        # One that is too long is shortened; one that is not a number is skipped. After DistributedDataParallel's mean
-        # the norm is the same in every process, so all of them skip or none.
+        # A gradient that is too long is shortened; one that is not finite is skipped. After DistributedDataParallel's
+        # mean the norm is the same in every process, so all of them skip or none.
         parameters = [parameter for parameter in self.recognizer.parameters() if parameter.grad is not None]
         limit = config.gradient_clip or math.inf
         norm = float(nn.utils.clip_grad_norm_(parameters, limit))
@@ -316,7 +316,7 @@ class Trainer:
         )
         if remark:
             self.world.say(remark)
-        # Of the last step; the optimizer of a run resumed after it does not know.
+        # The rate of the last step; the optimizer of a run resumed after that step does not know it.
         rate = self.peaks[0] * self.schedule(max(0, self.progress.step + self.progress.nonfinite - 1))
         return self.progress.row() | found | {"learning_rate": rate}
 

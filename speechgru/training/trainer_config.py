@@ -18,17 +18,18 @@ class TrainerConfig:
         accumulate: steps whose gradients are summed into one update, at least 1.
         gradient_clip: largest norm of the gradient; 0 means no limit.
         precision: fp32, or bf16 autocast (the recurrent cells stay in fp32 on CPU).
-        ema_decay: exponential average of the weights that is validated and kept instead of the weights; 0 means none.
-        average_last: also try the mean of the last so many epochs at the end; 0 means none.
+        ema_decay: decay of an exponential average of the weights, which is validated and kept instead of the weights; 0
+            means none.
+        average_last: also try, at the end, the mean of this many last epochs; 0 means none.
         mixup: strength of mixing pairs of waveforms and their targets (alpha of 1710.09412); 0 means none.
-        consistency: weight of the disagreement between two differently masked copies of every utterance (2410.05101,
-            which has 0.2), of a CTC head; 0 means one copy. A step takes about twice as long.
-        join: share of the transcripts that are heard with another one of their speaker behind them, after a pause of
-            up to 3 s, 0 to 1; without it a model does not know that a recording may hold two sentences.
+        consistency: for a CTC head, weight of the disagreement between two differently masked copies of every utterance
+            (2410.05101, which has 0.2); 0 means one copy. With two, a step takes about twice as long.
+        join: for transcripts, share of the training utterances that are followed by another one of their speaker, after
+            a pause of up to 3 s, 0 to 1; without it a model does not learn that a recording may hold two sentences.
         monitor: the validation figure that chooses the best epoch; None means accuracy of labels, wer of transcripts.
-        keep_last: keep the last epoch's weights whatever the validation says: among a few tens of recordings the best
-            epoch is one of luck.
-        patience: stop after so many epochs without a new best; 0 means never.
+        keep_last: keep the last epoch's weights whatever the validation says: with a few tens of recordings, which
+            epoch is the best is luck.
+        patience: stop after this many epochs without a new best; 0 means never.
         max_nonfinite: consecutive steps without a finite gradient that are skipped before the run stops, at least 1.
         checkpoint_s: seconds between checkpoints inside an epoch (there is always one after it), above 0.
         workers: processes that read and augment audio; 0 means the training process does.

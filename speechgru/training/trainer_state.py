@@ -1,4 +1,4 @@
-"""What of a trainer is in its checkpoint: all of it that changes while it trains."""
+"""What a checkpoint has of a trainer: everything that changes while it trains."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from speechgru.training.selection import Selection
 
 
 class Training(Protocol):
-    """What of a :class:`~speechgru.training.trainer.Trainer` is kept, or compared with what was kept."""
+    """The parts of a :class:`~speechgru.training.trainer.Trainer` that are kept, or compared with what was kept."""
 
     seed: int
     folder: Path
@@ -58,11 +58,11 @@ def save_state(trainer: Training) -> None:
 
 
 def restore_state(trainer: Training, path: Path) -> None:
-    """Puts a trainer where the checkpoint at ``path`` was written.
+    """Puts a trainer into the state in which the checkpoint at ``path`` was written.
 
     Raises:
         ConfigError: it was written with another seed, model or optimizer.
-        DataError: ... or with other recordings.
+        DataError: it was written with other recordings.
         ModelError: the file is damaged.
     """
     tensors, state = load_checkpoint(path)
@@ -95,6 +95,6 @@ def restore_state(trainer: Training, path: Path) -> None:
 
 
 def _data(trainer: Training) -> Record:
-    """What the run learns from and is judged by, wherever the files are: how many utterances, and a checksum."""
+    """The training and validation data, wherever the files are: how many utterances, and a checksum."""
     train, valid = trainer.loader.utterances, trainer.valid_loader.utterances
     return {"training": len(train), "validation": len(valid), "checksum": checksum([*train, *valid])}

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from speechgru.tokens import Tokens
 
 
-# Nats a token. Chosen on AN4's validation set, where no right text has more than 1.73 and no other utterance's less
-# than 3.94. On its test set all 130 right texts stay below, 384 of 387 texts of other utterances are above.
+# Nats per token. Chosen on AN4's validation set, where no right text has more than 1.73 and no text of another
+# utterance less than 3.94. On its test set all 130 right texts are below it, and 384 of 387 texts of other utterances
+# are above.
 LARGEST_SHORTFALL = 2.5
 
 
@@ -32,12 +33,12 @@ class AlignedText:
 
     Attributes:
         words: the words of the normalised text, each with its times and confidence.
-        tokens: the same of the tokens it is written in (``|`` is the space between words).
+        tokens: the same for the tokens that the text is written in (``|`` is the space between words).
         score: log-probability of the path.
         duration_s: length of the recording in seconds.
-        shortfall: how much less likely the text is than what the model hears, in nats a token; near 0 where it hears
-            just that.
-        heard: what the model hears, where that is another text (``is_doubtful``); empty otherwise.
+        shortfall: how much less likely the text is than what the model recognises, in nats per token; near 0 where the
+            model recognises just this text.
+        heard: what the model recognises, where that is another text (``is_doubtful``); empty otherwise.
     """
 
     words: list[Word]
@@ -49,15 +50,15 @@ class AlignedText:
 
     @property
     def is_doubtful(self) -> bool:
-        """Whether this is hardly the text of the recording."""
+        """Whether this is probably not the text of the recording."""
         return self.shortfall > LARGEST_SHORTFALL
 
 
 def align_recording(recognizer: Recognizer, audio: Source, text: str, source_rate: int | None = None) -> AlignedText:
     """Aligns a text with the recording it is said in; the recording is computed as a whole.
 
-    A word begins up to a frame before its first token and ends up to a frame after its last one, but not in silence:
-    a net trained by CTC need not say a token when and for as long as it sounds.
+    A word begins up to a frame before its first token and ends up to a frame after its last one, but not in silence: a
+    network trained with CTC need not give a token when, and for as long as, it sounds.
 
     Args:
         recognizer: a model with a CTC head.
@@ -103,11 +104,11 @@ def align_recording(recognizer: Recognizer, audio: Source, text: str, source_rat
 
 
 def _spans(units: Units, names: Tokens, text: str) -> tuple[tuple[str, int, int], ...]:
-    """The span of each word where tokens do not tell words, as phones: the length of the word encoded alone."""
+    """The span of each word where tokens, such as phones, do not show words: the length of the word encoded alone."""
     spans, at = [], 0
     for word in units.normalize(text).split():
         end = at + len(units.encode(word, names))
-        if end > at:  # a phone that is not learned, as the glottal stop of TIMIT, is nowhere
+        if end > at:  # a phone that is not learned, such as TIMIT's glottal stop, has no span
             spans.append((word, at, end))
         at = end
     return tuple(spans)

@@ -51,9 +51,10 @@ def textgrid(tiers: dict[str, Sequence[Word]], duration_s: float) -> str:
 
 
 def ctm(words: Sequence[Word], recording: str) -> str:
-    """NIST's time-marked conversation: recording, channel 1, start, duration, word, confidence, a word a line.
+    """NIST's time-marked conversation: recording, channel 1, start, duration, word, confidence, one word per line.
 
-    Source: NIST SCTK, sclite's file formats, "ctm". Columns are parted by white space, so that of a name becomes _.
+    Source: NIST SCTK, sclite's file formats, "ctm". Columns are separated by white space, so white space in a name
+    becomes _.
     """
     name = "_".join(recording.split()) or "_"
     return "".join(

@@ -18,8 +18,10 @@ class CuesConfig:
     """How subtitles look.
 
     Attributes:
-        max_line_width: characters of a line, at least 1; a longer word has a line for itself. None: one line.
-        max_line_count: lines of a subtitle, at least 1, with a ``max_line_width``; None: as many as a segment needs.
+        max_line_width: largest number of characters in a line, at least 1; a longer word has a line for itself. None:
+            one line.
+        max_line_count: largest number of lines in a subtitle, at least 1, with a ``max_line_width``; None: as many as a
+            segment needs.
         highlight_words: show each subtitle once for each of its words, underlined while it is spoken.
     """
 
@@ -46,7 +48,7 @@ class Cue:
     underlined: int | None = None
 
     def text(self, escape: dict[str, str]) -> str:
-        """The lines, each character that ``escape`` has replaced, the underlined word between <u> and </u>."""
+        """The lines, with the characters in ``escape`` replaced and the underlined word between <u> and </u>."""
         table, at, shown = str.maketrans(escape), 0, []
         for line in self.lines:
             words = []

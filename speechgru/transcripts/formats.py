@@ -17,7 +17,7 @@ _VTT_ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 
 
 def txt(transcript: Transcript) -> str:
-    """A segment a line."""
+    """One segment per line."""
     return "".join(segment.text + "\n" for segment in transcript.segments)
 
 
@@ -51,7 +51,7 @@ def tsv(transcript: Transcript) -> str:
 def record(transcript: Transcript, word_timestamps: bool = False) -> dict[str, object]:
     """The values of the JSON: audio, text, duration_s, familiar where that is known, segments; or audio and error.
 
-    Segments have their words where these are wanted.
+    Segments have their words if ``word_timestamps`` is true.
     """
     if transcript.error:
         return {"audio": transcript.audio, "error": transcript.error}

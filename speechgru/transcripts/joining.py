@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from speechgru.decoding.transcription import Word
 
-# The same word of two pieces is heard at times that differ by a few frames; its neighbour, which may be an equal word,
-# is further away.
+# In two pieces the same word has times that differ by a few frames; its neighbour, which may be an equal word, is
+# further away.
 SAME_S = 0.1
 
 
 def join(left: Sequence[Word], right: Sequence[Word], from_s: float, to_s: float) -> list[Word]:
-    """The words of the earlier piece up to a seam in what both have heard, from there those of the later.
+    """The words of the earlier piece up to a seam in what both pieces contain, from there those of the later piece.
 
-    Close to its own end each piece lacks what comes after (or was before) and may have half a word there; so the seam
-    is the word on which both agree that is nearest to the middle of the overlap. Where they agree on none it is the
-    moment nearest to the middle in which neither hears a word.
+    Close to its own end each piece lacks what comes after (or was before) and may have half a word there. So the seam
+    is the word nearest to the middle of the overlap on which both agree. If they agree on none, it is the moment
+    nearest to the middle in which neither has a word.
 
     Args:
         left: words of the earlier piece (and those before it), with times in the recording.
@@ -45,7 +45,7 @@ def _inside(words: Sequence[Word], from_s: float, to_s: float) -> list[tuple[int
 
 
 def _quiet(left: Sequence[Word], right: Sequence[Word], from_s: float, to_s: float) -> float:
-    """The moment nearest to the middle of the overlap in which neither hears a word; the middle where there is none."""
+    """The moment nearest to the middle of the overlap in which neither has a word; the middle where there is none."""
     middle = (from_s + to_s) / 2
     # One close before a word counts as heard within it by rounding of the other piece's frames.
     spoken = [(word.start_s, word.end_s) for word in [*left, *right]]

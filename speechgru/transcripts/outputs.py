@@ -13,7 +13,7 @@ from speechgru.recordings.lines import JSON_ESCAPES, one_field, printable
 from speechgru.transcripts.formats import record, to_json
 from speechgru.transcripts.transcript import Transcript
 
-# What a name alone can be at fault for; after anything else, such as a full disk, nothing more can be written.
+# Errors that a name alone can cause; after any other one, such as a full disk, nothing more can be written.
 _OF_THE_NAME = {errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL, errno.EISDIR, errno.ENOTDIR, errno.EEXIST}
 
 
@@ -21,7 +21,7 @@ class Output(Protocol):
     """Takes transcripts one by one and writes each at once."""
 
     def write(self, transcript: Transcript) -> bool:
-        """Writes one transcript, or what went wrong; whether there is one."""
+        """Writes one transcript, or what went wrong; returns whether there is a transcript."""
 
     def close(self) -> None:
         """Writes what comes after the last one."""
@@ -34,7 +34,7 @@ class FilesOutput:
         folder: where the files go; it is made.
         names: by path of the recording, the name of its files without the format, no two the same.
         writers: by format, what writes a transcript.
-        stream: takes the paths, one a line.
+        stream: takes the paths, one per line.
 
     Raises:
         ConfigError: the folder cannot be made.
@@ -100,7 +100,7 @@ class OneOutput:
 
 
 class ArrayOutput:
-    """One JSON array with a recording a line."""
+    """One JSON array with one recording per line."""
 
     def __init__(self, stream: TextIO, word_timestamps: bool) -> None:
         self.stream, self.word_timestamps, self.count = stream, word_timestamps, 0
@@ -120,7 +120,7 @@ class ArrayOutput:
 
 
 class LinesOutput:
-    """PATH <tab> TEXT, a recording a line; failures go to standard error."""
+    """PATH <tab> TEXT, one recording per line; failures go to standard error."""
 
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream

@@ -14,10 +14,10 @@ class Pause:
     """A silence within a recording, or at one end of it.
 
     Attributes:
-        start_s: its begin in seconds.
+        start_s: its beginning in seconds.
         end_s: its end in seconds.
-        before_s: for how many seconds there was sound before it, silences left out.
-        after_s: and after it.
+        before_s: seconds of sound before it, silences not counted.
+        after_s: the same after it.
     """
 
     start_s: float
@@ -35,7 +35,7 @@ def pauses(waveform: np.ndarray, sample_rate: int, pause_s: float) -> list[Pause
     """The pauses of at least ``pause_s`` seconds, in order.
 
     A pause is a run of frames that are :func:`speechgru.decoding.silence.silent`. Given the last seconds of a
-    recording, that follows the recording as it goes on.
+    recording, this follows the recording as it goes on.
 
     Args:
         waveform: float samples (samples,).

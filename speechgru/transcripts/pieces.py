@@ -13,7 +13,7 @@ from speechgru.errors import ConfigError
 from speechgru.recordings.parts import Piece
 from speechgru.transcripts.pauses import pauses
 
-# Less sound is a breath or a click: a piece of nothing else would be heard as a word.
+# Less sound is a breath or a click: a piece of nothing else would be recognised as a word.
 _SPEECH_S = 0.4
 # The shortest silence in which a piece that is full may end. The closure of a consonant is one of up to 0.15 s.
 _SHORTEST_PAUSE_S = 0.2
@@ -25,13 +25,13 @@ class PiecesConfig:
 
     Attributes:
         longest_s: length of the longest piece in seconds, 2 to 600; a recording up to this length stays whole.
-        shortest_s: how long a piece of a longer one is at least in seconds, but for its last; from 0.1 to half of
+        shortest_s: least length of a piece of a longer recording in seconds, except its last piece; from 0.1 to half of
             ``longest_s``.
         pause_s: the silence in seconds that ends a piece, 0.05 to 2. A model that has learned one sentence at a time
-            hears several as one badly: the shorter, the fewer of them share a piece. The closure of a consonant is a
-            silence too, of up to 0.15 s.
+            recognises several at once badly: the shorter this is, the fewer sentences share a piece. The closure of a
+            consonant is a silence too, of up to 0.15 s.
         overlap_s: what two pieces share in seconds where there is no pause between them; from 0.5 to a quarter of
-            ``longest_s``. Twice the longest word at least, so that one of the two hears each word whole.
+            ``longest_s``. It should be at least twice the longest word, so that one of the two has each word whole.
     """
 
     longest_s: float = 20.0
@@ -52,12 +52,12 @@ class PiecesConfig:
 
 
 def pieces(blocks: Iterable[np.ndarray], sample_rate: int, config: PiecesConfig) -> Iterator[Piece]:
-    """The pieces of a recording that comes in blocks of any size, of which they are independent.
+    """The pieces of a recording that comes in blocks; the size of the blocks does not matter.
 
-    One of more than ``longest_s`` is cut in the middle of every pause of ``pause_s``, once the piece has
-    ``shortest_s``. Where none comes within ``longest_s``, the piece ends in the longest of the shorter pauses after the
-    first quarter of that; without any it is ``longest_s`` long and the next one begins ``overlap_s`` before its end.
-    Never more than one block above ``longest_s`` is held.
+    A recording of more than ``longest_s`` is cut in the middle of every pause of ``pause_s``, once the piece has
+    ``shortest_s``. If no such pause comes within ``longest_s``, the piece ends in the longest of the shorter pauses
+    after the first quarter of ``longest_s``. If there is none either, the piece is ``longest_s`` long and the next one
+    begins ``overlap_s`` before its end. Never more than one block above ``longest_s`` is held in memory.
     """
     longest, overlap = round(config.longest_s * sample_rate), round(config.overlap_s * sample_rate)
     held = np.zeros(0, np.float32)
@@ -81,8 +81,8 @@ def pieces(blocks: Iterable[np.ndarray], sample_rate: int, config: PiecesConfig)
 def _cut(held: np.ndarray, sample_rate: int, config: PiecesConfig, shared: int, last: bool) -> int:
     """The sample in a pause with which the next piece begins; 0 where there is no pause to cut in.
 
-    Not within what is ``shared`` with the piece before: two seams there would lose or double words. What is ``last``
-    need not be cut.
+    It is not within what is ``shared`` with the piece before: two seams there would lose or double words. The ``last``
+    piece need not be cut.
     """
     found = pauses(held, sample_rate, min(config.pause_s, _SHORTEST_PAUSE_S))
     first_s = max(config.shortest_s, shared / sample_rate)

@@ -1,4 +1,4 @@
-"""Transcribes recordings of any length and number in a memory that depends on neither."""
+"""Transcribes any number of recordings of any length, with a use of memory that depends on neither."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ def transcribe_recordings(
 
     Args:
         recognizer: a model with a CTC head.
-        items: (path, error) of files, or ``-`` for standard input; one that has an error already keeps it.
+        items: (path, error) of files, or ``-`` for standard input; an item that has an error already keeps it.
         decoder: as for ``Recognizer.transcribe``.
         batch_size: pieces read ahead and computed together, at least 1.
         config: how long recordings are cut; its defaults where None.
-        heard: called after each piece with the words of its recording so far and how far that was heard in seconds.
-            The words that end ``overlap_s`` before this stay as they are.
+        heard: called after each piece with the words of its recording so far and the time, in seconds, up to which it
+            was transcribed. The words that end ``overlap_s`` before this time stay as they are.
         compiled_from_s: as for :func:`speechgru.recordings.parts.compute_parts`.
 
     Raises:
@@ -77,7 +77,7 @@ class _Recording:
 
     def __init__(self) -> None:
         self.words: list[Word] = []
-        self.entropy, self.tokens = 0.0, 0  # the sum over all tokens heard, and their number
+        self.entropy, self.tokens = 0.0, 0  # the sum over all recognised tokens, and their number
         self.duration_s = 0.0
         self.error = ""
 
@@ -97,7 +97,7 @@ class _Recording:
         self.duration_s = start_s + part.samples / sample_rate
 
     def transcript(self, path: str, known: FamiliarityConfig | None) -> Transcript:
-        """All of them, and whether the recording is one of those that the model knows."""
+        """All words, and whether the recording sounds like what the model knows."""
         if self.error:
             return Transcript(path, error=self.error)
         entropy = self.entropy / self.tokens if self.tokens else None

@@ -18,8 +18,9 @@ LONGEST_S = 10.0
 def segments(words: Sequence[Word], pause_s: float = PAUSE_S, longest_s: float = LONGEST_S) -> tuple[Segment, ...]:
     """Every word in one segment, in order.
 
-    A silence of ``pause_s`` between two words ends a segment. One that lasts longer than ``longest_s`` is cut at its
-    widest gap between words (of equal ones the nearest to its middle) until none does; a single word is never cut.
+    A silence of ``pause_s`` between two words ends a segment. A segment longer than ``longest_s`` is cut at its widest
+    gap between words (of equal gaps, at the one nearest to its middle) until none is longer; a single word is never
+    cut.
     """
     found: list[Segment] = []
     waiting = [list(words)] if words else []

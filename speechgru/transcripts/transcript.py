@@ -44,16 +44,17 @@ class Segment:
 
 @dataclasses.dataclass(frozen=True)
 class Transcript:
-    """What became of one recording: what was said in it, or why that is not known.
+    """The outcome for one recording: what was said in it, or why that is not known.
 
     Attributes:
         audio: the path as it was given.
         segments: in order; none where nothing was said.
         duration_s: length of the recording in seconds.
         error: why there is no transcript; empty where there is one.
-        entropy: how unsure the model is of the tokens it hears, in nats
-            (:func:`speechgru.decoding.familiarity.token_entropy`); None where it hears none.
-        familiar: whether it sounds like what the model knows; None where nothing was heard or nobody can say.
+        entropy: how unsure the model is of the tokens it recognises, in nats
+            (:func:`speechgru.decoding.familiarity.token_entropy`); None where it recognises none.
+        familiar: whether the recording sounds like what the model knows; None where nothing was recognised or the model
+            cannot tell.
     """
 
     audio: str

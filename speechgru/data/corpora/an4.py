@@ -4,8 +4,8 @@
 - Size: 948 training and 130 test utterances, 16 kHz, 49 minutes, 64 MB.
 - URL: http://www.speech.cs.cmu.edu/databases/an4/an4_sphere.tar.gz
 - Layout: ``etc/an4_train.fileids``, ``etc/an4_train.transcription`` (and ``an4_test``), recordings
-  ``wav/an4_clstk/<speaker>/<id>.sph`` (.wav or .flac are as good; ``wav`` may be missing); or a table
-  ``manifest.tsv`` with the columns audio, text, speaker and split.
+  ``wav/an4_clstk/<speaker>/<id>.sph`` (.wav and .flac work too; ``wav`` may be missing); or a table ``manifest.tsv``
+  with the columns audio, text, speaker and split.
 
 The corpus has no validation split: some training speakers are held out.
 """
@@ -34,11 +34,11 @@ UTTERANCES = {"train": 948, "test": 130}
 
 @dataclasses.dataclass
 class AN4Config:
-    """Where the corpus is and whom to choose on.
+    """Where the corpus is and how many speakers are for validation.
 
     Attributes:
         root: the folder that holds ``etc`` and ``wav``, or ``manifest.tsv``.
-        valid_speakers: training speakers held out to choose on, 1 to 40.
+        valid_speakers: training speakers held out for validation, 1 to 40.
     """
 
     root: str = "data/an4"
@@ -51,11 +51,11 @@ class AN4Config:
 
 @register("data", "an4", AN4Config)
 class AN4(Corpus):
-    """AN4 as transcripts: test is the official one; no speaker is in two splits.
+    """AN4 as transcripts: the test split is the official one; no speaker is in two splits.
 
-    Valid are ``valid_speakers`` speakers of the training set, drawn by a hash of their names so that they are always
-    the same, women (f...) and men (m...) in their proportions. Names that differ in a number at the end (mdcs, mdcs2)
-    may be one person and count as one.
+    The validation split has ``valid_speakers`` speakers of the training set. They are drawn by a hash of their names,
+    so that they are always the same, with women (f...) and men (m...) in proportion. Names that differ in a number at
+    the end (mdcs, mdcs2) may be one person and count as one.
 
     Args:
         config: see :class:`AN4Config`.
@@ -79,10 +79,10 @@ class AN4(Corpus):
         return _read(existing_root(self.config.root, "an4"))
 
     def prepare(self, progress: bool = True) -> None:
-        """Download the corpus (64 MB) to ``config.root``; nothing if its 1,078 utterances are there.
+        """Download the corpus (64 MB) to ``config.root``; does nothing if its 1,078 utterances are there.
 
-        The server states no checksum, so the utterances are counted instead. Headerless ``.raw`` recordings of the
-        corpus's other archives are written beside themselves as .flac.
+        The server states no checksum, so the utterances are counted instead. Beside each headerless ``.raw`` recording,
+        as the corpus's other archives have them, a .flac is written.
         """
         from speechgru.data.download import fetch_archive
 
@@ -142,7 +142,7 @@ def _listed(root: Path, split: str) -> list[Utterance]:
 
 
 def _convert_raw(root: Path, progress: bool) -> None:
-    """Writes every 16-bit, 16 kHz ``.raw`` as .flac, in the byte order in which its samples jump less."""
+    """Writes every 16-bit, 16 kHz ``.raw`` as .flac, in the byte order in which neighbouring samples differ less."""
     import numpy as np
     import soundfile
     from tqdm import tqdm

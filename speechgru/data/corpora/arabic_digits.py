@@ -4,7 +4,7 @@
 - Size: 3,000 clips of a second, 16 kHz, 50 minutes; the archive holds 12,000 clips of 40 words, 384 MB unpacked.
 - URL: https://github.com/abdulkaderghandoura/arabic-speech-commands-dataset
 - Layout: ``dataset/<word>/<speaker>_NO_<take>.wav``, the words in English (zero, one ...); ``dataset`` may be missing,
-  .flac and .ogg are as good.
+  .flac and .ogg work too.
 
 Source: A. Ghandoura, F. Hjabo, O. Al Dakkak, "Building and benchmarking an Arabic Speech Commands dataset for
 small-footprint keyword spotting", Engineering Applications of Artificial Intelligence 102, 2021.
@@ -24,7 +24,7 @@ from speechgru.errors import DataError
 from speechgru.registry import register
 
 DIGITS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
-# The speakers of the lists that come with the dataset; whoever is in neither is to be learned from.
+# The speakers of the lists that come with the dataset; all others are for training.
 HELD_OUT = {
     "valid": {"00000002", "00000007", "00000008", "00000012", "00000021", "00000025"},
     "test": {"00000003", "00000004", "00000010", "00000014", "00000026", "00000028"},
@@ -46,7 +46,7 @@ class ArabicDigitsConfig:
 
 @register("data", "arabic_digits", ArabicDigitsConfig)
 class ArabicDigits(Corpus):
-    """Ten Arabic digits in the split of the dataset's own lists: 18 speakers to learn from, 6 to choose on, 6 to test.
+    """Ten Arabic digits, split by the dataset's own lists: 18 speakers for training, 6 for validation, 6 for the test.
 
     Labels are the English words, so that the corpus can be joined with others of digits. No speaker is in two splits.
 
@@ -67,7 +67,7 @@ class ArabicDigits(Corpus):
         return found
 
     def prepare(self, progress: bool = True) -> None:
-        """Download the dataset to ``config.root``; nothing if the 3,000 recordings of digits are there.
+        """Download the dataset to ``config.root``; does nothing if the 3,000 recordings of digits are there.
 
         GitHub packs the archive anew on demand, so no checksum of it can be relied on: the recordings are counted
         instead.

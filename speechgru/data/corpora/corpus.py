@@ -20,11 +20,11 @@ class Corpus(abc.ABC):
 
     Attributes:
         config: the settings; ``config.root`` is the folder of the corpus, relative to the working directory.
-        sample_rate: the rate models of this corpus work at, in Hz.
-        fold: what this split holds out of a cross-validation, such as a speaker; empty without one.
-        test_of: names of what the test split is made of, where that is a choice; rows of results bear them.
-        can_fold: whether ``folds`` and ``fold`` of its settings would make a cross-validation of it.
-        split_rule: how the recordings came into their splits, in words, where that is worth telling.
+        sample_rate: sample rate of the models trained on this corpus, in Hz.
+        fold: what a cross-validation holds out in this split, such as a speaker; empty without a cross-validation.
+        test_of: names of the parts of the test split, where they can be chosen; rows of results show them.
+        can_fold: whether its settings ``folds`` and ``fold`` can be used to make a cross-validation of it.
+        split_rule: how the recordings were divided into splits, in words, where that is worth saying.
     """
 
     sample_rate: int = 16000
@@ -62,7 +62,7 @@ class Corpus(abc.ABC):
         """The class names in the order of a classifier's outputs; None for a corpus of transcripts."""
 
     def prepare(self, progress: bool = True) -> None:
-        """Download or make the recordings below ``config.root``; done already is quick.
+        """Download or make the recordings below ``config.root``; quick if that is done already.
 
         Raises:
             DataError: the corpus cannot be fetched; the message says what to do instead.
@@ -77,7 +77,7 @@ def check_split(split: str) -> None:
 
 
 def existing_root(root: str, corpus: str) -> Path:
-    """The folder of a corpus; DataError that names the two mends where it is missing."""
+    """The folder of a corpus; if it is missing, a DataError that names the two ways to fix that."""
     path = Path(os.path.expanduser(root))
     if not path.is_dir():
         raise DataError(
@@ -88,7 +88,7 @@ def existing_root(root: str, corpus: str) -> Path:
 
 
 def refuse_occupied(root: Path, missing: list[str]) -> None:
-    """DataError if there is something in ``root``: before a download that would end on top of it."""
+    """DataError if there is something in ``root``; for use before a download into it."""
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise DataError(
             f"{root.absolute()}: is not empty and lacks {', '.join(missing[:3])}{' ...' if len(missing) > 3 else ''}; "

@@ -4,7 +4,7 @@
 - Size: 400 clips, 33 minutes, 44.1 kHz, about 40 MB.
 - URL: https://github.com/karolpiczak/ESC-10
 - Layout: ``<number> - <class>/<fold>-<freesound clip>-<take>.ogg`` (``001 - Dog bark/1-30226-A.ogg``); the class alone
-  as the name of the folder (``dog_bark``) is as good, and so are .wav and .flac.
+  as the name of the folder (``dog_bark``) works too, and so do .wav and .flac.
 
 Source: K. J. Piczak, "ESC: Dataset for Environmental Sound Classification", ACM Multimedia 2015, pp. 1015-1018.
 """
@@ -45,8 +45,8 @@ class ESC10Config:
 
     Attributes:
         root: the folder with a folder for each class.
-        fold: the fold to test on, 1 to 5; the one before it (5 before 1) is to choose on, the other three are learned.
-            ``--multirun data.fold=1,2,3,4,5`` trains a model for each.
+        fold: the fold to test on, 1 to 5; the one before it (5 before 1) is for validation, the other three are for
+            training. ``--multirun data.fold=1,2,3,4,5`` trains a model for each.
     """
 
     root: str = "data/esc10"
@@ -61,7 +61,7 @@ class ESC10Config:
 class ESC10(Corpus):
     """ESC-10 as a ten-class task, one of its five folds held out; clips cut from one recording are in one fold.
 
-    Models work at 16 kHz: what sounds above 8 kHz is not heard.
+    Models work at 16 kHz, so sound above 8 kHz is lost.
 
     Args:
         config: see :class:`ESC10Config`.
@@ -87,7 +87,7 @@ class ESC10(Corpus):
         return found
 
     def prepare(self, progress: bool = True) -> None:
-        """Download the dataset (40 MB) to ``config.root``; nothing if its 400 clips are there.
+        """Download the dataset (40 MB) to ``config.root``; does nothing if its 400 clips are there.
 
         GitHub packs the archive anew on demand, so no checksum of it can be relied on: the clips are counted instead.
         """

@@ -1,9 +1,8 @@
-"""Recordings of one's own: ``speechgru train data=folder data.root=my_recordings``.
+"""Your own recordings: ``speechgru train data=folder data.root=my_recordings``.
 
 - Licence, size: those of the recordings. Nothing is downloaded.
-- Layout: any that :func:`speechgru.data.recordings.read_recordings` understands: a folder per class, a manifest, a
-CSV or
-  TSV table, a Kaldi directory.
+- Layout: any that :func:`speechgru.data.recordings.read_recordings` understands: a folder per class, a manifest, a CSV
+  or TSV table, or a Kaldi directory.
 """
 
 from __future__ import annotations
@@ -26,12 +25,14 @@ class FolderConfig:
         root: the folder (or the list) of the recordings.
         labels: the classes in order; empty: all that are found, sorted. Recordings of other classes are left out.
         label_is_text: take the transcript as the label where a list has no labels of its own.
-        valid_percent: share of the recordings to choose on, if none are named so: above 0, below 100.
-        test_percent: share of the recordings to test on, if none are named so: 0 or more; together below 100.
-        folds: parts of a cross-validation, 3 to 100, for few recordings; 0: none. Then ``valid_percent`` and
-            ``test_percent`` say nothing. ``--multirun data.folds=5 data.fold=0,1,2,3,4`` trains one model for each.
-        fold: the part to test on, from 0 to below ``folds``; the next one is to choose on.
-        sample_rate: rate the model works at, in Hz, at least 8000; recordings are resampled to it.
+        valid_percent: percentage of the recordings for validation, if none are named so: above 0, below 100.
+        test_percent: percentage of the recordings for the test, if none are named so: 0 or more; both together below
+            100.
+        folds: parts of a cross-validation, 3 to 100, for few recordings; 0: no cross-validation. With one,
+            ``valid_percent`` and ``test_percent`` have no effect. ``--multirun data.folds=5 data.fold=0,1,2,3,4``
+            trains one model for each part.
+        fold: the part to test on, from 0 to below ``folds``; the next one is for validation.
+        sample_rate: sample rate of the model, in Hz, at least 8000; recordings are resampled to it.
     """
 
     root: str = "recordings"
@@ -58,7 +59,7 @@ class FolderConfig:
 
 @register("data", "folder", FolderConfig)
 class Folder(Corpus):
-    """Recordings of one's own, divided as they say themselves, else by a hash of speaker or file name.
+    """Your own recordings, divided by the splits that they name, else by a hash of speaker or file name.
 
     Args:
         config: see :class:`FolderConfig`.

@@ -3,7 +3,7 @@
 - Licence: CC BY-SA 4.0 (Zohar Jackson and contributors).
 - Size: 3,000 recordings, 8 kHz, about 22 minutes, 16 MB.
 - URL: https://github.com/Jakobovski/free-spoken-digit-dataset, release v1.0.10.
-- Layout: ``recordings/<digit>_<speaker>_<take>.wav`` (.flac and other formats soundfile reads are as good).
+- Layout: ``recordings/<digit>_<speaker>_<take>.wav`` (.flac and other formats soundfile reads work too).
 
 Labels are the words zero ... nine, so that FSDD can be joined with other corpora of digits.
 """
@@ -34,7 +34,7 @@ class FSDDConfig:
     Attributes:
         root: the folder that holds ``recordings``.
         held_out_speaker: empty for the official split; a speaker's name to test on that speaker alone.
-        valid_takes: takes of every digit and speaker kept from training to choose on, 1 to 40.
+        valid_takes: takes of every digit and speaker held out for validation, 1 to 40.
     """
 
     root: str = "data/fsdd"
@@ -50,11 +50,12 @@ class FSDDConfig:
 class FSDD(Corpus):
     """FSDD as a ten-class task, in one of two splits.
 
-    Official (``held_out_speaker`` empty): test is takes 0-4, as the dataset's README says; valid the next
-    ``valid_takes`` (5-9), train the rest. All speakers are in all splits.
+    Official (``held_out_speaker`` empty): takes 0-4 are the test, as the dataset's README says; the next
+    ``valid_takes`` (5-9) are for validation, the rest for training. All speakers are in all splits.
 
-    Leave one speaker out: test is all 50 takes of ``held_out_speaker``; of the other speakers valid is takes 0 to
-    ``valid_takes - 1`` and train the rest, so nothing of the held-out speaker is seen before the test.
+    Leave one speaker out: all 50 takes of ``held_out_speaker`` are the test. Of the other speakers, takes 0 to
+    ``valid_takes - 1`` are for validation and the rest for training, so nothing of the held-out speaker is seen before
+    the test.
 
     Args:
         config: see :class:`FSDDConfig`.
@@ -107,7 +108,7 @@ class FSDD(Corpus):
         return found
 
     def prepare(self, progress: bool = True) -> None:
-        """Download release v1.0.10 (16 MB) to ``config.root``; nothing if its 3,000 recordings are there.
+        """Download release v1.0.10 (16 MB) to ``config.root``; does nothing if its 3,000 recordings are there.
 
         GitHub packs the archive anew on demand, so no checksum of it can be relied on: the recordings are counted
         instead.

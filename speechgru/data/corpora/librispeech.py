@@ -3,8 +3,8 @@
 - Licence: CC BY 4.0 (Vassil Panayotov and others, 2015).
 - Size: 28,539 training recordings of 100 hours (all: 281,241 of 960 hours), 16 kHz; 7 GB (all: 61 GB).
 - URL: https://www.openslr.org/12
-- Layout: ``train-clean-100/SPEAKER/CHAPTER/SPEAKER-CHAPTER-NUMBER.flac`` (.wav is as good) with the transcripts of a
-  chapter in ``SPEAKER-CHAPTER.trans.txt``; the parts may lie in a folder ``LibriSpeech``.
+- Layout: ``train-clean-100/SPEAKER/CHAPTER/SPEAKER-CHAPTER-NUMBER.flac`` (.wav works too) with the transcripts of a
+  chapter in ``SPEAKER-CHAPTER.trans.txt``; the parts may be in a folder ``LibriSpeech``.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ class LibriSpeechConfig:
 
     Attributes:
         root: the folder that holds the parts, or the folder ``LibriSpeech`` with them.
-        train: parts to learn from.
-        valid: parts to choose on.
-        test: parts to report; ``[test-other]`` is the harder half of the test.
+        train: parts for training.
+        valid: parts for validation.
+        test: parts for the test; ``[test-other]`` is the harder half of the test.
     """
 
     root: str = "data/librispeech"
@@ -81,8 +81,8 @@ class LibriSpeech(Corpus):
     def prepare(self, progress: bool = True) -> None:
         """Download the parts of the three splits that are not there yet to ``config.root``.
 
-        An interrupted download goes on where it stopped, and each archive is checked by its published MD5 sum. A part
-        that is there is counted.
+        An interrupted download goes on where it stopped, and each archive is checked by its published MD5 sum. The
+        recordings of a part that is there are counted.
         """
         from speechgru.data.download import fetch_archive
 

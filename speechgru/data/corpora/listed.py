@@ -1,4 +1,4 @@
-"""A corpus whose recordings and labels stand in lists, one list for each split."""
+"""A corpus whose recordings and labels are in lists, one list for each split."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Listed(Corpus):
 
     @abc.abstractmethod
     def _labelled(self) -> Sequence[str]:
-        """The splits whose labels are the classes, where none are configured."""
+        """The splits whose labels are the classes, if no classes are configured."""
 
     @abc.abstractmethod
     def _place(self, split: str) -> str:
@@ -58,4 +58,4 @@ class Listed(Corpus):
 
     @abc.abstractmethod
     def _read_split(self, split: str) -> list[Utterance]:
-        """All that is listed of a split; DataError where that cannot be read."""
+        """All utterances listed for a split; DataError if the list cannot be read."""

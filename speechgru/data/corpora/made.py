@@ -1,4 +1,4 @@
-"""Corpora that are made on this machine: whole or not at all, and never mistaken for one of other settings."""
+"""Corpora that are made on this machine: whole or not at all, and never taken for one made with other settings."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class MadeCorpus(Corpus):
 
     Attributes:
         made_by: the name it is registered under.
-        format: of how it is made; a folder of another format is not taken for this one.
-        goes_on: whether ``make`` keeps what it finds, so that one that was stopped goes on where it was.
+        format: version of how it is made; a folder of another format is not taken for this corpus.
+        goes_on: whether ``make`` keeps what it finds, so that a stopped run goes on where it was.
     """
 
     made_by: str
@@ -37,18 +37,18 @@ class MadeCorpus(Corpus):
 
     @property
     def folder(self) -> Path:
-        """Where the corpus lies."""
+        """Where the corpus is."""
         return Path(os.path.expanduser(self.config.root))
 
     def utterances(self, split: str) -> list[Utterance]:
-        """The recordings of a split, in the order they were made in."""
+        """The recordings of a split, in the order they were made."""
         check_split(split)
         root = existing_root(str(self.folder), self.made_by)
         self._check_settings(root)
         return read_manifest(root / f"{split}.jsonl")
 
     def prepare(self, progress: bool = True) -> None:
-        """Make the corpus in ``config.root``; nothing if it is there already.
+        """Make the corpus in ``config.root``; does nothing if it is there already.
 
         The folder appears whole or not at all.
 
@@ -82,7 +82,7 @@ class MadeCorpus(Corpus):
             ) from error
 
     def _building(self, root: Path, settings: str) -> Path:
-        """The folder that becomes the corpus: a new one, or that of a run with these settings that was stopped."""
+        """The folder that becomes the corpus: a new one, or that of a stopped run with these settings."""
         if self.goes_on:
             building = root.parent / f".{root.name}.building-{hashlib.sha256(settings.encode()).hexdigest()[:8]}"
             building.mkdir(exist_ok=True)
@@ -100,7 +100,7 @@ class MadeCorpus(Corpus):
         for key in getattr(getattr(self.config, "synthesiser", None), "PLACES", ()):
             del settings["synthesiser"][key]
         if settings.get("synthesiser") == to_plain(EspeakConfig(), "synthesiser"):
-            del settings["synthesiser"]  # not there in folders that were made before there was another
+            del settings["synthesiser"]  # not in folders made before there was another synthesiser
         return {"format": self.format, **settings}
 
     def _check_settings(self, root: Path) -> None:
@@ -121,7 +121,7 @@ class MadeCorpus(Corpus):
 
 
 def _remove_abandoned(root: Path) -> None:
-    """What killed runs left behind; a run that is still at it touches its folder, or has written to it just now."""
+    """Removes what killed runs left behind; a run still at work has touched or written to its folder recently."""
     for folder in root.parent.glob(f".{root.name}.building-*"):
         if time.time() - max(path.stat().st_mtime for path in (folder, *folder.glob("*/*"))) > _ABANDONED_S:
             shutil.rmtree(folder, ignore_errors=True)

@@ -24,14 +24,14 @@ class ManifestConfig:
     """One list of recordings for each split.
 
     Attributes:
-        train: the list to learn from.
-        valid: the list to choose on.
-        test: the list to report on.
-        more_train: lists that are added to the one to learn from, such as those of another corpus.
-        root: the folder where relative paths of the lists begin; empty: the working directory.
+        train: the list of training recordings.
+        valid: the list of validation recordings.
+        test: the list of test recordings.
+        more_train: more lists of training recordings, such as those of another corpus.
+        root: the folder that the paths of the lists are relative to; empty: the working directory.
         labels: the classes in order; empty: all that the lists name, sorted. Recordings of other classes are left out.
         label_is_text: take the transcript as the label where a list has no labels of its own.
-        sample_rate: rate the model works at, in Hz, at least 8000; recordings are resampled to it.
+        sample_rate: sample rate of the model, in Hz, at least 8000; recordings are resampled to it.
     """
 
     train: str = ""
@@ -50,7 +50,7 @@ class ManifestConfig:
 
 @register("data", "manifest", ManifestConfig)
 class Manifest(Listed):
-    """Recordings as listed. Of a list with a split column only the rows of the split it is named for are taken.
+    """Recordings as listed. From a list with a split column, only the rows of the split it is named for are used.
 
     Args:
         config: see :class:`ManifestConfig`.

@@ -28,21 +28,22 @@ LIBRISPEECH, LJ_SPEECH = "librispeech", "lj_speech"
 LJ_URL = "https://data.keithito.com/data/speech/LJSpeech-1.1.tar.bz2"
 LJ_SHA256 = "be1a30453f28eb8dd26af4101ae40cbf2c50413b1bb21936cbcdc6fae3de8aa5"
 RECORDINGS = {LIBRISPEECH: 367, LJ_SPEECH: 384}
-# Speaker 27 is never learned: one chapter is to choose on, the other one to test.
+# Speaker 27 is not in training: one chapter is for validation, the other one for the test.
 _LIBRISPEECH = {"19": "train", "26": "train", "27-123349": "valid", "27-124992": "test"}
-# Of LJ's sentences the first of a book are learned, in the order they are read.
+# Of LJ's sentences, the first of a book are for training, in the order they are read.
 _LAST_OF_LJ = {"train": "LJ002-0099", "valid": "LJ002-0149", "test": "LJ002-0199"}
 
 
 @dataclasses.dataclass
 class ReadEnglishConfig:
-    """Where the recordings are, how many are learned, and what is tested.
+    """Where the recordings are, how many are for training, and what is tested.
 
     Attributes:
         root: the folder that holds ``librispeech`` and ``lj_speech``.
-        train_percent: share of the training recordings to learn from, above 0 to 100, to see what more of them bring.
-        test: what the test split is of: librispeech, lj_speech, or another folder of ``root`` that has a table
-            ``manifest.tsv``, of which the rows of its test split are taken.
+        train_percent: percentage of the training recordings that are used, above 0 to 100, to see what more of them
+            bring.
+        test: what the test split is made of: librispeech, lj_speech, or another folder of ``root`` that has a table
+            ``manifest.tsv``, from which the rows of the test split are used.
     """
 
     root: str = "data/read_english"
@@ -58,10 +59,11 @@ class ReadEnglishConfig:
 
 @register("data", "read_english", ReadEnglishConfig)
 class ReadEnglish(Corpus):
-    """A little of LibriSpeech and LJ Speech as transcripts; no text is in two splits, and one reader is never learned.
+    """A little of LibriSpeech and LJ Speech as transcripts; no text is in two splits, one reader is not in training.
 
-    Learned are the speakers 19 and 26 of LibriSpeech's train-clean-100 and LJ001-0001 to LJ002-0099. Of speaker 27 the
-    chapter 123349 is to choose on and 124992 to test; of LJ Speech the next 50 and the 50 sentences after them.
+    The training split is the speakers 19 and 26 of LibriSpeech's train-clean-100 and LJ001-0001 to LJ002-0099. The
+    validation split is chapter 123349 of speaker 27 and the next 50 sentences of LJ Speech. The test split is chapter
+    124992 of speaker 27 and the 50 sentences after those.
 
     Args:
         config: see :class:`ReadEnglishConfig`.
@@ -88,7 +90,7 @@ class ReadEnglish(Corpus):
         return found
 
     def prepare(self, progress: bool = True) -> None:
-        """Download both corpora (10 GB) below ``config.root``; nothing if they are there.
+        """Download both corpora (10 GB) below ``config.root``; does nothing if they are there.
 
         Each archive is checked by its published checksum, and the recordings are counted.
         """
@@ -118,7 +120,7 @@ class ReadEnglish(Corpus):
 
 
 def _recordings(folder: Path, corpus: str) -> list[Utterance]:
-    """Those of the corpus that are in one of the splits, sorted by name."""
+    """The recordings of the corpus that are in one of the splits, sorted by name."""
     if not folder.is_dir():
         raise DataError(f"{folder}: is not there; run `speechgru prepare read_english` or put {corpus} there")
     if (folder / "manifest.tsv").is_file():

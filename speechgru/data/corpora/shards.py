@@ -1,8 +1,8 @@
 """Recordings in tar files: ``speechgru train data=shards data.root=FOLDER_OR_ADDRESS``.
 
-- Licence, size: those of the recordings. What is at an address is fetched shard by shard, when it is read.
+- Licence, size: those of the recordings. Shards at an address are fetched one by one, when they are read.
 - Layout: a folder for each split (train, valid, test) with the tar files that ``speechgru shard`` writes; on this
-  machine, tar files of WebDataset's convention too (KEY.flac beside KEY.json, KEY.txt or KEY.cls).
+  machine, also tar files in WebDataset's convention (KEY.flac beside KEY.json, KEY.txt or KEY.cls).
 """
 
 from __future__ import annotations
@@ -30,8 +30,9 @@ class ShardsConfig:
         labels: the classes in order; empty: all that are found, sorted. Recordings of other classes are left out.
         label_is_text: take the transcript as the label where a recording has no label of its own.
         cache: the folder in which shards of an address are kept; empty: speechgru in the user's cache.
-        cache_gb: most that is kept there of each split, in GB, above 0; at least a few shards for each worker.
-        sample_rate: rate the model works at, in Hz, at least 8000; recordings are resampled to it.
+        cache_gb: largest size of what is kept there of each split, in GB, above 0; choose at least a few shards for
+            each worker.
+        sample_rate: sample rate of the model, in Hz, at least 8000; recordings are resampled to it.
     """
 
     root: str = "shards"
@@ -57,7 +58,7 @@ class Shards(Listed):
     """
 
     def _labelled(self) -> Sequence[str]:
-        return SPLITS[:2]  # to learn from and choose on
+        return SPLITS[:2]  # for training and validation
 
     def _place(self, split: str) -> str:
         return f"data.root={self.config.root}"

@@ -3,7 +3,8 @@
 - Licence: Speech Commands is CC BY 4.0 (Pete Warden); AN4 is free for any use, BSD-style (Carnegie Mellon University).
 - Size: in full 2,618 speakers of single words and 84 of sentences, 30 hours, 2.5 GB to download.
 - URL: those of the corpora ``speech_commands`` and ``an4``.
-- Layout: a folder that holds ``speech_commands`` and ``an4``, each as its corpus has it; a part of them will do.
+- Layout: a folder that holds ``speech_commands`` and ``an4``, each laid out as its corpus says; a part of them is
+  enough.
 """
 
 from __future__ import annotations
@@ -24,12 +25,13 @@ from speechgru.registry import register
 
 @dataclasses.dataclass
 class SpeakersConfig:
-    """Whose recordings are learned.
+    """Which speakers are used.
 
     Attributes:
         root: the folder that holds ``speech_commands`` and ``an4`` (or links to them).
-        least_clips: a speaker with fewer recordings is not learned, at least 1.
-        held_out_from: of a speaker with so many recordings one is kept to choose on and one to test on, at least 3.
+        least_clips: a speaker with fewer recordings is left out, at least 1.
+        held_out_from: of a speaker with at least this many recordings, one is held out for validation and one for the
+            test; at least 3.
     """
 
     root: str = "data/speakers"
@@ -45,10 +47,12 @@ class SpeakersConfig:
 
 @register("data", "speakers", SpeakersConfig)
 class Speakers(Corpus):
-    """The training speakers of both corpora as classes: each is in all three splits, with other recordings.
+    """The training speakers of both corpora as classes, in all three splits with different recordings.
+
+    A speaker with fewer than ``held_out_from`` recordings is in train only.
 
     The speakers of the corpora's own validation and test splits are never among them; :meth:`strangers` gives their
-    recordings, of which pairs are made that a model has to tell apart (``speechgru compare-speakers --trials``).
+    recordings. Pairs of these are made for a model to tell apart (``speechgru compare-speakers --trials``).
 
     Args:
         config: see :class:`SpeakersConfig`.
@@ -68,7 +72,7 @@ class Speakers(Corpus):
         if not self._splits:
             self._splits = {name: [] for name in SPLITS}
             for name, found in self._by_speaker():
-                # By a hash of the names, so that the same recordings always fall alike.
+                # By a hash of the names, so that a recording is always in the same split.
                 found.sort(key=lambda one: (hash_percent(_name(one)), _name(one)))
                 held_out = len(found) >= self.config.held_out_from
                 for number, one in enumerate(found):
@@ -79,7 +83,7 @@ class Speakers(Corpus):
         return self._splits[split]
 
     def strangers(self, corpus: str, split: str) -> list[Utterance]:
-        """The recordings of speakers that are never learned: of "speech_commands" or "an4", "valid" or "test"."""
+        """The recordings of speakers that are never in training: of "speech_commands" or "an4", "valid" or "test"."""
         assert split != "train"
         return [one for one in self._corpora()[corpus].utterances(split) if one.speaker]
 
@@ -100,7 +104,7 @@ class Speakers(Corpus):
         }
 
     def prepare(self, progress: bool = True) -> None:
-        """Download both corpora (2.5 GB) below ``config.root``; nothing if they are there."""
+        """Download both corpora (2.5 GB) below ``config.root``; does nothing if they are there."""
         root = Path(os.path.expanduser(self.config.root))
         root.mkdir(parents=True, exist_ok=True)
         for corpus in self._corpora().values():
@@ -108,5 +112,5 @@ class Speakers(Corpus):
 
 
 def _name(one: Utterance) -> str:
-    """The last folder and the name: the same wherever the corpus lies."""
+    """The last folder and the name: the same wherever the corpus is."""
     return "/".join(PurePath(one.audio).with_suffix("").parts[-2:])

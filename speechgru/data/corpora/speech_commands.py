@@ -6,12 +6,12 @@
   "silence" come from http://download.tensorflow.org/data/speech_commands_test_set_v0.02.tar.gz (113 MB).
 - Layout::
 
-    <word>/<speaker>_nohash_<n>.wav         (.flac and other formats soundfile reads are as good)
+    <word>/<speaker>_nohash_<n>.wav         (.flac and other formats soundfile reads work too)
     _background_noise_/*.wav                long recordings; the class _silence_ is cut from them
     _silence_/*.wav  _unknown_/*.wav        optional: those of the canonical test set
     validation_list.txt  testing_list.txt   official splits, one <word>/<name>.wav per line
 
-Any part of the tree will do: only the folders of the wanted words have to be there.
+A part of the tree is enough: only the folders of the wanted words have to be there.
 """
 
 from __future__ import annotations
@@ -64,8 +64,8 @@ class SpeechCommandsConfig:
         silence: adds the class ``_silence_``, one-second cuts of the background noise at drawn volumes.
         unknown_percent: number of unknown clips, in percent of the wanted clips of the split.
         silence_percent: number of silence clips, likewise.
-        strange: words that training never hears, as a user's words would be; all their clips of train and valid are
-            validated on, as ``_unknown_``. Needs unknown.
+        strange: words that are never in training, as a user's words would be; all their clips of train and valid are
+            used for validation, as ``_unknown_``. Needs unknown.
         split: auto, lists (official files) or hash (official rule on the speaker's name, 10 % valid and 10 % test).
         seed: draws the unknown and silence clips; the same seed gives the same clips.
     """
@@ -100,9 +100,9 @@ class SpeechCommands(Corpus):
     The classes ``_unknown_`` and ``_silence_`` follow TensorFlow's ``examples/speech_commands/input_data.py``: each has
     ``ceil(percent / 100 * wanted clips of the split)`` clips; unknown clips are a shuffled draw from the other words,
     silence clips are random one-second cuts of the background noise times a volume from U(0, 1). Unlike there, both are
-    drawn once, by ``seed``. In the test split the canonical clips are taken where the tree has the folders
-    ``_silence_`` and (for words among the ten commands, which that folder excludes) ``_unknown_``: 4,890 clips for
-    the 12-class task.
+    drawn once, by ``seed``. The test split uses the canonical clips where the tree has the folders ``_silence_`` and
+    ``_unknown_`` (the latter only for words among the ten commands, which it excludes): 4,890 clips for the 12-class
+    task.
 
     Args:
         config: see :class:`SpeechCommandsConfig`.
@@ -186,7 +186,7 @@ class SpeechCommands(Corpus):
         return clips
 
     def prepare(self, progress: bool = True) -> None:
-        """Download both archives (2.5 GB), check them and unpack them to ``config.root``; nothing if that is done."""
+        """Download both archives (2.5 GB), check them, unpack them to ``config.root``; does nothing if that is done."""
         from speechgru.data.download import fetch_archive
 
         root = Path(os.path.expanduser(self.config.root))

@@ -6,8 +6,8 @@
 - Layout: ``<split>/<word>/<voice>-<take>.flac``, a manifest ``<split>.jsonl`` per split, ``settings.json``.
 
 A voice is an accent of English spoken by one of espeak-ng's variants (a vocal tract: "en-gb-scotland+f3"), with a pitch
-and a pace of its own. Each variant belongs to one split, so the voices of valid and test are ones that training has not
-heard in any accent; the accents are in all splits. Takes differ in pitch, pace, melody, level, noise and position.
+and a pace of its own. Each variant belongs to one split, so training has no voice of valid or test, in any accent; the
+accents are in all splits. Takes differ in pitch, pace, melody, level, noise and position.
 """
 
 from __future__ import annotations
@@ -176,7 +176,7 @@ def record(
         to_hz: the rate of the clip.
         rng: draws position, colour and levels.
         least_s: shortest clip in seconds.
-        room_s: seconds that are more than the speech needs, at least.
+        room_s: the clip is at least this many seconds longer than the speech.
 
     Returns:
         The clip, (samples,) float32, and where the speech begins in it, in seconds.
@@ -207,11 +207,11 @@ def _save(clip: SpokenWord, folder: Path, sample_rate: int) -> Utterance:
 
 
 def write_flac(path: Path, waveform: np.ndarray, sample_rate: int) -> None:
-    """Writes 16-bit FLAC, and the folder it lies in."""
+    """Writes 16-bit FLAC, and makes its folder."""
     import soundfile
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Through memory: a file of its own libsndfile would sync to the disk, which takes longer than making the clip.
+    # Through memory: libsndfile would sync its own file to the disk, which takes longer than making the clip.
     encoded = io.BytesIO()
     soundfile.write(encoded, waveform, sample_rate, format="FLAC", subtype="PCM_16")
     path.write_bytes(encoded.getbuffer())

@@ -7,7 +7,7 @@
   split, ``settings.json``.
 
 The voices are those of the corpus ``synth``: each vocal tract belongs to one split. So does each sentence, by a hash of
-its words, so that the test asks for nothing that training has said.
+its words, so that no sentence of the test is in training.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ LEVELS = ["volume", "heating", "brightness", "alarm", "speed"]
 NAMES = ["anna", "boris", "clara", "david", "emma", "felix", "grace", "henry"]
 SOUNDS = ["music", "news", "weather", "song", "story", "message"]
 
-_GAP_S = 0.2  # beyond the last word, so that what is drawn as noise is not all there is behind it
+_GAP_S = 0.2  # at least, after the last word
 
 
 @dataclasses.dataclass
@@ -53,11 +53,11 @@ class SynthSentencesConfig:
 
     Attributes:
         root: the folder the corpus is made in.
-        sentences: how many of all splits together, 100 to 100,000: 70 % train, 10 % valid, 20 % test.
+        sentences: how many sentences in all splits together, 100 to 100,000: 70 % train, 10 % valid, 20 % test.
         voices: how many voices, 10 to 380, in the same shares.
         sample_rate: of the recordings, in Hz, 8000 to 48000 (espeak-ng itself speaks at 22050).
         seed: another seed says other sentences; the voices and their splits stay.
-        synthesiser: who speaks. Kokoro tells no times of words: of each sentence one entry.
+        synthesiser: who speaks. Kokoro gives no times of words: each sentence is one entry.
     """
 
     root: str = "data/synth_sentences"
@@ -178,7 +178,7 @@ def sentence(split: str, number: int, seed: int = 0) -> str:
 
 
 def split_of_sentence(text: str) -> str:
-    """The split that may say this."""
+    """The split that this sentence belongs to."""
     percent = hash_percent(text)
     return "valid" if percent < 10 else "test" if percent < 30 else "train"
 

@@ -3,7 +3,7 @@
 - Licence: LDC User Agreement; a copy of your own is needed (LDC93S1).
 - Size: 3,696 training sentences of 462 speakers, 400 of 50 to choose on, 192 of 24 in the core test; 16 kHz, 440 MB.
 - URL: https://catalog.ldc.upenn.edu/LDC93S1
-- Layout: ``TRAIN/DR1/FCJF0/SI1027.WAV`` (NIST SPHERE; .flac and ``SI1027.WAV.wav`` are as good) with ``SI1027.PHN`` and
+- Layout: ``TRAIN/DR1/FCJF0/SI1027.WAV`` (NIST SPHERE; .flac and ``SI1027.WAV.wav`` work too) with ``SI1027.PHN`` and
   ``SI1027.TXT`` beside it and ``TEST`` beside ``TRAIN``; names in capitals or not, all below ``TIMIT`` or not.
 
 The dialect sentences SA1 and SA2, which every speaker reads, are in no split.
@@ -89,7 +89,7 @@ class Timit(Corpus):
         return found
 
     def prepare(self, progress: bool = True) -> None:
-        """Count the sentences of the copy in ``config.root``; it cannot be downloaded."""
+        """Count the sentences of the copy in ``config.root``; TIMIT cannot be downloaded."""
         counts = {split: len(self.utterances(split)) for split in SENTENCES}
         if counts != SENTENCES:
             raise DataError(f"{self.config.root}: {counts} sentences instead of {SENTENCES}; copy the disc again")
@@ -97,7 +97,7 @@ class Timit(Corpus):
 
 @functools.cache
 def _read(root: Path, part: str, transcript: Transcript) -> tuple[Utterance, ...]:
-    """The sentences of TRAIN or TEST but for the dialect sentences."""
+    """The sentences of TRAIN or TEST except the dialect sentences."""
     found = []
     for speaker in _speakers(_part(root, part)):
         files = {path.name.lower(): path for path in speaker.iterdir()}

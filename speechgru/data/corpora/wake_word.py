@@ -5,9 +5,9 @@
 - URL: https://github.com/espeak-ng/espeak-ng makes the speech; nothing is downloaded.
 - Layout: ``<phrase>/<split>/<kind>/<voice>-<number>.flac``, a manifest ``<split>.jsonl`` per split, ``settings.json``.
 
-It is made when a training begins, and found there the next time; a run that was stopped goes on where it was. Of the
-clips two fifths are the phrase, two fifths near misses (:mod:`speechgru.data.near_misses`), and one fifth other words
-and sentences. No voice is in two splits.
+The corpus is made when a training begins, and is there the next time; a stopped run goes on where it was. Two fifths of
+the clips are the phrase, two fifths near misses (:mod:`speechgru.data.near_misses`), and one fifth other words and
+sentences. No voice is in two splits.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from speechgru.synthesis import Espeak, EspeakConfig, Synthesiser, pronounce
 from speechgru.synthesis.speech import SHARES
 
 UNKNOWN = "_unknown_"
-_FEW_PHONES = 4  # a phrase of fewer is easily taken for others
+_FEW_PHONES = 4  # a phrase with fewer is easily confused with others
 _MOST_PHONES = 40
 _NEAR_MISSES = 90
 _SHARES = {"phrase": 0.4, "near": 0.4, "other": 0.2}
@@ -50,18 +50,18 @@ _LAST_LATIN = "\u024f"
 
 @dataclasses.dataclass
 class WakeWordConfig:
-    """What is listened for, and how much is said.
+    """Which phrase is listened for, and how many clips are made.
 
     Attributes:
         root: the folder that holds a folder for each phrase.
-        phrase: what is listened for, in words as English is written: "hey computer".
-        clips: how many in espeak's voices, 100 to 100,000: 70 % train, 10 % valid, 20 % test.
-        neural_clips: how many more in the voices of another synthesiser, where one is chosen (kokoro).
+        phrase: the phrase to listen for, written in English words: "hey computer".
+        clips: how many clips in espeak's voices, 100 to 100,000: 70 % train, 10 % valid, 20 % test.
+        neural_clips: how many more clips in the voices of another synthesiser, where one is chosen (kokoro).
         own: recordings of the phrase by people, a folder of them or a list; empty means none.
-        own_repeats: how often each of them is heard in an epoch, at least 1.
+        own_repeats: how often each of them is used in an epoch, at least 1.
         sample_rate: of the clips, in Hz, 8000 to 48000.
         seed: another seed draws other words, pitches and paces; the voices and their splits stay.
-        synthesiser: who speaks beside espeak.
+        synthesiser: who speaks besides espeak.
     """
 
     root: str = "data/wake_word"
@@ -101,7 +101,7 @@ class _Clip(NamedTuple):
 
 @register("data", "wake_word", WakeWordConfig)
 class WakeWord(MadeCorpus):
-    """A phrase, near misses and other speech in synthetic voices, and one's own recordings of the phrase.
+    """A phrase, near misses and other speech in synthetic voices, and your own recordings of the phrase.
 
     Args:
         config: see :class:`WakeWordConfig`.
@@ -120,7 +120,7 @@ class WakeWord(MadeCorpus):
 
     @property
     def folder(self) -> Path:
-        """That of the phrase."""
+        """The folder of the phrase."""
         return super().folder / re.sub(r"\W+", "_", self.config.phrase.casefold())
 
     def labels(self) -> list[str]:
@@ -128,7 +128,7 @@ class WakeWord(MadeCorpus):
         return [self.config.phrase, UNKNOWN]
 
     def utterances(self, split: str) -> list[Utterance]:
-        """The clips of a split, made where they are not there yet, then one's own recordings."""
+        """The clips of a split, made if they are not there yet, then your own recordings."""
         check_split(split)
         self.prepare(progress=sys.stderr.isatty())
         return super().utterances(split) + self._own(split)
@@ -145,7 +145,7 @@ class WakeWord(MadeCorpus):
         return [dataclasses.replace(one, label=self.config.phrase) for one in found.get(split, [])] * repeats
 
     def _settings(self) -> dict[str, Any]:
-        # One's own recordings are read where they lie.
+        # Your own recordings are read where they are.
         return {key: value for key, value in super()._settings().items() if key not in ("own", "own_repeats")}
 
     def make(self, folder: Path, progress: bool) -> None:
@@ -154,7 +154,7 @@ class WakeWord(MadeCorpus):
 
         config = self.config
         speakers: dict[bool, Synthesiser] = {False: Espeak(), True: build("synthesiser", config.synthesiser)}
-        # What it lacks is told now, not after all the clips of espeak.
+        # What the synthesiser lacks is reported now, not after all the clips of espeak.
         speakers[True].speak(config.phrase, speakers[True].voices("train", _OTHER_VOICES)[0])
         plans = {split: list(self._plan(split)) for split in SPLITS}
         total = sum(map(len, plans.values()))
@@ -234,7 +234,7 @@ def phones_of(phrase: str) -> tuple[str, ...]:
     """How a phrase is pronounced, in IPA.
 
     Raises:
-        ConfigError: there is nothing to say, or not in English.
+        ConfigError: there is nothing to say, or it is not English.
     """
     if not phrase:
         raise ConfigError("phrase has no value; say what to listen for: phrase='hey computer'")
@@ -253,7 +253,7 @@ def phones_of(phrase: str) -> tuple[str, ...]:
 
 
 def _other_texts(split: str, count: int, seed: int) -> list[str]:
-    """Sentences, and everyday words in no order; no two splits have a sentence of the first kind in common."""
+    """Sentences, and everyday words in random order; no sentence of the first kind is in two splits."""
     rng = np.random.default_rng([seed, SPLITS.index(split)])
     return [
         sentence(split, number, seed)
@@ -264,7 +264,7 @@ def _other_texts(split: str, count: int, seed: int) -> list[str]:
 
 
 def _write(path: Path, samples: np.ndarray, sample_rate: int) -> None:
-    """16-bit FLAC, whole or not there; not flushed to the disk, which would take longer than making it."""
+    """Writes 16-bit FLAC, whole or not at all; not flushed to the disk, which would take longer than making it."""
     import soundfile
 
     path.parent.mkdir(parents=True, exist_ok=True)

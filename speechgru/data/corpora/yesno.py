@@ -3,7 +3,7 @@
 - Licence: none stated; made for the Kaldi project, to be used freely (OpenSLR SLR1).
 - Size: 60 recordings of eight words, 8 kHz, 6 minutes, 5 MB.
 - URL: https://www.openslr.org/resources/1/waves_yesno.tar.gz
-- Layout: ``waves_yesno/0_1_0_0_1_1_1_1.wav`` (.flac is as good), the words in the name: 1 is yes, 0 is no.
+- Layout: ``waves_yesno/0_1_0_0_1_1_1_1.wav`` (.flac works too), the words in the name: 1 is yes, 0 is no.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class YesnoConfig:
 
     Attributes:
         root: the folder that holds ``waves_yesno``, or the recordings themselves.
-        valid_recordings: recordings of the training half kept to choose on, 1 to 20.
+        valid_recordings: recordings of the training half held out for validation, 1 to 20.
     """
 
     root: str = "data/yesno"
@@ -44,10 +44,10 @@ class YesnoConfig:
 
 @register("data", "yesno", YesnoConfig)
 class Yesno(Corpus):
-    """Yesno as transcripts: test is the 29 recordings that begin with a yes; the others are for training.
+    """Yesno as transcripts: the 29 recordings that begin with a yes are the test; the others are for training.
 
-    Of these, ``valid_recordings`` are valid, drawn by a hash of their names so that they are always the same. There is
-    one speaker, who is in all splits.
+    Of these, ``valid_recordings`` are held out for validation, drawn by a hash of their names so that they are always
+    the same. There is one speaker, who is in all splits.
 
     Args:
         config: see :class:`YesnoConfig`.
@@ -83,7 +83,7 @@ class Yesno(Corpus):
         return found
 
     def prepare(self, progress: bool = True) -> None:
-        """Download the corpus (5 MB) to ``config.root``; nothing if its 60 recordings are there.
+        """Download the corpus (5 MB) to ``config.root``; does nothing if its 60 recordings are there.
 
         The server states no checksum, so the recordings are counted instead.
         """

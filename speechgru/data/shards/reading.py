@@ -22,8 +22,8 @@ _TOLD = (".json", ".txt", ".cls")  # what may be beside a recording
 def read_shards(folder: Path, *, are_here: bool = True) -> list[Utterance]:
     """The recordings of a folder of tar files, in their order.
 
-    If ``index.jsonl`` is there (``speechgru shard`` writes it), the recordings are those listed in it. Otherwise the
-    table of contents of each tar file is read: a recording is ``KEY.<suffix of audio>`` with what is known of it in
+    If ``shards.json`` is there (``speechgru shard`` writes it), the recordings are those in ``index.jsonl``. Otherwise
+    the table of contents of each tar file is read: a recording is ``KEY.<suffix of audio>`` with what is known of it in
     ``KEY.json`` (or ``KEY.txt`` for a transcript, ``KEY.cls`` for a label).
 
     Args:

@@ -182,7 +182,7 @@ def _content(utterance: Utterance) -> tuple[bytes, Utterance]:
     exact = rate <= _MOST_FLAC_HZ and np.array_equal(
         np.clip(np.rint(samples * 32768), -32768, 32767) / np.float32(32768), samples
     )
-    # libsndfile writes the time of day into a wav of floats, so that two runs would differ; not into au.
+    # libsndfile writes the time of day into a wav of floats, so that two runs would differ; into au it does not.
     kind, subtype, suffix = ("FLAC", "PCM_16", ".flac") if exact else ("AU", "FLOAT", ".au")
     soundfile.write(content, samples, rate, format=kind, subtype=subtype)
     cut = dataclasses.replace(whole, audio=utterance.audio + suffix, start_s=0.0, duration_s=len(samples) / rate)
