@@ -61,6 +61,7 @@ def usable(*tensors: Tensor, device: str = "cpu") -> bool:
         and all(tensor.dtype is torch.float32 and getattr(tensor, on_device) for tensor in tensors)
         and not torch.jit.is_tracing()
         and not torch._C._are_functorch_transforms_active()
+        and torch.autograd.forward_ad._current_level < 0
     )
 
 
@@ -134,7 +135,7 @@ def _cache_folder(source: Path, parts: tuple[Callable[..., object], ...]) -> Pat
     folder = root / f"{name}-{digest}"
     try:
         if not folder.exists():
-            folder.mkdir()
+            folder.mkdir(exist_ok=True)  # another process may begin now, too
             _remove_unused(root)
         os.utime(folder)
     except OSError:  # another user's
@@ -146,8 +147,9 @@ def _remove_unused(root: Path) -> None:
     """Removes the machine code of sources that nobody has run for a month."""
     if not os.environ.get("NUMBA_CACHE_DIR"):  # other programs keep their machine code there too
         for folder in root.iterdir():
-            if folder.stat().st_mtime < time.time() - _UNUSED_S:
-                shutil.rmtree(folder, ignore_errors=True)
+            with contextlib.suppress(FileNotFoundError):  # another process removes it
+                if folder.stat().st_mtime < time.time() - _UNUSED_S:
+                    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _kept_in(folder: Path, function: Callable[..., object]) -> object:

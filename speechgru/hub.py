@@ -59,6 +59,7 @@ def fetch(address: str) -> Path:
 
 def is_fetched(folder: Path) -> bool:
     """Whether :func:`fetch` gave this folder: it is in the cache, and shared by all who fetch that revision."""
+    folder = folder.absolute()
     return folder.parent.name == "snapshots" and folder.parent.parent.name.startswith("models--")
 
 

@@ -43,6 +43,8 @@ def test_usable() -> None:
         raise ValueError
     assert compiled.usable(single)
     seen: list[bool] = []
+    with torch.autograd.forward_ad.dual_level():
+        assert not compiled.usable(single)
     torch.func.vmap(lambda row: (seen.append(compiled.usable(row)), row)[1])(torch.zeros(2, 3))
     assert seen == [False]
 

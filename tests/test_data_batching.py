@@ -271,7 +271,7 @@ def test_too_long_recordings_are_left_out_and_named(clips):
 
 def test_arguments_are_checked(clips):
     """Oracle: the messages."""
-    for key, value in (("batch_size", 0), ("batch_s", 0.0), ("workers", -1), ("cache_mb", -1), ("max_duration_s", 0.0)):
+    for key, value in (("batch_size", 0), ("workers", -1), ("cache_mb", -1), ("max_duration_s", 0.0)):
         with pytest.raises(ConfigError, match=f"{key}={value}"):
             load(clips, **{key: value})
     with pytest.raises(DataError, match="1 utterances for 2 processes"):

@@ -622,6 +622,29 @@ def test_two_threads_give_what_one_gives(cell, monkeypatch):
         torch.testing.assert_close(one, two, rtol=0, atol=0)
 
 
+def test_what_reads_a_direction_waits_for_it():
+    """Oracle: one thread. A frozen encoder where gradients are on pads what it gets; a hook sees what a cell gives."""
+    torch.manual_seed(0)
+    encoder = GRUEncoder(40, hidden_size=128, num_layers=1).eval().requires_grad_(False)
+    features, lengths = torch.randn(4, 600, 40), torch.tensor([580, 580, 580, 30])
+    threads, seen = torch.get_num_threads(), []
+    try:
+        torch.set_num_threads(1)
+        wanted, _ = encoder(features, lengths)
+        torch.set_num_threads(2)
+        for _ in range(3):
+            torch.testing.assert_close(encoder(features, lengths)[0], wanted, rtol=0, atol=1e-5)
+        hook = encoder.layers[0].forward_cell.register_forward_hook(lambda *given: seen.append(given[2][0].clone()))
+        with torch.no_grad():
+            for _ in range(3):
+                encoder(features, lengths)
+        hook.remove()
+    finally:
+        torch.set_num_threads(threads)
+    for one in seen:
+        torch.testing.assert_close(one, wanted[:, : one.shape[1], :128], rtol=0, atol=1e-5)
+
+
 def test_a_model_learns_after_it_was_asked():
     """The loop may be imported in inference mode, whose tensors a gradient refuses."""
     with torch.inference_mode():

@@ -129,6 +129,15 @@ def test_a_recording_that_cannot_be_read_is_told_and_the_others_are_compared(tmp
     assert json.loads((tmp_path / "out" / "parity.json").read_text())["recordings"] == 1
 
 
+def test_a_folder_of_ones_own_is_not_taken_for_an_export(commands, tmp_path, capsys):
+    """Its files may be called like those of an export; one that holds parity.json as well is one."""
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "README.md").write_text("precious")
+    assert main(["export", "commands", "-o", str(tmp_path / "mine")]) == 2
+    assert "holds README.md, which is of no export" in capsys.readouterr().err
+    assert (tmp_path / "mine" / "README.md").read_text() == "precious"
+
+
 def test_a_file_that_answers_otherwise_is_not_written(commands, tmp_path, capsys, monkeypatch):
     """Oracle: a weight of the written graph moved by 1e-2, which no answer survives to 1e-4."""
     from speechgru.export import onnx_model

@@ -1,6 +1,7 @@
 """Runs side by side: what a sweep says, and ``speechgru runs`` over finished, stopped and damaged ones."""
 
 import csv
+import dataclasses
 import io
 import json
 import os
@@ -10,9 +11,12 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from small_run import ALONE, command, cut, rows
 
 from speechgru.cli import main
+from speechgru.training.checkpoint import save_checkpoint
+from speechgru.training.progress import Progress
 from speechgru.training.run_table import COLUMNS, read_runs, run_rows
 
 
@@ -76,12 +80,16 @@ def test_runs_reads_and_never_computes(
     cut(monkeypatch, three_tones, tmp_path / "stopped", 8, "seed=3")
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "checkpoint.safetensors").write_bytes(b"broken")
+    (tmp_path / "newer").mkdir()
+    progress = {**dataclasses.asdict(Progress()), "moons": 3}
+    save_checkpoint(tmp_path / "newer", {"model": {"weight": torch.zeros(1)}}, {"progress": progress})
     capsys.readouterr()
     before = sorted(path for path in tmp_path.rglob("*"))
     assert main(["runs", str(tmp_path), "-f", "json"]) == 0
     found = {Path(one["run"]).name: one for one in json.loads(capsys.readouterr().out)}
     assert sorted(path for path in tmp_path.rglob("*")) == before
-    assert {name: one["state"] for name, one in found.items() if name != "broken"} == {
+    assert "is damaged or of another version" in found["newer"]["state"]
+    assert {name: one["state"] for name, one in found.items() if name not in ("broken", "newer")} == {
         "0": "finished",
         "2": "finished",
         "stopped": "stopped",

@@ -25,6 +25,7 @@ from speechgru.model_folder import RecognizerConfig
 from speechgru.recognizer import Recognizer
 from speechgru.shipped import recipes_dir
 from speechgru.tokens import Tokens
+from speechgru.training.starting_point import start_from
 
 SPLITS = ("train", "valid", "test")
 TRIALS = sorted((recipes_dir() / "speaker" / "trials").glob("*.txt"))
@@ -68,6 +69,33 @@ def test_gradients_of_statistics_pooling():
     one = torch.randn(1, 1, 8, dtype=torch.float64, requires_grad=True)
     pooling(one, torch.tensor([1])).sum().backward()
     assert one.grad.isfinite().all()
+
+
+def test_statistics_pooling_under_autocast():
+    """Oracle: the pooling in float32, to what bfloat16 rounds away."""
+    hidden, lengths = frames()
+    hidden, pooling = hidden.float(), StatisticsPooling(8, 5)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        found = pooling(hidden, lengths)
+    torch.testing.assert_close(found.float(), pooling(hidden, lengths).detach(), rtol=0, atol=0.05)
+
+
+def test_a_speaker_that_both_models_know_keeps_its_vector(tmp_path):
+    """Oracle: the vectors by name; a speaker that is new begins fresh."""
+
+    def model(names):
+        config = RecognizerConfig(LogMelConfig(8000, mels=8), GRUEncoderConfig(4, 1), SpeakerHeadConfig(4, 5))
+        return Recognizer(config, Tokens(names))
+
+    torch.manual_seed(0)
+    given, own = model(["ann", "bo", "cy"]), model(["cy", "ann", "dan"])
+    given.save(tmp_path / "given")
+    fresh = own.head.speakers.detach().clone()
+    start_from(own, "given", tmp_path / "given")
+    kept = {name: own.head.speakers[place] for place, name in enumerate(own.tokens)}
+    torch.testing.assert_close(kept["cy"], given.head.speakers[2], rtol=0, atol=0)
+    torch.testing.assert_close(kept["ann"], given.head.speakers[0], rtol=0, atol=0)
+    torch.testing.assert_close(kept["dan"], fresh[2], rtol=0, atol=0)
 
 
 def test_additive_margin_softmax_by_the_formula():

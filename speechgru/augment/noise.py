@@ -90,7 +90,7 @@ class Noise:
     def __call__(self, samples: np.ndarray, sample_rate: int, rng: np.random.Generator) -> np.ndarray:
         """The noisy clip, of the same length; see :class:`NoiseConfig`."""
         config = self.config
-        if not happens(rng, config.probability):
+        if not happens(rng, config.probability) or not len(samples):
             return samples
         snr_db = rng.uniform(config.min_snr_db, config.max_snr_db)
         if self.recordings is None or happens(rng, config.synthetic):

@@ -22,8 +22,8 @@ class VocalTractConfig:
         min_factor, max_factor: frequencies are multiplied by a factor drawn uniformly between the two, 0.5 to 2; above
             1 is a shorter vocal tract.
         low_hz, high_hz: the lower edge of the lowest and the upper edge of the highest band **of the features**.
-        boundary: the warp is linear up to this fraction of high_hz (divided by the factor, where that is above 1), above 0 and below 1, and then bends so that high_hz
-            stays where it is; 0.6 is the 4800 Hz of the paper.
+        boundary: the warp is linear up to this fraction of high_hz (divided by the factor, where that is above 1), and
+            then bends so that high_hz stays where it is; above 0 and below 1; 0.6 is the 4800 Hz of the paper.
         groups: 1; 2 or 3 where the features carry deltas, which are then warped alike.
     """
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, cast
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.modules.module import _has_any_global_hook
 
 from speechgru import compiled
 from speechgru.cells.rows import RowFunctions
@@ -136,7 +137,8 @@ class Cell(nn.Module, abc.ABC):
 
         Called only where compiled code may run (:mod:`speechgru.compiled`): float32 on a CPU, or on a GPU with Triton,
         outside of tracing. ``projected`` is in frame order; the kernel reads each row at its own places, backwards
-        where ``reverse`` is true, and writes zeros beyond ``lengths``.
+        where ``reverse`` is true, and writes zeros beyond ``lengths``. Inside :func:`speechgru.cells.side_by_side` the
+        results of the loop may not be written yet: do not read them here.
         """
         return None
 
@@ -209,7 +211,8 @@ class Cell(nn.Module, abc.ABC):
         # Otherwise a kernel would read and write beyond the rows.
         self._check_shapes(sequence, state)
         full = lengths is None or check_lengths(lengths, sequence)
-        left = full_lengths(sequence) if lengths is None else lengths
+        # One type of integer, or the kernels would be compiled once more, or not at all.
+        left = full_lengths(sequence) if lengths is None else lengths.to(torch.int64)
         state = self.initial_state(sequence) if state is None else state
         if sequence.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
             # A bfloat16 recurrence is slower than a float32 one on CPU, and rounding would pile up over the frames.
@@ -282,6 +285,12 @@ class Cell(nn.Module, abc.ABC):
     def _advance(self, frame: Tensor, state: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         new, gates = self.advance(frame, state)
         return self.zone_out(new, state) if self.zoneout else new, gates
+
+
+def is_changed(module: nn.Module) -> bool:
+    """Whether a call would run more than the class says: a hook, or a ``forward`` set in place of its own."""
+    own = module._forward_hooks or module._forward_pre_hooks or "forward" in module.__dict__
+    return bool(own or _has_any_global_hook())
 
 
 def initialize(cell: Cell, orthogonal: bool = False) -> None:

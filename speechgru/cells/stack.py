@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from speechgru import compiled
-from speechgru.cells.cell import Cell, Weights
+from speechgru.cells.cell import Cell, Weights, is_changed
 from speechgru.cells.kernels import FAST
 from speechgru.cells.loop import Given, Left, copy, nothing, part, run
 from speechgru.cells.product import project
@@ -120,11 +120,11 @@ def _looked_up(layers: nn.ModuleList, names: Sequence[str]) -> _Stack | None:
     """The stack of these layers; a weight that was moved since the last call is found at its new address."""
     cells: list[Weights] = []
     for layer in layers._modules.values():
-        if layer is None or _is_changed(layer):
+        if layer is None or is_changed(layer):
             return None
         for name in names:
             cell = layer._modules.get(name)  # torch takes a microsecond for layer.forward_cell
-            found = cell.weights() if isinstance(cell, Cell) and not _is_changed(cell) else None
+            found = cell.weights() if isinstance(cell, Cell) and not is_changed(cell) else None
             if found is None:
                 return None
             cells.append(found)
@@ -152,11 +152,6 @@ def _made(cells: Sequence[Weights], places: list[int], directions: int) -> _Stac
             return None
     addresses = np.array(places).reshape(-1, directions, 4)
     return _Stack(places, addresses, held, stacked(kind), inputs, size, rows, across, kind.kept(size))
-
-
-def _is_changed(module: nn.Module) -> bool:
-    """Whether a call would run more than the class says: a hook, or a ``forward`` set in place of its own."""
-    return bool(module._forward_hooks or module._forward_pre_hooks or "forward" in module.__dict__)
 
 
 @functools.lru_cache(64)

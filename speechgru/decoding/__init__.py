@@ -1,4 +1,4 @@
-"""From the scores of a CTC head to token sequences with times: NumPy in, no torch."""
+"""Decodes the scores of a CTC head into token sequences with times: NumPy in. Only flashlight needs torch."""
 
 from speechgru.decoding.beam import BeamConfig, BeamDecoder
 from speechgru.decoding.flashlight import FlashlightConfig, FlashlightDecoder

@@ -16,18 +16,18 @@ MOST_STATES = 4_000_000_000
 
 
 def align(log_probs: np.ndarray, targets: Sequence[int]) -> Hypothesis:
-    """The most probable path that says ``targets``; of paths as likely as each other the one that leaves tokens later.
+    """The most probable path that says ``targets``; of equally likely paths, the one that leaves tokens later.
 
     Args:
         log_probs: natural logarithms of probabilities, (frames, tokens), the blank first.
         targets: token indices of the text, at least one, without blanks.
 
     Returns:
-        The targets with the frames each is said in, and the log-probability of the path.
+        The targets, the frames in which each is said, and the log-probability of the path.
 
     Raises:
-        DataError: no targets, more than the frames can hold, or too long for the memory; or scores that are NaN or
-            leave the text no probability.
+        DataError: no targets, more than the frames can hold, or too many for the memory; or scores that are NaN or give
+            the text no probability.
     """
     # Imported where it is needed: numba takes half a second.
     from speechgru.decoding.best_path import best_path

@@ -1,4 +1,4 @@
-"""The ARPA format of n-gram models, the one that every toolkit reads: text, log10, backoff weights behind the words."""
+"""The ARPA format of n-gram models, which every toolkit reads: text, log10, backoff weights after the words."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MOST_BACKOFF = 1000.0
 START, END, UNKNOWN = "<s>", "</s>", "<unk>"
 
 NGrams = list[dict[tuple[str, ...], tuple[float, float]]]
-"""For each order from 1 the n-grams with log10 of their probability and of their backoff weight."""
+"""For each order, from 1 on: the n-grams, with log10 of their probability and of their backoff weight."""
 
 
 def read_arpa(path: str | os.PathLike[str]) -> NGrams:

@@ -26,28 +26,30 @@ if TYPE_CHECKING:  # numba is imported by the first beam search, not by the firs
 
 @dataclasses.dataclass
 class BeamConfig:
-    """Settings of the beam search; a model folder keeps the files they name under the names of their ``metadata``.
+    """Settings of the beam search; a model folder keeps their files under the names in their ``metadata``.
 
     Attributes:
-        beam_size: token sequences kept after each frame, at least 1. More are slower, and find what looks unlikely at
-            first; with all of them the search is exact.
-        token_threshold: a token whose posterior in a frame is below this extends nothing there, 0 to below 1; 0 is
+        beam_size: token sequences kept after each frame, at least 1. A larger beam is slower, and finds what looks
+            unlikely at first; with all sequences kept the search is exact.
+        token_threshold: a token whose posterior in a frame is below this extends no sequence there, 0 to below 1; 0 is
             exact, 1e-3 is faster with a language model and rarely changes a word.
-        nbest: hypotheses given, at least 1.
+        nbest: hypotheses returned, at least 1.
         language_model: n-gram model of words in ARPA format (.arpa, .arpa.gz); empty means none.
-        lm_weight: factor on its logarithms, at least 0.
-        word_bonus: added to the score for each word with a language model, in nats; above 0 it counters the model's
-            liking for few words.
+        lm_weight: factor on the language model's logarithms, at least 0.
+        word_bonus: with a language model, added to the score for each word, in nats; above 0 it counters the model's
+            preference for few words.
         unknown_bonus: added for each word that the language model does not know, in nats.
         lexicon: file of the words that may come out: one a line, or for phones a pronunciation dictionary. Phones
-            without one use the dictionary that they were trained with.
+            without a lexicon use the dictionary that they were trained with.
         closed: only the words of the language model may come out.
-        hotwords: words to expect, each as ``word`` or ``word:bonus``, the bonus in nats (below 0: not to expect).
+        hotwords: words to expect, each as ``word`` or ``word:bonus``, the bonus in nats (below 0: a word not to
+            expect).
         hotword_bonus: the bonus of a hot word that has none of its own.
         priors: how often the model gives each token, in the order of its tokens, each above 0; empty where unknown.
-        prior_weight: power of the priors that posteriors are divided by, 0 to 1, where 0 leaves them as they are. What
-            is frequent, the blank above all, is likely without being heard; a language model counts that once more
-            (Miao et al., 1507.08240). ``speechgru tune-lm`` measures the priors and chooses the weight.
+        prior_weight: exponent of the priors by which posteriors are divided, 0 to 1; 0 leaves the posteriors as they
+            are. A frequent token, the blank above all, is likely even where it is not heard, and a language model
+            counts its frequency once more (Miao et al., 1507.08240). ``speechgru tune-lm`` measures the priors and
+            chooses the weight.
     """
 
     beam_size: int = 50
@@ -88,23 +90,23 @@ class BeamDecoder:
     """The most likely token sequences, each with the probability of all its paths.
 
     Without words the score of a sequence is the logarithm of its CTC probability. With a language model, a lexicon or
-    hot words it is that plus ``lm_weight`` times the model's log-probability of the words and of the end, plus the
-    bonuses. In characters and sub-words any word can come out unless a lexicon or ``closed`` forbids it; in phones and
-    whole words only those of the lexicon can, and two words that sound alike are two hypotheses.
+    hot words, ``lm_weight`` times the language model's log-probability of the words and of the end, and the bonuses,
+    are added. In characters and sub-words any word can come out unless a lexicon or ``closed`` forbids it; in phones
+    and whole words only those of the lexicon can, and two words that sound alike are two hypotheses.
 
     Args:
         tokens: the output symbols, the blank first.
-        units: how tokens spell words (:class:`speechgru.text.Units`); None takes tokens that no space or mark
-            separates for words.
+        units: how tokens spell words (:class:`speechgru.text.Units`); with None, tokens that no space or mark separates
+            count as words.
         config: the settings.
-        language_model: a model that is read already, instead of the config's file.
+        language_model: a model already read, used instead of the config's file.
 
     Raises:
         ConfigError: the hot words or the lexicon do not fit the units.
         DataError: a file cannot be read, or no word of it can be written in the tokens.
 
     Attributes:
-        gives_words: whether hypotheses have words, which phones do not tell by themselves.
+        gives_words: whether hypotheses have words; phones alone do not give them.
         known: what is known of words, as arrays.
     """
 
@@ -125,7 +127,7 @@ class BeamDecoder:
             language_model = LanguageModel.read(config.language_model)
         self.language_model = language_model
         self.known, self._names = self._known_words(language_model)
-        self.gives_words = bool(self.known.mode)  # of whatever units
+        self.gives_words = bool(self.known.mode)  # whatever the units
 
     def _known_words(self, model: LanguageModel | None) -> tuple[Words, list[str]]:
         from speechgru.decoding.lexicon import parse_hotwords, word_arrays
@@ -150,7 +152,7 @@ class BeamDecoder:
         return arrays, names
 
     def _spellings(self, model: LanguageModel | None, hotwords: list[str]) -> tuple[Spellings | None, bool]:
-        """The words and their spellings, None where words do not matter; and whether others are impossible."""
+        """The words and their spellings, None where words do not matter; and whether other words are impossible."""
         from speechgru.decoding.lexicon import read_words, separates
 
         config, tokens = self.config, self.tokens
@@ -178,10 +180,10 @@ class BeamDecoder:
         return word if self.units is None else self.units.normalize(word)
 
     def decode(self, log_probs: np.ndarray) -> list[Hypothesis]:
-        """The ``nbest`` hypotheses of an utterance, best first; without frames one that is empty.
+        """The ``nbest`` hypotheses of an utterance, best first; without frames, one empty hypothesis.
 
-        Where only the words of a lexicon may come out and no sequence in the beam ends with one, the best sequence is
-        given up to its last whole word.
+        Where only the words of a lexicon may come out and no sequence in the beam ends with a whole word, the result is
+        the best sequence, cut after its last whole word.
 
         Args:
             log_probs: (frames, tokens), natural logarithms.
@@ -198,7 +200,7 @@ class BeamDecoder:
         return BeamStream(self)
 
     def read(self, found: Found, log_probs: np.ndarray) -> list[Hypothesis]:
-        """The hypotheses in what a search of ``log_probs`` (at least a frame) found."""
+        """The hypotheses from what a search of ``log_probs`` (at least one frame) found."""
         if not len(found.rows):
             raise DataError("every token sequence has become impossible; the scores or the lexicon exclude them all")
         if np.isneginf(found.gains).all():
@@ -216,7 +218,7 @@ class BeamDecoder:
         ]
 
     def whole_words(self, trie: np.ndarray, row: int) -> list[object]:
-        """The words of a prefix that no longer one has otherwise; as indices where a lexicon tells them."""
+        """The words of a prefix that every longer prefix keeps; as indices where they come from a lexicon."""
         from speechgru.decoding.words import CLOSED, JOINED
 
         path = []
@@ -231,7 +233,7 @@ class BeamDecoder:
         return [word for word, _, end in words if end < len(tokens)]
 
     def without_priors(self, probabilities: np.ndarray) -> np.ndarray:
-        """(frames, tokens), each frame's divided by the priors to their power and with the sum 1 again."""
+        """(frames, tokens), divided by the priors to the power ``prior_weight``; each frame sums to 1 again."""
         if not self.config.prior_weight:
             return probabilities
         scaled = probabilities * np.array(self.config.priors) ** -self.config.prior_weight
@@ -265,7 +267,7 @@ class BeamDecoder:
             if word >= 0:
                 spans.append((self._names[word], start, place + joined))
                 start = place + joined
-            if words.boundary[token]:  # a space is no part of a word, the first piece of one is
+            if words.boundary[token]:  # a space is not part of a word, the first piece of a word is
                 start = place + int(words.symbol_first[token] == words.symbol_first[token + 1])
         if last >= 0:
             spans.append((self._names[last], start, len(tokens)))
@@ -273,9 +275,9 @@ class BeamDecoder:
 
 
 class BeamStream:
-    """The search of one utterance whose scores come in parts: what it finds is what ``decode`` finds, to the bit.
+    """The search of one utterance whose scores come in parts: it finds what ``decode`` finds, to the bit.
 
-    The beam, with all that the language model knows of it, is kept from part to part.
+    The beam, with the state of the language model, is kept from part to part.
     """
 
     def __init__(self, decoder: BeamDecoder) -> None:
@@ -284,7 +286,7 @@ class BeamStream:
         self._log_probs: list[np.ndarray] = []
 
     def feed(self, log_probs: np.ndarray) -> None:
-        """Takes the scores (frames, tokens) that follow; DataError as of ``decode``."""
+        """Takes the next scores (frames, tokens); raises DataError as ``decode`` does."""
         from speechgru.decoding.prefix_search import advance, begin
 
         decoder, config = self._decoder, self._decoder.config
@@ -297,7 +299,7 @@ class BeamStream:
         self._search = advance(search, probabilities, config.token_threshold, decoder.known)
 
     def hypotheses(self) -> list[Hypothesis]:
-        """What ``decode`` gives of all scores so far; the search can go on."""
+        """What ``decode`` gives for all scores so far; the search can go on."""
         from speechgru.decoding.found import found
 
         if self._search is None:
@@ -306,9 +308,9 @@ class BeamStream:
         return self._decoder.read(found(self._search, self._decoder.known), self._log_probs[0])
 
     def settled(self, share: float = 0.0) -> int:
-        """With how many words all sequences begin that are at least ``share`` as likely as the best one.
+        """The number of first words common to all sequences at least ``share`` times as likely as the best one.
 
-        With a share of 0 all hypotheses to come begin with them.
+        With a share of 0, all later hypotheses begin with these words.
         """
         search = self._search
         if search is None or not search.prefixes:

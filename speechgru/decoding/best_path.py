@@ -15,14 +15,15 @@ def best_path(
 ) -> tuple[np.ndarray, np.ndarray, float]:
     """The frames of each token on the most likely path whose collapsed form is ``tokens``.
 
-    Viterbi over the states blank, token, blank, ..., token, blank of the CTC trellis (Graves et al., ICML 2006,
-    figure 3), inside a band around the frames in which a beam search held the beginnings of the sequence. Where two
-    paths are as likely, the one that leaves a token later is taken.
+    Viterbi over the states blank, token, blank, ..., token, blank of the CTC trellis (Graves et al., ICML 2006, figure
+    3), inside a band around the frames in which a beam search held the beginnings of the sequence. Of two equally
+    likely paths, the one that leaves a token later is taken.
 
     Args:
         log_probs: (frames, tokens), natural logarithms; at least one frame.
-        tokens: (length,) int64, without blanks; at most as many, with one more for every equal neighbour, as frames.
-        born: (length,) int64, the first frame that may belong to each token, rising; zeros for no limit.
+        tokens: (length,) int64, without blanks; their number, plus one for every pair of equal neighbours, is at most
+            the number of frames.
+        born: (length,) int64, the first frame that may belong to each token, ascending; zeros for no limit.
         latest: (length + 1,) int64, the last frame that may belong to the blanks before the first token, and to each
             token and the blanks after it; the number of frames for no limit.
 
@@ -52,7 +53,7 @@ def best_path(
 
 @compiled
 def band(frames: int, born: np.ndarray, latest: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Lowest and highest state of each frame: reached by then, and the end can still be reached from it."""
+    """Lowest and highest state of each frame that are reachable by then and from which the end is still reachable."""
     length = len(born)
     low, high = np.zeros(frames, np.int64), np.zeros(frames, np.int64)
     begun, done = 0, 0
@@ -75,7 +76,7 @@ def climb(
     offsets: np.ndarray,
     moves: np.ndarray,
 ) -> np.ndarray:
-    """The score of the best path to each state of the last frame; fills ``moves`` with how it came there."""
+    """The score of the best path to each state of the last frame; fills ``moves`` with the steps of the paths."""
     scores = np.full(2 * len(tokens) + 1, -np.inf)
     scores[0] = log_probs[0, BLANK]
     if high[0] > 0:

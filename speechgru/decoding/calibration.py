@@ -11,8 +11,8 @@ import numpy as np
 
 from speechgru.errors import ConfigError, DataError, ModelError
 
-# A posterior in float32 is often exactly 1. Beyond one in a hundred thousand the distance from 1 tells of rounding,
-# and a logit without bounds would let a few words decide the fit.
+# A posterior in float32 is often exactly 1. A distance from 1 below one in a hundred thousand shows only rounding, and
+# a logit without bounds would let a few words decide the fit.
 SUREST = 1e-5
 
 
@@ -20,7 +20,7 @@ SUREST = 1e-5
 class Calibration:
     """A straight line through the logits of confidences: c -> sigmoid(scale * logit(c) + offset).
 
-    1 / scale is a temperature. The order of two words stays (scale >= 0), and the plain one changes nothing.
+    1 / scale is a temperature. The order of two words stays the same (scale >= 0), and the default changes nothing.
 
     Source: J. Platt, "Probabilistic outputs for support vector machines", 1999; as a remedy for nets Guo et al.,
     "On calibration of modern neural networks", 2017 (arXiv 1706.04599), section 4.
@@ -40,23 +40,24 @@ class Calibration:
             raise ConfigError(f"offset={self.offset}: a finite number")
 
     def apply(self, confidences: Sequence[float] | np.ndarray) -> np.ndarray:
-        """Calibrated confidences, float64 of the same shape, inside (0, 1); those given lie in [0, 1]."""
+        """Calibrated confidences, float64 of the same shape, inside (0, 1); the given ones must be in [0, 1]."""
         return _sigmoid(self.scale * _logit(confidences) + self.offset)
 
     @classmethod
     def fit(cls, confidences: Sequence[float] | np.ndarray, correct: Sequence[bool] | np.ndarray) -> Calibration:
-        """The line under which what happened is most likely, from words the model did not learn from.
+        """The line that makes the outcomes most likely, fitted on words that the model did not learn from.
 
         Newton's method on the cross entropy, which has one minimum. The targets are Platt's, (N+ + 1) / (N+ + 2) for a
         right word and 1 / (N- + 2) for a wrong one, so that a hundred right words of a hundred do not mean certainty.
-        Where surer words are not more often right the scale is 0 and all get the same confidence.
+        Where words with a higher confidence are not right more often, the scale is 0 and all words get the same
+        confidence.
 
         Args:
             confidences: (words,) in [0, 1].
             correct: (words,) whether each was right.
 
         Raises:
-            DataError: no words, lists of unequal length, a confidence that is none.
+            DataError: no words, lists of unequal length, or a confidence that is no probability.
         """
         x = _logit(confidences)
         right = np.asarray(correct, dtype=bool)
@@ -70,7 +71,7 @@ class Calibration:
         flat = cls(0.0, math.log(share / (1 - share)))
         if np.ptp(x) == 0:
             return flat
-        # In units of the data both numbers are of order one, and the start is the line without a slope.
+        # In units of the data both parameters are of order one; the fit starts from the line without a slope.
         middle, width = float(x.mean()), float(x.std())
         design = np.stack([(x - middle) / width, np.ones_like(x)], axis=1)
         line = np.array([0.0, flat.offset])
@@ -94,7 +95,7 @@ class Calibration:
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, object], where: str = "calibration") -> Calibration:
-        """What :meth:`to_plain` gave.
+        """The calibration from what :meth:`to_plain` gave.
 
         Raises:
             ModelError: a key is missing or unknown, or a value is no legal number; ``where`` names the place.
@@ -116,7 +117,7 @@ class Calibration:
 
 def _logit(confidences: Sequence[float] | np.ndarray) -> np.ndarray:
     given = np.asarray(confidences, dtype=np.float64)
-    # Not (given < 0) | (given > 1): that lets NaN pass. A mean of float32 posteriors may be a rounding above 1.
+    # Not (given < 0) | (given > 1): that lets NaN pass. A mean of float32 posteriors may exceed 1 by rounding.
     if not ((given >= -1e-6) & (given <= 1 + 1e-6)).all():
         raise DataError("confidences are probabilities, 0 to 1; these are not")
     held = np.clip(given, SUREST, 1 - SUREST)

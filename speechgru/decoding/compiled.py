@@ -1,4 +1,4 @@
-"""Machine code for loops that NumPy cannot say."""
+"""Machine code for loops that NumPy cannot express."""
 
 from __future__ import annotations
 

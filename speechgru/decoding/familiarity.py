@@ -1,4 +1,4 @@
-"""Whether a recording sounds like what the model has learned: how sure it is of the tokens that it hears."""
+"""Whether a recording sounds like what the model has learned: how sure the model is of the tokens that it hears."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def token_entropy(log_probabilities: np.ndarray) -> float:
     """The entropy in nats of the tokens of a frame, averaged over the frames; 0 where there are none.
 
     The weight of a frame is the probability that it is not blank: a net is as sure of a pause in any language as in the
-    one it has learned. Of a set of tokens the entropy is at most the logarithm of their number.
+    one it has learned. The entropy is at most the logarithm of the size of the token set.
 
     Source: the predictive entropy of Hendrycks and Gimpel, "A baseline for detecting misclassified and
     out-of-distribution examples", ICLR 2017, with the weight of the blank.
@@ -36,8 +36,9 @@ class FamiliarityConfig:
     """When a recording does not sound like what the model knows.
 
     Attributes:
-        most_entropy: of :func:`token_entropy`, in nats, above 0: what has more is marked.
-        chosen_on: what it was chosen on, such as the numbers of recordings; texts and numbers, only noted.
+        most_entropy: threshold on :func:`token_entropy`, in nats, above 0: a recording with more is marked.
+        chosen_on: what the threshold was chosen on, such as the numbers of recordings; texts and numbers, kept only as
+            a note.
     """
 
     most_entropy: float
@@ -54,14 +55,14 @@ class FamiliarityConfig:
 
 
 def choose_most_entropy(own: Sequence[float], foreign: Sequence[float]) -> float:
-    """The entropy that parts the model's own recordings from foreign ones with the smallest share of errors.
+    """The entropy that separates the model's own recordings from foreign ones with the smallest share of errors.
 
-    The larger of two shares is made small: of own recordings above it, and of foreign ones not above it. Where many
-    values are equally good it is the middle of them.
+    It minimizes the larger of two shares: that of own recordings above it, and that of foreign ones not above it. Where
+    many values are equally good, it is the middle of them.
 
     Args:
         own: entropies of recordings like those that the model learned from.
-        foreign: entropies of others.
+        foreign: entropies of other recordings.
 
     Raises:
         DataError: either is empty.
@@ -72,7 +73,7 @@ def choose_most_entropy(own: Sequence[float], foreign: Sequence[float]) -> float
     marked = 1 - np.searchsorted(np.sort(own), edges, side="right") / len(own)
     missed = np.searchsorted(np.sort(foreign), edges, side="right") / len(foreign)
     worse = np.maximum(marked, missed)
-    # Between two neighbouring values nothing changes: each stands for the stretch up to the next.
+    # Between two neighbouring values nothing changes: each stands for the interval up to the next.
     best = np.flatnonzero(worse == worse.min())
     last = min(int(best[-1]) + 1, len(edges) - 1)
     return float(edges[best[0]] + edges[last]) / 2

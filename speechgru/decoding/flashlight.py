@@ -24,12 +24,12 @@ class FlashlightConfig:
 
     Attributes:
         beam_size: hypotheses kept after each frame, at least 1.
-        beam_threshold: hypotheses further than this behind the best one are dropped, in nats, above 0.
-        nbest: hypotheses given, at least 1.
+        beam_threshold: hypotheses whose score is more than this below the best one's are dropped, in nats, above 0.
+        nbest: hypotheses returned, at least 1.
         language_model: n-gram model of words in ARPA format, of order 2 or more; empty means none. With one, only its
             words come out.
         lm_weight: factor on its natural logarithms, at least 0.
-        word_bonus: added for each word with a language model, in nats.
+        word_bonus: with a language model, added for each word, in nats.
     """
 
     beam_size: int = 50
@@ -53,19 +53,19 @@ class FlashlightConfig:
 class FlashlightDecoder:
     """The lexicon-free and the lexicon decoder of flashlight-text, through torchaudio (J. Kahn et al., 2201.12465).
 
-    It keeps a prefix that ends in a blank and one that ends in its token apart, so a beam holds fewer prefixes than
-    ours; with a language model every word of a hypothesis, the last one too, ends with a space.
+    It keeps a prefix that ends in a blank separate from the same prefix that ends in its token, so its beam holds fewer
+    prefixes than ours. With a language model every word of a hypothesis, the last one too, ends with a space.
 
     Args:
         tokens: the output symbols, the blank first.
-        units: how tokens spell words; those of a language model are separated by spaces.
+        units: how tokens spell words; the words of a language model are separated by spaces.
 
     Raises:
         ConfigError: flashlight-text is not installed, or a language model is given for units without spaces.
         DataError: the language model cannot be read.
     """
 
-    gives_words = False  # of units that do not tell words by themselves
+    gives_words = False  # for units that do not give words by themselves
 
     def __init__(self, tokens: Tokens, units: Units | None = None, config: FlashlightConfig | None = None) -> None:
         self.tokens, self.units, self.config = tokens, units, config or FlashlightConfig()
@@ -85,7 +85,7 @@ class FlashlightDecoder:
             beam_threshold=config.beam_threshold,
             log_add=True,
             blank_token=BLANK,
-            # A silence is put at both ends: a blank is harmless, a space would count as said.
+            # flashlight puts a silence at both ends: a blank is harmless, a space would count as said.
             sil_token=SPACE if config.language_model and SPACE in tokens else BLANK,
         )
         if not config.language_model:
@@ -95,7 +95,7 @@ class FlashlightDecoder:
             raise ConfigError("decoder=flashlight: a language model needs characters as units; use decoder=beam")
         from speechgru.decoding.language_model import LanguageModel
 
-        model = LanguageModel.read(config.language_model)  # ours tells what is wrong with a file in one line
+        model = LanguageModel.read(config.language_model)  # ours says in one line what is wrong with a file
         words = [word for word in model.words if all(letter in tokens for letter in word)]
         if model.order < 2 or not words:
             what = "is of order 1, which KenLM refuses" if model.order < 2 else "has no word in the model's tokens"
@@ -111,7 +111,7 @@ class FlashlightDecoder:
             )
 
     def decode(self, log_probs: np.ndarray) -> list[Hypothesis]:
-        """The ``nbest`` hypotheses of an utterance, best first; without frames, or where none is left, an empty one.
+        """The ``nbest`` hypotheses of an utterance, best first; an empty one without frames or where none is left.
 
         Args:
             log_probs: (frames, tokens), natural logarithms.

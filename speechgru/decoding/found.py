@@ -29,8 +29,8 @@ class Found(NamedTuple):
         parent, token, word, born, latest: (prefixes,) of every prefix that was ever in the beam, as in the trie.
         whole: (prefixes,) whether it ends with a whole word.
         rows: (beam,) those in the beam after the last frame.
-        scores: (beam,) the logarithm of each one's probability times the factors it has been given.
-        gains: (beam,) what the end of the utterance adds to that.
+        scores: (beam,) for each, the logarithm of its probability times the factors it has been given.
+        gains: (beam,) what the end of the utterance adds to the score.
         last: (beam,) the word that the end completes, or NO_WORD.
     """
 
@@ -48,7 +48,7 @@ class Found(NamedTuple):
 
 @compiled
 def found(search: Search, words: Words) -> Found:
-    """The beam after the last frame, in plain arrays: Python is given those far faster than records."""
+    """The beam after the last frame, in plain arrays: they pass to Python far faster than records."""
     trie, used, beam, count = search.trie, search.used, search.beam, search.prefixes
     parent, token, word = np.zeros(used, np.int64), np.zeros(used, np.int64), np.zeros(used, np.int64)
     born, latest, whole = np.zeros(used, np.int64), np.zeros(used, np.int64), np.zeros(used, np.bool_)
@@ -66,9 +66,9 @@ def found(search: Search, words: Words) -> Found:
 
 @compiled
 def end(trie: np.ndarray, row: int, words: Words) -> tuple[float, int]:
-    """Ends the utterance: what completing a prefix's last word and the end itself add, and that word.
+    """Ends the utterance: what completing a prefix's last word and the end itself add to the score, and that word.
 
-    Minus infinity stands for a prefix that ends inside a word where the words of the lexicon alone are allowed.
+    Minus infinity means that the prefix ends inside a word where only the words of the lexicon are allowed.
     """
     state, model = trie[row].lexicon, trie[row].model
     score, best = -np.inf, NO_WORD

@@ -25,7 +25,7 @@ class GreedyDecoder:
 
     Args:
         tokens: the output symbols, the blank first.
-        units: how tokens spell words; not needed here, part of every decoder's contract.
+        units: how tokens spell words; only a stream needs them.
     """
 
     gives_words = False
@@ -70,16 +70,16 @@ class GreedyStream:
         self._log_probs: list[np.ndarray] = []
 
     def feed(self, log_probs: np.ndarray) -> None:
-        """Takes the scores (frames, tokens) that follow; DataError as of ``decode``."""
+        """Takes the next scores (frames, tokens); raises DataError as ``decode`` does."""
         self._log_probs.append(check_scores(log_probs, self._decoder.tokens))
 
     def hypotheses(self) -> list[Hypothesis]:
-        """What ``decode`` gives of all scores so far."""
+        """What ``decode`` gives for all scores so far."""
         self._log_probs = [np.concatenate(self._log_probs)] if self._log_probs else []
         return self._decoder.decode(self._log_probs[0]) if self._log_probs else [Hypothesis((), 0.0, (), ())]
 
     def settled(self, share: float = 0.0) -> int:
-        """With how many words all hypotheses to come begin: those that a token of another word follows."""
+        """The number of first words that all later hypotheses keep: those that a token of another word follows."""
         (best,), units = self.hypotheses(), self._decoder.units
         words = units.words(best.tokens, self._decoder.tokens) if units is not None else []
         return sum(end < len(best.tokens) for _, _, end in words)

@@ -9,7 +9,7 @@ from speechgru.decoding.compiled import compiled
 
 @compiled
 def sink(heap: np.ndarray, beam: np.ndarray, place: int) -> None:
-    """Puts heap[place] where no prefix below it is less likely."""
+    """Moves heap[place] down until no prefix below it is less likely."""
     moved = heap[place]
     key = beam[moved].total
     while True:
@@ -36,7 +36,7 @@ def heapify(heap: np.ndarray, beam: np.ndarray) -> None:
 
 @compiled
 def sort_falling(order: np.ndarray, keys: np.ndarray, count: int) -> None:
-    """Sorts order[:count] so that its keys fall (Shell's method, in place; to compile NumPy's takes longer)."""
+    """Sorts order[:count] in place by descending key (Shell's method; NumPy's sort takes longer to compile)."""
     gap = 1
     while gap < count // 3:
         gap = 3 * gap + 1

@@ -1,4 +1,4 @@
-"""What a decoder says: a token sequence, how likely it is, and when each token was spoken."""
+"""What a decoder gives: a token sequence, how likely it is, and when each token was spoken."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class Hypothesis:
         score: natural logarithm of the probability; with the language model and the bonuses where they were used.
         starts: the first frame of each token on the best path.
         ends: the frame after the last one of each token on that path.
-        words: each word with the half-open span of its tokens, where a language model or a lexicon told the words; else
-            empty.
+        words: each word with the half-open span of its tokens, where the words come from a language model or a lexicon;
+            else empty.
     """
 
     tokens: tuple[int, ...]
@@ -31,10 +31,11 @@ class Hypothesis:
 
 
 def check_scores(log_probs: np.ndarray, tokens: Tokens) -> np.ndarray:
-    """The scores of an utterance as they were given: (frames, tokens) of natural logarithms of probabilities.
+    """Checks scores of an utterance, (frames, tokens) natural logarithms of probabilities; returns them unchanged.
 
     Raises:
-        DataError: not two dimensions, another number of tokens, or a NaN or an infinity above.
+        DataError: not two dimensions, another number of tokens, a NaN or a positive infinity, or a frame in which
+            no token is possible.
     """
     log_probs = np.asarray(log_probs)
     if log_probs.ndim != 2 or log_probs.shape[1] != len(tokens):

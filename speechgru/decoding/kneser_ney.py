@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from speechgru.decoding.arpa import END, START, UNKNOWN, NGrams
 from speechgru.errors import ConfigError, DataError
 
-# What KenLM takes on demand where a text is too small or too regular for its own discounts.
+# What KenLM uses on request where a text is too small or too regular for its own discounts.
 FALLBACK = (0.5, 1.0, 1.5)
 
 Counts = collections.Counter[tuple[str, ...]]
@@ -27,7 +27,7 @@ def train(sentences: Iterable[Sequence[str]], order: int = 3) -> NGrams:
     After every context the probabilities of all words, ``</s>`` and ``<unk>`` add up to one.
 
     Args:
-        sentences: words of each; empty ones are passed over.
+        sentences: the words of each sentence; empty sentences are skipped.
         order: words of the longest n-gram, at least 1.
 
     Raises:
@@ -38,7 +38,7 @@ def train(sentences: Iterable[Sequence[str]], order: int = 3) -> NGrams:
         raise ConfigError(f"order={order}: at least 1")
     counts = _adjusted(sentences, order)
     discounts = [_discounts(level) for level in counts]
-    # Of every context: the sum of what follows it, and the mass that the discounts take.
+    # For every context: the sum of the counts that follow it, and the mass that the discounts take.
     sums: list[Counts] = [collections.Counter() for _ in counts]
     taken: list[dict[tuple[str, ...], float]] = [collections.defaultdict(float) for _ in counts]
     for level, total, mass, discount in zip(counts, sums, taken, discounts, strict=True):
@@ -69,7 +69,7 @@ def train(sentences: Iterable[Sequence[str]], order: int = 3) -> NGrams:
 
 
 def _adjusted(sentences: Iterable[Sequence[str]], order: int) -> list[Counts]:
-    """Counts of the highest order and of what begins a sentence; below, how many words were seen before an n-gram."""
+    """Counts of the highest order and of sentence beginnings; of lower orders, how many words were seen before each."""
     raw: list[Counts] = [collections.Counter() for _ in range(order)]
     for sentence in sentences:
         if not sentence:
@@ -92,7 +92,7 @@ def _adjusted(sentences: Iterable[Sequence[str]], order: int) -> list[Counts]:
 
 
 def _discounts(counts: Counts) -> tuple[float, float, float]:
-    """What is taken from n-grams counted once, twice and more often: Chen & Goodman, eq. (26)."""
+    """The discounts of n-grams counted once, twice and more often: Chen & Goodman, eq. (26)."""
     n1, n2, n3, n4 = (sum(count == times for count in counts.values()) for times in (1, 2, 3, 4))
     if not (n1 and n2 and n3):
         return FALLBACK

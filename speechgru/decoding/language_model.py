@@ -14,7 +14,7 @@ from speechgru.decoding.arpa import END, START, UNKNOWN, NGrams, read_arpa
 from speechgru.errors import DataError
 
 LN10 = math.log(10)
-# What an unknown word gets where the model says nothing of it, as KenLM does.
+# The score of an unknown word where the model has no ``<unk>``, as in KenLM.
 UNKNOWN_LOG10 = -100.0
 
 
@@ -22,15 +22,15 @@ UNKNOWN_LOG10 = -100.0
 class LanguageModel:
     """An n-gram model with backoff; logarithms are natural.
 
-    A context is a state: state 0 knows nothing, the others are the n-grams that something follows in the model. The
-    words seen after state s are ``word[first[s]:first[s + 1]]``, sorted, with their log-probabilities in ``score`` and
-    the states they lead to in ``following``. Where a word was not seen after s, ``backoff[s]`` is added and the search
-    goes on in state ``shorter[s]``.
+    A context is a state: state 0 is the empty context, the others are the n-grams that something follows in the model.
+    The words seen after state s are ``word[first[s]:first[s + 1]]``, sorted, with their log-probabilities in ``score``
+    and the states they lead to in ``following``. Where a word was not seen after s, ``backoff[s]`` is added and the
+    search goes on in state ``shorter[s]``.
 
     Attributes:
         order: words of the longest n-gram.
         names: the words, by index; among them ``</s>`` and ``<unk>``.
-        index: the reverse.
+        index: the index of each word.
         start: the state that begins an utterance.
     """
 
@@ -47,7 +47,7 @@ class LanguageModel:
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> LanguageModel:
-        """A model in ARPA format, ``.gz`` too.
+        """Reads a model in ARPA format, plain or ``.gz``.
 
         Raises:
             DataError: it cannot be read, or is not ARPA; the message says ``file:line``.
@@ -67,7 +67,7 @@ class LanguageModel:
         names += [name for name in (END, UNKNOWN) if (name,) not in ngrams[0]]
         index = {name: place for place, name in enumerate(names)}
 
-        # A context that nothing follows and that has no backoff weight is as good as the shorter one.
+        # A context that nothing follows and that has no backoff weight is equivalent to the shorter one.
         contexts: set[tuple[str, ...]] = {words[:-1] for level in ngrams[1:] for words in level}
         contexts |= {words for level in ngrams[:-1] for words, (_, backoff) in level.items() if backoff}
         contexts.discard(())
@@ -122,11 +122,11 @@ class LanguageModel:
             state = int(self.shorter[state])
 
     def unigrams(self) -> np.ndarray:
-        """Log-probability of every word by index, whatever went before."""
+        """Log-probability of every word, by index, without any context."""
         return self.score[self.first[0] : self.first[1]]
 
     def log_probabilities(self, sentence: Sequence[str]) -> list[float]:
-        """Log-probability of each word of a sentence and of its end; words it does not know count as ``<unk>``."""
+        """Log-probability of each word of a sentence and of its end; unknown words count as ``<unk>``."""
         state, scores = self.start, []
         for word in [*sentence, END]:
             score, state = self.step(state, self.index.get(word, self.index[UNKNOWN]))
@@ -134,7 +134,7 @@ class LanguageModel:
         return scores
 
     def perplexity(self, sentences: Iterable[Sequence[str]]) -> tuple[float, int, int]:
-        """Perplexity of known words and ends of sentences, their number, and that of unknown words, left out.
+        """Perplexity of known words and sentence ends, their number, and the number of unknown words (left out).
 
         Raises:
             DataError: no sentences.

@@ -1,4 +1,4 @@
-"""The words a decoder knows, spelled in symbols: a trie in arrays, with what each of its states promises."""
+"""The words a decoder knows, spelled in symbols: a trie in arrays, with the look-ahead score of each state."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def parse_hotwords(hotwords: Sequence[str], weight: float) -> dict[str, float]:
     """The bonus of each hot word, written ``word`` or ``word:bonus``.
 
     Raises:
-        ConfigError: not one word, or a bonus that is no number.
+        ConfigError: not one word, or a bonus that is no number from -100 to 100 nats.
     """
     found = {}
     for written in hotwords:
@@ -61,7 +61,7 @@ def parse_hotwords(hotwords: Sequence[str], weight: float) -> dict[str, float]:
 
 
 def separates(tokens: Tokens) -> bool:
-    """Whether the tokens tell where words end: a space among them, or pieces marked as first in their word."""
+    """Whether the tokens show where words end: by a space among them, or by pieces marked as first in their word."""
     return SPACE in tokens or any(name.startswith(START) for name in tokens)
 
 
@@ -77,11 +77,11 @@ def symbols_of(name: str, separated: bool) -> tuple[bool, list[str]]:
 
 
 class _WordScores:
-    """What words add to a sequence: bonuses, and what the language model says of each alone.
+    """What words add to the score of a sequence: bonuses, and the language model's score of each word alone.
 
     Attributes:
-        unknown: the place in the language model of words that it does not have.
-        unknown_score: what a word without a spelling is given, without the language model.
+        unknown: the index that the language model gives to words it does not have.
+        unknown_score: the score of a word without a spelling, without the language model.
     """
 
     def __init__(
@@ -99,11 +99,11 @@ class _WordScores:
         self._word_bonus, self._hotwords = word_bonus, hotwords
 
     def share(self, place: int) -> float:
-        """The language model's, of the word at this place alone."""
+        """The language model's weighted score of the word with this index alone."""
         return 0.0 if self._unigrams is None else float(self._unigrams[place])
 
     def of(self, word: str) -> tuple[int, float, float, float]:
-        """Its place in the language model, its score without that, both together less the bonus, the bonus."""
+        """Its index in the language model; its score without the model; with the model less the bonus; the bonus."""
         place, bonus = self._places.get(word, self.unknown), self._hotwords.get(word, 0.0)
         strange = self._unigrams is not None and place == self.unknown
         score = (self.unknown_score if strange else self._word_bonus) + bonus
@@ -115,14 +115,14 @@ class _Vocabulary:
 
     Args:
         spellings: of all words.
-        number: of each symbol of the tokens.
+        number: the number of each symbol of the tokens.
         scores: of words.
 
     Attributes:
         names: the words.
-        in_model: the place of each in the language model.
+        in_model: the index of each in the language model.
         score: what each adds, without the language model.
-        unigram: what each would get alone, less the bonus of a hot word.
+        unigram: what each adds alone, with the language model, less the bonus of a hot word.
         trie: of the spellings.
     """
 
@@ -146,7 +146,7 @@ class _Vocabulary:
 
 
 def _check_spelled(known: _Vocabulary, closed: bool, model: LanguageModel | None, tokens: Tokens) -> None:
-    """DataError where no word can be spelled in the tokens, or none that the language model has."""
+    """Raises DataError where no word, or no word of the language model, can be spelled in the tokens."""
     if closed and not known.names:
         raise DataError("no word of the lexicon can be written in the model's tokens; it belongs to other tokens")
     if model and all(place == model.index["<unk>"] for place in known.in_model):
@@ -162,7 +162,7 @@ def _foreign(model: LanguageModel, tokens: Tokens) -> str:
 
 
 def _symbol_arrays(tokens: Tokens) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict[str, int]]:
-    """Of each token whether it ends a word and where its symbols begin; their numbers; the number of each symbol."""
+    """For each token, whether it ends a word and where its symbols begin; their numbers; the number of each symbol."""
     separated = separates(tokens)
     ends = [symbols_of(name, separated) for name in tokens]
     number: dict[str, int] = {}
@@ -188,20 +188,20 @@ def word_arrays(
 ) -> tuple[Words, list[str]]:
     """What the search needs to know of words, and the words by index.
 
-    A prefix inside a word has been granted in advance what the best word that begins like it would get for its unigram
-    (S. Ortmanns, H. Ney, "Look-ahead techniques for fast beam search", ICASSP 1997), and of a hot word's bonus the
-    share that is spelled already. When the word is complete, or turns out to be another one, the true score takes the
-    place of what was granted, so no result depends on it, only which prefixes live.
+    A prefix inside a word is granted in advance the unigram score of the best word that begins like it (S. Ortmanns, H.
+    Ney, "Look-ahead techniques for fast beam search", ICASSP 1997), plus the share of a hot word's bonus for the
+    symbols that are spelled already. When the word is complete, or turns out to be another word, the true score
+    replaces what was granted. So no score in the result depends on the grant, only which prefixes survive.
 
     Args:
         tokens: the model's tokens, the blank first.
         spellings: of all words; None where nothing is known of words.
         closed: words without a spelling are impossible.
         model: the language model.
-        model_weight: of its logarithms.
+        model_weight: factor on its logarithms.
         word_bonus: for every word.
         unknown_bonus: for every word the language model does not know.
-        hotwords: a bonus for each.
+        hotwords: the bonus of each hot word.
 
     Raises:
         DataError: no word can be spelled in the tokens.
@@ -248,7 +248,7 @@ def word_arrays(
 
 
 class _Trie:
-    """Words below the states that spell them; state 0 is the beginning, and every state comes after its parent."""
+    """Words at the states that spell them; state 0 is the root, and every state comes after its parent."""
 
     def __init__(self) -> None:
         self.children: dict[tuple[int, int], int] = {}
@@ -270,7 +270,7 @@ class _Trie:
             words.append(word)
 
     def promises(self, unigram: list[float], unknown: float) -> np.ndarray:
-        """The best that the words at and below each state would get, at least ``unknown``; hot words' shares added."""
+        """The best score of the words at and below each state, at least ``unknown``, plus the shares of hot words."""
         best = [-math.inf] * len(self.parents)
         for state in range(len(self.parents) - 1, 0, -1):
             best[state] = max([best[state], unknown, *(unigram[word] for word in self.spelled.get(state, []))])
@@ -281,14 +281,14 @@ class _Trie:
         return np.array(best)
 
     def arcs(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Of each state where its arcs begin; of each arc its symbol and the state it leads to."""
+        """For each state, where its arcs begin; for each arc, its symbol and the state it leads to."""
         table = np.array([(*arc, child) for arc, child in self.children.items()], np.int64).reshape(-1, 3)
         table = table[np.lexsort((table[:, 1], table[:, 0]))]
         first = np.searchsorted(table[:, 0], np.arange(len(self.parents) + 1))
         return first, np.ascontiguousarray(table[:, 1]), np.ascontiguousarray(table[:, 2])
 
     def words(self) -> tuple[np.ndarray, np.ndarray]:
-        """Of each state where its words begin, and the words."""
+        """For each state, where its words begin; and the words."""
         table = np.array([(state, word) for state, words in sorted(self.spelled.items()) for word in words], np.int64)
         table = table.reshape(-1, 2)
         first = np.searchsorted(table[:, 0], np.arange(len(self.parents) + 1))

@@ -9,7 +9,7 @@ from reprlib import repr as shown
 
 from speechgru.errors import ConfigError
 
-# Of every word, where nothing was chosen.
+# For every word, where no threshold was chosen.
 DEFAULT_THRESHOLD = 0.5
 
 
@@ -18,11 +18,12 @@ class KeywordConfig:
     """How scores over time become detections (:class:`speechgru.streaming.keywords.KeywordSpotter`).
 
     Attributes:
-        smoothing_ms: a score is the mean over so many milliseconds, at least 0; 0 takes each score as it is.
-        refractory_s: after a detection the same word is not detected again for so many seconds, at least 0.
-        thresholds: of the smoothed score of each word, above 0 and at most 1. Words that are not here are not detected;
-            where there are none at all, every word is, at 0.5.
-        chosen_on: what they were chosen on, such as hours of background and its alarms; texts and numbers, only noted.
+        smoothing_ms: scores are averaged over this many milliseconds, at least 0; 0 takes each score as it is.
+        refractory_s: after a detection the same word is not detected again for this many seconds, at least 0.
+        thresholds: the threshold on the smoothed score of each word, above 0 and at most 1. Words without a threshold
+            are not detected; where there are no thresholds at all, every word is detected, at 0.5.
+        chosen_on: what the thresholds were chosen on, such as hours of background and its alarms; texts and numbers,
+            kept only as a note.
     """
 
     smoothing_ms: float = 100.0

@@ -1,16 +1,17 @@
 """CTC prefix beam search as machine code: the prefixes are a trie, their probabilities are numbers, not logarithms.
 
-After each frame every prefix in the beam has the probability of all its paths so far that end in a blank, and of those
-that end in its last token (A. Graves, "Supervised sequence labelling with recurrent neural networks", 2012, section
-7.5; A. Hannun et al., arXiv 1408.2873, algorithm 1). Both are divided by the best prefix's sum at each frame, whose
-logarithm is kept apart, so that a prefix e^640 times less likely than the best one is dropped and nothing else is lost.
+After each frame every prefix in the beam has two probabilities: of all its paths so far that end in a blank, and of
+those that end in its last token (A. Graves, "Supervised sequence labelling with recurrent neural networks", 2012,
+section 7.5; A. Hannun et al., arXiv 1408.2873, algorithm 1). At each frame both are divided by the best prefix's sum,
+whose logarithm is kept separately. So a prefix e^640 times less likely than the best one is dropped, and nothing else
+is lost.
 
-A frame takes four steps. :func:`keep` lets each prefix stay as it is, :func:`extend` offers each one by each likely
-token to the beam, which is a heap of the best so far, :func:`grow` makes room for new rows of the trie, and
-:func:`commit` gives the prefixes that won their rows.
+A frame takes four steps. :func:`keep` lets each prefix stay as it is, :func:`extend` extends each prefix by each likely
+token and offers the result to the beam, which is a heap of the best so far, :func:`grow` makes room for new rows of the
+trie, and :func:`commit` gives the prefixes that won their rows.
 
-What is known of words (a language model, a lexicon, hot words) multiplies a prefix when it is extended; because that
-factor hangs on the prefix and not on its path, equal prefixes still merge exactly.
+What is known of words (a language model, a lexicon, hot words) multiplies the probability of a prefix when it is
+extended. Because that factor depends on the prefix and not on its path, equal prefixes still merge exactly.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ FLOOR = 1e-280
 
 
 class Search(NamedTuple):
-    """A search after some frames. Its arrays are reused by :func:`advance`, which gives the search to go on with.
+    """A search after some frames. :func:`advance` reuses its arrays and returns the search to go on with.
 
     Attributes:
         trie: all prefixes that ever were in the beam, and room for more.
@@ -50,7 +51,7 @@ class Search(NamedTuple):
         beam, fresh: the prefixes after the last frame, and room for the next ones; (beam_size,) each.
         prefixes: how many the beam holds.
         scale: the logarithm of what their probabilities were divided by.
-        frames: how many it has read.
+        frames: how many the search has read.
     """
 
     trie: np.ndarray
@@ -80,10 +81,10 @@ def begin(beam_size: int, words: Words) -> Search:
 
 @compiled
 def advance(search: Search, probabilities: np.ndarray, least: float, words: Words) -> Search:
-    """The search after some frames more.
+    """The search after some more frames.
 
     Args:
-        search: what :func:`begin` or this gave; it is used up.
+        search: what :func:`begin` or this function returned; it cannot be used again.
         probabilities: (frames, tokens) float64.
         least: a token below this probability extends no prefix.
         words: what is known of words.
@@ -143,7 +144,7 @@ def keep(trie: np.ndarray, beam: np.ndarray, fresh: np.ndarray, scaled: np.ndarr
     Args:
         trie: all prefixes.
         beam: the prefixes after the frame before.
-        fresh: takes them.
+        fresh: receives those that stay.
         scaled: (tokens,) the frame's probabilities, divided by the best prefix's.
         least: a token below this extends no prefix.
 
@@ -181,7 +182,7 @@ def extend(
     scaled: np.ndarray,
     order: np.ndarray,
 ) -> int:
-    """Step 2: offers each prefix of ``beam``, longer by each token of ``order``, to ``fresh``.
+    """Step 2: extends each prefix of ``beam`` by each token of ``order`` and offers the result to ``fresh``.
 
     ``fresh`` holds ``kept`` prefixes; when it is full, ``heap`` has the least likely of them on top, and what is not
     above ``limit`` need not be tried.
@@ -214,7 +215,7 @@ def extend_in_words(
     order: np.ndarray,
     words: Words,
 ) -> int:
-    """Step 2 where words are known: a token goes on with a word, or completes it, as each word of that spelling."""
+    """Step 2 where words are known: a token continues a word or completes it, once for each word of that spelling."""
     for place in range(len(beam)):
         node = beam[place].row
         bound, state = beam[place].total * trie[node].reach, trie[node].lexicon
@@ -251,10 +252,10 @@ def extend_in_words(
 def offer(
     trie: np.ndarray, one: Extension, fresh: np.ndarray, kept: int, heap: np.ndarray, limit: float
 ) -> tuple[int, float]:
-    """Takes an extension into ``fresh``, in the place of the least likely one if that is full.
+    """Takes an extension into ``fresh``; if ``fresh`` is full, it replaces the least likely one.
 
     Returns:
-        How many ``fresh`` holds, and what an extension has to be above from now on.
+        How many ``fresh`` holds, and the limit that later extensions must exceed.
     """
     if one.mass <= limit:
         return kept, limit

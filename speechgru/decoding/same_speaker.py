@@ -15,8 +15,9 @@ class SameSpeakerConfig:
     """How close the vectors of two recordings of one speaker are.
 
     Attributes:
-        threshold: of the cosine of the two vectors, -1 to 1: from there on it is one speaker.
-        chosen_on: what it was chosen on, such as the number of trials; texts and numbers, only noted.
+        threshold: threshold on the cosine of the two vectors, -1 to 1: from this value on they are of one speaker.
+        chosen_on: what the threshold was chosen on, such as the number of trials; texts and numbers, kept only as a
+            note.
     """
 
     threshold: float

@@ -13,28 +13,28 @@ if TYPE_CHECKING:
     from speechgru.decoding.transcription import Word
 
 FRAME_S = 0.01
-# Of the way, in dB, from the quiet frames to the loud ones: what lies below is no speech.
+# The threshold, as a share of the distance in dB from the quiet frames to the loud ones: frames below are no speech.
 THRESHOLD = 0.3
-# A recording that is less lively has no pauses to be found: all music, all noise, or all silence.
+# A recording with a smaller range has no pauses to find: it is all music, all noise, or all silence.
 LEAST_RANGE_DB = 12.0
-# What lies further below the loud frames is quiet however much quieter the rest is: digital silence must not raise the
-# noise of a room into speech.
+# Frames further below the loud ones count as quiet, however much quieter the rest is: digital silence must not make the
+# noise of a room count as speech.
 MOST_RANGE_DB = 50.0
-# Less silence at the edge of a word may be its own: the closure of a consonant, or a soft one.
+# A shorter silence at the edge of a word may belong to the word: the closure of a consonant, or a soft consonant.
 LEAST_SILENCE_S = 0.1
 
 
 def levels_db(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
-    """The power of each whole frame of 10 ms around its mean, in dB of full scale, from -120; (frames,)."""
+    """The power of each whole frame of 10 ms around its mean, in dB of full scale, at least -120; (frames,)."""
     size = round(FRAME_S * sample_rate)
     frames = waveform[: len(waveform) // size * size].reshape(-1, size)
     return 10 * np.log10(frames.var(axis=1, dtype=np.float64) + 1e-12)
 
 
 def silent(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
-    """Whether nobody speaks in each whole frame of 10 ms, bool (frames,); nowhere in a recording that is all alike.
+    """Whether each whole frame of 10 ms is silent, bool (frames,); all False where all levels are similar.
 
-    A frame is silent below a threshold between the floor and the level of speech, the 5th and the 95th hundredth of
+    A frame is silent below a threshold between the floor and the level of speech, the 5th and the 95th percentile of
     the frames' levels.
 
     Args:
@@ -46,7 +46,7 @@ def silent(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
 
 
 def is_even(waveform: np.ndarray, sample_rate: int) -> bool:
-    """Whether all of a recording is alike in level, as silence, hum and hiss are and speech is not.
+    """Whether the level is similar all through a recording, as in silence, hum and hiss, but not in speech.
 
     Args:
         waveform: float samples (samples,).
@@ -57,11 +57,11 @@ def is_even(waveform: np.ndarray, sample_rate: int) -> bool:
 
 
 def silence_db(levels: np.ndarray, speech_db: float = -math.inf) -> float:
-    """What lies below this level is silent; minus infinity where the levels are all alike.
+    """The level below which a frame is silent; minus infinity where all levels are similar.
 
     Args:
         levels: of frames in dB, at least one.
-        speech_db: that of speech, where it was louder before these frames.
+        speech_db: the level of speech, where it was louder before these frames.
     """
     floor, loud = np.percentile(levels, [5, 95]).tolist()
     speech = max(loud, speech_db)
@@ -72,8 +72,8 @@ def silence_db(levels: np.ndarray, speech_db: float = -math.inf) -> float:
 def without_silence(words: Sequence[Word], waveform: np.ndarray, sample_rate: int) -> list[Word]:
     """The words without the silence at their edges, where that lasts ``LEAST_SILENCE_S`` or more.
 
-    A net that looks ahead knows the first word of a sentence before it is said, and CTC lets it say so early. A word
-    that is all silence stays as it is.
+    A net with look-ahead knows the first word of a sentence before it is said, and CTC lets the net give it that early.
+    A word that is all silence stays as it is.
 
     Args:
         words: with times in the waveform.

@@ -21,7 +21,7 @@ class Word:
         word: as the transcript has it.
         start_s: where it begins in the recording, in seconds.
         end_s: where it ends.
-        confidence: how probably it is right, 0 to 1.
+        confidence: the probability that it is right, 0 to 1.
     """
 
     word: str
@@ -42,8 +42,8 @@ class Transcription:
         duration_s: length of the recording in seconds.
         entropy: how unsure the model is of the tokens it hears, in nats
             (:func:`speechgru.decoding.familiarity.token_entropy`).
-        familiar: whether it sounds like what the model knows; None where nothing was heard, or where the model's folder
-            does not say (``speechgru tune-lm --foreign``).
+        familiar: whether the recording sounds like what the model knows; None where nothing was heard, or where the
+            model's folder has no threshold for it (``speechgru tune-lm --foreign``).
     """
 
     text: str
@@ -66,17 +66,17 @@ def transcription(
 ) -> Transcription:
     """The words of a hypothesis.
 
-    CTC says a token for less time than it sounds, so each word is longer than its tokens by up to a frame on both
+    CTC gives a token for less time than it sounds. So each word is longer than its tokens by up to a frame on both
     sides, at most to the middle between it and its neighbour.
 
-    The confidence of a word is the mean over its tokens of the token's posterior in the best of its frames, put right
+    The confidence of a word is the mean over its tokens of the token's posterior in the best of its frames, corrected
     by ``calibration``.
 
     Args:
         hypothesis: what a decoder found.
-        log_probabilities: what it was found in, (time, token).
+        log_probabilities: the scores it was found in, (time, token).
         tokens: the names of the tokens.
-        units: what tells words in them (:class:`speechgru.text.Units`).
+        units: what finds words in them (:class:`speechgru.text.Units`).
         frame_s: seconds from one frame to the next.
         duration_s: length of the recording in seconds.
         calibration: of confidences.

@@ -1,4 +1,4 @@
-"""The prefixes of a beam search: all that ever were in the beam as a trie, those of one frame side by side."""
+"""The prefixes of a beam search: a trie of all that ever were in the beam, and an array of those after one frame."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ import numpy as np
 
 from speechgru.decoding.compiled import compiled
 
-# A prefix: one row of the trie, the first of which is the empty prefix.
+# A prefix is one row of the trie; the first row is the empty prefix.
 NODE = np.dtype(
     [
         ("parent", np.int32),
-        ("token", np.int32),  # its last; -1 of the empty prefix
-        ("child", np.int32),  # the newest of those it was extended to, or -1
+        ("token", np.int32),  # its last token; -1 for the empty prefix
+        ("child", np.int32),  # the newest of its extensions, or -1
         ("sibling", np.int32),  # the next older child of its parent, or -1
-        ("place", np.int32),  # where in the beam, or -1
+        ("place", np.int32),  # its place in the beam, or -1
         ("lexicon", np.int32),  # state of the lexicon
         ("model", np.int32),  # state of the language model
-        ("word", np.int32),  # the one it completes, or NO_WORD
+        ("word", np.int32),  # the word it completes, or NO_WORD
         ("born", np.int32),  # the first and
         ("latest", np.int32),  # the last frame after which it was in the beam
         ("factor", np.float64),  # what it was multiplied by when it was made from its parent
@@ -30,8 +30,8 @@ NODE = np.dtype(
 # A place in the beam: a prefix after a frame, 64 bytes, which is a line of the cache.
 PREFIX = np.dtype(
     [
-        ("row", np.int32),  # in the trie; -1 of an extension that has none yet
-        ("origin", np.int32),  # of an extension: the place of its parent, and what its row will hold
+        ("row", np.int32),  # its row in the trie; -1 for an extension that has none yet
+        ("origin", np.int32),  # for an extension: the place of its parent, and what its row will hold
         ("token", np.int32),
         ("word", np.int32),
         ("lexicon", np.int32),
@@ -47,14 +47,14 @@ PREFIX = np.dtype(
 
 
 class Extension(NamedTuple):
-    """A prefix by one token longer than one in the beam.
+    """A prefix of the beam, extended by one token.
 
     Attributes:
-        place, node: the shorter prefix's, in the beam and in the trie.
-        token: what is added.
+        place, node: where the shorter prefix is, in the beam and in the trie.
+        token: the token that is added.
         word: the word this completes, or NO_WORD.
         lexicon, model: the states after it.
-        gain: what is known of words multiplies the probability by this.
+        gain: the factor by which what is known of words multiplies the probability.
         reach: no further extension is multiplied by more.
         mass: probability of the paths, with the gain.
     """

@@ -1,6 +1,6 @@
 """What a search knows of words, as arrays for machine code: a lexicon, a language model, hot words.
 
-Each function is a step of one prefix: a symbol more in the trie of spellings, a word more in the language model.
+Each function takes one prefix a step further: one symbol in the trie of spellings, or one word in the language model.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from speechgru.decoding.compiled import compiled
 ROOT, OFF = 0, -1  # states of the lexicon: between words; inside a word it does not have
 NO_WORD, UNKNOWN = -1, -2
 
-# How words are told: not at all; separated by tokens, any or only those of the lexicon; or not separated.
+# How words are found: not at all; separated by tokens, any word or only those of the lexicon; or not separated.
 PLAIN, OPEN, CLOSED, JOINED = range(4)
 
 
@@ -32,8 +32,8 @@ class Words(NamedTuple):
         word_score: of each word, without the language model's share.
         word_in_model: index of each word in the language model.
         unknown_score, unknown_in_model: the same for a word that the lexicon does not have.
-        most: no extension raises a prefix by more than this, less what it was granted.
-        weight: of the language model's logarithms; 0 means there is none.
+        most: no extension raises the score of a prefix by more than this, less what the prefix was granted.
+        weight: factor on the language model's logarithms; 0 means there is no language model.
         model_first, model_word, model_score, model_next: n-grams by context, sorted by word.
         backoff, shorter: of each context.
         start, end: the context that begins an utterance, the word that ends it.

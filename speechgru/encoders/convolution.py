@@ -43,8 +43,8 @@ class ConvolutionConfig:
             raise ConfigError(f"channels={self.channels}: at least one layer, each of at least 1 channel")
         for name in ("stride_time", "stride_feature"):
             strides = getattr(self, name)
-            if len(strides) != layers or min(strides) < 1:
-                raise ConfigError(f"{name}={strides}: one stride of at least 1 for each of the {layers} channels")
+            if len(strides) != layers or min(strides) < 1 or max(strides) > 100:
+                raise ConfigError(f"{name}={strides}: one stride from 1 to 100 for each of the {layers} channels")
         for name in ("kernel_time", "kernel_feature"):
             if getattr(self, name) < 1 or getattr(self, name) % 2 == 0:
                 raise ConfigError(f"{name}={getattr(self, name)}: an odd number of at least 1")

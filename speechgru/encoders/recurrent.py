@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import enum
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from speechgru import compiled
 from speechgru.cells import Cell
+from speechgru.cells.cell import is_changed
 from speechgru.cells.side_by_side import another_thread, is_worth, side_by_side
 from speechgru.encoders.arguments import refuse_torch_names
 from speechgru.encoders.recurrent_config import GRUEncoderConfig, Merge
@@ -109,7 +111,8 @@ class RecurrentEncoder(nn.Module):
         padded = False
         left = full_lengths(features)
         if lengths is not None:
-            lengths = lengths if isinstance(lengths, Tensor) else torch.as_tensor(lengths)
+            if not isinstance(lengths, Tensor):
+                lengths = torch.as_tensor(lengths) if len(lengths) else torch.zeros(0, dtype=torch.int64)
             padded = not check_lengths(lengths, features)
             # One type of integer, contiguous, or the kernels would be compiled once more.
             left = lengths.to(features.device, torch.int64).contiguous()
@@ -273,7 +276,9 @@ class RecurrentLayer(nn.Module):
         if self.backward_cell is None:
             hidden, _ = self.forward_cell(features, lengths)
         else:
-            with side_by_side():
+            # Hooks, and what prepares for a gradient, would read results that another thread has not written yet.
+            reads = torch.is_grad_enabled() or is_changed(self.forward_cell) or is_changed(self.backward_cell)
+            with contextlib.nullcontext() if reads else side_by_side():
                 hidden, _ = self.forward_cell(features, lengths)
                 backward, _ = self.backward_cell(features, lengths, reverse=True)
         valid = None if lengths is None else valid_frames(lengths, hidden.shape[1])

@@ -14,7 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from speechgru.errors import ConfigError
 from speechgru.lengths import valid_frames
+
+_MOST_WIDTH = 1 << 20  # frames, some hours
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +68,13 @@ class Windows:
     before: int = 0
 
     def start(self, like: Tensor, shape: Sequence[int], batch: int) -> Waiting:
-        """Before the first frame of ``batch`` streams, of frames of this shape and of the type of ``like``."""
+        """Before the first frame of ``batch`` streams, of frames of this shape and of the type of ``like``.
+
+        Raises:
+            ConfigError: the window is too wide to be held.
+        """
+        if self.width > _MOST_WIDTH:
+            raise ConfigError(f"{self.width:,} frames that a stream waits for: at most {_MOST_WIDTH:,}; lower chunk")
         return Waiting(like.new_zeros(batch, self.width - 1, *shape), np.full(batch, self.before))
 
     def slide(

@@ -1,6 +1,6 @@
-"""How far confidences can be trusted: reliability in bins, calibration error, and what they tell beyond the mean.
+"""How far confidences can be trusted: reliability in bins, calibration error, and what they add to the mean.
 
-Confidences are repaired by :class:`speechgru.decoding.calibration.Calibration`.
+Confidences are corrected by :class:`speechgru.decoding.calibration.Calibration`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from speechgru.errors import DataError
 
 @dataclasses.dataclass(frozen=True)
 class Bin:
-    """Predictions of like confidence.
+    """Predictions of similar confidence.
 
     Attributes:
         count: how many, at least 1.
@@ -42,12 +42,12 @@ def reliability(
         confidences: (predictions,) in [0, 1].
         correct: (predictions,) whether each was right.
         bins: the number of bins M, at least 1.
-        equal_mass: bins of as many predictions each instead of the equally wide ((m-1)/M, m/M]. Confidences crowd near
-            1, where one wide bin hides what many narrow ones show. Equal confidences share their accuracy, so the
-            order in which they are given does not matter.
+        equal_mass: bins with equal numbers of predictions instead of the equally wide bins ((m-1)/M, m/M]. Confidences
+            crowd near 1, where one wide bin hides what many narrow ones show. Equal confidences share their accuracy,
+            so the order in which they are given does not matter.
 
     Raises:
-        DataError: no predictions, lists of unequal length, a confidence that is none.
+        DataError: no predictions, lists of unequal length, or a confidence that is no probability.
     """
     sure, right = _checked(confidences, correct)
     assert bins >= 1
@@ -90,10 +90,10 @@ def calibration_noise(
     draws: int = 200,
     seed: int = 0,
 ) -> float:
-    """The :func:`calibration_error` that chance alone would show, were every confidence exactly right.
+    """The :func:`calibration_error` that chance alone would show if every confidence were exactly right.
 
-    In a bin of few words the share of right ones is never the confidence, so no error is zero: 250 words show several
-    per cent. An error near this value says that nothing is known to be wrong.
+    In a bin of few words the share of right words is never exactly the confidence, so no error is zero: 250 words show
+    several per cent. An error near this value does not show that anything is wrong.
 
     Source: J. Bröcker and L. Smith, "Increasing the reliability of reliability diagrams", Weather and Forecasting 22,
     2007 (consistency resampling).
@@ -116,10 +116,11 @@ def calibration_noise(
 def normalized_cross_entropy(
     confidences: Sequence[float] | np.ndarray, correct: Sequence[bool] | np.ndarray
 ) -> float | None:
-    """How much of the doubt the confidences remove: 1 all of it, 0 none more than the share of right words alone.
+    """How much of the uncertainty the confidences remove: 1 is all, 0 is no more than the share of right words removes.
 
-    Below 0 they mislead. The calibration error does not tell this: one same confidence for all words can have none.
-    None where all were right or all wrong, for then there is no doubt; minus infinity where a wrong one was certain.
+    Below 0 they mislead. The calibration error does not show this: the same confidence for all words can have no
+    calibration error. None where all words were right or all wrong, because then there is no uncertainty; minus
+    infinity where a wrong word was certain or a right one impossible.
 
     Source: M. Siu and H. Gish, "Evaluation of word confidence for speech recognition systems", Computer Speech and
     Language 13, 1999; NIST's sclite calls it NCE.

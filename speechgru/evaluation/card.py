@@ -1,4 +1,4 @@
-"""``card.md`` of a model folder: what the model is, learned from, is worth and must not be trusted with.
+"""``card.md`` of a model folder: what the model is, what it learned from, how good it is and where not to trust it.
 
 Front matter in YAML with the keys of the Hugging Face Hub (``model-index`` and its neighbours), then Markdown for
 people. Source: huggingface.co/docs/hub/model-cards, "Evaluation results" (model-index format).
@@ -176,7 +176,7 @@ def _body(card: Card) -> str:
     return "\n\n".join(section for section in sections if section) + "\n"
 
 
-# The folder is named as the reader has it; a card goes with its folder.
+# The examples name the folder as the reader has it: a card goes where its folder goes.
 USAGE = """## Use
 
 With speechgru installed:
@@ -246,7 +246,7 @@ def _result(record: Record, task: Task[Result]) -> str:
 
 
 def _conditions(record: Record, task: Task[Result]) -> list[str]:
-    """What is left where recordings are not as the corpus has them."""
+    """How good the model is where recordings are not as the corpus has them."""
     if not record.get("conditions"):
         return []
     measure = task.judged_by[0]

@@ -1,4 +1,4 @@
-"""What a list of predicted labels is worth: accuracy with its interval, classes, confusions, speakers, calibration."""
+"""How good a list of predicted labels is: accuracy with its interval, classes, confusions, speakers, calibration."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from speechgru.evaluation.rounding import rounded
 from speechgru.evaluation.task import Result
 from speechgru.plain import Record
 
-# Classes of which each is reported: the confusions of a thousand speakers are a million numbers.
+# With at most this many classes each is reported: the confusions of a thousand speakers are a million numbers.
 MOST_SHOWN = 100
 
 
 @dataclasses.dataclass(frozen=True)
 class ClassScore:
-    """How one class fared. A measure whose denominator is zero is None: unknown, not bad.
+    """The scores of one class. A measure whose denominator is zero is None: unknown, not bad.
 
     Attributes:
         label: the class.
@@ -49,7 +49,7 @@ class ClassScore:
 
 @dataclasses.dataclass(frozen=True)
 class SpeakerScore:
-    """How one speaker fared: clips, correct ones, and their ratio."""
+    """The score of one speaker: clips, correct clips, and their ratio."""
 
     speaker: str
     clips: int
@@ -69,7 +69,7 @@ class Confusion:
 
 @dataclasses.dataclass(frozen=True)
 class Mistake:
-    """A clip with the wrong label: how sure the model was, and how probable it held the right one (both 0 to 1)."""
+    """A clip with the wrong label: how sure the model was, and the probability it gave the right one (both 0 to 1)."""
 
     utterance: Utterance
     reference: str
@@ -80,7 +80,7 @@ class Mistake:
 
 @dataclasses.dataclass(eq=False)
 class ClassificationResult(Result):
-    """Everything that can be said of one evaluation of a classifier.
+    """All results of one evaluation of a classifier.
 
     Args:
         references: the true label of each clip.
@@ -135,7 +135,7 @@ class ClassificationResult(Result):
 
     @property
     def shows_classes(self) -> bool:
-        """Whether there are so few classes that each is reported, and which was taken for which."""
+        """Whether there are few enough classes to report each of them and their confusions."""
         return len(self.labels) <= MOST_SHOWN
 
     @property
@@ -164,12 +164,12 @@ class ClassificationResult(Result):
 
     @property
     def correct(self) -> int:
-        """How many clips got their own label."""
+        """How many clips got the right label."""
         return int(np.trace(self.confusion))
 
     @property
     def accuracy(self) -> float:
-        """Share of clips that got their own label."""
+        """Share of clips that got the right label."""
         return self.correct / self.clips
 
     @property
@@ -217,7 +217,7 @@ class ClassificationResult(Result):
 
     @property
     def cross_entropy(self) -> float:
-        """Mean negative log-probability of the true class, in nats; infinite if one was held impossible."""
+        """Mean negative log-probability of the true class, in nats; infinite if a true class got the probability 0."""
         true, _ = self._indices
         return float(-self.log_probabilities[np.arange(self.clips), true].mean())
 
@@ -233,7 +233,7 @@ class ClassificationResult(Result):
         return calibration_error(self.confidences, true == guessed, bins)
 
     def confused_pairs(self, most: int = 10) -> list[Confusion]:
-        """The kinds of error, the most frequent first."""
+        """The pairs of confused classes, the most frequent first."""
         pairs = [
             Confusion(reference, prediction, int(count), float(count / row.sum()))
             for reference, row in zip(self.labels, self.confusion, strict=True)
@@ -326,7 +326,7 @@ def classification_result(
     errors: Sequence[str] = (),
     loss: float = 0.0,
 ) -> ClassificationResult:
-    """The result whose predictions are the best-scored classes; see :class:`ClassificationResult`."""
+    """The result that predicts the class with the best score for each clip; see :class:`ClassificationResult`."""
     scores = np.asarray(scores, dtype=np.float64).reshape(len(references), -1)
     if references and scores.shape[1] != len(labels):
         raise DataError(f"scores of {scores.shape[1]} classes for {len(labels)} labels ({', '.join(labels)})")

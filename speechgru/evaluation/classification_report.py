@@ -39,7 +39,7 @@ def write_report(
         record: what ``results.json`` keeps of it (:func:`speechgru.evaluation.results.result_record`).
         curves: rows of ``metrics.jsonl``, for the learning curves; none leaves them out.
         settings: the settings of the run as text (YAML); empty leaves them out.
-        worst: how many of the clips the model was wrongly sure of are listed.
+        worst: how many of the errors the model was surest of are listed.
     """
     file = pathlib.Path(path)
     title = f"{record['model']} on {record['dataset']}, {record['split']}"

@@ -42,7 +42,7 @@ class ClassificationTask(Task[ClassificationResult]):
     def outputs(
         self, corpus: Corpus, extra: Sequence[Corpus], learn: Sequence[Utterance], units: Units | None
     ) -> tuple[Tokens, Tokens | None]:
-        """The labels of the corpus, which are kept, then those that only the others have."""
+        """The labels of the corpus, which are kept, then those that only the extra corpora have."""
         own = corpus.labels()
         if not own:
             raise ConfigError(
@@ -53,7 +53,7 @@ class ClassificationTask(Task[ClassificationResult]):
         return Tokens(every), Tokens(own) if len(own) < len(every) else None
 
     def classes(self, tokens: Tokens) -> list[str]:
-        """All of them."""
+        """All labels."""
         return tokens.names
 
     def target(self, recognizer: Recognizer) -> Callable[[Utterance], int]:

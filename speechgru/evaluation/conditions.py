@@ -1,4 +1,4 @@
-"""What is left of a model where recordings are not as its corpus has them: pauses, rooms, telephones, two in one."""
+"""How good a model is where recordings are not as its corpus has them: pauses, rooms, telephones, two in one."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Condition:
 
     Attributes:
         name: what tables call it.
-        apply: the batches of recordings so, from those of the corpus.
+        apply: makes the batches of changed recordings from those of the corpus.
         joins: whether it makes one recording of two; only transcripts can be joined.
     """
 
@@ -37,14 +37,14 @@ class Condition:
 
 
 def conditions(sample_rate: int, rooms: str = "") -> list[Condition]:
-    """What use is like: pauses on both sides, two utterances in one recording, a room, noise, a telephone, far away.
+    """Real conditions: pauses on both sides, two utterances in one recording, a room, noise, a telephone, far away.
 
     Args:
         sample_rate: of the recordings, in Hz.
-        rooms: impulse responses (a folder, file or glob), each a condition more.
+        rooms: impulse responses (a folder, file or glob); each adds a condition.
 
     Raises:
-        AudioError: there are none, or one cannot be read.
+        AudioError: there are no impulse responses, or one cannot be read.
     """
 
     def changed(name: str, change: Change) -> Condition:
@@ -73,7 +73,7 @@ def conditions(sample_rate: int, rooms: str = "") -> list[Condition]:
 
 
 def _changed(batches: Batches, change: Change, sample_rate: int) -> Iterator[Batch]:
-    """Each recording changed by itself; what is drawn depends on its place alone."""
+    """Changes each recording by itself; the random numbers drawn for it depend only on its place."""
     place = 0
     for batch in batches:
         rows = []
@@ -85,7 +85,7 @@ def _changed(batches: Batches, change: Change, sample_rate: int) -> Iterator[Bat
 
 
 def _joined(batches: Batches, pause: torch.Tensor) -> Iterator[Batch]:
-    """The first and second recording as one, the third and fourth, and so on; a last one stays alone."""
+    """Joins the first and second recording, the third and fourth, and so on; a single last one stays alone."""
     waiting: list[tuple[Utterance, torch.Tensor]] = []
     for batch in batches:
         lengths = batch.lengths.tolist()
@@ -103,7 +103,7 @@ def _joined(batches: Batches, pause: torch.Tensor) -> Iterator[Batch]:
 
 
 def _batch(rows: list[torch.Tensor], utterances: list[Utterance], errors: list[str]) -> Batch:
-    """Recordings side by side, without targets."""
+    """A batch of recordings, without targets."""
     lengths = torch.tensor([len(row) for row in rows], dtype=torch.int64)
     none = torch.zeros(len(rows), dtype=torch.int64)
     waveforms = pad_sequence(rows, batch_first=True) if rows else torch.zeros(0, 0)

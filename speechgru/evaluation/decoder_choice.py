@@ -1,4 +1,4 @@
-"""The weights of language model and priors and the bonus of a word with which recognizers make the fewest errors."""
+"""The weights of language model and priors and the word bonus with which recognizers make the fewest errors."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from speechgru.recognizer import Recognizer
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Scored:
-    """What a recognizer scored in a recording, to be decoded in many ways.
+    """The scores of a recognizer for a recording, to be decoded in many ways.
 
     Attributes:
         reference: the words said, normalised.
@@ -51,7 +51,7 @@ def score(recognizer: Recognizer, batches: Iterable[Batch]) -> tuple[list[Scored
 
 
 def token_shares(scored: Sequence[Scored]) -> list[float]:
-    """The mean posterior of each token, with one more frame of each so that none is 0; they sum to 1."""
+    """The mean posterior of each token, with one frame of each token added so that none is 0; they sum to 1."""
     frames = sum(len(one.log_probabilities) for one in scored)
     total = sum(np.exp(one.log_probabilities, dtype=np.float64).sum(0) for one in scored) + 1.0
     return [round(float(share), 8) for share in total / (frames + len(total))]
@@ -66,7 +66,7 @@ class Grid:
         lm_weights: of the language model, ascending.
         word_bonuses: in nats, ascending.
         errors: (word bonus, weight), word errors.
-        words: of all references.
+        words: number of words in all references.
     """
 
     lm_weights: list[float]
@@ -77,7 +77,7 @@ class Grid:
 
     @property
     def best(self) -> tuple[int, int]:
-        """Row and column of the fewest errors; of several the one whose neighbours make the fewest, then the first.
+        """Row and column of the fewest errors; of equal ones, that whose neighbours make the fewest, then the first.
 
         Few recordings make a jagged grid, and a good setting between bad ones is luck.
         """
@@ -122,11 +122,12 @@ def measure_grid(
     """The word errors of all models together with every weight and bonus.
 
     Args:
-        models: recognizers and what they scored; several of one recipe choose with less luck than one.
-        config: all other settings of the decoder; names a language model.
+        models: recognizers and what they scored; with several of one recipe the choice depends less on luck than with
+            one.
+        config: all other settings of the decoder; it must name a language model.
         lm_weights: to try.
         word_bonuses: to try, in nats.
-        prior_weight: of the share that each token has in what the model scored.
+        prior_weight: weight of the priors, which are the share of each token in what the model scored.
         progress: wraps the iterable of settings, such as ``tqdm``.
     """
     from speechgru.decoding.language_model import LanguageModel
@@ -146,7 +147,7 @@ def measure_grid(
 
 
 def calibrate(recognizer: Recognizer, scored: Sequence[Scored], decoder: Decoder) -> Calibration:
-    """What puts the confidences right that the recognizer gives to the words of this decoder."""
+    """What corrects the confidences that the recognizer gives to the words of this decoder."""
     plain = dataclasses.replace(recognizer.config, calibration=Calibration())
     before, recognizer.config = recognizer.config, plain
     try:

@@ -1,4 +1,4 @@
-"""What a detector of words is worth: misses and false alarms an hour, for every threshold."""
+"""How good a detector of words is: misses and false alarms an hour, for every threshold."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import numpy as np
 from speechgru.evaluation.intervals import binomial_interval, poisson_interval
 from speechgru.streaming.keywords import alarm_places
 
-# Scores below are not kept: no threshold is as low.
+# Scores below this are not kept: no threshold is that low.
 LOWEST = 0.01
 # Thresholds are whole numbers of millionths.
 _STEPS = 1_000_000
-# Alarms from which the rate of surer ones is foretold.
+# The number of alarms from which the rate of surer alarms is predicted.
 _TAIL = 20
 
 
@@ -29,7 +29,7 @@ class Trial:
         audio: path of the clip.
         condition: ``quiet``, or the ratio to the noise that was added, such as ``5 dB``.
         score: the highest smoothed score of the word while a detection counts.
-        other: the word besides it with the highest score then; empty where the model knows one word.
+        other: the other word with the highest score in that time; empty where the model knows one word.
         other_score: that score.
     """
 
@@ -47,10 +47,10 @@ class Background:
 
     Attributes:
         audio: its path.
-        source: the list or folder it is of.
+        source: the list or folder it comes from.
         duration_s: its length in seconds.
         sound_s: how much of it is above -60 dBFS, in seconds.
-        tracks: of each word the times in seconds and the smoothed scores, where these are ``LOWEST`` at least.
+        tracks: for each word, the times in seconds and the smoothed scores, where these are at least ``LOWEST``.
     """
 
     audio: str
@@ -62,7 +62,7 @@ class Background:
 
 @dataclasses.dataclass(frozen=True)
 class Alarm:
-    """A detection in the background: the word, where (in seconds), and the highest score until the refractory time."""
+    """A detection in the background: the word, where (in seconds), and the highest score within the refractory time."""
 
     word: str
     recording: Background
@@ -72,14 +72,14 @@ class Alarm:
 
 @dataclasses.dataclass(frozen=True)
 class Share:
-    """So many of so many, with the exact 95 % interval of the share."""
+    """A count out of a total, with the exact 95 % interval of the share."""
 
     count: int
     total: int
 
     @property
     def share(self) -> float | None:
-        """None where there are none."""
+        """The share; None where the total is 0."""
         return self.count / self.total if self.total else None
 
     @property
@@ -90,14 +90,14 @@ class Share:
 
 @dataclasses.dataclass(frozen=True)
 class Rate:
-    """So many alarms in so many hours, with the exact 95 % interval of the rate."""
+    """A number of alarms in a number of hours, with the exact 95 % interval of the rate."""
 
     count: int
     hours: float
 
     @property
     def per_hour(self) -> float:
-        """The rate that was seen."""
+        """The observed rate."""
         return self.count / self.hours
 
     @property
@@ -107,16 +107,16 @@ class Rate:
 
 
 class Detections:
-    """Trials and background of one model, and what any threshold would make of them.
+    """Trials and background of one model, and what any threshold would give on them.
 
-    All words have one threshold in what follows unless thresholds are given. A threshold of its own for each word, just
-    above the highest score that the word has in the background, would look better here and be worse elsewhere: each of
-    as many records is broken once, on average, by as much background again.
+    All words share one threshold in the methods below unless thresholds are given. A separate threshold for each word,
+    just above the highest score that the word has in the background, would look better here and be worse elsewhere: as
+    much background again exceeds each of these highest scores once, on average.
 
     Args:
-        words: those that count: of the trials, and as alarms.
+        words: the words that count, in the trials and as alarms.
         trials: at least one.
-        background: recordings of some length in all.
+        background: recordings with a total length above 0.
         refractory_s: the least time between two detections of a word.
     """
 
@@ -131,14 +131,14 @@ class Detections:
 
     @property
     def conditions(self) -> list[str]:
-        """Those of the trials, in order."""
+        """The conditions of the trials, in order."""
         return list(dict.fromkeys(one.condition for one in self.trials))
 
     @functools.cached_property
     def _joined(self) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        """Of each word the times and scores of all recordings one after the other, and which recording each is of.
+        """For each word, the times and scores of all recordings one after the other, and which recording each is from.
 
-        The recordings lie so far apart that none can silence a detection in the next.
+        The recordings are so far apart in time that none can suppress a detection in the next.
         """
         gap_s = self.refractory_s + 1
         begins = np.cumsum([0.0, *(one.duration_s + gap_s for one in self.background)])
@@ -191,14 +191,14 @@ class Detections:
         return Share(sum(bool(one.other) and one.other_score >= _of(thresholds, one.other) for one in of), len(of))
 
     def allowed(self, per_hour: float) -> int:
-        """How many alarms there may be in the background at so many an hour."""
+        """How many alarms there may be in the background at this rate."""
         return math.floor(per_hour * self.hours + 1e-9)
 
     def threshold_for(self, per_hour: float) -> float | None:
         """The threshold with the fewest misses that gives at most ``per_hour`` false alarms an hour in this background.
 
-        Many thresholds do: from just above the first score that is one alarm too many to the lowest score of a trial
-        that is detected there. The one in the middle is taken. None where even a threshold of 1 gives too many.
+        Many thresholds do so: from just above the first score that is one alarm too many to the lowest score of a trial
+        that is detected there. The middle one is taken. None where even a threshold of 1 gives too many.
         """
         lowest = self._lowest(self.allowed(per_hour))
         if lowest is None:
@@ -209,14 +209,15 @@ class Detections:
     def threshold_expecting(self, per_hour: float) -> float | None:
         """The threshold at which ``per_hour`` false alarms an hour are to be expected in other background of this kind.
 
-        That of :meth:`threshold_for` hangs on one place of the background where it is short: at 0.5 an hour none is
-        allowed in an hour, so the surest alarm sets it alone. Here the surest twenty set it (twice as many as are
-        allowed, where that is more). The rate of alarms falls nearly exponentially with the log odds z of their scores:
-        rate(z) = n / hours * exp(-(z - u) / m), where u is of the next alarm after those, and the n are m above it on
-        average ("peaks over threshold", Pickands, Annals of Statistics 1975, with a shape of 0). The threshold is where
-        that rate is ``per_hour``, and never above the surest alarm: what was never heard is not foretold. The scores of
-        trials have no part in it, since made or chosen clips may be surer than those of use; only where there are not
-        two alarms it is that of :meth:`threshold_for`. None where even a threshold of 1 gives alarms.
+        Where the background is short, the threshold of :meth:`threshold_for` depends on one place in it: at 0.5 an hour
+        no alarm is allowed in one hour, so the surest alarm alone sets it. Here the surest twenty set it (twice as many
+        as are allowed, where that is more). The rate of alarms falls nearly exponentially with the log odds z of their
+        scores: rate(z) = n / hours * exp(-(z - u) / m), where u is that of the next alarm after those n, and they are m
+        above it on average ("peaks over threshold", Pickands, Annals of Statistics 1975, with a shape of 0). The
+        threshold is where that rate is ``per_hour``, and never above the surest alarm: what was never heard is not
+        predicted. The scores of trials are not used, because synthetic or selected clips may score higher than those of
+        real use; only where there are fewer than two alarms, the threshold is that of :meth:`threshold_for`. None where
+        even a threshold of 1 gives alarms.
         """
         above, highest = self._lowest(1 + max(_TAIL, 2 * math.ceil(per_hour * self.hours))), self._lowest(0)
         if above is None or highest is None:
@@ -230,7 +231,7 @@ class Detections:
         return min(highest, max(round(LOWEST * _STEPS), math.ceil(_STEPS / (1 + math.exp(-threshold))))) / _STEPS
 
     def _lowest(self, allowed: int) -> int | None:
-        """The lowest threshold with at most so many alarms, in millionths; None where there is none up to 1."""
+        """The lowest threshold with at most ``allowed`` alarms, in millionths; None where there is none up to 1."""
         scores = np.concatenate([self._joined[word][1] for word in self.words])
         steps = np.unique(np.floor(scores * _STEPS).astype(np.int64) + 1)  # just above each score
         steps = np.concatenate([[round(LOWEST * _STEPS)], steps[steps > LOWEST * _STEPS]])
@@ -246,7 +247,8 @@ class Detections:
     def curve(self, most_per_hour: float = 100.0, most_points: int = 200) -> list[tuple[float, int]]:
         """(threshold, alarms) from 1 down, just above the scores of alarms, up to ``most_per_hour``.
 
-        Between two of them only clips are gained; of more than ``most_points`` alarms the surest have the most points.
+        Between two of these thresholds only more clips are detected. With more than ``most_points`` alarms, the surest
+        have the most points.
         """
         lowest = self._lowest(self.allowed(most_per_hour)) or _STEPS
         alarms = self.alarms(lowest / _STEPS)
@@ -256,7 +258,7 @@ class Detections:
         return [(threshold, self.alarm_count(threshold)) for threshold in thresholds]
 
     def knowable_per_hour(self) -> float:
-        """The lowest rate that this much background can vouch for: no alarm in it bounds the rate so (95 %)."""
+        """The lowest rate that this much background can show: the bound on the rate with no alarm in it (95 %)."""
         return poisson_interval(0, self.hours)[1]
 
 
@@ -266,7 +268,7 @@ def hours_needed(per_hour: float) -> float:
 
 
 def _log_odds(score: float) -> float:
-    score = min(score, 1 - 2**-25)  # of a score of 1 they are not finite; float32 has none between the two
+    score = min(score, 1 - 2**-25)  # for a score of 1 they are not finite; float32 has no value between the two
     return math.log(score / (1 - score))
 
 

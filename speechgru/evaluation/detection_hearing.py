@@ -1,4 +1,4 @@
-"""Lets a model hear clips and background as a stream would, and keeps the scores that a detector decides by."""
+"""Lets a model hear clips and background as in a stream, and keeps the scores by which a detector decides."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ from speechgru.streaming.scores import advance, score_stream
 from speechgru.tokens import is_word
 
 QUIET = "quiet"
-# Silence around a clip: before it a window of a model that hears windows has room, after it the last word ends.
+# Silence around a clip: before it, room for a window of a model that hears windows; after it, time for the last word to
+# end.
 BEFORE_S, AFTER_S = 1.5, 1.5
-# A detection counts until so long after the end of the clip.
+# A detection counts until this long after the end of the clip.
 TOLERANCE_S = 0.75
 _LONGEST_CLIP_S = 60.0
 _BLOCK_S = 10.0
@@ -37,8 +38,8 @@ class Ears:
 
     Args:
         model: a classifier.
-        smoothings_ms: over how many milliseconds scores are averaged; what is heard is given for each.
-        words: those that are kept.
+        smoothings_ms: over how many milliseconds scores are averaged; there are results for each.
+        words: the words whose scores are kept.
         noises: recordings to mix clips with; None without any.
         seed: of the excerpts of noise.
     """
@@ -57,7 +58,7 @@ class Ears:
         self._columns = {label: place for place, label in enumerate(labels) if is_word(label)}
 
     def smoothed(self, blocks: Iterator[np.ndarray]) -> Iterator[tuple[np.ndarray, list[np.ndarray]]]:
-        """Times (frames,) and, of each smoothing, scores (frames, label) of a recording that comes in blocks."""
+        """Times (frames,) and, for each smoothing, scores (frames, label) of a recording that comes in blocks."""
         stream = score_stream(self.model)
         spotters = [KeywordSpotter(self.model.tokens.names, KeywordConfig(one)) for one in self.smoothings_ms]
         for block in itertools.chain(blocks, [None]):
@@ -67,7 +68,7 @@ class Ears:
                 yield end_s, [spotter.smooth(end_s, scores) for spotter in spotters]
 
     def trial(self, clip: Utterance, snr_db: float | None = None) -> list[Trial]:
-        """What is heard, with each smoothing, of a clip between silences, or with noise all along.
+        """The trials of a clip, one for each smoothing: between silences, or with noise all along.
 
         Raises:
             AudioError: the clip, or the noise for it, cannot be read, or it is longer than a minute.
@@ -96,10 +97,10 @@ class Ears:
         return Trial(clip.label, clip.audio, condition, score, other, found.get(other, 0.0))
 
     def _noisy(self, clip: Utterance, heard: np.ndarray, where: slice, snr_db: float) -> np.ndarray:
-        """Noise over all of what is heard; the same excerpt at every ratio."""
+        """Adds noise to all of the sound; the same excerpt at every ratio."""
         assert self.noises is not None
         rng = np.random.default_rng([self.seed, zlib.crc32(clip.audio.rpartition("/")[2].encode(errors="replace"))])
-        for _ in range(20):  # of a noise that comes and goes another excerpt may be silent
+        for _ in range(20):  # excerpts of a noise that comes and goes may be silent
             index = int(rng.integers(len(self.noises)))
             noise = self.noises.excerpt(index, self.model.sample_rate, len(heard), rng)
             part = noise[where]
@@ -110,7 +111,7 @@ class Ears:
         raise ConfigError("--noise: twenty excerpts of its recordings are silent; name recordings of noise")
 
     def background(self, recording: BackgroundRecording) -> list[Background]:
-        """What is heard, with each smoothing, of a recording of any length, in blocks.
+        """The scores of a recording of any length, heard in blocks, for each smoothing.
 
         Raises:
             AudioError: it cannot be read to its end.
@@ -147,9 +148,9 @@ class Ears:
 def hear_clips(
     ears: Ears, clips: Iterable[Utterance], snrs_db: Sequence[float | None], errors: list[str]
 ) -> list[list[Trial]]:
-    """Of each smoothing every clip at every ratio (None: without noise), condition by condition.
+    """For each smoothing, the trials of every clip at every ratio (None: without noise), condition by condition.
 
-    What fails is told in ``errors``.
+    Failures are added to ``errors``.
     """
     heard: list[list[list[Trial]]] = [[] for _ in snrs_db]  # ratio, clip, smoothing
     for clip in clips:
@@ -165,7 +166,7 @@ def hear_clips(
 
 
 def hear_background(ears: Ears, recordings: Iterable[BackgroundRecording], errors: list[str]) -> list[list[Background]]:
-    """Of each smoothing every recording; what fails is told in ``errors``."""
+    """For each smoothing, every recording; failures are added to ``errors``."""
     found = []
     for recording in recordings:
         try:

@@ -1,4 +1,4 @@
-"""Measures a detector from clips and background on the disk to ``detection.json``, pictures, page and false alarms."""
+"""Measures a detector on clips and background: writes ``detection.json``, pictures, page and false alarms."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from speechgru.plain import Record
 from speechgru.recognizer import Recognizer
 from speechgru.tokens import is_word
 
-_MOST_ALARMS = 100  # that are cut out to be listened to
+_MOST_ALARMS = 100  # that are cut out as clips to listen to
 _NOISE_CACHE_MB = 64
 
-# Shows how far it is: items, how many, of what.
+# Shows the progress: items, how many, and what they are.
 Progress = Callable[[Iterable[Any], int, str], Iterator[Any]]
 
 
@@ -40,12 +40,12 @@ class DetectionSources:
         positives: folders and lists of clips that say its words.
         background: recordings, folders and lists in which none is said.
         noise: recordings that clips are mixed with; None: quiet only.
-        snr_db: at which ratios, in dB over the clip.
-        words: those that count, with commas; empty or None: all that the model detects.
-        word: what every clip says; empty: what lists and folders say.
+        snr_db: at which signal-to-noise ratios, in dB over the clip.
+        words: the words that count, separated by commas; empty or None: all that the model detects.
+        word: the word that every clip says; empty: the words that lists and folders give.
         split: only these rows of lists; empty: all.
         seed: of the excerpts of noise.
-        false_alarms_per_hour: for which the threshold is chosen.
+        false_alarms_per_hour: the rate for which the threshold is chosen.
     """
 
     positives: Sequence[str]
@@ -72,12 +72,13 @@ def measure_detection(
 
     Args:
         recognizer: a model that classifies.
-        smoothings_ms: over how many milliseconds scores are averaged; of several the one that misses least is taken.
+        smoothings_ms: over how many milliseconds scores are averaged; of several, the one with the fewest misses is
+            taken.
         refractory_s: the least time between two detections of a word, in seconds.
         sources: clips, background and noises.
-        folder: where to write; it is there.
+        folder: where to write; it must exist.
         about: ``model`` and ``command``, for the page.
-        progress: shows how far it is.
+        progress: shows the progress.
 
     Returns:
         What ``detection.json`` keeps.
@@ -134,7 +135,7 @@ def _hear(
     progress: Progress,
     errors: list[str],
 ) -> tuple[list[list[Trial]], list[list[Background]]]:
-    """The clips and the background as each smoothing hears them; DataError where nothing of one could be heard."""
+    """The clips and the background for each smoothing; raises DataError where nothing of one could be heard."""
     trials = hear_clips(ears, progress(clips, len(clips), "clips"), snrs_db, errors)
     if not trials[0]:
         raise DataError(f"no clip could be heard; the first: {errors[0]}")
@@ -145,10 +146,10 @@ def _hear(
 
 
 def detected_words(recognizer: Recognizer, asked: str | None = None) -> list[str]:
-    """The words that a model detects, or those of ``asked`` (with commas).
+    """The words that a model detects, or those of ``asked`` (separated by commas).
 
     Raises:
-        ConfigError: it does not detect words, or not one that is asked for.
+        ConfigError: the model does not detect words, or not one of those asked for.
     """
     if recognizer.head.verb != "classify":
         raise ConfigError(f"a model with a {recognizer.task} head detects no words; train one that classifies")
@@ -170,13 +171,13 @@ def _noises(path: str | None) -> Recordings | None:
 
 
 def _missed(heard: Detections, per_hour: float) -> int:
-    """Trials that are missed where a rate of false alarms is to be expected; all where there is no such threshold."""
+    """Trials missed at the threshold for an expected rate of false alarms; all where there is no such threshold."""
     threshold = heard.threshold_expecting(per_hour)
     return len(heard.trials) if threshold is None else heard.misses(threshold).count
 
 
 def _own(recognizer: Recognizer, smoothing_ms: float, refractory_s: float, words: list[str]) -> dict[str, float] | None:
-    """The thresholds of the model folder, where they are meant for these scores."""
+    """The thresholds of the model folder, where they are for the same smoothing and refractory time."""
     own = recognizer.config.keywords
     if own is None or (own.smoothing_ms, own.refractory_s) != (smoothing_ms, refractory_s):
         return None
@@ -184,7 +185,7 @@ def _own(recognizer: Recognizer, smoothing_ms: float, refractory_s: float, words
 
 
 def _surest(heard: Detections, record: Record, own: dict[str, float] | None) -> list[Alarm]:
-    """The false alarms at the highest rate that is told of, at the chosen threshold and at the model's own."""
+    """The false alarms at the highest rate that is reported, at the chosen threshold and at the model's own."""
     points = [*record["points"], record["chosen"]]
     lowest = min((point["threshold"] for point in points if point["threshold"] is not None), default=math.inf)
     return heard.alarms({word: min(lowest, (own or {}).get(word, math.inf)) for word in heard.words})[:_MOST_ALARMS]

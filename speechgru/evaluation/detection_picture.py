@@ -13,7 +13,7 @@ def detection_picture(
 ) -> bytes:
     """The trade-off of each condition as a DET curve, both axes logarithmic, with the chosen threshold on it.
 
-    Where the background is too short to tell the rate, the paper is shaded.
+    The rates that the background is too short to show are shaded.
 
     Args:
         record: of :func:`speechgru.evaluation.detection_record.detection_record`.
@@ -68,6 +68,6 @@ def detection_picture(
 
 
 def _lowest(record: Record) -> float:
-    """Where the picture draws that nothing is missed, below every other share."""
+    """Where the picture draws a share of 0, below every other share."""
     shares = [one[condition] for one in record["curve"] for condition in record["conditions"]]
     return min((share for share in shares if share > 0), default=0.1) * (0.5 if 0 in shares else 0.9)

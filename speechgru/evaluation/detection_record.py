@@ -16,9 +16,9 @@ from speechgru.evaluation.detection import Alarm, Detections, Rate, Share, hours
 from speechgru.evaluation.rounding import rounded
 from speechgru.plain import Record
 
-# The false alarms an hour that every measurement tells of.
+# The rates, in false alarms an hour, that every measurement reports.
 RATES = (0.1, 0.5, 1.0, 2.0)
-_BEFORE_S, _AFTER_S = 1.75, 0.5  # of an alarm, in its clip
+_BEFORE_S, _AFTER_S = 1.75, 0.5  # around an alarm, in its clip
 
 
 def detection_record(
@@ -27,7 +27,7 @@ def detection_record(
     """The numbers of a measurement as plain values.
 
     Args:
-        found: what was heard.
+        found: the trials and the background as they were heard.
         smoothing_ms: of the scores.
         asked_per_hour: the rate of false alarms for which a threshold is chosen.
         own: the thresholds that the model folder has, to be measured too; None where it has none.
@@ -202,9 +202,9 @@ def share_text(share: Record) -> str:
 
 
 def cut_alarms(alarms: Sequence[Alarm], folder: Path, sample_rate: int) -> list[Record]:
-    """Writes what was heard around each alarm as WAV of 16 bits into a folder; one record each, the surest first.
+    """Writes the sound around each alarm into a folder as 16-bit WAV; returns one record each, the surest first.
 
-    Files of this kind that lie there from an earlier measurement are removed.
+    Files of this kind from an earlier measurement are removed.
     """
     import soundfile
 

@@ -31,9 +31,9 @@ class BackgroundRecording:
 
     Attributes:
         utterance: where it is.
-        source: the list or folder that it is of.
+        source: the list or folder that it comes from.
         error: why it cannot be heard; empty where it can.
-        said: words that its text has: their detections are no false alarms.
+        said: words in its text; detections of them are not false alarms.
     """
 
     utterance: Utterance
@@ -49,8 +49,8 @@ def find_positives(paths: Sequence[str], words: Sequence[str], split: str = "", 
         paths: lists or folders as :func:`speechgru.data.recordings.read_recordings` takes them, or folders of clips.
         words: those that the model detects.
         split: only these of a list that names splits.
-        word: what is said in every clip; empty: what label or text say. Clips that lie right in a folder say the word
-            that the folder is named by, or the only one that the model knows.
+        word: what is said in every clip; empty: what its label or text says. Clips directly in a folder say the word
+            that the folder is named after, or the only one that the model knows.
 
     Raises:
         ConfigError: no clip says one of the words.
@@ -91,7 +91,7 @@ def find_background(
     known = {os.path.abspath(path) for path in positives}
     found = []
     for path in paths:
-        # A folder is what lies in it, at any depth; where a split is asked for, its list tells which.
+        # A folder stands for all recordings in it, at any depth; where a split is asked for, its list says which.
         if is_listed(path) and (split or not os.path.isdir(path)):
             for one in _listed(path, split, ""):
                 found.append(BackgroundRecording(one, path, said=frozenset(_said(one, words))))
@@ -107,7 +107,7 @@ def find_background(
 
 
 def _listed(path: str, split: str, word: str) -> list[Utterance]:
-    """The rows of a list; the clips right in a folder where ``word`` says what they say."""
+    """The rows of a list; or the clips directly in a folder, where ``word`` is what they say."""
     if word and os.path.isdir(path) and (clips := recordings_in(path)):
         return [Utterance(clip, label=word) for clip in clips.values()]
     rows = read_recordings(path)
@@ -125,7 +125,7 @@ def _word_of_folder(path: str, words: Sequence[str]) -> str:
 
 
 def _said(utterance: Utterance, words: Sequence[str]) -> list[str]:
-    """The words that label or text have, each as often as it is there."""
+    """The words in the label or the text, each as often as it occurs."""
     if utterance.label is not None and utterance.label in words:
         return [utterance.label]
     text = f" {_plain(utterance.label or utterance.text)} "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-# Below this many utterances a net from fresh weights seldom leaves the blank behind.
+# With fewer utterances a net trained from scratch seldom learns more than the blank.
 FEW_UTTERANCES = 200
 
 

@@ -1,11 +1,12 @@
 """The alignment of what was said with what was recognised, and the errors it counts.
 
 The least number of substitutions, insertions and deletions that turns the reference into the hypothesis (Levenshtein).
-Where several alignments need as few, the choice is jiwer's (rapidfuzz's): what both ends have in common is equal;
-from the end of the rest backwards a deletion is taken first, then an insertion if no substitution does as well, and
-else both words together. So substitutions, insertions and deletions are one by one the numbers jiwer gives.
+Where several alignments need equally few, the choice is that of jiwer (rapidfuzz): what both ends have in common is
+equal; in the rest, from its end backwards, a deletion is taken first, then an insertion if no substitution does as
+well, and else one word of both. So the numbers of substitutions, of insertions and of deletions are each those that
+jiwer gives.
 
-The table of distances is kept as two bits a cell, one Python integer a row, and a row costs some fifteen operations on
+The table of distances is kept as two bits a cell, two Python integers a row, and a row costs some fifteen operations on
 whole integers: a thousand words against a thousand take milliseconds without a compiled extension. Source: H. Hyyrö,
 "A bit-vector algorithm for computing Levenshtein and Damerau edit distances", Nordic Journal of Computing 10, 2003,
 figure 5 (after G. Myers, Journal of the ACM 46 (3), 1999).
@@ -38,7 +39,7 @@ class Edit:
 
 @dataclasses.dataclass(frozen=True)
 class ErrorCounts:
-    """Errors and what they are to be measured by; counts of parts add up.
+    """Errors and the totals by which they are divided; counts of parts add up.
 
     Attributes:
         utterances: how many.
@@ -88,8 +89,8 @@ class ErrorCounts:
 def align(reference: Sequence[str], hypothesis: Sequence[str]) -> list[Edit]:
     """The steps from ``reference`` to ``hypothesis``, in order; words, or the letters of a string.
 
-    Equal and substituted words are one of each list, so the references of the steps without the insertions are
-    ``reference``, and the hypotheses of the steps without the deletions are ``hypothesis``.
+    An equal or substituted step takes one word from each list, so the references of the steps without the insertions
+    are ``reference``, and the hypotheses of the steps without the deletions are ``hypothesis``.
     """
     return [
         Edit(kind, "" if kind == "insert" else reference[place], "" if kind == "delete" else hypothesis[spot])
@@ -116,7 +117,7 @@ def edit_distance(reference: Sequence[str], hypothesis: Sequence[str]) -> int:
 
 
 def count_errors(reference: str, hypothesis: str) -> tuple[ErrorCounts, list[Edit]]:
-    """The errors of one text, and the alignment of its words that they are counted in."""
+    """The errors of one text, and the alignment of its words from which they are counted."""
     edits = align(reference.split(), hypothesis.split())
     kinds = [edit.kind for edit in edits]
     substitutions, insertions, deletions = (kinds.count(kind) for kind in ("substitute", "insert", "delete"))
@@ -134,7 +135,7 @@ def count_errors(reference: str, hypothesis: str) -> tuple[ErrorCounts, list[Edi
 
 
 def correct_words(reference: Sequence[str], hypothesis: Sequence[str]) -> list[bool]:
-    """For each word of the hypothesis whether :func:`align` finds it equal: what a word's confidence foretells."""
+    """For each word of the hypothesis whether :func:`align` finds it equal: what a word's confidence predicts."""
     return [kind == "equal" for kind, _, _ in _steps(reference, hypothesis) if kind != "delete"]
 
 
@@ -163,7 +164,7 @@ def _steps(reference: Sequence[str], hypothesis: Sequence[str]) -> list[tuple[Ki
 
 
 def _common(reference: Sequence[str], hypothesis: Sequence[str]) -> tuple[int, int]:
-    """How many words the two begin with in common, and how many of the others they end with."""
+    """How many first words the two have in common, and how many last words of the rest."""
     shorter = min(len(reference), len(hypothesis))
     start = 0
     while start < shorter and reference[start] == hypothesis[start]:

@@ -35,25 +35,26 @@ from speechgru.shipped import model_path, models_dir
 
 @dataclasses.dataclass
 class EvaluateConfig:
-    """One evaluation, complete.
+    """All settings of one evaluation.
 
     Attributes:
         model: the model folder or the name of a shipped one, or a list of them, [runs/a/model,runs/b/model].
         split: train, valid or test.
         data: the corpus; left out, it is the one the model was trained on.
-        synthesiser: who speaks in a corpus that is made here.
+        synthesiser: the synthesiser that speaks in a corpus that is made here.
         root: where the recordings of the model's own corpus are; empty means where its config says.
         output_dir: where results.json and the report go; empty means <model>/../evaluation/<split> (of a shipped
             model evaluation/<name>/<split>), with another decoder than greedy <split>-<decoder>.
-        recipe_dir: a recipe's folder whose results.json and table in README.md are written from all models given; the
-            rows of transcribers of another name, tested on another corpus or with another decoder, are kept.
+        recipe_dir: a recipe's folder whose results.json and table in README.md are written from all models given; rows
+            of transcribers with another name, another test corpus or another decoder are kept.
         batch_size: utterances at a time, at least 1.
         decoder: how the scores of a CTC model become text; left out, as its folder says, or greedily.
         foreign: recordings of what a CTC model should not know, to count those that it marks: a folder, file, glob or
-            list, or [several]; of a list with splits those of valid and test: ``speechgru tune-lm`` chooses on train.
-        conditions: also measure where recordings are not as the corpus has them: pauses around, two in one, a room,
+            list, or [several]. Of a list with splits, valid and test are used, because ``speechgru tune-lm`` chooses on
+            train.
+        conditions: also measure on recordings that are not as the corpus has them: pauses around, two in one, a room,
             noise, a telephone, softer.
-        rooms: impulse responses (a folder, file or glob), each a condition more.
+        rooms: impulse responses (a folder, file or glob); each adds a condition.
         device: auto (cuda where there is one), cpu, cuda, cuda:<number> or mps.
     """
 
@@ -115,7 +116,7 @@ def _several(value: Any) -> list[str]:
 
 
 def _other_rows(path: Path, records: list[Record]) -> list[Record]:
-    """The transcribers' runs that a recipe's results hold beside ``records``: each is in another row of the table."""
+    """The runs of transcribers in a recipe's results that ``records`` does not replace: each has another table row."""
     if not path.is_file():
         return []
     rows = {_row(record) for record in records}
@@ -182,9 +183,9 @@ def _evaluate_one(model: str, config: EvaluateConfig, words: Sequence[str]) -> t
 def measure(
     recognizer: Recognizer, utterances: list[Utterance], config: EvaluateConfig, condition: Condition | None = None
 ) -> Result:
-    """What a model makes of utterances; ``batch_size`` and ``decoder`` of ``config`` say how."""
+    """The result of a model on utterances, with ``batch_size`` and ``decoder`` of ``config``."""
     task = task_of(recognizer.task)
-    # Without targets: no loss is wanted, and a reference may hold letters the model has not got.
+    # Without targets: no loss is wanted, and a reference may hold letters that the model lacks.
     loader = BatchLoader(utterances, None, recognizer.sample_rate, batch_size=config.batch_size, cache_mb=0)
     decoder = recognizer.decoder(config.decoder) if task.decodes else None
     batches = loader.epoch(0)
@@ -207,9 +208,9 @@ def measure_conditions(
 
 
 def decoder_name(decoder: object) -> str:
-    """The decoder with the settings that are not as they were, such as ``beam beam_size=50``; of paths the name.
+    """The decoder with the settings that differ from the default, such as ``beam beam_size=50``; of a path the name.
 
-    A number for each token is no setting to tell runs apart by.
+    The priors are left out: a number for each token is no setting by which to distinguish runs.
     """
     if decoder is None:
         return "greedy"
@@ -223,7 +224,7 @@ def decoder_name(decoder: object) -> str:
 
 
 def _reports(folder: Path) -> Path:
-    """Where the reports of a model go: beside it; of a shipped one, or one of the Hub, into the working directory."""
+    """Where the reports of a model go: beside it; for a shipped one or one of the Hub, into the working directory."""
     apart = folder.parent == models_dir() or is_fetched(folder)
     return Path("evaluation", folder.name) if apart else folder.parent / "evaluation"
 

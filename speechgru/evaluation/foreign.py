@@ -1,4 +1,4 @@
-"""Recordings of what a model does not know, such as other speech and noises: chosen by them, and measured on them."""
+"""Recordings of what a model does not know, such as other speech and noises: to choose and to measure a threshold."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def find_foreign(paths: Sequence[str], splits: Sequence[str]) -> list[ForeignSou
     """The recordings of folders, files and globs, and of lists (.jsonl, .json, .csv, .tsv).
 
     Args:
-        paths: of them.
-        splits: only these of a list that names splits, so that what a model is chosen on does not measure it.
+        paths: folders, files, globs and lists.
+        splits: only these of a list that names splits, so that a model is not measured on what it was chosen on.
 
     Raises:
         DataError, AudioError: one is missing or holds no recording.
@@ -71,15 +71,15 @@ def _items(path: str, splits: Sequence[str]) -> list[tuple[str, str]]:
 def hear(
     recognizer: Recognizer, source: ForeignSource, decoder: Decoder | None = None, progress: Progress = iter
 ) -> list[Transcript]:
-    """What a model makes of the recordings of a source; those that cannot be read have an error."""
+    """The transcripts of a model for the recordings of a source; those that cannot be read have an error."""
     return list(progress(transcribe_recordings(recognizer, source.items, decoder=decoder)))
 
 
 def choose_familiarity(own: Sequence[float], foreign: Sequence[float]) -> FamiliarityConfig:
-    """What marks foreign recordings, from entropies of both kinds, with the shares that it gets wrong.
+    """The threshold that marks foreign recordings, from entropies of both kinds, with how many of each kind it marks.
 
     Raises:
-        DataError: none of one kind.
+        DataError: there are no entropies of one kind.
     """
     most = float(f"{choose_most_entropy(own, foreign):.4g}")
     return FamiliarityConfig(

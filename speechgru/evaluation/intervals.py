@@ -12,8 +12,8 @@ import numpy as np
 def wilson_interval(correct: int, total: int, confidence: float = 0.95) -> tuple[float, float]:
     """The score interval of a proportion: where the true rate lies, ``confidence`` of the time.
 
-    Unlike p ± 1.96 s it stays inside [0, 1] and is honest at 100 % and for few clips. It takes the clips as
-    independent; many clips of few speakers are not, so for those look at the speakers too.
+    Unlike p ± 1.96 s it stays inside [0, 1] and holds at 100 % and for few clips. It assumes independent clips. Many
+    clips of few speakers are not independent, so for those look at the speakers too.
 
     Source: E. B. Wilson, "Probable inference, the law of succession, and statistical inference", Journal of the
     American Statistical Association 22 (158), 1927, pp. 209-212.
@@ -44,15 +44,15 @@ def wilson_interval(correct: int, total: int, confidence: float = 0.95) -> tuple
 def binomial_interval(count: int, total: int, confidence: float = 0.95) -> tuple[float, float]:
     """The exact interval of a proportion, never shorter than it should be: where the true rate lies.
 
-    Where none or all of ``total`` are counted, all the doubt lies on one side.
+    Where none or all of ``total`` are counted, the interval is one-sided.
 
     Source: C. Clopper and E. Pearson, "The use of confidence or fiducial limits illustrated in the case of the
     binomial", Biometrika 26 (4), 1934, pp. 404-413.
 
     Args:
         count: how many, 0 to ``total``.
-        total: of how many; 0 gives (0, 1), for nothing is known.
-        confidence: share of the intervals that hold the true rate at least, inside (0, 1).
+        total: out of how many; 0 gives (0, 1), because nothing is known.
+        confidence: at least this share of the intervals contain the true rate, inside (0, 1).
     """
     from scipy.stats import beta
 
@@ -68,14 +68,14 @@ def binomial_interval(count: int, total: int, confidence: float = 0.95) -> tuple
 def poisson_interval(count: int, exposure: float, confidence: float = 0.95) -> tuple[float, float]:
     """The exact interval of a rate of events that come independently: where the true rate lies.
 
-    Without any event all the doubt lies above: no alarm in 3 hours bounds the rate under 1 an hour (95 %).
+    Without any event the interval is an upper bound only: no alarm in 3 hours bounds the rate under 1 an hour (95 %).
 
     Source: F. Garwood, "Fiducial limits for the Poisson distribution", Biometrika 28 (3/4), 1936, pp. 437-442.
 
     Args:
         count: events, at least 0.
-        exposure: in how much time (or whatever the rate is of), above 0.
-        confidence: share of the intervals that hold the true rate at least, inside (0, 1).
+        exposure: the time (or other unit of the rate) in which they occurred, above 0.
+        confidence: at least this share of the intervals contain the true rate, inside (0, 1).
     """
     from scipy.stats import chi2
 
@@ -87,10 +87,10 @@ def poisson_interval(count: int, exposure: float, confidence: float = 0.95) -> t
 
 
 def mean_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float]:
-    """Where the mean lies of which some values are drawn, such as the accuracies of the folds of a cross-validation.
+    """The interval of the true mean of some values, such as the accuracies of the folds of a cross-validation.
 
-    The interval of Student's t; the values are taken as independent and normal. Folds that share what they learned from
-    are not quite independent.
+    The interval of Student's t; the values are assumed to be independent and normal. Folds that share training data are
+    not quite independent.
 
     Source: Student, "The probable error of a mean", Biometrika 6 (1), 1908, pp. 1-25.
 
@@ -113,10 +113,11 @@ def bootstrap_interval(
     draws: int = 10_000,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """Where the error rate lies if the parts (utterances, or speakers) were drawn anew from their like.
+    """Where the error rate lies if the parts (utterances, or speakers) were drawn anew from the same population.
 
-    As many parts as there are, drawn with replacement; the rate is errors of all over words of all. A draw without any
-    words is left out. Errors gather in utterances and speakers, so a formula for independent words would be too sure.
+    Each draw takes as many parts as there are, with replacement; the rate is all errors over all words. A draw without
+    any words is left out. Errors cluster in utterances and speakers, so a formula for independent words would give too
+    narrow an interval.
 
     Source: M. Bisani and H. Ney, "Bootstrap estimates for confidence intervals in ASR performance evaluation", ICASSP
     2004, section 3 (percentiles).
@@ -125,7 +126,7 @@ def bootstrap_interval(
         errors: of each part.
         words: of each part; at least one in all.
         confidence: share of the draws inside the interval, in (0, 1).
-        draws: how many.
+        draws: how many draws.
         seed: of the generator; the same one gives the same interval.
 
     Returns:

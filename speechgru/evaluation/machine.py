@@ -1,4 +1,4 @@
-"""The machine a number was measured on, in words that tell its speed and nothing of its owner."""
+"""The machine a number was measured on, in words that say its speed and nothing about its owner."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from speechgru.plain import Record
 
 
 def describe_machine(device: str = "cpu") -> Record:
-    """Processor and its vectors, cores this process may use, threads, system, Python, torch; the GPU if it is one."""
+    """Processor and its vectors, usable cores, threads, system, Python, torch; the GPU if ``device`` is one."""
     import torch
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
@@ -29,7 +29,7 @@ def describe_machine(device: str = "cpu") -> Record:
 
 
 def _vectors() -> str:
-    """What torch computes with: a virtual machine names processors of very different speed alike."""
+    """The vector instructions torch uses: a virtual machine gives processors of very different speed the same name."""
     import torch
 
     known = torch.backends.cpu.get_cpu_capability()

@@ -12,7 +12,7 @@ HEADING = ["recipe", "test", "result", "runs", "parameters", "training"]
 
 
 def overview(summaries: Sequence[Record]) -> list[list[str]]:
-    """Plain cells under HEADING, of what :func:`speechgru.evaluation.results.aggregate` gives."""
+    """Plain cells under HEADING, from what :func:`speechgru.evaluation.results.aggregate` gives."""
     return [[one["model"], _test(one), _result(one), _runs(one), _parameters(one), _training(one)] for one in summaries]
 
 
@@ -34,7 +34,7 @@ def _result(one: Record) -> str:
 
 
 def _runs(one: Record) -> str:
-    """How many trainings the figure is the mean of; of one, which."""
+    """How many trainings the figure is the mean of; for a single one, which."""
     seeds = [str(seed) for seed in one["seeds"] if seed is not None]
     runs = f"{len(seeds)} seeds" if len(seeds) > 1 else f"seed {seeds[0]}" if seeds else "1"
     return f"{runs}, {len(one['by_fold'])} folds" if one["by_fold"] else runs

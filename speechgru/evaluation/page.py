@@ -1,4 +1,4 @@
-"""A page one opens in a browser: one HTML file, pictures inside, nothing fetched, no script.
+"""A page to open in a browser: one HTML file, pictures inside, nothing fetched, no script.
 
 Labels, transcripts, file names, settings and error messages come from other people's data, so every piece of text is
 escaped. The clips to listen to are not copied in: the page points to the files where they are.
@@ -18,7 +18,7 @@ from speechgru.files import write_atomically
 from speechgru.plain import Record
 from speechgru.wording import duration
 
-# The browser is told as well: only the pictures inside, the style inside and local sound.
+# The browser gets the same rules: only the pictures inside, the style inside and local sound.
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; media-src 'self' file:"
 
 STYLE = """

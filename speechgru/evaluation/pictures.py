@@ -125,9 +125,9 @@ def reliability_picture(
     title: str = "Reliability of the confidences",
     dark: bool = False,
 ) -> bytes:
-    """Share of right words over confidence in 15 bins of as many words, with 95 % Wilson intervals; below, how many.
+    """Share of right words over confidence in 15 equally full bins, with 95 % Wilson intervals; below, how many words.
 
-    On the dashed line confidences mean what they say; below it they promise too much.
+    On the dashed line confidences mean what they say; below it they are too high.
 
     Args:
         confidences: (words,) in [0, 1].
@@ -305,7 +305,8 @@ def png(figure: Figure, path: str | os.PathLike[str] | None) -> bytes:
 
     drawn, buffer = io.BytesIO(), io.BytesIO()
     figure.savefig(drawn, format="png", dpi=130, pil_kwargs={"compress_level": 0})
-    # Nothing is transparent: three values a dot are a smaller file than four. The same numbers give the same bytes.
+    # Nothing is transparent: three values per pixel make a smaller file than four. The same numbers give the same
+    # bytes.
     Image.open(drawn).convert("RGB").save(buffer, "PNG")
     if path is not None:
         pathlib.Path(path).write_bytes(buffer.getvalue())

@@ -1,7 +1,7 @@
 """``results.json``: one run's numbers, several runs' mean and spread, and the table of a recipe's README.
 
 A run's file is one object with the keys of :func:`result_record`, always in that order, so that two of them compare
-line by line. A recipe's file holds ``{"summary": [...], "runs": [...]}``. Nothing in either tells who ran it or where.
+line by line. A recipe's file holds ``{"summary": [...], "runs": [...]}``. Nothing in either says who ran it or where.
 """
 
 from __future__ import annotations
@@ -157,10 +157,11 @@ def aggregate(results: Sequence[Record]) -> list[Record]:
 
     Folds of a cross-validation are averaged inside each seed first. ``accuracy_std`` (of transcripts ``wer_std`` and
     ``cer_std``) is the sample standard deviation (n - 1) over the seeds, None for one seed; ``by_fold`` gives each
-    fold's mean over the seeds. ``interval`` is that of a single run, of several folds Student's over their means.
+    fold's mean over the seeds. ``interval`` is that of a single run; for several folds it is Student's, over their
+    means.
 
     Raises:
-        DataError: one seed (and fold) of a model is there twice.
+        DataError: one seed (and fold) of a model is there twice, or a seed lacks a fold.
     """
     groups: dict[tuple, list[Record]] = {}
     for run in results:
@@ -218,7 +219,7 @@ def _summary(group: tuple, runs: list[Record]) -> Record:
 
 
 def _over_fold_means(by_fold: dict[str, list[float]]) -> list[float | None] | None:
-    """95 % over the folds of a cross-validation, inside 0 to 1; None without one."""
+    """The 95 % interval over the folds of a cross-validation, inside 0 to 1; None below three folds."""
     if len(by_fold) < 3:
         return None
     low, high = mean_interval([statistics.fmean(one) for one in by_fold.values()])
@@ -226,7 +227,7 @@ def _over_fold_means(by_fold: dict[str, list[float]]) -> list[float | None] | No
 
 
 def _over_folds(runs: list[Record], key: str) -> int:
-    """Folds of one seed hold different clips, seeds of one fold the same."""
+    """The sum over folds: folds of one seed hold different clips, seeds of one fold the same clips."""
     return sum({run.get("fold") or "": run[key] for run in runs}.values())
 
 

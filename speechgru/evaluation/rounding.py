@@ -8,7 +8,7 @@ from speechgru.plain import Record
 
 
 def rounded(value: float | None, digits: int = 6) -> float | None:
-    """None also for what is not finite: JSON has no word for it."""
+    """The rounded value; None also for what is not finite, which JSON cannot express."""
     return round(float(value), digits) if value is not None and math.isfinite(value) else None
 
 

@@ -1,4 +1,4 @@
-"""What the folder of a training run says: of the run, of its epochs, and of the corpus its model was trained on."""
+"""What the folder of a training run says about the run, its epochs and the corpus its model was trained on."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ def own_data(recognizer: Recognizer, folder: Path, root: str = "") -> Any:
     Args:
         recognizer: the model.
         folder: its model folder.
-        root: where the recordings are; empty takes what the run beside the model folder says, where they still are.
+        root: where the recordings are; empty takes the place that the run beside the model folder names, if it still
+            exists.
 
     Raises:
         ConfigError: the model does not say which corpus.
@@ -53,7 +54,7 @@ def run_of(folder: Path) -> Record:
 
 
 def finished_runs(folder: Path) -> list[Path]:
-    """The folders of finished runs in ``folder`` and below; those that are not finished are told."""
+    """The folders of finished runs in ``folder`` and below; those that are not finished are reported."""
     begun = sorted({path.parent for name in ("metrics.jsonl", "run.json") for path in folder.rglob(name)})
     if not begun:
         print(f"{folder}: no run in it", file=sys.stderr)
@@ -88,7 +89,7 @@ def read_metrics(path: str | os.PathLike[str]) -> list[Record]:
         row = _row(line)
         if row is not None:
             rows.append(row)
-        elif number < len(lines):  # The last line has no newline behind it: the writer was killed inside it.
+        elif number < len(lines):  # Only a half-written last line, with no newline after it, is dropped.
             raise DataError(f"{file}: line {number} is not a JSON object with a step; remove the line")
     return rows
 

@@ -1,7 +1,7 @@
-"""What a head is for: its targets, its answers, what is watched in validation, and what an evaluation is worth.
+"""What a head is for: its targets, its answers, what is watched in validation, and how an evaluation is judged.
 
-Each task is one file here, and its result another; ``tasks.py`` says which head has which. The loop of the training,
-``evaluate``, the card and the tables ask the task and never which head it is.
+Each task is one file here, and its result another; ``tasks.py`` says which head has which. The training loop,
+``evaluate``, the card and the tables ask the task; they never ask which head it is.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Measure(NamedTuple):
         key: its name in ``results.json``.
         short: what tables call it.
         name: in words.
-        higher_is_better: accuracies, not error rates.
+        higher_is_better: true for accuracies, false for error rates.
     """
 
     key: str
@@ -47,7 +47,7 @@ class Measure(NamedTuple):
 
 
 class Result(abc.ABC):
-    """Everything that can be said of one evaluation.
+    """All results of one evaluation.
 
     Attributes:
         task: the name of the task, as ``results.json`` has it.
@@ -67,10 +67,10 @@ class Result(abc.ABC):
 
     @abc.abstractmethod
     def figures(self) -> dict[str, float]:
-        """What a validation gives: the loss, and all that may choose the best epoch."""
+        """What a validation gives: the loss, and all figures that may choose the best epoch."""
 
     def columns(self) -> dict[str, float]:
-        """What else the row of an epoch in the log says."""
+        """What else the row of an epoch in the log holds."""
         return {}
 
 
@@ -82,13 +82,13 @@ class Task(abc.ABC, Generic[Found]):
 
     Attributes:
         name: as ``results.json`` has it.
-        verb: of the heads that have it (:class:`speechgru.contracts.Head`).
+        verb: the verb of the heads with this task (:class:`speechgru.contracts.Head`).
         monitors: the validation figures that may choose the best epoch, the default first; True where more is better.
         judged_by: what is averaged over the seeds; the first is what models are compared by.
         outputs_are: what the tokens of a model are called.
         hub: type and name of the task on the Hugging Face Hub.
         tag: to find models by.
-        decodes: whether a decoder makes the answers; another decoder is then another result.
+        decodes: whether a decoder makes the answers; then another decoder gives another result.
     """
 
     name: ClassVar[str]
@@ -114,7 +114,7 @@ class Task(abc.ABC, Generic[Found]):
     def outputs(
         self, corpus: Corpus, extra: Sequence[Corpus], learn: Sequence[Utterance], units: Units | None
     ) -> tuple[Tokens, Tokens | None]:
-        """What a new model scores, and what the finished one keeps of it (None: all).
+        """The tokens that a new model scores, and those that the finished one keeps (None: all).
 
         Raises:
             ConfigError: the corpus has nothing of the kind.
@@ -126,7 +126,7 @@ class Task(abc.ABC, Generic[Found]):
 
     @abc.abstractmethod
     def target(self, recognizer: Recognizer) -> Callable[[Utterance], Target]:
-        """What is to be learned of an utterance; DataError where there is nothing, or what the model does not know."""
+        """What to learn from an utterance; raises DataError for nothing, or for something the model does not know."""
 
     def reasons(self, recognizer: Recognizer, utterances: Sequence[Utterance]) -> list[str]:
         """Why each utterance cannot be learned from; empty where it can."""
@@ -141,24 +141,24 @@ class Task(abc.ABC, Generic[Found]):
         *,
         with_loss: bool = False,
     ) -> Found:
-        """What a model makes of utterances.
+        """The result of a model on utterances.
 
         Args:
             recognizer: the model; it answers in eval mode, on its device.
             batches: the utterances, with targets where a loss is wanted.
             decoder: what ``recognizer.decoder()`` gave; None means the model's own.
-            with_loss: also the mean of the head's loss.
+            with_loss: also compute the mean of the head's loss.
 
         Raises:
             DataError: nothing to measure: no usable utterance, or none with a reference.
         """
 
     def remark(self, result: Found, recognizer: Recognizer, epoch: int, epochs: int, utterances: int) -> str:
-        """What is to be said on stderr of a validation: after ``epoch`` of ``epochs`` over so many utterances."""
+        """What to print on stderr about a validation, after ``epoch`` of ``epochs`` over this many utterances."""
         return ""
 
     def finish(self, recognizer: Recognizer, batches: Iterable[Batch]) -> bool:
-        """Sets what a finished model learns from the validation set; whether it is to be saved again."""
+        """Sets what a finished model learns from the validation set; returns whether to save the model again."""
         return False
 
     @abc.abstractmethod
@@ -169,7 +169,7 @@ class Task(abc.ABC, Generic[Found]):
 
         Args:
             result: the evaluation.
-            folder: where to.
+            folder: where to write.
             record: what ``results.json`` keeps of it.
             curves: rows of ``metrics.jsonl``, for the learning curves; none leaves them out.
             settings: of the run, as text (YAML); empty leaves them out.
@@ -177,11 +177,11 @@ class Task(abc.ABC, Generic[Found]):
 
     @abc.abstractmethod
     def row(self, summary: Record) -> dict[str, str]:
-        """Of the table in a README: what was measured, by the heads of the columns."""
+        """What was measured, for a row of the table in a README: cells by the heads of their columns."""
 
     @abc.abstractmethod
     def summary(self, classes: Sequence[str]) -> str:
-        """What a card says of a model of which its recipe says nothing."""
+        """The summary on the card of a model whose recipe gives none."""
 
     @abc.abstractmethod
     def hub_metrics(self, record: Record) -> list[Record]:

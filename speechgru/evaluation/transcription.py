@@ -1,4 +1,4 @@
-"""What a list of transcripts is worth: word and character errors with their interval, words, speakers, confidence."""
+"""How good a list of transcripts is: word and character errors with their interval, words, speakers, confidence."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ENOUGH_SPEAKERS = 5
 
 @dataclasses.dataclass(frozen=True)
 class ComparedText:
-    """One utterance: what was said, what was heard, and how the two go together.
+    """One utterance: what was said, what was heard, and how the two are aligned.
 
     Attributes:
         utterance: the recording.
@@ -56,10 +56,10 @@ class WordConfusion:
 
 @dataclasses.dataclass(eq=False)
 class TranscriptionResult(Result):
-    """Everything that can be said of one evaluation of transcripts.
+    """All results of one evaluation of transcripts.
 
-    Texts are compared as they are, word by word as white space parts them: what is to be forgiven (capitals,
-    punctuation) is taken out of both before. An empty reference is allowed, all words heard there are insertions; an
+    Texts are compared as they are, word by word, split at white space. What should not count as an error (capitals,
+    punctuation) is taken out of both before. An empty reference is allowed: all words heard there are insertions. An
     empty hypothesis has only deletions.
 
     Args:
@@ -68,13 +68,13 @@ class TranscriptionResult(Result):
         utterances: the recordings, for their files and speakers.
         confidences: for each utterance the confidence, 0 to 1, of each word of the hypothesis; empty where unknown.
         errors: one line for each file that could not be used; these are in none of the other lists.
-        familiar: of each utterance, whether it sounds like what the model knows
+        familiar: for each utterance, whether it sounds like what the model knows
             (:class:`speechgru.decoding.transcription.Transcription`); empty where unknown.
         seed: of the bootstrap.
         loss: the mean of the head's loss over the utterances whose transcript their frames can hold, in nats; 0 where
             it was not computed.
         blank_share: share of the frames whose best token is the blank.
-        frames_per_token: of the encoder's frames, to each token of the targets; 0 where there were none.
+        frames_per_token: the encoder's frames for each token of the targets.
 
     Raises:
         DataError: no utterances, lists of unequal length, no word in any reference, or confidences that do not fit
@@ -151,7 +151,7 @@ class TranscriptionResult(Result):
 
     @property
     def marked(self) -> int | None:
-        """How many utterances do not sound like what the model knows; None where it cannot tell."""
+        """How many utterances do not sound like what the model knows; None where the model cannot tell."""
         known = [one for one in self.familiar if one is not None]
         return known.count(False) if known else None
 
@@ -182,7 +182,7 @@ class TranscriptionResult(Result):
         return sorted(found.items(), key=lambda pair: (-(pair[1].wer or 0), -pair[1].errors, pair[0]))
 
     def worst(self, most: int | None = None) -> list[ComparedText]:
-        """The utterances with errors, those with most errors first, among them the higher error rate first."""
+        """The utterances with errors, those with most errors first; of equal ones, the higher error rate first."""
         wrong = [one for one in self.texts if one.counts.errors]
 
         def order(one: ComparedText) -> tuple:

@@ -25,8 +25,8 @@ from speechgru.evaluation.pictures import learning_curves, reliability_picture
 from speechgru.evaluation.transcription import ComparedText, TranscriptionResult
 from speechgru.plain import Record
 
-# A pair of words stands one above the other, what was said on top. No error is told by its colour alone: what was not
-# heard is struck out, what was not said is underlined, and another word stands in a box.
+# The two words of a pair are one above the other, what was said on top. No error is shown by its colour alone: what was
+# not heard is struck out, what was not said is underlined, and another word is in a box.
 STYLE = """
 :root { --wrong: #c4500a; --more: #1a7f37; --less: #b3261e; }
 @media (prefers-color-scheme: dark) { :root { --wrong: #ffa657; --more: #56d364; --less: #ff7b72; } }
@@ -70,7 +70,7 @@ def write_transcript_report(
     """
     file = pathlib.Path(path)
     title = f"{record['model']} on {record['dataset']}, {record['split']}"
-    # Each speaker is a number in the page: a name may hold what ends a style sheet.
+    # Each speaker is a number in the page: a name may hold characters that end a style sheet.
     speakers = {name: place for place, name in enumerate(sorted({one.speaker for one in result.utterances} - {""}))}
     sections = [
         _summary(result, record),

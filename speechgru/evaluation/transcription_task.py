@@ -56,7 +56,7 @@ class TranscriptionTask(Task[TranscriptionResult]):
         return functools.partial(transcript_target, tokens=recognizer.tokens, units=recognizer.transcript_units)
 
     def reasons(self, recognizer: Recognizer, utterances: Sequence[Utterance]) -> list[str]:
-        """Transcripts with units the model has not got, and those that need more frames than the recording gives.
+        """Transcripts with units that the model lacks, and those that need more frames than the recording gives.
 
         Every token needs a frame, and two equal neighbours a blank between them. A recording whose length cannot be
         read stays: it is reported when it is read.
@@ -129,7 +129,7 @@ class TranscriptionTask(Task[TranscriptionResult]):
         return explain_blanks(result.blank_share, epoch, epochs, utterances, result.frames_per_token, subsampling)
 
     def finish(self, recognizer: Recognizer, batches: Iterable[Batch]) -> bool:
-        """Puts the confidences right by what the model got right and wrong."""
+        """Calibrates the confidences by what the model got right and wrong."""
         recognizer.config.calibration = Calibration()
         confidences, correct = self.answer(recognizer, batches).word_confidences
         if len(confidences):
@@ -187,7 +187,7 @@ class TranscriptionTask(Task[TranscriptionResult]):
 
 
 def _card_familiarity(record: Record) -> list[str]:
-    """How many recordings are marked as not sounding like what the model knows, here and of foreign ones."""
+    """How many recordings are marked as not sounding like what the model knows, here and among foreign ones."""
     if record.get("marked") is None:
         return []
     lines = [

@@ -9,7 +9,7 @@ import numpy as np
 
 from speechgru.errors import DataError
 
-# Of one speaker, for the detection cost: as in the evaluations of VoxCeleb and of NIST since 2016.
+# The prior of one speaker, for the detection cost, as in the evaluations of VoxCeleb and of NIST since 2016.
 PRIOR = 0.05
 
 
@@ -18,10 +18,10 @@ class Verification:
     """What a list of trials says of a system.
 
     Attributes:
-        equal_error_rate: share of trials of one speaker that are refused, where as large a share of the others is
-            accepted.
-        threshold: there; a score of at least so much is one speaker.
-        min_cost: the smallest detection cost of any threshold, a share of what always the same answer costs.
+        equal_error_rate: share of trials of one speaker that are rejected, at the threshold where an equal share of the
+            others is accepted.
+        threshold: that threshold; a score of at least this value means one speaker.
+        min_cost: the smallest detection cost of any threshold, as a share of the cost of always giving the same answer.
         equal_error_rate_interval: 95 %, over speakers.
         min_cost_interval: likewise.
     """
@@ -34,7 +34,7 @@ class Verification:
 
 
 class ErrorRates:
-    """Refused trials of one speaker and accepted ones of two, at every threshold.
+    """Rejected trials of one speaker and accepted trials of two, at every threshold.
 
     Args:
         scores: of the trials; higher is more alike.
@@ -48,11 +48,11 @@ class ErrorRates:
         self.same = np.asarray(same, dtype=bool)
         if self.same.all() or not self.same.any():
             raise DataError("trials of one speaker and of two are needed, one at least of each")
-        # Threshold k accepts from value k on; one more accepts nothing.
+        # Threshold k accepts from value k on; one further threshold accepts nothing.
         self.values, self._place = np.unique(np.asarray(scores, dtype=np.float64), return_inverse=True)
 
     def at(self, weights: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray] | None:
-        """False rejects and false accepts at each threshold, (values + 1,); None where one kind weighs nothing."""
+        """False rejects and false accepts at each threshold, (values + 1,); None where one kind has no weight."""
         weights = np.ones(len(self.same)) if weights is None else weights
         sums = []
         for kind in (self.same, ~self.same):
@@ -63,13 +63,13 @@ class ErrorRates:
         return sums[0], 1 - sums[1]
 
     def threshold(self, place: int) -> float:
-        """Between the value that threshold ``place`` still refuses and the first one it accepts."""
+        """The middle between the last value that threshold ``place`` rejects and the first one it accepts."""
         neighbours = self.values[max(place - 1, 0) : place + 1]
         return float(neighbours.mean())
 
 
 def equal_error(rejects: np.ndarray, accepts: np.ndarray) -> tuple[float, int]:
-    """The mean of both rates where they lie closest, and the place of that threshold."""
+    """The mean of both rates where they are closest, and the place of that threshold."""
     place = int(np.abs(rejects - accepts).argmin())
     return float(rejects[place] + accepts[place]) / 2, place
 
@@ -92,9 +92,9 @@ def verify(
 ) -> Verification:
     """Measures a system by its scores.
 
-    The intervals are those of the bootstrap over speakers: as many as there are, drawn with replacement. A trial counts
-    as often as its speaker was drawn, one of two speakers as often as the product of both: trials of one speaker stand
-    and fall together.
+    The intervals are those of the bootstrap over speakers: as many speakers as there are, drawn with replacement. A
+    trial of one speaker counts as often as the speaker was drawn, a trial of two speakers as often as the product of
+    both numbers, so the trials of one speaker stay together.
 
     Args:
         scores: of the trials; higher is more alike.

@@ -46,7 +46,7 @@ class Scored:
 
 
 def cosine(first: Tensor, second: Tensor) -> list[float]:
-    """Of each row with the same row of the other, (rows, values) each: how alike two recordings are, -1 to 1."""
+    """The cosine of each row and the same row of the other, (rows, values) each: how similar they are, -1 to 1."""
     return F.cosine_similarity(first.double(), second.double(), dim=-1).tolist()
 
 
@@ -88,7 +88,7 @@ def mean_cepstrum(waveform: Tensor, sample_rate: int) -> Tensor:
 
 
 def choose_threshold(lists: Sequence[Scored]) -> SameSpeakerConfig:
-    """The threshold of the equal error rate of all trials of some lists."""
+    """The threshold at the equal error rate over all trials of some lists."""
     found = _verify(lists, "model")
     count = sum(len(one.same) for one in lists)
     chosen_on: dict[str, str | float] = {"lists": ", ".join(one.name for one in lists), "trials": count}

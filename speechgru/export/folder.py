@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # imported when it is needed: a wrong folder is answered with
 
     from speechgru.recognizer import Recognizer
 
-# What an export holds: a folder with anything else is not replaced.
+# What an export holds, parity.json in any case: a folder with anything else is not replaced.
 NAMES = {"model.onnx", "stream.onnx", "tokens.txt", "parity.json", "README.md", "run.py", "run_stream.py"}
 NAMES |= {"model.h", "model.c", "weights.h", "example.c", "Makefile", "example"}  # the last is what make makes
 NAMES |= {"index.html", "page", "model.json", "runtime"}
@@ -33,7 +33,8 @@ def check_target(target: Path) -> None:
     """
     if target.exists() and not target.is_dir():
         raise ConfigError(f"-o {target}: a file; name a folder")
-    others = sorted({path.name for path in target.iterdir()} - NAMES) if target.exists() else []
+    found = {path.name for path in target.iterdir()} if target.exists() else set()
+    others = sorted(found - NAMES if "parity.json" in found else found)
     if others:
         raise ConfigError(f"-o {target}: holds {others[0]}, which is of no export; name a new or an empty folder")
 

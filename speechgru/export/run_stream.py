@@ -17,7 +17,7 @@ def main() -> None:
     samples, found = soundfile.read(sys.argv[1], dtype="float32", always_2d=True)
     if found != rate:
         sys.exit(f"{sys.argv[1]}: {found} Hz; convert it first: ffmpeg -i {sys.argv[1]} -ar {rate} -ac 1 converted.wav")
-    waveform, chunk, before = samples.mean(1, keepdims=True).T, rate // 10, 0
+    waveform, chunk, before = samples.mean(1, keepdims=True).T, rate // 10, -1
     state = {
         f"state.{one['name']}": np.zeros([1 if size < 0 else size for size in one["shape"]], one["dtype"])
         for one in json.loads(about["states"])

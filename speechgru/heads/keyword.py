@@ -20,7 +20,7 @@ class KeywordHeadConfig:
     """Settings of the keyword head.
 
     Attributes:
-        best_frames: number of frames, at least 1: the score of a label in an utterance is the mean of its highest
+        best_frames: number of frames, 1 to 10,000: the score of a label in an utterance is the mean of its highest
             scores in that many frames. Above 1, more frames are trained, and the score stays high for as long as a
             detector's smoothing needs.
         dropout: share of the encoder's output dropped while training, 0 to below 1.
@@ -30,8 +30,8 @@ class KeywordHeadConfig:
     dropout: float = 0.1
 
     def __post_init__(self) -> None:
-        if self.best_frames < 1:
-            raise ConfigError(f"best_frames={self.best_frames}: at least 1")
+        if not 1 <= self.best_frames <= 10_000:
+            raise ConfigError(f"best_frames={self.best_frames}: from 1 to 10000")
         if not 0 <= self.dropout < 1:
             raise ConfigError(f"dropout={self.dropout}: from 0 to below 1")
 

@@ -157,7 +157,8 @@ class StatisticsPooling(nn.Module):
         if not hidden.shape[1]:
             return hidden.new_zeros(hidden.shape[0], self.output_size)
         valid = valid_frames(lengths, hidden.shape[1])[..., None]
-        scores = self.score(torch.tanh(self.key(hidden))).masked_fill(~valid, torch.finfo(hidden.dtype).min)
+        scores = self.score(torch.tanh(self.key(hidden)))  # under autocast of another type than the frames
+        scores = scores.masked_fill(~valid, torch.finfo(scores.dtype).min)
         weights = torch.softmax(scores, 1) * valid
         hidden = hidden.masked_fill(~valid, 0.0)
         mean = (weights * hidden).sum(1)

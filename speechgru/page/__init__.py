@@ -1,7 +1,7 @@
 """The page that shows what a model hears, in the browser or on a server: its files, and what it may do.
 
-``here.js`` is a model that runs in the page, ``server.js`` one that runs on a server; all else is the same for both.
-Plain modules of JavaScript, no framework, nothing to build.
+``here.js`` is for a model that runs in the page, ``server.js`` for one that runs on a server; all else is the same for
+both. Plain modules of JavaScript, no framework, nothing to build.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import html
 from pathlib import Path
 
 INDEX = "index.html"
-# What a browser is told a file is.
+# The content types that a browser gets.
 TYPES = {".js": "text/javascript", ".css": "text/css"}
 
 
@@ -34,7 +34,7 @@ def index(source: str, head: str = "", policy: str = policy()) -> str:
 
     Args:
         source: ``here.js`` or ``server.js``.
-        head: more of its head.
+        head: more HTML for its head.
         policy: of :func:`policy`.
     """
     text = Path(__file__).with_name(INDEX).read_text(encoding="utf-8")

@@ -1,1 +1,1 @@
-"""Models behind HTTP and WebSocket: what OpenAI's clients ask for transcripts, and streams of sound."""
+"""Models behind HTTP and WebSocket: transcripts as OpenAI's clients ask for them, and streams of sound."""

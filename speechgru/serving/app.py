@@ -1,4 +1,4 @@
-"""The paths of the server, who may ask, and how errors are told."""
+"""The paths of the server, who may use them, and how errors are reported."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ from speechgru.serving.sockets import stream
 from speechgru.serving.worker import Worker
 
 _PAGES = Path(__file__).parent / "page"
-# The page of what can be asked is whole in itself.
+# The documentation page is self-contained.
 _POLICY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; "
     "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-# Asked without a key: the page, whether the server lives, and what can be asked.
+# Open without a key: the page, the health check, and the documentation.
 _SCRIPTS = {f"/page/{name}": content for name, content in page.scripts().items()}
 _OPEN = ("/", *_SCRIPTS, "/health", "/openapi.json", "/docs")
 
@@ -47,9 +47,9 @@ def application(models: dict[str, Served], limits: Limits, batch_size: int = 16,
 
     Args:
         models: by the name that requests use.
-        limits: what is taken on.
+        limits: how much is accepted.
         batch_size: recordings computed together, at least 1.
-        key: what requests must bring as ``Authorization: Bearer``; None asks for nothing.
+        key: what requests must send as ``Authorization: Bearer``; with None no key is needed.
     """
 
     metrics = Metrics()
@@ -89,7 +89,7 @@ def application(models: dict[str, Served], limits: Limits, batch_size: int = 16,
 
 
 class _Held:
-    """An endpoint that holds what it has until its response is sent."""
+    """An endpoint that keeps its resources until its response is sent."""
 
     def __init__(self, endpoint: Callable[[Request], AbstractAsyncContextManager[Response]]) -> None:
         self._endpoint = endpoint
@@ -100,9 +100,9 @@ class _Held:
 
 
 class _Keyed:
-    """Lets only those pass who bring the key.
+    """Lets only requests with the key pass.
 
-    A browser cannot send a header with a WebSocket; there the key comes as a subprotocol, ``key.`` and its base64url.
+    A browser cannot send a header with a WebSocket; there the key is a subprotocol: ``key.`` and the key in base64url.
     """
 
     def __init__(self, app: ASGIApp, key: str) -> None:
@@ -122,7 +122,7 @@ class _Keyed:
         await self._app(scope, receive, send)
 
     def _is_right(self, brought: bytes) -> bool:
-        # Digests have one length, whatever was brought: the time says nothing about the key.
+        # Digests have one length, whatever was sent: the time says nothing about the key.
         return hmac.compare_digest(hashlib.sha256(brought).digest(), self._digest)
 
 
@@ -177,7 +177,7 @@ async def _openapi(request: Request) -> Response:
 
 
 async def _docs(request: Request) -> Response:
-    """What can be asked, for people."""
+    """The documentation, for people."""
     return HTMLResponse(_PAGES.joinpath("docs.html").read_text("utf-8"), headers={"content-security-policy": _POLICY})
 
 

@@ -1,4 +1,4 @@
-"""What a server takes on, and how it says no."""
+"""How much a server accepts, and how it refuses."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from speechgru.errors import ConfigError, SpeechGRUError
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
-    """How much is taken on; what is beyond is answered with a status code and the reason.
+    """How much is accepted; what exceeds it is answered with a status code and the reason.
 
     Attributes:
-        upload_mb: of one request in megabytes (413), 0.001 to 10000; it lies in a temporary file.
+        upload_mb: size of one request in megabytes (413), 0.001 to 10000; it is kept in a temporary file.
         recording_s: length of a recording to be transcribed in seconds (413), 1 to 86400.
-        clip_s: length of a recording to be classified in seconds (413), 0.1 to 600: it is computed at once.
+        clip_s: length of a recording to be classified in seconds (413), 0.1 to 600: it is computed in one piece.
         requests: recordings that arrive, wait and are computed at the same time (503), 1 to 10000.
-        streams: open at the same time (503), 0 to 100000.
+        streams: streams that are open at the same time (503), 0 to 100000.
         stream_s: sound of one stream in seconds (1008), 1 to 1000000.
     """
 
@@ -48,11 +48,11 @@ class Limits:
 
 
 class Refused(SpeechGRUError):
-    """A request that gets no answer but this one.
+    """A request that gets only this answer.
 
     Args:
-        status: of HTTP.
-        reason: one line for whoever asked.
+        status: the HTTP status.
+        reason: one line for the client.
         code: a word for programs, as OpenAI's API has them, or none.
     """
 
@@ -62,6 +62,6 @@ class Refused(SpeechGRUError):
 
     @property
     def body(self) -> dict[str, object]:
-        """As OpenAI's clients read it."""
+        """The body of the answer, as OpenAI's clients read it."""
         kind = "invalid_request_error" if self.status < 500 else "server_error"
         return {"error": {"message": str(self), "type": kind, "param": None, "code": self.code}}

@@ -9,7 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 _SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
-# Counted each by itself; whatever else is asked for is counted as "other", so that nobody can fill the memory.
+# Each of these is counted by itself; any other path is counted as "other", so that nobody can fill the memory.
 _PATHS = (
     "/",
     "/docs",
@@ -58,7 +58,7 @@ class Metrics:
         )
 
     def text(self) -> bytes:
-        """All of them as Prometheus reads them."""
+        """All metrics as Prometheus reads them."""
         return generate_latest(self._registry)
 
 

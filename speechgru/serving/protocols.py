@@ -1,4 +1,4 @@
-"""Connections of clients that do not read are cut off; what is written for them does not pile up."""
+"""Cuts off clients that do not read, so that what is written for them does not pile up."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import asyncio
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
-# A connection whose buffers have been full for so long.
+# A connection is cut off when its buffers have been full for this long.
 _FULL_S = 5.0
 
 

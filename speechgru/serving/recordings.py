@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from speechgru.transcripts.transcript import Segment, Transcript
 
 Answer = TypeVar("Answer")
-# Told the words so far, and how far was heard in seconds.
+# Called with the words so far, and how far the recording was heard, in seconds.
 Heard = Callable[[Sequence["Word"], float], None]
 
 _FORMATS = ("json", "text", "srt", "vtt", "verbose_json")
@@ -45,7 +45,7 @@ async def transcriptions(request: Request) -> AsyncIterator[Response]:
     with service.admitted():
         async with upload(request, service.limits) as form:
             served = service.model(form.text("model"), "transcribe")
-            form.number("temperature", 0, 1)  # checked, though a search has none
+            form.number("temperature", 0, 1)  # checked, though a search has no temperature
             style, granularities = form.choice("response_format", _FORMATS), _granularities(form)
 
             def compute(asked: Asked, heard: Heard | None) -> Transcript:
@@ -81,7 +81,7 @@ async def classifications(request: Request) -> AsyncIterator[Response]:
 
 
 def _threshold(served: Served, asked: float | None) -> Callable[[str], float] | None:
-    """What the confidence of a word must reach: what was asked for, else what was chosen for the model."""
+    """The confidence that a word must reach: the one asked for, else the one chosen for the model."""
     if asked is not None:
         return lambda label: asked
     own = served.recognizer.config.keywords
@@ -96,7 +96,7 @@ def _granularities(form: Upload) -> set[str]:
 
 
 async def _answered(request: Request, service: Service, compute: Callable[[Asked], Answer]) -> Answer:
-    """What ``compute`` gives in a thread of its own; called off once the client has gone."""
+    """What ``compute`` gives in a thread of its own; it is called off once the client has gone."""
     asked = Asked(service.worker)
     answer = service.in_thread(lambda: compute(asked))
     gone = asyncio.ensure_future(_gone(request))
@@ -119,7 +119,7 @@ async def _gone(request: Request) -> None:
 
 @contextlib.asynccontextmanager
 async def _events(service: Service, compute: Callable[[Asked, Heard], Transcript]) -> AsyncIterator[Response]:
-    """Server-sent events: the words that stay as they are after each piece, then the whole text."""
+    """Server-sent events: after each piece the words that will not change any more, then the whole text."""
     loop, waiting = asyncio.get_running_loop(), asyncio.Queue[dict[str, object] | Exception]()
     asked, told = Asked(service.worker), ""
 
@@ -138,7 +138,7 @@ async def _events(service: Service, compute: Callable[[Asked, Heard], Transcript
     def run() -> None:
         try:
             transcript = compute(asked, heard)
-        except Exception as error:  # told to whoever waits
+        except Exception as error:  # passed on to whoever waits
             tell(Refused(503, _ENDS) if isinstance(error, CalledOff) else error)
         else:
             tell_more(transcript.text)

@@ -1,4 +1,4 @@
-"""A model that is served, and how recordings are asked of it."""
+"""A model that is served, and how it answers for recordings."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ _READ_AHEAD = 8
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Served:
-    """A model under the name by which it is asked for.
+    """A model with the name that requests use for it.
 
     Attributes:
         name: of the model in requests.
-        recognizer: computed with by one thread.
+        recognizer: the recognizer; only one thread computes with it.
         loaded_s: when it was loaded, in seconds since 1970.
     """
 
@@ -54,14 +54,14 @@ class Served:
         warm_up_model(self.recognizer)
 
     def transcript(self, path: str, asked: Asked, heard: Callable[[Sequence[Word], float], None] | None) -> Transcript:
-        """What ``speechgru transcribe`` gives of a file; ``heard`` is told the words so far after each piece.
+        """What ``speechgru transcribe`` gives for a file; ``heard`` gets the words so far after each piece.
 
         Raises:
-            CalledOff: nobody waits for it any more.
-            Refused: it cannot be read, or not be computed.
+            CalledOff: nobody waits for the answer any more.
+            Refused: the file cannot be read, or the answer cannot be computed.
         """
         shared = _Shared(self, asked)
-        # Whoever listens hears each piece at once.
+        # With ``heard``, each piece is reported at once.
         ahead = 1 if heard else _READ_AHEAD
         (found,) = transcribe_recordings(cast(Recognizer, shared), [(path, "")], batch_size=ahead, heard=heard)
         shared.check(found.error)
@@ -70,7 +70,7 @@ class Served:
     def classified(
         self, path: str, asked: Asked, top_k: int, threshold: Callable[[str], float] | None
     ) -> ClassifiedRecording:
-        """What ``speechgru classify`` gives of a file; raises as :meth:`transcript`."""
+        """What ``speechgru classify`` gives for a file; raises as :meth:`transcript`."""
         shared = _Shared(self, asked)
         (found,) = classify_recordings(cast(Recognizer, shared), [(path, "")], top_k=top_k, threshold=threshold)
         shared.check(found.error)
@@ -78,9 +78,9 @@ class Served:
 
 
 class _Shared:
-    """Stands for a recognizer where recordings are read, cut and joined: another thread computes, for several at once.
+    """Acts as a recognizer where recordings are read, cut and joined: another thread computes, for several at once.
 
-    It has what :func:`transcribe_recordings` and :func:`classify_recordings` use of one.
+    It has what :func:`transcribe_recordings` and :func:`classify_recordings` use of a recognizer.
     """
 
     def __init__(self, served: Served, asked: Asked) -> None:
@@ -105,6 +105,6 @@ class _Shared:
             raise
 
     def check(self, error: str) -> None:
-        """Raises Refused for the error of a recording: its own, or that of whoever computed."""
+        """Raises Refused for the error of a recording: its own, or that of the computation."""
         if error:
             raise Refused(500, error) if self._failed else Refused(400, f"file: {error}")

@@ -27,12 +27,12 @@ class Service:
     Attributes:
         models: by name, in the order in which they were given.
         worker: computes.
-        limits: what is taken on.
+        limits: how much is accepted.
         folder: for recordings while they are read.
         readers: threads that read recordings and wait for the worker.
         metrics: what is counted.
         requests: recordings that arrive, wait or are computed now.
-        streams: that are open now.
+        streams: streams that are open now.
     """
 
     models: dict[str, Served]
@@ -45,14 +45,14 @@ class Service:
     streams: int = 0
 
     def model(self, name: str, verb: str | None = None) -> Served:
-        """The model of a request; without a name the first that does it.
+        """The model of a request; without a name, the first one that does ``verb``.
 
         Args:
             name: as the request has it.
             verb: what it must do, ``transcribe`` or ``classify``; None: anything.
 
         Raises:
-            Refused: there is none, or it does something else.
+            Refused: there is no such model, or it does something else.
         """
         fitting = {one.name: one for one in self.models.values() if verb in (None, one.verb)}
         if not name and fitting:

@@ -22,27 +22,27 @@ if TYPE_CHECKING:
     from speechgru.serving.served import Served
     from speechgru.serving.service import Service
 
-# A message holds at most so many bytes.
+# A message holds at most this many bytes.
 MOST_BYTES = 1 << 20
-# A stream that sends nothing for so long is closed.
+# A stream that sends nothing for this long is closed.
 _IDLE_S = 60.0
-# A client that comes with more sound than this is not read until it is computed.
+# A client with more waiting sound than this is not read from until that sound is computed.
 _WAITING_S = 2 * STEP_S
-# A client that has left so many steps with events unread is cut off.
+# A client that has left this many steps with events unread is cut off.
 _UNREAD = 256
-# What an error is for a WebSocket (RFC 6455, section 7.4): try later, the server's fault, anything else.
+# WebSocket close codes of errors (RFC 6455, section 7.4): try later, the server's fault; 1008 for anything else.
 _CLOSE_CODES = {503: 1013, 500: 1011}
 
 
 async def stream(socket: WebSocket) -> None:
     """One stream of a model: ``?model=NAME&rate=HZ``, then int16 samples; ``{"type": "end"}`` asks for the last events.
 
-    Each event is a message of JSON; the last one is ``{"kind": "end", "seconds": ...}``. What is refused is told in a
-    message with ``error``, and the stream closed.
+    Each event is a message of JSON; the last one is ``{"kind": "end", "seconds": ...}``. A refusal is sent as a message
+    with ``error``, and the stream is closed.
     """
     service: Service = socket.app.state.service
     origin = urlsplit(socket.headers.get("origin", "")).netloc
-    if origin and origin != socket.headers.get("host"):  # a page of somebody else's in the user's browser
+    if origin and origin != socket.headers.get("host"):  # somebody else's page in the user's browser
         refused = Refused(403, f"a page of {origin[:100]} may not ask here")
         await socket.send_denial_response(JSONResponse(refused.body, refused.status))
         return
@@ -78,7 +78,7 @@ class _Connection:
         self._samples, self._half = 0, b""
 
     async def run(self) -> None:
-        """Until one side ends.
+        """Runs until one side ends.
 
         Raises:
             Refused: the client sends what it may not, or the model fails.
@@ -123,7 +123,7 @@ class _Connection:
         await self._socket.close()
 
     async def _receive(self) -> None:
-        """Gives the worker what comes, until the client says that this was all."""
+        """Passes to the worker what arrives, until the client says that this was all."""
         sound = self._service.metrics.stream_s.labels(self._stream.served.name)
         try:
             async with asyncio.timeout(_IDLE_S) as silence:

@@ -17,19 +17,19 @@ from speechgru.streaming.stream import feed_together, flush_together
 if TYPE_CHECKING:
     from speechgru.serving.served import Served
 
-# Of each stream so much sound is taken at once: one that comes faster than it is spoken holds up no other.
+# At most this much sound of each stream is taken at once: one that comes faster than real time delays no other.
 STEP_S = 1.0
 
 
 @dataclasses.dataclass(frozen=True)
 class Heard:
-    """What a step of the worker brought for one stream.
+    """What a step of the worker gave for one stream.
 
     Attributes:
         events: in order of time.
         ended: whether the stream has ended with these.
-        error: why it ended before its end; empty otherwise.
-        arrived_s: when the last of the sound came that was computed, by ``time.perf_counter``.
+        error: why the stream broke off; empty otherwise.
+        arrived_s: when the last of the computed sound arrived, by ``time.perf_counter``.
     """
 
     events: Sequence[Event] = ()
@@ -44,12 +44,12 @@ class OpenStream:
     Args:
         served: the model that hears.
         rate: of the sound, in Hz.
-        tell: called by the worker's thread with what was heard, where that is something, and must not wait.
+        tell: called by the worker's thread with what was heard, if anything was; it must not wait.
 
     Attributes:
         waiting: samples that wait.
         held_up: whether ``tell`` is called after every step: the owner waits until fewer samples wait.
-        arrived_s: when the last of them came, by ``time.perf_counter``.
+        arrived_s: when the last samples arrived, by ``time.perf_counter``.
     """
 
     def __init__(self, served: Served, rate: int, tell: Callable[[Heard], None]) -> None:
@@ -61,17 +61,17 @@ class OpenStream:
         self._ending = False
 
     def put(self, samples: np.ndarray) -> None:
-        """Int16 samples (samples,) that come next."""
+        """Adds the next int16 samples (samples,)."""
         self._chunks.append(samples)
         self.waiting += len(samples)
         self.arrived_s = time.perf_counter()
 
     def end(self) -> None:
-        """Nothing follows."""
+        """Marks the end: nothing follows."""
         self._ending = True
 
     def take(self) -> tuple[np.ndarray, bool]:
-        """What is computed next, and whether the stream ends with it."""
+        """The samples to compute next, and whether the stream ends with them."""
         most = round(STEP_S * self.rate)
         joined = self._chunks[0] if len(self._chunks) == 1 else np.concatenate([np.zeros(0, np.int16), *self._chunks])
         samples, rest = joined[:most], joined[most:]
@@ -80,7 +80,7 @@ class OpenStream:
 
 
 def advance(taken: Iterable[tuple[OpenStream, np.ndarray, bool]]) -> list[tuple[OpenStream, Heard]]:
-    """Takes streams further, those of one model and rate in one batch."""
+    """Computes the next step of streams, those of one model and rate in one batch."""
     groups: dict[tuple[Served, int], list[tuple[OpenStream, np.ndarray, bool]]] = {}
     for one in taken:
         groups.setdefault((one[0].served, one[0].rate), []).append(one)

@@ -1,4 +1,4 @@
-"""A form with a recording, taken in within bounds."""
+"""Receives a form with a recording, within limits."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from speechgru.errors import AudioError
 from speechgru.recordings.lines import brief
 from speechgru.serving.limits import Limits, Refused
 
-# A request has arrived within this time.
+# A request must arrive within this time.
 _ARRIVES_S = 60.0
 _MOST_FIELDS = 32
 _MOST_FIELD_BYTES = 16_384
-# Channels times rate that a recording may have all along: stereo at 96 kHz.
+# Channels times rate that a recording of the longest length may have: stereo at 96 kHz.
 _MOST_VALUES_HZ = 192_000
 
 
@@ -42,11 +42,11 @@ class Upload:
 
     @property
     def name(self) -> str:
-        """Of the file, as it was sent."""
+        """The name of the file, as it was sent."""
         return self.recording.filename or "recording"
 
     def text(self, name: str, default: str = "") -> str:
-        """A field; the last where there are several."""
+        """The text of a field; the last one where there are several."""
         return self.fields.get(name, [default])[-1]
 
     def choice(self, name: str, choices: tuple[str, ...]) -> str:
@@ -97,7 +97,7 @@ class Upload:
 
 
 class _Form(MultiPartParser):
-    """Knows whether the form came to its end."""
+    """Records whether the form came to its end."""
 
     ended = False
 
@@ -107,10 +107,11 @@ class _Form(MultiPartParser):
 
 @contextlib.asynccontextmanager
 async def upload(request: Request, limits: Limits) -> AsyncIterator[Upload]:
-    """The form of a request, and what it holds until the block ends.
+    """The form of a request; its contents are kept until the block ends.
 
     Raises:
-        Refused: too large, too slow, no form, a form that is broken off, or none with one file called ``file``.
+        Refused: the request is too large, too slow, not a form, a form that is broken off, or one without one file
+            called ``file``.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "multipart/form-data":
@@ -168,5 +169,5 @@ def _upload(form: FormData) -> Upload:
 
 
 def _shown(value: str) -> str:
-    """A value of somebody else's in a message."""
+    """Somebody else's value, as shown in a message."""
     return repr(value if len(value) <= 40 else value[:36] + " ...")

@@ -1,4 +1,4 @@
-"""One thread computes for all who ask: streams first, then recordings, each in batches of what waits."""
+"""One thread computes for all requests: streams first, then recordings, each in batches of what waits."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from speechgru.serving.streams import OpenStream, advance
 # The results of waveforms (samples,), in their order.
 Compute = Callable[[Sequence[Tensor]], Sequence[Any]]
 
-# Steps of streams begin so long one after the other, at least: all the sound that has come meanwhile goes on together.
+# Steps of streams begin at least this long after one another: all sound that has come meanwhile is computed together.
 _STEP_EVERY_S = 0.05
-# What is computed together is padded to at most so many samples: streams wait for one batch at most.
+# A batch is padded to at most this many samples: streams wait for one batch at most.
 _MOST_SAMPLES = 30 * 16000
-# They are padded to at most this multiple of the shortest one's length.
+# Waveforms are padded to at most this multiple of the shortest one's length.
 _MOST_PADDING = 1.5
 
 
@@ -38,12 +38,13 @@ class _Task:
 class Worker:
     """The thread that computes; as a context manager it ends with the block.
 
-    What is asked with the same ``compute`` is computed together, waveforms of similar length up to 30 seconds. Where a
-    batch fails, each of it is computed alone: the one at fault fails alone. Streams go on before each batch, all that
-    have sound together, 20 times a second at most while none of them has more than a step's sound.
+    Waveforms of similar length with the same ``compute`` are computed together, up to 30 seconds in a batch. Where a
+    batch fails, each waveform of it is computed alone: only the one at fault fails. Streams are computed before each
+    batch, all that have sound together, at most 20 times a second while none of them has more than a step's sound.
 
     Args:
-        batch_size: waveforms computed together, at least 1. With 1 the numbers are those of each alone, to the bit.
+        batch_size: waveforms computed together, at least 1. With 1 the numbers are those of each waveform alone, to the
+            bit.
         metrics: where it counts what it does.
     """
 
@@ -67,7 +68,7 @@ class Worker:
         self._thread.join()
 
     def submit(self, compute: Compute, waveform: Tensor) -> Future[Any]:
-        """The result for a waveform (samples,), to come; cancelled where the worker has ended."""
+        """The future result for a waveform (samples,); it is cancelled where the worker has ended."""
         task = _Task(compute, waveform, Future())
         with self._changed:
             if self._closed:
@@ -78,18 +79,18 @@ class Worker:
         return task.result
 
     def feed(self, stream: OpenStream, samples: np.ndarray | None) -> None:
-        """Int16 samples (samples,) of a stream to compute; None ends it."""
+        """Adds int16 samples (samples,) of a stream to compute; None ends the stream."""
         with self._changed:
             if samples is None:
                 stream.end()
             else:
                 stream.put(samples)
-            if not self._fed:  # else it has the time of the next step already
+            if not self._fed:  # else the time of the next step is known already
                 self._changed.notify()
             self._fed[stream] = None
 
     def drop(self, stream: OpenStream) -> None:
-        """Nobody listens to a stream any more."""
+        """Drops a stream that nobody listens to any more."""
         with self._changed:
             self._fed.pop(stream, None)
 
@@ -121,7 +122,7 @@ class Worker:
             self._metrics.computing_s.labels(what).inc(time.perf_counter() - begin)
 
     def _pause_s(self) -> float | None:
-        """How long it is until streams go on; None where none of them has sound."""
+        """How long until the next step of streams; None where none of them has sound."""
         return max(0.0, self._next_step_s - time.monotonic()) if self._fed else None
 
     def _take_fed(self) -> list[tuple[OpenStream, np.ndarray, bool]]:
@@ -131,7 +132,7 @@ class Worker:
         return taken
 
     def _next_batch(self) -> list[_Task]:
-        """The task that waits longest, and those that go with it."""
+        """The task that has waited longest, and those that fit into a batch with it."""
         first = self._tasks.popleft()
         batch, longest, shortest = [first], len(first.waveform), len(first.waveform)
         for task in list(self._tasks):
@@ -164,7 +165,7 @@ class CalledOff(Exception):
 
 
 class Asked:
-    """What one request has asked of a worker; all of it can be called off."""
+    """What one request has asked a worker to compute; all of it can be called off."""
 
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
@@ -173,10 +174,10 @@ class Asked:
         self._called_off = False
 
     def compute(self, compute: Compute, waveforms: Sequence[Tensor]) -> list[Any]:
-        """The results of waveforms (samples,); waits for them, so not from the worker's own thread.
+        """The results of waveforms (samples,); it waits for them, so do not call it in the worker's own thread.
 
         Raises:
-            CalledOff: it was, or the worker has ended.
+            CalledOff: the request was called off, or the worker has ended.
         """
         with self._lock:
             if self._called_off:
@@ -188,7 +189,7 @@ class Asked:
             raise CalledOff from None
 
     def call_off(self) -> None:
-        """Nobody waits for it any more."""
+        """Cancels what was asked: nobody waits for it any more."""
         with self._lock:
             self._called_off = True
             for result in self._results:

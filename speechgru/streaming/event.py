@@ -1,4 +1,4 @@
-"""What a stream tells of."""
+"""What a stream reports."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ class Event:
         text: the word or the label.
         start_s: where it begins, in seconds from the first sample of the stream.
         end_s: where it ends.
-        confidence: how probably it is right, 0 to 1.
-        final: False for a settled word of a phrase that is still going on: it comes once more, with ``final`` and
-            perhaps other times, when the phrase has ended. What is final is what counts.
-        familiar: of a final word, whether its phrase sounds like what the model knows; None where nobody can say
+        confidence: the probability that it is right, 0 to 1.
+        final: False for a settled word of a phrase that is still going on. When the phrase has ended the word comes
+            once more, with ``final`` True and perhaps other times. Only what is final counts.
+        familiar: for a final word, whether its phrase sounds like what the model knows; None where that is unknown
             (:mod:`speechgru.decoding.familiarity`).
     """
 
@@ -30,7 +30,7 @@ class Event:
     familiar: bool | None = None
 
     def record(self) -> dict[str, object]:
-        """As JSON writes it: times to the millisecond, ``familiar`` where it is known."""
+        """The event as written to JSON: times to the millisecond, ``familiar`` only where it is known."""
         values = dataclasses.asdict(self)
         values.update(start_s=round(self.start_s, 3), end_s=round(self.end_s, 3), confidence=round(self.confidence, 4))
         if self.familiar is None:

@@ -25,9 +25,9 @@ class Detection:
 
     Attributes:
         label: the word.
-        start_s: from when on its smoothed score stayed above half its threshold, in seconds.
+        start_s: the time from which its smoothed score stayed above half its threshold, in seconds.
         end_s: when the smoothed score had reached the threshold, in seconds.
-        confidence: the smoothed score then.
+        confidence: the smoothed score at that time.
     """
 
     label: str
@@ -39,9 +39,10 @@ class Detection:
 class KeywordSpotter:
     """Finds words in scores that come in chunks of any size; the chunks make no difference to what is found.
 
-    The score of a word is the mean of its scores in the last ``smoothing_ms``. It is detected in the first frame where
-    this reaches its threshold, and again at the earliest ``refractory_s`` later. So a lower threshold never gives fewer
-    detections, and a word that is drawn out, or a noise that resembles it, counts once for each refractory time.
+    The score of a word is the mean of its scores in the last ``smoothing_ms``. The word is detected in the first frame
+    where this mean reaches its threshold, and again ``refractory_s`` later at the earliest. So a lower threshold never
+    gives fewer detections, and a word that is drawn out, or a noise that resembles it, counts once for each refractory
+    time.
 
     Args:
         labels: what the columns of the scores stand for.
@@ -58,13 +59,13 @@ class KeywordSpotter:
         for label in config.thresholds:
             if label not in known:
                 raise ConfigError(f"thresholds: {label}: not among the words of this model ({', '.join(known)})")
-        # As integers, half of each threshold; as long as no score is as high, no mean is.
+        # Half of each threshold, as an integer; as long as no score reaches it, no mean does.
         halves = [min(config.threshold(label) / 2, 2.0) if is_word(label) else 2.0 for label in self.labels]
         self._half = np.floor(np.array(halves) * _ONE).astype(np.int64)
         self._end_s = np.zeros(0)  # of the frames that the next mean may need
         self._scores = np.zeros((0, len(self.labels)), np.int64)
         self._fired_s = dict.fromkeys(known, -np.inf)
-        self._low_s = np.zeros(0)  # of each label, the last time that its smoothed score was low, or the first of all
+        self._low_s = np.zeros(0)  # for each label, when its smoothed score was last low, or the first time of all
 
     def feed(self, end_s: np.ndarray, scores: np.ndarray) -> list[Detection]:
         """The words that are detected in the next frames, in order of time.
@@ -81,7 +82,7 @@ class KeywordSpotter:
         if not len(self._low_s):
             self._low_s = np.full(len(self.labels), end_s[0])
         self._hold(end_s, scores)
-        if (self._scores < self._half).all():  # nearly always, and then there is no more to know
+        if (self._scores < self._half).all():  # nearly always, and then there is nothing more to compute
             self._forget()
             self._low_s[:] = end_s[-1]
             return []
@@ -96,7 +97,7 @@ class KeywordSpotter:
         return sorted(found, key=lambda one: one.end_s)
 
     def smooth(self, end_s: np.ndarray, scores: np.ndarray) -> np.ndarray:
-        """The smoothed scores of the next frames, float64 (frames, label); of ``feed``, whose arguments it takes."""
+        """The smoothed scores of the next frames, float64 (frames, label); it takes the arguments of ``feed``."""
         self._hold(end_s, scores)
         return self._smoothed(len(end_s))
 
@@ -117,11 +118,11 @@ class KeywordSpotter:
         return (sums[last + 1] - sums[first]) / ((last + 1 - first) * float(_ONE))[:, None]
 
     def _first(self, end_s: np.ndarray) -> np.ndarray:
-        """The first frame that the mean at each of these times is of."""
+        """The first frame that the mean at each of these times includes."""
         return np.searchsorted(self._end_s, end_s - self.config.smoothing_ms / 1000 + _SAME_S, side="right")
 
     def _forget(self) -> None:
-        """Drops the frames that no mean is of from now on."""
+        """Drops the frames that no later mean includes."""
         keep = min(int(self._first(self._end_s[-1])), len(self._end_s) - 1)
         self._end_s, self._scores = self._end_s[keep:], self._scores[keep:]
 
@@ -149,7 +150,7 @@ def alarm_places(
         scores: the smoothed score of the word in each, (frames,).
         threshold: what a score must reach.
         refractory_s: the least time between two detections.
-        fired_s: when the last one before these frames was.
+        fired_s: when the last detection before these frames was.
     """
     above = np.flatnonzero(scores >= threshold)
     times = end_s[above]

@@ -1,4 +1,4 @@
-"""What streams need of a recognizer, which stands above them: :class:`speechgru.recognizer.Recognizer` keeps to it."""
+"""What streams need of a recognizer, a layer above them; :class:`speechgru.recognizer.Recognizer` fulfils it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from speechgru.tokens import Tokens
 
 
 class ModelConfig(Protocol):
-    """Of the settings of a recognizer what a stream reads."""
+    """The settings of a recognizer that a stream reads."""
 
     @property
     def keywords(self) -> KeywordConfig | None:
@@ -28,7 +28,7 @@ class ModelConfig(Protocol):
 
 
 class StreamedModel(Protocol):
-    """Features, encoder and head, and how they answer; see the recognizer for each."""
+    """Features, encoder and head, and what they give; the recognizer documents each."""
 
     features: Features
     encoder: Encoder
@@ -61,17 +61,17 @@ class StreamedModel(Protocol):
         """The text of waveforms (samples,) at its rate."""
 
     def in_eval_mode(self) -> AbstractContextManager[None]:
-        """Answers are those of eval mode."""
+        """A context in which the answers are those of eval mode."""
 
     def __call__(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """(batch, samples), (batch,) -> scores, and the encoder's frame counts (batch,)."""
 
 
 class StreamedFeatures(Protocol):
-    """Features that can be had from chunks."""
+    """Features that can be computed from chunks."""
 
     def stream(self) -> FeatureStream:
-        """The features of one waveform that arrives in chunks; ConfigError where they need it whole."""
+        """The features of one waveform that arrives in chunks; raises ConfigError where they need it whole."""
 
 
 class SteppedEncoder(Protocol):

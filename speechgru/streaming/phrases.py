@@ -1,4 +1,4 @@
-"""Words from scores of a CTC model frame by frame: the settled ones while a phrase goes on, all of it at a pause."""
+"""Words from scores of a CTC model, frame by frame: settled words while a phrase goes on, all its words at a pause."""
 
 from __future__ import annotations
 
@@ -15,25 +15,26 @@ if TYPE_CHECKING:
     from speechgru.decoding.transcription import Transcription, Word
     from speechgru.streaming.model import StreamedModel
 
-# Settled words are looked for in every so many frames of a phrase.
+# Settled words are looked for each time this many more frames of a phrase have come.
 _LOOK = 5
-# A word is settled when no sequence without it is as likely as this share of the best one.
+# A word is settled when every sequence without it is less likely than this share of the best one.
 _SHARE = 1e-3
 
 
 class Phrases:
     """The words of one stream of scores; any chunks give the same events.
 
-    A phrase is decoded by one search, which goes on from chunk to chunk. In between, a word is told as partial once
-    every sequence of the beam begins with it (and with those before it) that is at least a thousandth as likely as the
-    best one: it stays, but for rare ones that a later word makes unlikely; with greedy decoding always. A phrase ends
-    where for ``pause_s`` the blank (or the space) is the best token of all frames, after ``longest_s``, or with the
-    stream; then its best hypothesis is final, as if the recording ended there: ``decoder.decode`` of its scores gives
-    the same. The next frame begins a new search, with an empty beam and a language model that knows of no word before.
+    One search decodes a phrase; it goes on from chunk to chunk. Meanwhile a word is reported as partial once all
+    sequences in the beam that are at least a thousandth as likely as the best one begin with it (and with the words
+    before it). Such a word stays, except in the rare case that a later word makes it unlikely; with greedy decoding it
+    always stays. A phrase ends when the blank (or the space) has been the best token of all frames for ``pause_s``,
+    after ``longest_s``, or with the stream. Then its best hypothesis is final, as if the recording ended there:
+    ``decoder.decode`` of its scores gives the same. The next frame begins a new search, with an empty beam and a
+    language model that knows no earlier word.
 
     Args:
         model: with a CTC head.
-        decoder: for its tokens.
+        decoder: for the model's tokens.
         pause_s: seconds without a token that end a phrase, above 0.
         longest_s: seconds after which a phrase is ended without a pause; this bounds the memory.
 
@@ -55,8 +56,8 @@ class Phrases:
         self._search: DecoderStream = self._decoder.stream()
         self._scores: list[np.ndarray] = []
         self._frames = 0  # of the phrase
-        self._silent = 0  # of these, the last that are quiet
-        self._told = 0  # words
+        self._silent = 0  # how many of these, at the end, are quiet
+        self._told = 0  # words reported so far
 
     def feed(self, log_probabilities: np.ndarray) -> list[Event]:
         """The events of the next frames (time, token)."""

@@ -19,7 +19,7 @@ _MOST_CHANNELS = 8
 
 
 class Samples:
-    """The chunks of one stream, in order; together they give what ``read_audio`` gives of the whole, to the bit.
+    """The chunks of one stream, in order; together they give what ``read_audio`` gives for the whole, to the bit.
 
     Args:
         sample_rate: of the waveform, in Hz.
@@ -37,7 +37,7 @@ class Samples:
         self._resampler: soxr.ResampleStream | None = None
 
     def check(self, samples: np.ndarray | Tensor, rate: int) -> np.ndarray:
-        """A chunk as float32 ``(channels, samples)``, a copy, for :meth:`take`; the stream is as before.
+        """A chunk as float32 ``(channels, samples)``, a copy, for :meth:`take`; the stream does not change.
 
         Args:
             samples: ``(samples,)`` or ``(channels, samples)``, which are averaged; float, or int8, int16, int32 or
@@ -75,7 +75,7 @@ class Samples:
         return values
 
     def take(self, values: np.ndarray, rate: int) -> Tensor:
-        """The waveform ``(samples,)``, possibly empty, that follows from a chunk that was checked."""
+        """The waveform ``(samples,)``, possibly empty, that a checked chunk adds."""
         heard = values[0] if len(values) == 1 else values.mean(axis=0, dtype=np.float32)
         if not self.rate:
             self.rate, self._channels = rate, len(values)
@@ -89,7 +89,7 @@ class Samples:
         return torch.from_numpy(heard)
 
     def flush(self) -> Tensor:
-        """What is left at the end."""
+        """The samples left at the end."""
         if self._resampler is None:
             return torch.zeros(0)
         return torch.from_numpy(self._resampler.resample_chunk(np.zeros(0, np.float32), last=True))

@@ -1,7 +1,7 @@
-"""Scores of a waveform that comes in chunks: of every frame where the model goes step by step, of windows otherwise.
+"""Scores of a waveform that comes in chunks: of every frame where the model goes step by step, else of windows.
 
-Any chunks give the same scores (to 1e-5, from rounding). A stream keeps its state itself; the model keeps nothing, so
-that any number of streams share one. :func:`advance` takes several streams a chunk further in one batch.
+Any chunks give the same scores (to 1e-5, from rounding). A stream keeps its state itself; the model keeps none, so any
+number of streams can share one model. :func:`advance` takes several streams a chunk further in one batch.
 """
 
 from __future__ import annotations
@@ -28,10 +28,11 @@ _MOST_WINDOWS = 32
 
 @dataclasses.dataclass(frozen=True)
 class WindowConfig:
-    """How a model that does not go step by step is listened through.
+    """How a model that does not go step by step hears a stream.
 
     Attributes:
-        length_s: seconds of a window, which the model hears as if it were a recording: those of its training clips.
+        length_s: seconds of a window, which the model hears as if it were a recording: the length of its training
+            clips.
         hop_s: seconds from one window to the next. The cost is ``length_s / hop_s`` times that of the sound itself.
     """
 
@@ -49,7 +50,8 @@ class ScoreTrack(NamedTuple):
     """Scores along a recording.
 
     Attributes:
-        end_s: float64 (frames,): up to where in the recording, in seconds, the model has heard for each at least.
+        end_s: float64 (frames,): for each, the time in the recording, in seconds, up to which the model has heard at
+            least.
         scores: float32 (frames, label): probabilities; of a CTC head their natural logarithms.
     """
 
@@ -58,7 +60,7 @@ class ScoreTrack(NamedTuple):
 
 
 class FrameScores:
-    """One stream of a model that goes step by step: the scores of each frame as soon as its look-ahead is in."""
+    """One stream of a model that goes step by step: the scores of each frame as soon as its look-ahead has arrived."""
 
     def __init__(self, model: StreamedModel) -> None:
         self.features = cast(StreamedFeatures, model.features).stream()
@@ -71,8 +73,8 @@ class FrameScores:
 class WindowScores:
     """One stream of any other classifier: the scores of each window as if it were a recording.
 
-    Window i covers ``length_s`` from ``i * hop_s`` on. The last one ends with the stream; one shorter than a window is
-    heard whole.
+    Window i covers ``length_s`` from ``i * hop_s`` on. The last window ends with the stream; a stream shorter than a
+    window is heard whole.
     """
 
     def __init__(self, model: StreamedModel, config: WindowConfig) -> None:
@@ -92,7 +94,7 @@ class WindowScores:
             self._next += self._hop
         if ended and known > max(0, self._next - self._hop + self._length if self._next else 0):
             yield known, self._held[-self._length :]
-        # What a last window may reach back to is kept too.
+        # The samples that a last window may reach back to are kept too.
         drop = max(0, min(self._next, known - self._length) - self._origin)
         self._held, self._origin = self._held[drop:].clone(), self._origin + drop
 
@@ -101,10 +103,11 @@ ScoreStream = FrameScores | WindowScores
 
 
 def keywords_of(model: StreamedModel) -> KeywordConfig:
-    """When a score of a classifier is a detection: as was chosen for the model, else above 0.5 for each word.
+    """When a score of a classifier is a detection: as chosen for the model, else from 0.5 on for each word.
 
     Where nothing was chosen, scores of frames are averaged over 100 ms and those of windows over 300 ms. At half a
-    false alarm an hour the model commands, which hears windows, missed 1,133 of 1,600 clips with 100 ms, 689 with 300.
+    false alarm an hour the model ``commands``, which hears windows, missed 1,133 of 1,600 clips with 100 ms and 689
+    with 300 ms.
     """
     return model.config.keywords or KeywordConfig(smoothing_ms=100.0 if goes_by_frames(model) else 300.0)
 
@@ -144,10 +147,10 @@ def advance(
     """Takes each stream a chunk further, all in one batch.
 
     Args:
-        model: the one they are of.
+        model: the model of all the streams.
         streams: of :func:`score_stream`, each once.
         chunks: float32 samples (samples,) at the model's rate for each, possibly none.
-        ended: whether that was the stream's end.
+        ended: for each, whether this chunk was the stream's end.
 
     Returns:
         The new scores of each.
@@ -181,7 +184,7 @@ def _frames(
     for stream, count, kept in zip(streams, counts, split(state), strict=True):
         stream.state = kept
         stream.frames += count
-    # Copies: whoever keeps one must not keep those of all streams.
+    # Copies: whoever keeps the scores of one stream must not keep those of all streams.
     return [ScoreTrack(time[:count], row[:count].copy()) for time, row, count in zip(end_s, rows, counts, strict=True)]
 
 
@@ -206,7 +209,7 @@ def _windows(
 ) -> list[ScoreTrack]:
     ends: list[list[int]] = [[] for _ in streams]
     rows: list[list[np.ndarray]] = [[] for _ in streams]
-    batch: list[tuple[int, Tensor]] = []  # whose window
+    batch: list[tuple[int, Tensor]] = []  # the place of its stream, and a window
 
     def compute() -> None:
         windows = [window for _, window in batch]
@@ -252,7 +255,7 @@ def score_track(
 
     Raises:
         ConfigError: ``block_s`` is not above 0.
-        ModelError: as of :func:`score_stream`, or scores that are no numbers.
+        ModelError: as in :func:`score_stream`, or scores that are no numbers.
     """
     if not (math.isfinite(block_s) and block_s > 0):
         raise ConfigError(f"block_s={block_s}: a time in seconds above 0")

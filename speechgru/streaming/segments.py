@@ -1,4 +1,4 @@
-"""A stream in segments of speech, cut when the pause after one has lasted: for models that need whole recordings."""
+"""Cuts a stream into segments of speech, each at the pause after it: for models that need whole recordings."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from torch import Tensor
 
 from speechgru.decoding.silence import FRAME_S, levels_db, silence_db
 
-# The levels are looked at each time so many frames have come, so that chunks make no difference.
+# The levels are looked at each time this many more frames have come, so that chunks make no difference.
 _LOOK = 10
-# From so many seconds the level of the noise and that of speech are known.
+# The levels of the noise and of speech are taken from this many seconds.
 _MEMORY_S = 20.0
-# Less sound is a click or a breath.
+# A shorter sound is a click or a breath.
 _SPEECH_S = 0.1
 # A segment that is full may end in a silence of this length; the closure of a consonant lasts up to 0.15 s.
 _SHORTEST_PAUSE_S = 0.2
@@ -28,7 +28,7 @@ class Segment:
 
     Attributes:
         waveform: its samples (samples,).
-        start_s: where it begins, in seconds from the begin of the stream.
+        start_s: where it begins, in seconds from the beginning of the stream.
     """
 
     waveform: Tensor
@@ -38,12 +38,12 @@ class Segment:
 class Segments:
     """Cuts one stream; any chunks give the same segments.
 
-    What is silent is told as in :mod:`speechgru.decoding.silence`, from the last 20 seconds: the level of speech is
-    what 0.1 s of them exceed, or what it was in the segment before where that is higher. A segment begins half of
-    ``pause_s`` before the first sound and ends half of it after the last one, as soon as ``pause_s`` has been silent:
-    that is the latency, and up to 0.1 s more. One of ``longest_s`` is cut in the longest silence of its second half,
-    and where there is none, as it is. As long as all is alike from the begin of the stream on, nothing can be told to
-    be silent, and segments are ``longest_s`` long.
+    Silence is found as in :mod:`speechgru.decoding.silence`, from the last 20 seconds: the level of speech is the one
+    that 0.1 s of them exceed, or that of the segment before where it is higher. A segment begins half of ``pause_s``
+    before the first sound and ends half of ``pause_s`` after the last one. It is given as soon as ``pause_s`` has been
+    silent: that is the latency, and up to 0.1 s more. A segment of ``longest_s`` is cut in the longest silence of its
+    second half, and where there is none, as it is. As long as the level has been similar since the beginning of the
+    stream, no silence can be found, and segments are ``longest_s`` long.
 
     Args:
         sample_rate: in Hz.
@@ -56,7 +56,7 @@ class Segments:
         self._frame = round(FRAME_S * sample_rate)
         self._pause = max(2, round(pause_s / FRAME_S))
         self._longest = max(2 * self._pause, round(longest_s / FRAME_S))
-        self._held = np.zeros(0, np.float32)  # from the begin of the next segment, or of what may become one
+        self._held = np.zeros(0, np.float32)  # from the beginning of the next segment, or of what may become one
         self._origin = 0  # its first sample
         self._seen = 0  # frames of it whose levels were looked at
         self._levels = np.zeros(0)
@@ -86,7 +86,7 @@ class Segments:
         self._seen += frames
 
     def _loud(self) -> np.ndarray:
-        """The frames of what is held that are not silent."""
+        """The held frames that are not silent."""
         if not self._seen:
             return np.zeros(0, np.int64)
         lately = self._levels[-round(_MEMORY_S / FRAME_S) :]
@@ -118,7 +118,7 @@ class Segments:
         return max(0, int(loud[0]) - self._pause // 2) * self._frame
 
     def _full(self, loud: np.ndarray) -> int:
-        """The frame in which a segment ends that is too long."""
+        """The frame in which a segment that is too long ends."""
         gaps = np.diff(loud)
         gaps[loud[:-1] < self._seen // 2] = 0
         if not len(gaps) or gaps.max() * FRAME_S <= _SHORTEST_PAUSE_S:

@@ -30,11 +30,11 @@ class StreamConfig:
     """How a model listens.
 
     Attributes:
-        windows: of a classifier that does not score every frame.
-        pause_s: of a transcript: the silence in seconds that ends a phrase, 0.05 to 10.
-        longest_s: of a transcript: seconds after which a phrase is ended without a pause, 1 to 600.
-        keywords: of a classifier: when a score over time is a detection; None takes what was chosen for the model, and
-            where nothing was, the threshold 0.5 (:func:`speechgru.streaming.scores.keywords_of`).
+        windows: for a classifier that does not score every frame.
+        pause_s: for a transcript: the silence in seconds that ends a phrase, 0.05 to 10.
+        longest_s: for a transcript: seconds after which a phrase is ended without a pause, 1 to 600.
+        keywords: for a classifier: when a score over time is a detection; None takes what was chosen for the model, or
+            the threshold 0.5 where nothing was chosen (:func:`speechgru.streaming.scores.keywords_of`).
     """
 
     windows: WindowConfig = dataclasses.field(default_factory=WindowConfig)
@@ -50,7 +50,7 @@ class StreamConfig:
 
 
 class _Ear(Protocol):
-    """One stream's way from a waveform to events; several of a kind go on together."""
+    """Turns the waveform of one stream into events; several of a kind are computed together."""
 
     def hear_together(self, ears: Sequence[_Ear], chunks: Sequence[Tensor], ended: Sequence[bool]) -> list[list[Event]]:
         """Takes each of ``ears``, of the same kind as this one, a chunk (samples,) further."""
@@ -59,8 +59,8 @@ class _Ear(Protocol):
 class Stream:
     """One stream of sound through a model: ``feed`` it chunks, ``flush`` it at the end; both return events.
 
-    The state is here, the model is only read: any number of streams may share one, in any threads (one stream is fed by
-    one thread at a time). Any chunks give the same events: the same words, and numbers to 1e-5.
+    The stream keeps the state and only reads the model: any number of streams may share one model, in any threads (only
+    one thread at a time may feed a stream). Any chunks give the same events: the same words, and numbers to 1e-5.
 
     - A classifier gives labels, each final: smoothed scores, a threshold and a refractory time for each word
       (:class:`speechgru.streaming.keywords.KeywordSpotter`). One that does not score every frame hears windows.
@@ -103,20 +103,20 @@ class Stream:
         return feed_together([self], [samples], rate)[0]
 
     def flush(self) -> list[Event]:
-        """The last events: the stream has ended. For what comes then make another stream."""
+        """The last events: the stream has ended. For what comes after that, make another stream."""
         return flush_together([self])[0]
 
 
 def feed_together(streams: Sequence[Stream], chunks: Sequence[np.ndarray | Tensor], rate: int) -> list[list[Event]]:
-    """What :meth:`Stream.feed` gives of each stream and its chunk, computed in one batch.
+    """What :meth:`Stream.feed` gives for each stream and its chunk, computed in one batch.
 
     Args:
         streams: of one model, with one configuration, each once.
-        chunks: for each; where there is nothing new, an empty one.
+        chunks: one for each stream; an empty one where there is nothing new.
         rate: of all chunks.
 
     Raises:
-        AudioError: as of :meth:`Stream.feed`; no stream has taken its chunk then.
+        AudioError: as in :meth:`Stream.feed`; then no stream has taken its chunk.
         ConfigError: a stream was flushed.
     """
     _check_open(streams)
@@ -127,7 +127,7 @@ def feed_together(streams: Sequence[Stream], chunks: Sequence[np.ndarray | Tenso
 
 
 def flush_together(streams: Sequence[Stream]) -> list[list[Event]]:
-    """What :meth:`Stream.flush` gives of each stream, computed in one batch."""
+    """What :meth:`Stream.flush` gives for each stream, computed in one batch."""
     _check_open(streams)
     for stream in streams:
         stream._ended = True
@@ -151,7 +151,7 @@ def _ear(model: StreamedModel, config: StreamConfig, decoder: Decoder | None) ->
 
 
 class _Reader(Protocol):
-    """From scores to events."""
+    """Turns scores into events."""
 
     def read(self, track: ScoreTrack, ended: bool) -> list[Event]:
         """The events of the next scores."""
@@ -191,7 +191,7 @@ class _Scored:
 
 
 class _Segmented:
-    """An ear that transcribes segments of speech, each by itself: another stream changes no bit of it."""
+    """An ear that transcribes segments of speech, each by itself: other streams change no bit of the result."""
 
     def __init__(self, model: StreamedModel, config: StreamConfig, decoder: Decoder) -> None:
         self._model, self._decoder = model, decoder

@@ -8,7 +8,8 @@ from speechgru.registry import register
 from speechgru.synthesis.espeak_ng import ACCENTS, speak
 from speechgru.synthesis.speech import Speech, share_of
 
-# espeak-ng's variants that sound like a person, one of each group of near twins (left out: robots, whispers, echoes).
+# espeak-ng's variants that sound like a person, one of each group of very similar ones (left out: robots, whispers,
+# echoes).
 # fmt: off
 SPEAKERS = {
     "train": (

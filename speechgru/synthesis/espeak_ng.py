@@ -1,8 +1,8 @@
 """Text into speech with known word times: espeak-ng, driven through ctypes.
 
-The extra ``synth`` installs espeakng-loader, a wheel with the compiled library and its voices (English in
-eight accents, each in some hundred variants), so no compiler and no system package is needed. The library (GPL-3.0)
-is a dependency of its own and no part of this package.
+The extra ``synth`` installs espeakng-loader, a wheel with the compiled library and its voices (English in eight
+accents, each in some hundred variants), so no compiler and no system package is needed. The library (GPL-3.0) is a
+separate dependency and not part of this package.
 
 espeak-ng keeps the phase of its flutter and its breath noise from one utterance to the next, even across its own
 Terminate and Initialize. The library is therefore loaded anew for every utterance (half a millisecond) and its random
@@ -29,7 +29,7 @@ import numpy as np
 from speechgru.errors import ConfigError, SpeechGRUError
 from speechgru.synthesis.speech import Speech, Word
 
-# The accents of English in espeak-ng 1.52, by the name it knows them under; "en" is taken for en-gb.
+# The accents of English in espeak-ng 1.52, by its names for them; "en" is used for en-gb.
 ACCENTS = (
     "en-gb",
     "en-gb-x-rp",
@@ -66,7 +66,7 @@ def speak(
     """Speaks a text. The same arguments give the same samples, on one version of espeakng-loader and one platform.
 
     espeak-ng is not thread safe and there is one per process: calls of other threads wait. Use processes to go faster.
-    The seed of the C library's ``rand`` is set on the way.
+    A call also sets the seed of the C library's ``rand``.
 
     Args:
         text: what to say, at least one character; digits and abbreviations are spelled out as English does.
@@ -92,7 +92,7 @@ def speak(
             raise ConfigError(f"{key}={value}: from {low} to {high}")
     accent, _, variant = voice.partition("+")
     if variant and variant not in variants():
-        # espeak-ng itself would say nothing and speak without it.
+        # espeak-ng itself would report nothing and speak without the variant.
         raise ConfigError(f"voice={voice}: {variant!r} is not a variant (known: {', '.join(variants())})")
     name = _name(accent) + (f"+{variant}" if variant else "")
     with _one_at_a_time, _engine() as engine:
@@ -101,7 +101,7 @@ def speak(
         for parameter, value in ((_RATE, rate_wpm), (_PITCH, pitch), (_RANGE, pitch_range)):
             _check(engine.espeak_SetParameter(parameter, int(value), 0), "espeak_SetParameter")
         engine.espeak_ng_SetRandSeed(ctypes.c_long(seed & 0x7FFFFFFF))
-        # Some of Klatt's variants draw from the C library, where 0 and 1 are the same seed.
+        # Some of Klatt's variants draw random numbers from the C library, where 0 and 1 are the same seed.
         _c_library().srand(ctypes.c_uint((seed & 0x7FFFFFFF) + 1))
         recording = _Recording()
         engine.espeak_SetSynthCallback(recording.callback)
@@ -180,7 +180,7 @@ class _Recording:
         self.callback = _Callback(self._receive)
 
     def _receive(self, samples: ctypes._Pointer[ctypes.c_short], count: int, events: ctypes._Pointer[_Event]) -> int:
-        """1 ends the synthesis. An exception must not cross C: it is kept and raised afterwards."""
+        """The answer 1 ends the synthesis. An exception must not cross C: it is kept and raised afterwards."""
         try:
             if samples and count > 0:
                 self.blocks.append(ctypes.string_at(samples, 2 * count))
@@ -200,11 +200,11 @@ class _Recording:
         return Speech(waveform, _SAMPLE_RATE, self._words(text, len(waveform)))
 
     def _words(self, text: str, samples: int) -> list[Word]:
-        """Word events tell where words begin; a word ends with the pause after its phonemes or with the next word."""
+        """Word events show where words begin; a word ends with the pause after its phonemes or with the next word."""
         starts: list[tuple[int, int, int]] = []  # index of the event, first character, sample
         covered = 0
         for index, (kind, position, length, sample, _) in enumerate(self.events):
-            # Numbers make further events inside the word ("42" at "2"): still the one word of the text.
+            # Numbers make further events inside the word ("42" at "2"): it is still one word of the text.
             if kind == _WORD and position - 1 >= covered:
                 starts.append((index, position - 1, sample))
                 covered = position - 1 + length
@@ -246,7 +246,7 @@ def _c_library() -> ctypes.CDLL:
 
 @contextlib.contextmanager
 def _engine() -> Iterator[ctypes.CDLL]:
-    """A library nobody has spoken with, initialised; unloaded afterwards."""
+    """A freshly loaded and initialised library; it is unloaded afterwards."""
     library, data = Path(_loader().get_library_path()), str(_data_folder())
     with tempfile.TemporaryDirectory() if len(os.fsencode(data)) > _LONGEST_PATH else contextlib.nullcontext() as short:
         if short:
@@ -271,7 +271,7 @@ def _load(library: Path) -> ctypes.CDLL:
     try:
         if not _is_loaded(library):
             return ctypes.CDLL(str(library))
-        # Another package in this process speaks with it: a copy has a state of its own.
+        # Another package in this process uses it: a copy has a state of its own.
         with tempfile.TemporaryDirectory() as folder:
             return ctypes.CDLL(shutil.copy(library, folder))
     except OSError as error:

@@ -1,7 +1,7 @@
 """The synthesiser ``kokoro``: Kokoro-82M, a neural synthesiser of natural quality (extra ``kokoro``).
 
-Its weights and voices (Apache-2.0, https://github.com/thewh1teagle/kokoro-onnx) are files that one downloads oneself;
-they are given by path, and nothing fetches them. About as fast as it speaks, on one core.
+Its weights and voices (Apache-2.0, https://github.com/thewh1teagle/kokoro-onnx) are files that the user downloads; they
+are given by path, and nothing fetches them. It runs at about real time on one core.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ SPEAKERS = {
     "test": ("af_nova", "am_eric", "bf_emma", "bm_lewis", "af_sky"),
 }
 # fmt: on
-MOST_VOICES = 75  # so many that in no split a pair comes twice
+MOST_VOICES = 75  # the most with which no pair comes twice in a split
 _USUAL_WPM = 175
 _SPEED = (0.5, 2.0)
 
@@ -42,7 +42,7 @@ _one_at_a_time = threading.Lock()
 
 @dataclasses.dataclass
 class KokoroConfig:
-    """Where Kokoro's files lie.
+    """Where Kokoro's files are.
 
     Attributes:
         model: its weights, an ONNX file such as kokoro-v1.0.onnx.
@@ -54,7 +54,7 @@ class KokoroConfig:
     voices: str = ""
     threads: int = 1
 
-    PLACES: ClassVar = ("model", "voices", "threads")  # another value makes no other speech
+    PLACES: ClassVar = ("model", "voices", "threads")  # their values do not change the speech
 
     def __post_init__(self) -> None:
         if self.threads < 0:
@@ -63,11 +63,11 @@ class KokoroConfig:
 
 @register("synthesiser", "kokoro", KokoroConfig)
 class Kokoro:
-    """Kokoro-82M through kokoro-onnx: 28 English voices, and pairs of them mixed to one.
+    """Kokoro-82M through kokoro-onnx: 28 English voices, and pairs of them mixed into one.
 
-    A voice is one of its own ("af_heart") or a pair ("af_heart+am_adam"), whose voice vectors are averaged; both of a
-    pair belong to the same split. Pitch and melody are the voice's own: ``pitch``, ``pitch_range`` and ``seed`` say
-    nothing.
+    A voice is one of Kokoro's own ("af_heart") or a pair ("af_heart+am_adam"), whose voice vectors are averaged; both
+    of a pair belong to the same split. Pitch and melody are the voice's own: ``pitch``, ``pitch_range`` and ``seed``
+    have no effect.
 
     Args:
         config: see :class:`KokoroConfig`.
@@ -108,14 +108,14 @@ class Kokoro:
             language = "en-gb" if voice.startswith("b") else "en-us"
             try:
                 samples, sample_rate = engine.create(text, voice=style, speed=speed, lang=language)
-            except Exception as error:  # of a library that documents none
+            except Exception as error:  # the library documents no exceptions
                 raise SpeechGRUError(f"Kokoro cannot say {text!r}: {' '.join(str(error).split())}") from error
         waveform = np.asarray(samples, np.float32)
         return Speech(waveform, int(sample_rate), _bounds(text, waveform, int(sample_rate)))
 
 
 def _bounds(text: str, waveform: np.ndarray, sample_rate: int) -> list[Word]:
-    """The text as one word, from the first to the last sample within 40 dB of the loudest; nothing of silence."""
+    """The text as one word, from the first to the last sample within 40 dB of the loudest; no word for silence."""
     loud = np.flatnonzero(np.abs(waveform) > 0.01 * np.abs(waveform).max(initial=0.0))
     if not len(loud):
         return []
@@ -150,7 +150,7 @@ def _engine(model: str, voices: str, threads: int) -> Any:
     try:
         session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         return kokoro_onnx.Kokoro.from_session(session, voices)
-    except Exception as error:  # of two libraries that document none
+    except Exception as error:  # the two libraries document no exceptions
         reason = " ".join(str(error).split())[:200]
         raise SpeechGRUError(f"{model} and {voices} are not Kokoro's weights and voices ({reason})") from error
 

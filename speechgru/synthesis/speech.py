@@ -8,7 +8,7 @@ import numpy as np
 
 from speechgru.errors import ConfigError
 
-# Of the voices: no voice is in two splits.
+# Shares of the voices; no voice is in two splits.
 SHARES = {"train": 0.7, "valid": 0.1, "test": 0.2}
 
 

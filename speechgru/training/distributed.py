@@ -7,11 +7,11 @@ import dataclasses
 import gc
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import torch
 import torch.distributed as dist
-from torch import nn
+from torch import Tensor
 
 from speechgru.devices import find_device
 
@@ -62,10 +62,10 @@ class World:
         dist.all_reduce(total)
         return float(total)
 
-    def same(self, module: nn.Module) -> None:
-        """Gives every process the weights and statistics of the first one."""
+    def same(self, tensors: Iterable[Tensor]) -> None:
+        """Gives every process what these tensors are in the first one."""
         if self.size > 1:
-            for tensor in module.state_dict().values():
+            for tensor in tensors:
                 dist.broadcast(tensor, 0)
 
 

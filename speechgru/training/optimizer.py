@@ -103,5 +103,5 @@ def _check(
         if not 0 <= getattr(config, name) < 1:
             raise ConfigError(f"{name}={getattr(config, name)}: from 0 to below 1")
     for name in at_least_zero:
-        if getattr(config, name) < 0:
+        if not getattr(config, name) >= 0:
             raise ConfigError(f"{name}={getattr(config, name)}: at least 0")

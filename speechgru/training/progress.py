@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
+from speechgru.errors import ModelError
 from speechgru.plain import Record
 
 
@@ -50,6 +52,18 @@ class Progress:
     steps_in_epoch: int = 0
     unreadable: int = 0
     infeasible: int = 0
+
+    @classmethod
+    def read(cls, state: Record, path: Path) -> Progress:
+        """That of a checkpoint.
+
+        Raises:
+            ModelError: the checkpoint has none, or one of another version.
+        """
+        try:
+            return cls(**state["progress"])
+        except (KeyError, TypeError):
+            raise ModelError(f"{path}: is damaged or of another version of speechgru; begin the run anew") from None
 
     @property
     def best_figure(self) -> float | None:

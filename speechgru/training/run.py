@@ -279,7 +279,7 @@ def _finish(trainer: Trainer, config: TrainConfig, corpora: list[Corpus], tokens
         "parameters": recognizer.parameter_count(),
         "epochs": progress.epoch,
         "best_epoch": progress.best_epoch,
-        "best_valid": progress.best,
+        "best_valid": progress.best_figure,
         "updates": progress.step,
         "examples": progress.examples,
         "nonfinite_steps": progress.nonfinite,

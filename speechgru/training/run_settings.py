@@ -44,7 +44,7 @@ def progress_of(folder: Path) -> Progress | None:
         ModelError: the checkpoint is damaged.
     """
     path = folder / NAME
-    return Progress(**read_state(path)["progress"]) if path.is_file() else None
+    return Progress.read(read_state(path), path) if path.is_file() else None
 
 
 def go_on(folder: Path) -> str:

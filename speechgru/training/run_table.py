@@ -77,7 +77,7 @@ def _read(folder: Path) -> Run:
         run.overrides = stored["overrides"] if stored is not None else []
         if (folder / NAME).is_file():
             state = read_state(folder / NAME)
-            progress = Progress(**state["progress"])
+            progress = Progress.read(state, folder / NAME)
             run.state = "finished" if progress.finished else "stopped"
             run.epochs, run.seconds, run.metric = progress.epoch, progress.seconds, state.get("monitor", "")
             run.best = progress.best_figure

@@ -87,6 +87,11 @@ class OneCycleConfig(CosineConfig):
     floor: float = 1e-4
     start: float = 0.04
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.start <= 1:
+            raise ConfigError(f"start={self.start}: from 0 to 1")
+
 
 @register("schedule", "one_cycle", OneCycleConfig)
 class OneCycle(Cosine):

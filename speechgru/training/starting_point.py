@@ -13,7 +13,7 @@ from speechgru.registry import to_plain
 from speechgru.training.run_settings import flat
 
 _LAYERS = "encoder.num_layers"
-ROWS_OF_TOKENS = ("head.output.weight", "head.output.bias")
+ROWS_OF_TOKENS = ("head.output.weight", "head.output.bias", "head.speakers")
 
 
 @torch.no_grad()

@@ -96,7 +96,7 @@ class Trainer:
         self.objective: nn.Module = Objective(
             recognizer, method.augment, config.precision, config.mixup, config.consistency
         )
-        world.same(recognizer)
+        world.same(recognizer.state_dict().values())
         if world.size > 1:
             self.objective = nn.parallel.DistributedDataParallel(self.objective)
         self.optimizer = method.optimizer(recognizer)
@@ -154,12 +154,14 @@ class Trainer:
 
                 # One pass over the training set, then the figures of the validation set; the best weights are kept.
                 self._epoch()
+                self._share()
                 row = self._validate()
                 progress.epoch, progress.batch = progress.epoch + 1, 0
 
                 # Was it the last one? Then the mean of the last epochs may be better than any.
                 stale = progress.epoch - progress.best_epoch
                 stopped = bool(self.config.patience) and stale >= self.config.patience
+                stopped = bool(self.world.largest(stopped and self.world.leads))
                 progress.trained = progress.epoch >= self.config.epochs or stopped
                 if progress.trained:
                     row |= self.selection.try_mean_of_last(progress)
@@ -170,9 +172,14 @@ class Trainer:
                 self.world.say(epoch_line(progress, self.config.epochs, row, progress.seconds - began_s))
                 progress.begin_epoch()
                 self._choose(progress.epoch)
-                self.world.same(self.recognizer)
                 self._checkpoint()
         return progress
+
+    def _share(self) -> None:
+        """Gives every process the statistics of the first one, which each gathers from its own batches."""
+        self.world.same(self.recognizer.state_dict().values())
+        if self.average is not None:
+            self.world.same(self.average.tensors.values())
 
     def mark_finished(self) -> None:
         """Writes into the checkpoint that everything else is written."""

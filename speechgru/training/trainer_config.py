@@ -64,11 +64,11 @@ class TrainerConfig:
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "accumulate", "max_nonfinite"):
-            if getattr(self, name) < 1:
+            if not getattr(self, name) >= 1:
                 raise ConfigError(f"{name}={getattr(self, name)}: at least 1")
         amounts = ("gradient_clip", "average_last", "mixup", "consistency", "patience")
         for name in (*amounts, "workers", "cache_mb", "max_duration_s", "threads"):
-            if getattr(self, name) < 0:
+            if not getattr(self, name) >= 0:
                 raise ConfigError(f"{name}={getattr(self, name)}: at least 0")
         if not 0 <= self.join <= 1:
             raise ConfigError(f"join={self.join}: from 0 to 1")

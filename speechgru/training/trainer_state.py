@@ -83,7 +83,7 @@ def restore_state(trainer: Training, path: Path) -> None:
         raise ConfigError(
             f"{path} belongs to another model or optimizer; resume with the settings it began with"
         ) from error
-    trainer.progress = Progress(**state["progress"])
+    trainer.progress = Progress.read(state, path)
     if trainer.average is not None:
         device = trainer.world.device
         trainer.average.updates = state["average_updates"]

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from speechgru import compiled
-from speechgru.errors import ModelError
+from speechgru.errors import ModelError, one_line
 from speechgru.export.c.program import Program, rounded
 from speechgru.export.parity import LIMIT
 from speechgru.export.rounding import allowed
@@ -75,7 +75,7 @@ def _compiled(folder: Path, made: str, options: Sequence[str]) -> Path:
     command = [found, *options, "-o", made, "model.c", "-lm"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     if done.returncode:
-        raise ModelError(f"{Path(found).name} refuses the program: {done.stderr.strip()[:2000]}")
+        raise ModelError(f"{Path(found).name} refuses the program: {one_line(done.stderr.strip()[:2000])}")
     return folder / made
 
 
