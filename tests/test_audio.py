@@ -446,6 +446,16 @@ def test_find_audio(tmp_path):
         find_audio([f"{root}/*.opus"])
 
 
+def test_above_a_link_is_elsewhere(tmp_path):
+    """Oracle: the system: what is above a linked folder is above where the link leads to."""
+    (tmp_path / "real" / "deep").mkdir(parents=True)
+    (tmp_path / "real" / "sibling").mkdir()
+    write(tmp_path / "real" / "sibling" / "z.wav", chirp())
+    (tmp_path / "link").symlink_to(tmp_path / "real" / "deep")
+    ((path, error),) = list_audio(f"{tmp_path}/link/../sibling")
+    assert (os.path.isfile(path), error) == (True, "")
+
+
 def test_what_cannot_be_read_in_a_folder_is_told(tmp_path):
     """A pipe would wait for ever. A folder whose path is longer than the system takes cannot be opened, not by root."""
     write(tmp_path / "a.wav", chirp())

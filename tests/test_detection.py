@@ -20,8 +20,9 @@ from speechgru.cli import main
 from speechgru.data.utterance import Utterance
 from speechgru.encoders import GRUEncoderConfig
 from speechgru.errors import AudioError, ConfigError, DataError
-from speechgru.evaluation.detection import Background, Detections, Trial, hours_needed
+from speechgru.evaluation.detection import Alarm, Background, Detections, Trial, hours_needed
 from speechgru.evaluation.detection_hearing import BEFORE_S, TOLERANCE_S, Ears
+from speechgru.evaluation.detection_record import cut_alarms, detection_record
 from speechgru.evaluation.detection_sources import BackgroundRecording, find_background, find_positives
 from speechgru.evaluation.intervals import binomial_interval, poisson_interval
 from speechgru.features import LogMelConfig, Normalization
@@ -134,6 +135,24 @@ def test_numbers_by_hand():
     assert found.curve() == [(1.0, 0), (0.800001, 0), (0.600001, 1), (0.01, 2)]
     certain = dataclasses.replace(found.background[0], tracks={"yes": (np.array([1.0]), np.array([1.0]))})
     assert Detections(["yes"], trials[:3], [certain], 1.0).threshold_for(0.5) is None
+
+
+def test_a_word_without_a_threshold_of_its_own():
+    """Oracle: JSON, which knows no infinity; a word that is not listed is never detected."""
+    record = detection_record(drawn(3), 100.0, 0.5, {"yes": 0.4, "no": math.inf})
+    assert json.loads(json.dumps(record["own"], allow_nan=False))["threshold"] == {"yes": 0.4}
+    assert record["own"]["misses"]["quiet"]["count"] >= 6  # each "no"
+
+
+def test_alarms_are_cut_where_they_are(tmp_path):
+    """Oracle: the file's own samples. A row of a list may begin in the middle of its file, and be louder than it."""
+    samples = np.random.default_rng(0).uniform(-0.2, 0.2, 8000 * 12)
+    soundfile.write(tmp_path / "long.wav", samples, 8000, subtype="FLOAT")
+    background = Background(str(tmp_path / "long.wav"), "talk", 6.0, 6.0, {}, 5.0, 6.0)
+    (row,) = cut_alarms([Alarm("yes", background, 3.0, 0.9)], tmp_path / "alarms", 8000)
+    cut, _ = soundfile.read(tmp_path / row["clip"])
+    np.testing.assert_allclose(cut, samples[50_000:68_000] * 10 ** (6 / 20), atol=1e-4)
+    assert row["end_s"] == 8.0
 
 
 def heard(log_odds, hours, clip=0.0):
@@ -337,6 +356,10 @@ def test_positives_are_found_by_folder_label_text_or_word(sounds, tmp_path):
         ("c.wav", "low"),
     ]
     assert [one.label for one in find_positives([table], words, split="test").clips] == ["hey_computer"]
+    twice = listed(tmp_path / "twice.csv", ["audio,text", "a.wav,low low", "b.wav,low"])
+    assert [Path(one.audio).name for one in find_positives([twice], words).clips] == ["b.wav"]
+    with pytest.raises(ConfigError, match=r"--word foo: not among the words that are detected \(low, "):
+        find_positives([clips], words, word="foo")
     with pytest.raises(ConfigError, match=r"no clip says a word of this model \(up, down\); they say low, high; name"):
         find_positives([listed(tmp_path / "l.csv", ["audio,label", "a.wav,low", "b.wav,high"])], ["up", "down"])
     with pytest.raises(DataError, match="is not there"):
@@ -347,7 +370,7 @@ def test_positives_are_found_by_folder_label_text_or_word(sounds, tmp_path):
 
 def test_background_leaves_out_the_positives_and_knows_what_is_said(sounds, tmp_path):
     """Oracle: which recordings there are; of a list with texts, the words in them."""
-    clip = str(sounds / "clips" / "low" / "0.wav")
+    clip = Utterance(str(sounds / "clips" / "low" / "0.wav"))
     found = find_background([str(sounds / "clips"), str(sounds / "talk")], ["low"], [clip])
     assert len(found) == 6
     assert {one.source for one in found} == {str(sounds / "clips"), str(sounds / "talk")}
@@ -359,7 +382,11 @@ def test_background_leaves_out_the_positives_and_knows_what_is_said(sounds, tmp_
     (chosen,) = find_background([str(tmp_path / "split")], ["low"], split="valid")
     assert (Path(chosen.utterance.audio).name, chosen.said) == ("b.wav", {"low"})
     with pytest.raises(ConfigError, match=r"--background .*no recording besides the positives"):
-        find_background([clip], ["low"], [clip])
+        find_background([clip.audio], ["low"], [clip])
+    rows = [f"{clip.audio},{start},0.1" for start in (0.0, 0.1, 0.2)]
+    stretches = listed(tmp_path / "stretches.csv", ["audio,offset,duration", *rows])
+    said = dataclasses.replace(clip, start_s=0.1, duration_s=0.1)
+    assert [one.utterance.start_s for one in find_background([stretches], ["low"], [said])] == [0.0, 0.2]
     (tmp_path / "empty").mkdir()
     with pytest.raises(ConfigError, match=r"--background .*empty: no audio file"):
         find_background([str(tmp_path / "empty")], ["low"])

@@ -106,6 +106,15 @@ def test_probabilities_after_every_context_add_up_to_one(order):
         assert total == pytest.approx(1, abs=1e-9), context
 
 
+def test_a_context_without_a_discount():
+    """One discount is exactly 0 here, which leaves nothing for the words not seen after some context."""
+    text = ["a", "c a c", "d", "b a a a", "d", "a", "b a a c", "c d b b", "c b d c", "d", "b a", "b a c c d"]
+    ngrams = train([line.split() for line in text], 3)
+    assert min(weight for level in ngrams for _, weight in level.values()) == -99.0
+    model = LanguageModel.from_ngrams(ngrams)
+    assert math.isfinite(model.perplexity([["a", "c", "d"], ["b", "b"]])[0])
+
+
 def test_kneser_ney_by_hand():
     """By hand: Chen & Goodman's eq. (23) with KenLM's fallback discounts, for which this text is small enough.
 

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import types
 
@@ -137,6 +138,20 @@ def test_alarms_are_kept(folder, capsys, tmp_path):
         assert event["text"] in name
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_named_pipe_is_heard_once(folder, capsys, tmp_path):
+    """Oracle: the file itself; a pipe cannot be read again to be compared."""
+    os.mkfifo(tmp_path / "pipe")
+    content = (folder / "sound.wav").read_bytes()
+    writer = threading.Thread(target=lambda: (tmp_path / "pipe").write_bytes(content))
+    writer.start()
+    code, lines, errors = listen(capsys, tmp_path / "pipe", "-m", folder / "labels")
+    writer.join()
+    assert code == 0
+    assert lines == listen(capsys, folder / "sound.wav", "-m", folder / "labels")[1]
+    assert not any("differ from" in line for line in errors)
+
+
 def test_what_is_wrong_is_one_line(folder, capsys, monkeypatch, tmp_path):
     (tmp_path / "empty.wav").touch()
     whole = (folder / "sound.wav").read_bytes()
@@ -149,7 +164,7 @@ def test_what_is_wrong_is_one_line(folder, capsys, monkeypatch, tmp_path):
         ([tmp_path], b"", 1, "a folder"),
         (["-"], b"", 1, "no samples; pipe sound into it"),
         (["-"], whole, 1, "a file of audio"),
-        (["-", "--rate", 10], b"\0\0", 1, "--rate=10: from 1000"),
+        (["-", "--rate", 10], b"\0\0", 2, "--rate=10: from 1000"),
         (["-", "--threads", 0], b"", 2, "--threads 0"),
         (["-", "--pause", 0], b"", 2, "pause_s=0"),
         (["-", "--threshold", 2], b"", 2, "--threshold 2: above 0"),

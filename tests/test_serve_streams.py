@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import contextlib
 import importlib.util
@@ -154,9 +155,10 @@ def test_what_a_stream_may_not_is_told_before_it_is_closed(served):
         with pytest.raises(ConnectionClosed):
             stream.recv()
         assert stream.close_code == 1009
-    with pytest.raises(InvalidStatus) as refused:
-        opened(served, "", origin="http://elsewhere.example")
-    assert refused.value.response.status_code == 403
+    for origin in ("http://elsewhere.example", "null", "file://", "http://["):
+        with pytest.raises(InvalidStatus) as refused:
+            opened(served, "", origin=origin)
+        assert refused.value.response.status_code == 403
     with opened(served, "model=labels", origin=served.url) as stream:
         stream.send('{"type": "end"}')
         assert json.loads(stream.recv()) == {"kind": "end", "seconds": 0.0}
@@ -241,3 +243,38 @@ def test_the_description_names_what_there_is(served):
         assert (status, headers["content-type"]) == (200, "text/html; charset=utf-8")
         assert "default-src 'none'" in headers["content-security-policy"]
         assert not re.search(rb"(?:src|href)=[\"']?(?:https?:)?//", body)
+
+
+def test_a_request_without_an_end_is_cut_off(monkeypatch):
+    """A head that comes slowly, as the first request or the second; one whose head is there may take its time."""
+    import uvicorn
+
+    from speechgru.serving import protocols
+
+    monkeypatch.setattr(protocols, "HEAD_S", 0.5)
+
+    async def answers(scope, receive, send):
+        assert scope["type"] == "http"
+        await asyncio.sleep(1.0)
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+        await send({"type": "http.response.body", "body": b"ok"})
+
+    config = uvicorn.Config(answers, http=protocols.HttpProtocol, log_level="critical", port=0, lifespan="off")
+    running = uvicorn.Server(config)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=running.run, kwargs={"sockets": [listener]})
+        thread.start()
+        try:
+            for before in (b"", b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"):
+                with socket.create_connection(listener.getsockname(), timeout=10) as client:
+                    client.sendall(before)
+                    if before:
+                        assert client.recv(1000).startswith(b"HTTP/1.1 200")
+                    client.sendall(b"GET / HTTP/1.1\r\nhost")
+                    with contextlib.suppress(ConnectionResetError):
+                        while client.recv(1000) not in (b"", b"ok"):
+                            pass
+                        assert client.recv(1000) == b""
+        finally:
+            running.should_exit = True
+            thread.join()

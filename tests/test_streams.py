@@ -386,6 +386,17 @@ def test_bad_chunks_are_one_line_and_the_stream_goes_on():
         model.stream().feed(waveform, 10)
 
 
+def test_chunks_may_be_empty_or_of_half_precision():
+    """Oracle: the same samples in float32. A chunk without samples says nothing of the channels, first or later."""
+    model, waveform = MODELS["frames"], torch.from_numpy(sound(8000))
+    both = torch.stack((waveform, waveform)).bfloat16()
+    stream = model.stream(CONFIG)
+    events = stream.feed(np.zeros(0), RATE)
+    for at in range(0, 8000, 1000):
+        events += stream.feed(both[:, at : at + 1000], RATE) + stream.feed(torch.zeros(0), RATE)
+    assert_same(events + stream.flush(), events_of(model, waveform.bfloat16().float().numpy(), RATE, [1000]))
+
+
 def test_settings_out_of_range_name_themselves():
     for wrong in ({"pause_s": 0.0}, {"longest_s": float("nan")}, {"pause_s": 11.0}):
         with pytest.raises(ConfigError, match=next(iter(wrong))):

@@ -62,14 +62,14 @@ def _below(folder: str) -> list[tuple[str, str]]:
     found: list[tuple[str, str]] = []
 
     def closed(error: OSError) -> None:
-        path = os.path.normpath(error.filename)
+        path = _tidy(error.filename)
         found.append((path, f"{path}: cannot be opened ({error.strerror}); check the permissions"))
 
     for parent, _, files in os.walk(folder, onerror=closed):
         # macOS leaves ._name.wav beside name.wav on foreign disks: hidden, and not audio.
         names = (name for name in files if not name.startswith("."))
         kept = (name for name in names if name.lower().endswith(SUFFIXES))
-        found += [_checked(os.path.normpath(os.path.join(parent, name))) for name in kept]
+        found += [_checked(_tidy(os.path.join(parent, name))) for name in kept]
     return sorted(found)
 
 
@@ -81,9 +81,13 @@ def _matching(pattern: str) -> list[tuple[str, str]]:
         if os.path.isdir(match):
             matches.update(_below(match))
         elif match.lower().endswith(suffixes):
-            path, error = _checked(os.path.normpath(match))
+            path, error = _checked(_tidy(match))
             matches[path] = error
     return list(matches.items())
+
+
+def _tidy(path: str) -> str:
+    return path if os.pardir in path.split(os.sep) else os.path.normpath(path)  # link/.. may be elsewhere
 
 
 def _checked(path: str) -> tuple[str, str]:

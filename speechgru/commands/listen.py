@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
+import os
 import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from speechgru.commands.recordings import load_recognizer, on_terminal, standard_output
-from speechgru.errors import ConfigError, SpeechGRUError
+from speechgru.errors import AudioError, ConfigError, SpeechGRUError
 from speechgru.shipped import default_model
 
 if TYPE_CHECKING:
@@ -117,7 +119,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise failure
     if stopped and arguments.audio is not None:
         raise KeyboardInterrupt  # the command line knows its exit code
-    if arguments.audio not in (None, "-"):
+    if os.path.isfile(arguments.audio or ""):  # no pipe, which cannot be read again
         _compare(recognizer, arguments.audio, config, listening)
     return 0
 
@@ -162,7 +164,8 @@ def _tell_threshold(recognizer: Recognizer, config: StreamConfig) -> None:
 @contextlib.contextmanager
 def _source(arguments: argparse.Namespace) -> Iterator[tuple[Iterator[Block], int]]:
     """The blocks to hear, and their sample rate."""
-    from speechgru.audio import audio_info, read_blocks
+    from speechgru.audio import read_blocks
+    from speechgru.audio.decoder import check_rate
     from speechgru.audio.live import Block, Microphone, read_pcm
 
     if arguments.audio is None:
@@ -172,10 +175,15 @@ def _source(arguments: argparse.Namespace) -> Iterator[tuple[Iterator[Block], in
     elif arguments.audio == "-":
         if sys.stdin is None:
             raise ConfigError("standard input is closed; give a file")
+        try:
+            check_rate(arguments.rate, "--rate")
+        except AudioError as error:
+            raise ConfigError(str(error)) from None
         yield read_pcm(sys.stdin.buffer, arguments.rate, arguments.block), arguments.rate
     else:
-        rate = audio_info(arguments.audio).sample_rate
-        yield (Block(samples) for samples, _ in read_blocks(arguments.audio, block_s=arguments.block)), rate
+        read = read_blocks(arguments.audio, block_s=arguments.block)  # a pipe can be read once only
+        first, rate = next(read)
+        yield (Block(samples) for samples in itertools.chain([first], (samples for samples, _ in read))), rate
 
 
 def _compare(recognizer: Recognizer, audio: str, config: StreamConfig, listening: Listening) -> None:
@@ -203,10 +211,10 @@ def _at_once(recognizer: Recognizer, audio: str, config: StreamConfig) -> list[E
     from speechgru.audio import read_blocks
     from speechgru.streaming.event import Event
     from speechgru.streaming.keywords import KeywordSpotter
-    from speechgru.streaming.scores import keywords_of, score_track
+    from speechgru.streaming.scores import keywords_of, score_blocks
 
     blocks = (block for block, _ in read_blocks(audio, recognizer.sample_rate))
-    track = score_track(recognizer, blocks, config=config.windows)
     spotter = KeywordSpotter(recognizer.tokens.names, config.keywords or keywords_of(recognizer))
-    found = spotter.feed(track.end_s, track.scores)
+    tracks = score_blocks(recognizer, blocks, config.windows)
+    found = (one for track in tracks for one in spotter.feed(track.end_s, track.scores))
     return [Event("label", one.label, one.start_s, one.end_s, one.confidence) for one in found]

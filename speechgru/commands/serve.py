@@ -6,6 +6,7 @@ import argparse
 import os
 import socket
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -84,6 +85,10 @@ def run(arguments: argparse.Namespace) -> int:
     if key is not None and not key.strip():
         raise ConfigError("SPEECHGRU_API_KEY is empty; set it to a key, or unset it to let everybody ask")
     names = _names(arguments.model)
+    try:
+        tempfile.gettempdir()
+    except FileNotFoundError:
+        raise ConfigError("no folder for temporary files can be written to; set TMPDIR to one") from None
     try:
         import uvicorn
 

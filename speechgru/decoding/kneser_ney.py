@@ -64,8 +64,12 @@ def train(sentences: Iterable[Sequence[str]], order: int = 3) -> NGrams:
             weight = (
                 taken[size + 1][words] / sums[size + 1][words] if size + 1 < order and words in sums[size + 1] else 1.0
             )
-            ngrams[-1][words] = (math.log10(probability) if probability else -99.0, math.log10(weight))
+            ngrams[-1][words] = (_log10(probability), _log10(weight))
     return ngrams
+
+
+def _log10(value: float) -> float:
+    return math.log10(value) if value else -99.0  # as ARPA files write the logarithm of 0
 
 
 def _adjusted(sentences: Iterable[Sequence[str]], order: int) -> list[Counts]:
@@ -74,9 +78,9 @@ def _adjusted(sentences: Iterable[Sequence[str]], order: int) -> list[Counts]:
     for sentence in sentences:
         if not sentence:
             continue
-        strange = {START, END, UNKNOWN}.intersection(sentence)
+        strange = [word for word in sentence if word.lower() in (START, END, UNKNOWN)]
         if strange:
-            raise DataError(f"the text holds {sorted(strange)[0]}, which a language model adds itself; take it out")
+            raise DataError(f"the text holds {strange[0]}, which a language model adds itself; take it out")
         words = (START, *sentence, END)
         for size in range(1, order + 1):
             raw[size - 1].update(words[place : place + size] for place in range(len(words) - size + 1))

@@ -51,6 +51,8 @@ class Background:
         duration_s: its length in seconds.
         sound_s: how much of it is above -60 dBFS, in seconds.
         tracks: for each word, the times in seconds and the smoothed scores, where these are at least ``LOWEST``.
+        start_s: where it begins in its file, in seconds.
+        gain_db: how much louder than its file it was heard.
     """
 
     audio: str
@@ -58,6 +60,8 @@ class Background:
     duration_s: float
     sound_s: float
     tracks: Mapping[str, tuple[np.ndarray, np.ndarray]]
+    start_s: float = 0.0
+    gain_db: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,6 +12,7 @@ import torch
 from speechgru.audio import read_blocks
 from speechgru.augment.recordings import Recordings
 from speechgru.data.reading import read_utterance
+from speechgru.data.shards.remote import fetch_shard
 from speechgru.data.utterance import Utterance
 from speechgru.decoding.operating_point import KeywordConfig
 from speechgru.errors import AudioError, ConfigError
@@ -133,16 +134,17 @@ class Ears:
                     above = values >= LOWEST
                     if word not in recording.said and above.any():
                         own.setdefault(word, []).append((end_s[above], values[above]))
-        heard = recording.utterance.audio, recording.source, samples / rate, sound
-        return [Background(*heard, {word: _joined(parts) for word, parts in own.items()}) for own in kept]
+        one = recording.utterance
+        heard = one.audio, recording.source, samples / rate, sound
+        place = one.start_s, one.gain_db
+        return [Background(*heard, {word: _joined(parts) for word, parts in own.items()}, *place) for own in kept]
 
     def _blocks(self, utterance: Utterance) -> Iterator[np.ndarray]:
-        rate = self.model.sample_rate
-        if utterance.start_s or utterance.duration_s is not None:
-            yield read_utterance(utterance, rate).numpy()
-            return
-        for block, _ in read_blocks(utterance.audio, rate, block_s=_BLOCK_S):
-            yield block
+        rate, gain = self.model.sample_rate, np.float32(10 ** (utterance.gain_db / 20))
+        start_s, duration_s = utterance.start_s, utterance.duration_s
+        fetch_shard(utterance.audio)
+        for block, _ in read_blocks(utterance.audio, rate, block_s=_BLOCK_S, start_s=start_s, duration_s=duration_s):
+            yield block * gain
 
 
 def hear_clips(

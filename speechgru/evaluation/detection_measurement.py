@@ -90,9 +90,9 @@ def measure_detection(
     began = time.perf_counter()
     words = detected_words(recognizer, sources.words)
     positives = find_positives(sources.positives, words, sources.split, sources.word)
-    recordings = find_background(sources.background, words, [one.audio for one in positives.clips], sources.split)
+    recordings = find_background(sources.background, words, positives.clips, sources.split)
     noises = _noises(sources.noise)
-    snrs_db: list[float | None] = [None, *(sources.snr_db if noises else [])]
+    snrs_db: list[float | None] = [None, *dict.fromkeys(sources.snr_db if noises else [])]
     errors: list[str] = []
     ears = Ears(recognizer, smoothings_ms, words, noises, sources.seed)
     trials, background = _hear(ears, positives.clips, recordings, snrs_db, progress, errors)

@@ -25,7 +25,7 @@ def detection_picture(
 
     colours = DARK if dark else LIGHT
     lines = [("blue", "-"), ("green", "-"), ("orange", "-"), ("blue", "--"), ("green", "--"), ("orange", "--")]
-    least_rate = min(0.05, 0.5 / record["hours"])
+    least_rate = min(0.05, 0.5 / max(record["hours"], 1e-4))
     with style(colours):
         figure = Figure(figsize=(7.4, 5.6), layout="constrained")
         axes = figure.subplots()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -69,8 +70,13 @@ def _found_at(found: Detections, thresholds: Mapping[str, float] | float | None)
     """Alarms, misses and confusions at thresholds."""
     if thresholds is None:
         return {"threshold": None}
+    # A word without a threshold is never detected; JSON knows no infinity.
+    if isinstance(thresholds, Mapping):
+        shown: object = {word: one for word, one in thresholds.items() if one < math.inf}
+    else:
+        shown = thresholds
     return {
-        "threshold": thresholds,
+        "threshold": shown,
         **_rate(found.rate(thresholds)),
         "misses": {one: _share(found.misses(thresholds, one)) for one in found.conditions},
         "confusions": {one: _share(found.confusions(thresholds, one)) for one in found.conditions},
@@ -214,16 +220,18 @@ def cut_alarms(alarms: Sequence[Alarm], folder: Path, sample_rate: int) -> list[
             old.unlink()
     rows = []
     for number, alarm in enumerate(alarms, 1):
-        start_s = max(0.0, alarm.end_s - _BEFORE_S)
+        recording = alarm.recording
+        start_s = recording.start_s + max(0.0, alarm.end_s - _BEFORE_S)
         name = f"{number:03d}_{re.sub(r'[^0-9A-Za-z-]+', '_', alarm.word)}.wav"
-        samples = read_audio(alarm.recording.audio, sample_rate, start_s=start_s, duration_s=alarm_length_s(alarm))[0]
-        soundfile.write(folder / name, np.clip(samples.numpy(), -1, 1), sample_rate, subtype="PCM_16")
+        samples = read_audio(recording.audio, sample_rate, start_s=start_s, duration_s=alarm_length_s(alarm))[0].numpy()
+        louder = np.clip(samples * 10 ** (recording.gain_db / 20), -1, 1)
+        soundfile.write(folder / name, louder, sample_rate, subtype="PCM_16")
         rows.append(
             {
                 "word": alarm.word,
-                "audio": alarm.recording.audio,
-                "source": alarm.recording.source,
-                "end_s": round(alarm.end_s, 3),
+                "audio": recording.audio,
+                "source": recording.source,
+                "end_s": round(recording.start_s + alarm.end_s, 3),
                 "score": rounded(alarm.score),
                 "clip": f"{folder.name}/{name}",
             }

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import math
 import os
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from speechgru.audio import list_audio
@@ -53,9 +54,11 @@ def find_positives(paths: Sequence[str], words: Sequence[str], split: str = "", 
             that the folder is named after, or the only one that the model knows.
 
     Raises:
-        ConfigError: no clip says one of the words.
+        ConfigError: ``word`` is none of the words, or no clip says one of them.
         DataError: a list is missing or wrong.
     """
+    if word and word not in words:
+        raise ConfigError(f"--word {word}: not among the words that are detected ({', '.join(words)})")
     clips, left_out = [], collections.Counter[str]()
     for path in paths:
         for one in _listed(path, split, word or _word_of_folder(path, words)):
@@ -74,21 +77,23 @@ def find_positives(paths: Sequence[str], words: Sequence[str], split: str = "", 
 
 
 def find_background(
-    paths: Sequence[str], words: Sequence[str], positives: Collection[str] = (), split: str = ""
+    paths: Sequence[str], words: Sequence[str], positives: Iterable[Utterance] = (), split: str = ""
 ) -> list[BackgroundRecording]:
     """The recordings of folders, at any depth, and of lists.
 
     Args:
         paths: folders, files, globs, and lists (.jsonl, .csv, .tsv).
         words: those that the model detects.
-        positives: paths of the clips that say them, which are left out.
+        positives: the clips that say them; what overlaps with one of them is left out.
         split: only these of a list that names splits, or of a folder with one.
 
     Raises:
         ConfigError: nothing can be heard.
         DataError: a list is missing or wrong.
     """
-    known = {os.path.abspath(path) for path in positives}
+    clips = collections.defaultdict[str, list[Utterance]](list)
+    for clip in positives:
+        clips[os.path.abspath(clip.audio)].append(clip)
     found = []
     for path in paths:
         # A folder stands for all recordings in it, at any depth; where a split is asked for, its list says which.
@@ -100,10 +105,18 @@ def find_background(
             found += [BackgroundRecording(Utterance(audio), path, error) for audio, error in list_audio(path)]
         except AudioError as error:
             raise ConfigError(f"--background {error}") from None
-    found = [one for one in found if os.path.abspath(one.utterance.audio) not in known]
+    found = [one for one in found if not _overlaps(one.utterance, clips.get(os.path.abspath(one.utterance.audio), []))]
     if not any(not one.error for one in found):
         raise ConfigError(f"--background {' '.join(paths)}: no recording besides the positives; add hours of others")
     return found
+
+
+def _overlaps(one: Utterance, clips: Iterable[Utterance]) -> bool:
+    return any(clip.start_s < _end_s(one) and one.start_s < _end_s(clip) for clip in clips)
+
+
+def _end_s(one: Utterance) -> float:
+    return math.inf if one.duration_s is None else one.start_s + one.duration_s
 
 
 def _listed(path: str, split: str, word: str) -> list[Utterance]:
@@ -128,9 +141,11 @@ def _said(utterance: Utterance, words: Sequence[str]) -> list[str]:
     """The words in the label or the text, each as often as it occurs."""
     if utterance.label is not None and utterance.label in words:
         return [utterance.label]
-    text = f" {_plain(utterance.label or utterance.text)} "
-    return [word for word in words for _ in range(text.count(f" {_plain(word)} "))]
+    text = _plain(utterance.label or utterance.text)
+    return [
+        word for word in words for place in range(len(text)) if text[place : place + len(_plain(word))] == _plain(word)
+    ]
 
 
-def _plain(text: str) -> str:
-    return " ".join(re.findall(r"[^\W_]+(?:'\w+)?", text.casefold()))
+def _plain(text: str) -> list[str]:
+    return re.findall(r"[^\W_]+(?:'\w+)?", text.casefold())

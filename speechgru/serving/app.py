@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import hmac
 import json
+import os
 import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
@@ -106,7 +107,8 @@ class _Keyed:
     """
 
     def __init__(self, app: ASGIApp, key: str) -> None:
-        self._app, self._digest = app, hashlib.sha256(key.encode()).digest()
+        # What is sent is stripped, too; a key from the environment need not be UTF-8.
+        self._app, self._digest = app, hashlib.sha256(os.fsencode(key.strip())).digest()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         asks = scope["type"] in ("http", "websocket") and scope["path"] not in _OPEN

@@ -41,8 +41,8 @@ async def stream(socket: WebSocket) -> None:
     with ``error``, and the stream is closed.
     """
     service: Service = socket.app.state.service
-    origin = urlsplit(socket.headers.get("origin", "")).netloc
-    if origin and origin != socket.headers.get("host"):  # somebody else's page in the user's browser
+    origin = socket.headers.get("origin")
+    if origin is not None and _host(origin) != socket.headers.get("host"):  # somebody else's page in the user's browser
         refused = Refused(403, f"a page of {origin[:100]} may not ask here")
         await socket.send_denial_response(JSONResponse(refused.body, refused.status))
         return
@@ -55,6 +55,14 @@ async def stream(socket: WebSocket) -> None:
             reason = str(refused).encode()[:120].decode(errors="ignore")
             await socket.send_text(json.dumps(refused.body))
             await socket.close(_CLOSE_CODES.get(refused.status, 1008), reason)
+
+
+def _host(origin: str) -> str:
+    """The host of a page's address; empty where it has none, as that of a page in a sandbox ("null")."""
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return ""
 
 
 def _connection(socket: WebSocket, service: Service) -> _Connection:

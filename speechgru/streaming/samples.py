@@ -52,10 +52,16 @@ class Samples:
         check_rate(rate, "rate", "chunk")
         if self.rate and rate != self.rate:
             raise AudioError(f"chunk: rate={rate} after {self.rate} Hz; a stream has one rate, begin another stream")
-        values = samples.detach().cpu().numpy() if isinstance(samples, Tensor) else samples
+        if isinstance(samples, Tensor):
+            samples = samples.detach().cpu()
+            values = (samples.float() if samples.is_floating_point() else samples).numpy()
+        else:
+            values = samples
         if values.ndim not in (1, 2):
             raise AudioError(f"chunk of shape {values.shape}: give (samples,) or (channels, samples)")
         values = values[None] if values.ndim == 1 else values
+        if not values.shape[1]:  # nothing new; it says nothing of the channels
+            values = np.zeros((self._channels or 1, 0), np.float32)
         channels = len(values)
         if not 1 <= channels <= _MOST_CHANNELS:
             hint = "; transpose it to (channels, samples)" if values.shape[1] <= _MOST_CHANNELS else ""
@@ -77,8 +83,10 @@ class Samples:
     def take(self, values: np.ndarray, rate: int) -> Tensor:
         """The waveform ``(samples,)``, possibly empty, that a checked chunk adds."""
         heard = values[0] if len(values) == 1 else values.mean(axis=0, dtype=np.float32)
+        if values.size:
+            self._channels = len(values)
         if not self.rate:
-            self.rate, self._channels = rate, len(values)
+            self.rate = rate
             if rate != self._wanted:
                 import soxr
 

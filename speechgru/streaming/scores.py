@@ -259,17 +259,22 @@ def score_track(
     """
     if not (math.isfinite(block_s) and block_s > 0):
         raise ConfigError(f"block_s={block_s}: a time in seconds above 0")
-    stream = score_stream(model, config)
-    tracks = []
-    for block in _blocks(waveform, max(1, round(block_s * model.sample_rate))):
-        tracks += advance(model, [stream], [block], [False])
-    tracks += advance(model, [stream], [torch.zeros(0)], [True])
+    tracks = score_blocks(model, _blocks(waveform, max(1, round(block_s * model.sample_rate))), config)
     return ScoreTrack(*(np.concatenate(parts) for parts in zip(*tracks, strict=True)))
 
 
-def _blocks(waveform: np.ndarray | Tensor | Iterable[np.ndarray], samples: int) -> Iterator[Tensor]:
+def score_blocks(
+    model: StreamedModel, blocks: Iterable[Tensor | np.ndarray], config: WindowConfig | None = None
+) -> Iterator[ScoreTrack]:
+    """As :func:`score_track`, a part for each block and one for the end, so that no more than one block is held."""
+    stream = score_stream(model, config)
+    for block in blocks:
+        yield advance(model, [stream], [torch.as_tensor(block, dtype=torch.float32)], [False])[0]
+    yield advance(model, [stream], [torch.zeros(0)], [True])[0]
+
+
+def _blocks(waveform: np.ndarray | Tensor | Iterable[np.ndarray], samples: int) -> Iterator[np.ndarray | Tensor]:
     if isinstance(waveform, np.ndarray | Tensor):
-        whole = torch.as_tensor(waveform, dtype=torch.float32)
-        yield from (whole[start : start + samples] for start in range(0, len(whole), samples))
+        yield from (waveform[start : start + samples] for start in range(0, len(waveform), samples))
     else:
-        yield from (torch.as_tensor(block, dtype=torch.float32) for block in waveform)
+        yield from waveform
