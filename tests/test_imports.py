@@ -37,7 +37,7 @@ LAYERS = [
     {"devices", "registry", "shipped", "audio", "tokens", "text", "synthesis"},
     {"features", "augment", "cells"},
     {"encoders", "heads", "decoding"},
-    {"contracts", "checksums", "classification", "plain_yaml", "weights"},
+    {"contracts", "checksums", "classification", "overrides", "plain_yaml", "weights"},
     {"streaming"},
     {"model_folder"},
     {"model"},
@@ -49,7 +49,7 @@ LAYERS = [
     {"page"},
     {"export"},
     {"lab", "serving", "search"},
-    {"overrides", "settings", "adaptation"},
+    {"settings", "adaptation"},
     {"commands", "config"},
     {"cli"},
 ]

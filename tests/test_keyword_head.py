@@ -171,7 +171,7 @@ def test_narrowed():
 
 
 @pytest.mark.parametrize(
-    ("settings", "message"), [({"best_frames": 0}, "best_frames=0: at least 1"), ({"dropout": 1.0}, "dropout=1.0")]
+    ("settings", "message"), [({"best_frames": 0}, "best_frames=0: from 1 to 10000"), ({"dropout": 1.0}, "dropout=1.0")]
 )
 def test_impossible_settings(settings, message):
     """A user's error names the key, the value and the range."""

@@ -109,7 +109,7 @@ def test_runs_reads_and_never_computes(
     assert main(["runs", str(tmp_path), "-f", "csv"]) == 0
     table = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     assert tuple(table[0]) == COLUMNS
-    assert len(table) == 4
+    assert len(table) == 5
     # A test figure of another model than the one that is there is no figure of it.
     os.utime(tmp_path / "0" / "model" / "model.safetensors", (time.time() + 9, time.time() + 9))
     (row,) = run_rows(read_runs([tmp_path / "0"]))
