@@ -120,7 +120,7 @@ def _tell(command: str, error: SpeechGRUError | KeyboardInterrupt | OSError) -> 
         if isinstance(error, BrokenPipeError):  # the reader went away, as in `speechgru classify ... | head`
             return 141
         where = error.filename or "the output cannot be written"
-        message = f"{where}: {error.strerror or error}; mend that and try again"
+        message = f"{where}: {error.strerror or error}; fix that and try again"
     with contextlib.suppress(OSError):
         if sys.stderr is not None:
             print(f"{command}: {message}", file=sys.stderr, flush=True)

@@ -496,7 +496,7 @@ def test_a_full_disk_is_one_line(name: str, model: Path, noise: Path, tmp_path: 
     with open("/dev/full", "w") as full:
         done = subprocess.run(command(name, *words), stdout=full, stderr=subprocess.PIPE, text=True)
     assert done.returncode == 1
-    full_disk = "the output cannot be written: No space left on device; mend that and try again"
+    full_disk = "the output cannot be written: No space left on device; fix that and try again"
     assert done.stderr == f"speechgru {name}: {full_disk}\n"
     if words:
         small = ["bash", "-c", 'ulimit -f 0; exec "$@"', "bash"]
@@ -504,7 +504,7 @@ def test_a_full_disk_is_one_line(name: str, model: Path, noise: Path, tmp_path: 
         done = subprocess.run([*small, *command(name, *words, *more)], capture_output=True, text=True)
         path = tmp_path / ("classify.json" if name == "classify" else "a.json")
         assert done.returncode == 1
-        assert done.stderr == f"speechgru {name}: {path}: File too large; mend that and try again\n"
+        assert done.stderr == f"speechgru {name}: {path}: File too large; fix that and try again\n"
 
 
 def test_closed_standard_streams(model: Path, noise: Path, tmp_path: Path) -> None:

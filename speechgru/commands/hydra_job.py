@@ -112,7 +112,7 @@ def _tell(line: str) -> None:
 
 def _of_the_system(error: OSError) -> SpeechGRUError:
     """A full or read-only disk, or a file that may not be read, in one line."""
-    return SpeechGRUError(f"{error.filename or 'a file'}: {error.strerror or error}; mend that and try again")
+    return SpeechGRUError(f"{error.filename or 'a file'}: {error.strerror or error}; fix that and try again")
 
 
 def _swept(own: list[str], given: list[str]) -> list[str]:

@@ -65,7 +65,7 @@ def _segments(path: Path, recordings: dict[str, str]) -> dict[str, Span]:
         if end not in ("-1", "-1.0"):
             duration_s = read_seconds(end, "end", where, positive=True) - start_s
             if duration_s <= 0:
-                raise DataError(f"{where}: {key!r} ends at {end} s, not after its start at {start} s; mend the times")
+                raise DataError(f"{where}: {key!r} ends at {end} s, not after its start at {start} s; fix the times")
         spans[key] = (recordings[recording], start_s, duration_s)
     return spans
 

@@ -87,7 +87,7 @@ def read_seconds(value: object, key: str, where: str, *, positive: bool) -> floa
         legal = "above 0" if positive else "of at least 0"
         raise DataError(
             f"{where}: {key}={shown(value)} is not a number of seconds {legal} (and no year); "
-            "mend it or leave the key out"
+            "fix it or leave the key out"
         )
     return seconds
 
@@ -102,7 +102,7 @@ def utterance_of_row(row: dict[str, object], folder: str, where: str) -> Utteran
         if value is not None and not isinstance(value, str):
             raise DataError(f"{where}: {key}={shown(value)} is not a text; write it in quotes")
         if value and not value.isascii() and any("\ud800" <= letter <= "\udfff" for letter in value):
-            raise DataError(f"{where}: {key}={shown(value)} has half a character in it; mend it")
+            raise DataError(f"{where}: {key}={shown(value)} has half a character in it; fix it")
         texts[key] = value
     if not texts["audio_filepath"]:
         near = one_line(", ".join(key for key in row if key not in _KEYS))
@@ -111,7 +111,7 @@ def utterance_of_row(row: dict[str, object], folder: str, where: str) -> Utteran
     gain_db = row.get("gain_db", 0.0)
     if isinstance(gain_db, bool) or not isinstance(gain_db, (int, float)) or not abs(gain_db) <= MOST_DB:
         raise DataError(
-            f"{where}: gain_db={shown(gain_db)} is not a number of decibels, -200 to 200; mend it or leave the key out"
+            f"{where}: gain_db={shown(gain_db)} is not a number of decibels, -200 to 200; fix it or leave the key out"
         )
     duration, offset = row.get("duration"), row.get("offset")
     return Utterance(

@@ -15,7 +15,7 @@ from speechgru.recognizer import Recognizer
 
 FILE = "left_out.tsv"
 MEND = (
-    "mend: less subsampling (front_end.stride_time, encoder.pyramid), slower speech (augment.speed), "
+    "to fix it: less subsampling (front_end.stride_time, encoder.pyramid), slower speech (augment.speed), "
     "or the right transcript"
 )
 

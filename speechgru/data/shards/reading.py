@@ -74,7 +74,7 @@ def _scan(path: Path) -> Iterator[Utterance]:
             audio = [name for suffix, name in names.items() if suffix in SUFFIXES]
             if len(audio) != 1:
                 count = "no recording" if not audio else "several recordings"
-                raise DataError(f"{path}: the sample {one_line(repr(key))} has {count} ({' '.join(names)}); mend it")
+                raise DataError(f"{path}: the sample {one_line(repr(key))} has {count} ({' '.join(names)}); fix it")
             texts = {suffix: _text(path, name, found) for suffix, name in names.items() if suffix in _TOLD}
             yield _utterance(path, audio[0], texts)
     except AudioError as error:
@@ -88,7 +88,7 @@ def _utterance(path: Path, audio: str, texts: dict[str, str]) -> Utterance:
         try:
             row = json.loads(texts[".json"])
         except (ValueError, RecursionError) as error:
-            raise DataError(f"{where}: its JSON is broken ({one_line(error)}); mend it") from None
+            raise DataError(f"{where}: its JSON is broken ({one_line(error)}); fix it") from None
     if not isinstance(row, dict):
         raise DataError(f"{where}: its JSON is {type(row).__name__}, not an object")
     more = {key: texts[suffix].strip() for key, suffix in (("text", ".txt"), ("label", ".cls")) if suffix in texts}
