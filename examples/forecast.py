@@ -1,11 +1,11 @@
-"""A forecaster of a series that is no sound: what ``speechgru.cells`` does for any (batch, time, feature) sequence.
+"""Forecasts a series that is not sound: what ``speechgru.cells`` does for any (batch, time, feature) sequence.
 
     python examples/forecast.py [cell]
 
 ``sunspots.csv`` holds the mean number of sunspots of each year from 1700 to 2008 (US National Geophysical Data Center,
-public domain; as statsmodels has it). From the years so far each model says the next one. All are fitted to the first
-four fifths and compared on the last one, beside the naive forecast, that next year is like this one. 309 numbers are
-few: the linear model is the one to beat here, and does as well or better.
+public domain; as in statsmodels). Each model predicts the next year from the years so far. All are fitted to the first
+four fifths and compared on the last fifth, beside the naive forecast that the next year is like this one. 309 numbers
+are few: the linear model is the one to beat here, and does as well or better.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from speechgru.registry import build, entry
 
 
 class Forecaster(nn.Module):
-    """A recurrent cell and a line on top: at every frame the change until the next one."""
+    """A recurrent cell and a linear layer: at every frame it predicts the change until the next one."""
 
     def __init__(self, features: int, hidden_size: int, cell: str = "gru") -> None:
         super().__init__()
@@ -37,7 +37,7 @@ class Forecaster(nn.Module):
         return series + self.change(hidden), state
 
     def step(self, frame: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """One frame, (batch, feature), as it comes in: its forecast and the next state."""
+        """One new frame, (batch, feature) -> its forecast and the next state."""
         state = self.cell.step(frame, state)
         return frame + self.change(state[:, : self.cell.hidden_size]), state
 
@@ -49,7 +49,7 @@ def sunspots() -> Tensor:
 
 
 def train(model: Forecaster, series: Tensor, steps: int) -> None:
-    """Fits the model to pieces of the series, each as long as it happens to be: the rest of a row is padding."""
+    """Fits the model to pieces of the series, of random lengths: the rest of a row is padding."""
     optimizer = torch.optim.AdamW(model.parameters(), 1e-2, weight_decay=1e-2)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     for _ in range(steps):
@@ -93,7 +93,7 @@ def main(cell: str = "gru", steps: int = 300, seed: int = 0) -> dict[str, float]
     model.eval()
     with torch.no_grad():
         whole = model(series[None])[0][0]
-        state, live = model.cell.initial_state(series[None]), []  # year by year, nothing else is kept
+        state, live = model.cell.initial_state(series[None]), []  # year by year, only the state is kept
         for year in series:
             forecast, state = model.step(year[None], state)
             live.append(forecast[0])

@@ -1,11 +1,11 @@
-"""A classifier of sentences, liked or not: words in, the encoder and the head that hear speech, a label out.
+"""A classifier of sentences, liked or not: words in, the encoder and head made for speech, a label out.
 
     python examples/sentiment.py [cell]
 
 ``sentiment.tsv`` holds 1,479 sentences of reviews of products at Amazon (Hu and Liu, 2004), those of at most 25 words
-that twenty people rated 1.5 or more from 0 on a scale of -4 to 4 (VADER, Hutto and Gilbert, ICWSM 2014; MIT licence in
-``sentiment.LICENSE``). No review is in two parts of the data. So few sentences are better served by counting words,
-which stands beside the net: this shows how, not that one should.
+that twenty people rated 1.5 or more away from 0 on a scale of -4 to 4 (VADER, Hutto and Gilbert, ICWSM 2014; MIT
+licence in ``sentiment.LICENSE``). No review is in two parts of the data. With so few sentences, counting words works
+better; it is run beside the network. The example shows how to do it, not that you should.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Sentence = tuple[list[str], int]  # words and label
 
 
 def read_sentences() -> dict[str, list[Sentence]]:
-    """The sentences by part; whole reviews are drawn by a hash of their number, the same ones always."""
+    """The sentences by part; a hash of a review's number draws whole reviews, always the same ones."""
     parts: dict[str, list[Sentence]] = {"train": [], "valid": [], "test": []}
     lines = Path(__file__).with_name("sentiment.tsv").read_text(encoding="utf-8").splitlines()[1:]
     for number, rating, text in (line.split("\t") for line in lines):
@@ -65,7 +65,7 @@ def accuracy(guesses: list[int], sentences: list[Sentence]) -> float:
 
 
 def train(model: Classifier, parts: dict[str, list[Sentence]], epochs: int) -> None:
-    """Fits the model and leaves it as it was in the epoch that validation liked best."""
+    """Fits the model and keeps the weights of the epoch with the best validation accuracy."""
     optimizer = torch.optim.AdamW(model.parameters(), 3e-3, weight_decay=1e-2)
     best, kept = -1.0, model.state_dict()
     for _ in range(epochs):
@@ -84,7 +84,7 @@ def train(model: Classifier, parts: dict[str, list[Sentence]], epochs: int) -> N
 
 
 def naive_bayes(learn: list[Sentence], sentences: list[Sentence], words: list[str]) -> list[int]:
-    """Labels by counts of words alone, each count one higher than it is (Laplace)."""
+    """Labels by word counts alone, one added to each count (Laplace smoothing)."""
     counts = [collections.Counter(word for one, label in learn if label == kind for word in one) for kind in (0, 1)]
     totals = [sum(count[word] + 1 for word in words) for count in counts]
     prior = [math.log(sum(label == kind for _, label in learn)) for kind in (0, 1)]

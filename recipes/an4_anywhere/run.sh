@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The corpus, three runs with different seeds that go on from the shipped an4, a language model of the training
-# transcripts, and the results into this folder: as recorded, and in other conditions. Run again, it goes on.
+# Gets the corpus, trains the shipped an4 further with three seeds, makes a language model of the training transcripts,
+# and writes the results into this folder: as recorded, and in other conditions. If run again, it goes on.
 #   bash recipes/an4_anywhere/run.sh            downloads the corpus to data/an4
 #   bash recipes/an4_anywhere/run.sh FOLDER     takes the copy in FOLDER
 set -euo pipefail

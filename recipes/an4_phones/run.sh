@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The corpus, three runs with different seeds, a language model of the training transcripts whose weight is chosen on the
-# held-out speakers, and the results into this folder. Run again, it goes on where it stopped.
+# Gets the corpus, trains with three seeds, makes a language model of the training transcripts, chooses its weight on the
+# held-out speakers, and writes the results into this folder. If run again, it goes on where it stopped.
 #   bash recipes/an4_phones/run.sh            downloads the corpus to data/an4
 #   bash recipes/an4_phones/run.sh FOLDER     takes the copy in FOLDER
 set -euo pipefail

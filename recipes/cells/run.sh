@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Every cell at equal parameters on three corpora, and the comparison into this folder. Run again, it goes on where it stopped.
+# Trains all cells at equal parameters on three corpora, writes the comparison into this folder. If run again, it goes on where it stopped.
 #   bash recipes/cells/run.sh                            downloads FSDD, Speech Commands (2.5 GB) and AN4 to data/
 #   bash recipes/cells/run.sh FSDD SPEECH_COMMANDS AN4   takes the copies in these folders
 set -euo pipefail
@@ -8,9 +8,9 @@ fsdd="${1:-data/fsdd}" speech_commands="${2:-data/speech_commands}" an4="${3:-da
 [ $# -gt 0 ] || speechgru prepare speech_commands root="$speech_commands"
 [ $# -gt 0 ] || speechgru prepare an4 root="$an4"
 
-# A run that fails is told and counted; the others go on, and the comparison says which of the cells it lacks.
+# A run that fails is reported and counted; the others go on, and the comparison says which cells are missing.
 failed=0
-# The trio of every text, and two cells that are said to be faster: three seeds.
+# The three cells of every textbook, and two that are said to be faster: three seeds, on AN4 one.
 five=gru,lstm,rnn,min_gru,sli_gru
 
 speechgru train --multirun recipe=cells_fsdd data.root="$fsdd" seed=0,1,2 'cell=glob(*)' resume=true || failed=1

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Each cell with a learning rate and a gate's bias of its own, found on validation data; then three seeds on a longer
-# schedule, and the tables into this folder. Run again, it goes on where it stopped. Searching needs the extra tune.
+# Searches on validation data for each cell's own learning rate and gate bias; then trains three seeds on a longer schedule
+# and writes the tables into this folder. If run again, it goes on where it stopped. Searching needs the extra tune.
 #   bash recipes/cells/tuned.sh                            downloads FSDD, AN4 and Speech Commands (2.5 GB) to data/
 #   bash recipes/cells/tuned.sh FSDD SPEECH_COMMANDS AN4   takes the copies in these folders
 set -euo pipefail
@@ -12,7 +12,7 @@ fsdd="${1:-data/fsdd}" speech_commands="${2:-data/speech_commands}" an4="${3:-da
 failed=0
 
 # tuned RECIPE ROOT MONITOR EPOCHS_OF_A_TRIAL EPOCHS RATES CELL...: eight trials a cell. Six rates around the GRU's, which is
-# the first, then two more biases of the gate; of the plain network, which has no gate, two more rates.
+# the first, then two more gate biases; for the plain network, which has no gate, two more rates.
 tuned() {
     local recipe=$1 root=$2 monitor=$3 short=$4 long=$5 rates=$6 searched=() own cell seed
     shift 6

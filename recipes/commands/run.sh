@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The model that ships inside: three runs with different seeds, their results into this folder, and the run of seed 0 into
-# the package. From the root of a checkout; run again, it goes on where it stopped.
+# The model that ships inside: trains with three seeds, writes the results into this folder and copies the model of seed 0
+# into the package. Start it in the root of a checkout; if run again, it goes on where it stopped.
 #   bash recipes/commands/run.sh            downloads Speech Commands (2.5 GB) to data/speech_commands
 #   bash recipes/commands/run.sh FOLDER     takes the copy in FOLDER (a folder for each word)
 set -euo pipefail
@@ -16,7 +16,7 @@ for seed in 0 1 2; do
 done
 speechgru evaluate split=test model="[${models#,}]" root="$root" recipe_dir="$(dirname "$0")"
 
-# Seed 0 by rule, so that nothing is chosen on the test words.
+# Always seed 0, so that nothing is chosen on the test words.
 if [ -f speechgru/__init__.py ]; then
     mkdir -p speechgru/models/commands
     cp runs/commands/0/model/* speechgru/models/commands/

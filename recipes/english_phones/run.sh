@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# One run on lists of your own, its results into this folder. From the root of a checkout; run again, it goes on where it stopped.
-# The lists, in JSON lines with audio_filepath and text, are train.jsonl, valid.jsonl and test.jsonl; words.dict has their words, as CMUdict without stress.
+# Trains on your own lists, writes the results into this folder. Start it in the root of a checkout; if run again, it goes on where it stopped.
+# The lists, in JSON lines with audio_filepath and text, are train.jsonl, valid.jsonl and test.jsonl; words.dict has their words, as in CMUdict, without stress.
 #   bash recipes/english_phones/run.sh            takes those in data/english_phones
 #   bash recipes/english_phones/run.sh FOLDER     takes those in FOLDER
 set -euo pipefail

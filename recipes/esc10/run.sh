@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# ESC-10, a run for each of its five folds, and their results into this folder. Run again, it goes on where it stopped.
+# Gets ESC-10, trains a run for each of its five folds, writes the results into this folder. If run again, it goes on where it stopped.
 #   bash recipes/esc10/run.sh            downloads ESC-10 to data/esc10
 #   bash recipes/esc10/run.sh FOLDER     takes the copy in FOLDER
 set -euo pipefail

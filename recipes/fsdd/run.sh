@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Both splits of FSDD, three seeds each, and their results into this folder. Run again, it goes on where it stopped.
+# Trains on both splits of FSDD, three seeds each, and writes the results into this folder. If run again, it goes on where it stopped.
 #   bash recipes/fsdd/run.sh            downloads FSDD to data/fsdd
 #   bash recipes/fsdd/run.sh FOLDER     takes the copy in FOLDER (which holds recordings/)
 set -euo pipefail

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Three runs with different seeds, their results into this folder. From the root of a checkout; run again, it goes on where it stopped.
-# data/background/speech and data/background/noises are yours: recordings of any length in which none of the words is said.
+# Trains with three seeds, writes the results into this folder. Start it in the root of a checkout; if run again, it goes on where it stopped.
+# You provide data/background/speech and data/background/noises: recordings of any length in which none of the words is said.
 #   bash recipes/keywords/run.sh            downloads Speech Commands (2.5 GB) to data/speech_commands
 #   bash recipes/keywords/run.sh FOLDER     takes the copy in FOLDER (a folder for each word)
 set -euo pipefail

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Encoders that wait for more and less of what follows, on two corpora, and their table into this folder. Run again, it
-# goes on where it stopped.
+# Trains encoders that wait for more or less of what follows, on two corpora, and writes their table into this folder. If
+# run again, it goes on where it stopped.
 #   bash recipes/latency/run.sh                       downloads Speech Commands (2.5 GB) and AN4 to data/
 #   bash recipes/latency/run.sh SPEECH_COMMANDS AN4   takes the copies in these folders
 set -euo pipefail
@@ -8,7 +8,7 @@ speech_commands="${1:-data/speech_commands}" an4="${2:-data/an4}"
 [ $# -gt 0 ] || speechgru prepare speech_commands root="$speech_commands"
 [ $# -gt 0 ] || speechgru prepare an4 root="$an4"
 
-# A run that fails is told and counted; the others go on.
+# A run that fails is reported and counted; the others go on.
 failed=0
 words=(recipe=latency_speech_commands data.root="$speech_commands" seed=0,1,2 resume=true)
 letters=(recipe=latency_an4 data.root="$an4" seed=0 resume=true)
@@ -17,7 +17,7 @@ chunks=(encoder=latency_controlled 'encoder.training_chunks=[5,10,20,40]' 'encod
 speechgru train --multirun "${words[@]}" encoder=gru || failed=1
 speechgru train --multirun "${words[@]}" encoder=look_ahead encoder.context=0,5,20 || failed=1
 speechgru train --multirun "${words[@]}" "${chunks[@]}" || failed=1
-# A keyword is answered in the frame that speaks most for it: nothing waits for the end of the recording.
+# Each word gets the score of its best frame: nothing waits for the end of the recording.
 speechgru train --multirun "${words[@]}" encoder=look_ahead encoder.context=0 head.pooling=best_frame \
     run_dir=runs/latency_speech_commands/best_frame || failed=1
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The corpus, one run, and its results into this folder. Run again, it goes on where it stopped.
+# Gets the corpus, trains one run, writes its results into this folder. Run again, it goes on where it stopped.
 #   bash recipes/librispeech_960/run.sh            downloads 61 GB to data/librispeech
 #   bash recipes/librispeech_960/run.sh FOLDER     takes the copy in FOLDER
 set -euo pipefail

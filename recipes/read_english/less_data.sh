@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What the hours bring: the model that the recipe begins with, then runs with a part of the training recordings. Run run.sh
-# before it; the rows go into the same results.
+# Measures what more hours bring: the model that the recipe begins with, then runs with a part of the training recordings.
+# Run run.sh before it; the rows go into the same results.
 #   bash recipes/read_english/less_data.sh [FOLDER [PERCENT ...]]      (data/read_english, 12.5 25 50)
 set -euo pipefail
 root="${1:-data/read_english}"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The corpus, a run that goes on from the shipped an4, a language model of the training transcripts whose weight is chosen
-# on the validation split, and the results of each corpus into this folder. Run again, it goes on where it stopped.
+# Gets the corpus, trains the shipped an4 further, makes a language model of the training transcripts, chooses its weight
+# on the validation split, and writes the results of each corpus into this folder. If run again, it goes on where it stopped.
 #   bash recipes/read_english/run.sh            downloads 10 GB to data/read_english
 #   bash recipes/read_english/run.sh FOLDER     takes the copies in FOLDER (which holds librispeech and lj_speech)
 set -euo pipefail

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Both corpora, one run, its threshold from the validation speakers, and its results on the test speakers into this folder.
-# Run again, it goes on where it stopped.
+# Gets both corpora, trains one run, takes its threshold from the validation speakers, and writes its results on the test
+# speakers into this folder. If run again, it goes on where it stopped.
 #   bash recipes/speaker/run.sh            downloads the corpora to data/speakers
 #   bash recipes/speaker/run.sh FOLDER     takes the copies in FOLDER (which holds speech_commands and an4)
 set -euo pipefail

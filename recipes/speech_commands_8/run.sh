@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Three runs with different seeds, and their results into this folder. Run again, it goes on where it stopped.
+# Trains with three seeds and writes the results into this folder. If run again, it goes on where it stopped.
 #   bash recipes/speech_commands_8/run.sh            downloads Speech Commands (2.5 GB) to data/speech_commands
 #   bash recipes/speech_commands_8/run.sh FOLDER     takes the copy in FOLDER (a folder for each word)
 set -euo pipefail

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The corpus, three runs with different seeds, and their results into this folder. Run again, it goes on where it stopped.
+# Gets the corpus, trains with three seeds and writes the results into this folder. If run again, it goes on where it stopped.
 #   bash recipes/synth_digits/run.sh            makes the corpus in data/synth_digits
 #   bash recipes/synth_digits/run.sh FOLDER     takes the one that `speechgru prepare synth root=FOLDER` made
 set -euo pipefail

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The corpus, three runs with different seeds, and their results into this folder. Run again, it goes on where it stopped.
+# Gets the corpus, trains with three seeds and writes the results into this folder. If run again, it goes on where it stopped.
 #   bash recipes/timit/run.sh            takes the licensed copy in data/timit and counts its sentences
 #   bash recipes/timit/run.sh FOLDER     takes the copy in FOLDER
 set -euo pipefail

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The corpus of "hey computer", three runs with different seeds, and their results into this folder. Run again, it goes on
+# Makes the corpus of "hey computer", trains with three seeds, writes the results into this folder. If run again, it goes on
 # where it stopped. Background is what makes a detector usable: docs/wake-word.md says how to add it.
 #   bash recipes/wake_word/run.sh            makes the corpus in data/wake_word
 #   bash recipes/wake_word/run.sh FOLDER     takes the one that `speechgru prepare wake_word root=FOLDER` made
