@@ -34,11 +34,11 @@ from speechgru.export.rows import masked, reverse_within, valid_frames, zeros_li
 
 Kind = TypeVar("Kind", bound=Cell)
 Project = Callable[[Graph, Kind, Value], Value]  # all frames, (batch, time, input) -> (batch, time, projected)
-Step = Callable[[Graph, Kind, Value, Value], Value]  # one of them and the state -> the next state
+Step = Callable[[Graph, Kind, Value, Value], Value]  # one projected frame and the state -> the next state
 
 
 class Writer(NamedTuple):
-    """How a kind of cell is written: what needs no state, and one step."""
+    """How a kind of cell is written: the part that needs no state, and one step."""
 
     project: Callable[[Graph, Cell, Value], Value]
     step: Callable[[Graph, Cell, Value, Value], Value]
@@ -50,14 +50,14 @@ WRITERS: dict[type[Cell], Writer] = {}
 def run_cell(
     g: Graph, cell: Cell, frames: Value, lengths: Value, state: Operand = None, reverse: bool = False
 ) -> tuple[Value, Value]:
-    """What the cell's own call gives but for its second result: (batch, time, input) -> (batch, time, hidden).
+    """The outputs of the cell's own call, and all states: (batch, time, input) -> (batch, time, hidden).
 
     Returns:
         The outputs in frame order, zeros beyond the lengths, and the states after every frame in the order in which
-        they were read, (batch, time, state); beyond the lengths they are not defined.
+        the frames were read, (batch, time, state); beyond the lengths the states are not defined.
 
     Raises:
-        ModelError: a cell that no writer is known for.
+        ModelError: there is no writer for the cell.
     """
     if has_operator(cell) and cell.state_size == cell.hidden_size and not reverse:
         hidden = states = run_operator(g, [cell], frames, lengths, state)[0]
@@ -83,7 +83,7 @@ def _run_loop(
 
 
 def writer_of(cell: Cell) -> Writer:
-    """How this cell is written; ModelError where it is not known."""
+    """How this cell is written; ModelError where there is no writer for it."""
     if type(cell) not in WRITERS:
         raise ModelError(
             f"cell {type(cell).__name__} has no ONNX form; known: {', '.join(k.__name__ for k in WRITERS)}"
@@ -95,7 +95,7 @@ def _stepped(g: Graph, writer: Writer, cell: Cell, frame: Value, before: Value) 
     after = writer.step(g, cell, frame, before)
     if not cell.zoneout:
         return after
-    # In answers each value moves by the share it would move on average; frames that wait in a state do not.
+    # In eval mode each value moves by the share that it would move on average; frames kept in a state are exempt.
     share = torch.full((cell.state_size,), cell.zoneout)
     if isinstance(cell, QRNN):
         share[2 * cell.hidden_size :] = 0
@@ -103,19 +103,19 @@ def _stepped(g: Graph, writer: Writer, cell: Cell, frame: Value, before: Value) 
 
 
 def has_operator(cell: Cell) -> bool:
-    """Whether ONNX has an operator that is this cell."""
+    """Whether ONNX has an operator that computes this cell."""
     plain = type(cell) in (GRU, GRUBefore, LSTM, RNN)
     return plain and not cell.zoneout and not getattr(cell, "layer_norm", False)
 
 
 def run_operator(g: Graph, cells: list[Cell], frames: Value, lengths: Value, state: Operand = None) -> list[Value]:
-    """The outputs of one cell, or of a forward and a backward one, by one node; zeros beyond the lengths.
+    """The outputs of one cell, or of a forward and a backward cell, from one node; zeros beyond the lengths.
 
     Args:
         cells: of the same kind.
         frames: (batch, time, input).
         lengths: of each row.
-        state: of one cell whose state is its output, (batch, hidden); None means zeros.
+        state: for one cell whose state is its output, (batch, hidden); None means zeros.
     """
     cell = cells[0]
     arrays = to_onnx(cells)
@@ -163,7 +163,7 @@ def _project_gru(g: Graph, cell: GRU, frames: Value) -> Value:
 
 
 def _gru_norm(g: Graph, cell: GRU, products: Value, gain: torch.Tensor, bias: torch.Tensor) -> Value:
-    """Over both gates together and over the candidate alone."""
+    """Layer normalisation over both gates together, and over the candidate alone."""
     sizes = [2 * cell.hidden_size, cell.hidden_size]
     parts = zip(_split(g, products, sizes), gain.split(sizes), bias.split(sizes), strict=True)
     return g.op("Concat", *(g.layer_norm(part, scale, shift) for part, scale, shift in parts), axis=-1)
@@ -214,7 +214,7 @@ def _step_mgu(g: Graph, cell: MGU, frame: Value, state: Value) -> Value:
 
 
 def _project_light(g: Graph, cell: LiGRU, frames: Value) -> Value:
-    """The batch normalisation, with the statistics of training, goes into the product."""
+    """The batch normalisation, with the statistics of training, is folded into the product."""
     norm = cell.normalization
     assert norm.running_mean is not None
     assert norm.running_var is not None

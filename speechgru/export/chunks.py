@@ -1,4 +1,4 @@
-"""The latency-controlled encoder as a graph: the chunks of an utterance beside each other."""
+"""The latency-controlled encoder as a graph: the chunks of an utterance side by side."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from speechgru.export.rows import divided, steps, valid_frames
 
 
 def write_chunks(g: Graph, encoder: LatencyControlledEncoder, frames: Value, counts: Value) -> tuple[Value, Value]:
-    """The recurrent layers over what the front end gave: (batch, time, feature) -> (batch, shorter time, hidden)."""
+    """The recurrent layers over the front end's output: (batch, time, feature) -> (batch, shorter time, hidden)."""
     joined = math.prod(encoder.factors)
     step, width = encoder.config.chunk * joined, (encoder.config.chunk + encoder.config.right) * joined
     time = divided(g, g.size(frames, 1), joined)
@@ -31,7 +31,7 @@ def cut(g: Graph, frames: Value, counts: Value, chunks: Value, step: int, width:
     """Windows of ``width`` frames, one every ``step``, zeros beyond the frames: (batch, chunks, width, feature).
 
     Returns:
-        The windows, and how many frames of each row's utterance there are from each one's start, (batch, chunks).
+        The windows, and how many frames each row's utterance has from the start of each window on, (batch, chunks).
     """
     reach = g.op("Add", g.op("Mul", g.op("Sub", chunks, 1), step), width)
     missing = g.op("Max", g.op("Sub", reach, g.size(frames, 1)), 0)
@@ -45,7 +45,7 @@ def cut(g: Graph, frames: Value, counts: Value, chunks: Value, step: int, width:
 def run_chunks(
     g: Graph, encoder: LatencyControlledEncoder, windows: Value, left: Value, states: list[Value] | None = None
 ) -> tuple[Value, list[Value]]:
-    """All layers over windows; ``states`` are those of the forward cells before the first one, None means zeros.
+    """All layers over windows; ``states`` are the forward cells' states before the first window, None means zeros.
 
     Returns:
         The frames of the chunks without their right contexts, (batch, chunks * chunk, hidden), and for each layer the
@@ -71,7 +71,7 @@ def run_chunks(
 def _run_layer(
     g: Graph, layer: RecurrentLayer, flat: Value, left: Value, chunk: int, width: int, state: Value | None
 ) -> tuple[Value, Value]:
-    """One layer over every window: (batch * chunks, width, feature), and what there is of each, (batch, chunks)."""
+    """One layer over every window: (batch * chunks, width, feature), and the frames left for each, (batch, chunks)."""
     forward, backward = layer.forward_cell, layer.backward_cell
     assert backward is not None
     size, hidden_size, rows = forward.input_size, forward.hidden_size, g.size(left, 0)

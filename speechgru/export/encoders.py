@@ -1,4 +1,4 @@
-"""Encoders as a graph: the front end, and the stack of recurrent layers with all that stands between them."""
+"""Encoders as a graph: the front end, and the stack of recurrent layers with everything between them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def write_encoder(g: Graph, encoder: object, frames: Value, counts: Value) -> tu
     """Hidden frames and their counts: (batch, time, feature), (batch,) -> (batch, shorter time, hidden), (batch,).
 
     Raises:
-        ModelError: an encoder, a front end or a cell that no writer is known for.
+        ModelError: there is no writer for the encoder, its front end or a cell.
     """
     if type(encoder) not in (GRUEncoder, LookAheadEncoder, LatencyControlledEncoder):
         raise ModelError(
@@ -46,10 +46,10 @@ def write_encoder(g: Graph, encoder: object, frames: Value, counts: Value) -> tu
 
 
 def write_front_end(g: Graph, front_end: nn.Module, frames: Value, counts: Value) -> tuple[Value, Value]:
-    """The layers before the first cell; frames are zeros beyond the counts, before and after.
+    """The layers before the first cell; frames beyond the counts are zeros, in the input and in the output.
 
     Raises:
-        ModelError: a front end that no writer is known for.
+        ModelError: there is no writer for the front end.
     """
     if type(front_end) is not Convolution:
         raise ModelError(f"front end {type(front_end).__name__} has no ONNX form; known: Convolution")
@@ -111,7 +111,7 @@ def _layer(g: Graph, layer: RecurrentLayer, frames: Value, counts: Value) -> tup
 
 
 def look_ahead(g: Graph, encoder: LookAheadEncoder, hidden: Value) -> Value:
-    """The convolution over frames and the ``context`` after the last one that is wanted."""
+    """The look-ahead convolution; ``hidden`` also has the ``context`` frames after the last frame that is wanted."""
     present, future = encoder.row_weight[:, :1], encoder.row_weight[:, 1:]
     weight = torch.cat((present, future / max(encoder.config.context, 1)), 1)[:, None]
     by_value = g.op("Transpose", hidden, perm=[0, 2, 1])

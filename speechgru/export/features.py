@@ -17,17 +17,17 @@ from speechgru.features.mel import mel_filters
 from speechgru.features.mfcc import cosine_transform, lifter_weights
 from speechgru.features.normalization import SMALLEST_STD
 
-# 64 MB of cosines; beyond it a matrix is no way to transform.
+# 64 MB of cosines; beyond that a matrix is no sensible way to compute the transform.
 _MOST_TRANSFORM = 1 << 24
 
 
 def write_features(g: Graph, features: object, waveforms: Value, lengths: Value) -> tuple[Value, Value]:
     """Frames of padded waveforms: (batch, samples), (batch,) -> (batch, time, feature) and their counts (batch,).
 
-    There is at least one frame, of zeros where no row has any; frames beyond a row's own are zeros.
+    There is at least one frame: zeros where no row has a frame. Frames beyond a row's own are zeros.
 
     Raises:
-        ModelError: features that no writer is known for.
+        ModelError: there is no writer for the features.
     """
     if not isinstance(features, LogMel) or type(features) not in (LogMel, MFCC):
         raise ModelError(f"features of the type {type(features).__name__} have no ONNX form; log_mel and mfcc have one")
@@ -44,7 +44,7 @@ def write_features(g: Graph, features: object, waveforms: Value, lengths: Value)
 
 
 def _counts(g: Graph, framing: Framing, waveforms: Value, lengths: Value) -> tuple[Value, Value]:
-    """Frames of each row, and of the longest row that would fit, at least 1: :meth:`Framing.count`."""
+    """Frames of each row, and of a row as long as the waveforms, at least 1: :meth:`Framing.count`."""
 
     def count(samples: Value) -> Value:
         return g.op("Max", g.op("Div", g.op("Add", samples, framing.slack), framing.hop), 1)
@@ -53,19 +53,19 @@ def _counts(g: Graph, framing: Framing, waveforms: Value, lengths: Value) -> tup
 
 
 def _signal(g: Graph, framing: Framing, waveforms: Value, lengths: Value, time: Value) -> Value:
-    """The samples under all frames, (batch, samples), with what the padding says beyond each row's own ends."""
+    """The samples under all frames, (batch, samples); beyond each row's own ends, what the padding puts there."""
     reach = framing.first - framing.hop + framing.window
     stop = g.op("Add", g.op("Mul", time, framing.hop), reach)
     places = g.op("Unsqueeze", steps(g, framing.first, stop), [0])
     index = source(g, framing, places, g.op("Unsqueeze", lengths, [1]))
-    # One sample more, so that there is one to take where nothing was given.
+    # One extra sample, so that there is one to take where the waveforms are empty.
     padded = g.op("Pad", waveforms, [0, 0, 0, 1])
     taken = g.op("GatherElements", padded, g.op("Max", index, 0), axis=1)
     return g.op("Where", g.op("Less", index, 0), 0.0, taken)
 
 
 def source(g: Graph, framing: Framing, index: Value, samples: Value) -> Value:
-    """The sample that stands at ``index`` of so many, also outside; below 0 means zero: :meth:`Framing.source`."""
+    """Which of ``samples`` samples is at ``index``, also outside; below 0 means zero: :meth:`Framing.source`."""
     if framing.padding is Padding.reflect:
         last = g.op("Sub", samples, 1)
         period = g.op("Mul", g.op("Max", last, 1), 2)
@@ -79,7 +79,7 @@ def source(g: Graph, framing: Framing, index: Value, samples: Value) -> Value:
 
 
 def write_static(g: Graph, features: LogMel, signal: Value, valid: Value | None) -> Value:
-    """Frames before deltas of the samples under them: (batch, samples) -> (batch, time, static_size)."""
+    """Frames without deltas, from the samples under them: (batch, samples) -> (batch, time, static_size)."""
     config, rules = features.config, features.config.resolved()
     filters = _filters(config)[_used_bins(config)]
     bins, kernel = len(filters), _transform(g, features)
@@ -95,7 +95,7 @@ def write_static(g: Graph, features: LogMel, signal: Value, valid: Value | None)
         loudest = g.op("ReduceMax", masked(g, mel, valid, -math.inf), axes=[1, 2])
         mel = g.op("Max", mel, g.op("Sub", loudest, features.top_db / unit))
     if isinstance(features, MFCC):
-        # As the model does it: of silence all frames are the same number, and deviations of them are exactly 0.
+        # As the model does it: in silence all frames are the same number, and their deviations are exactly 0.
         return g.cast(g.op("MatMul", g.cast(mel, np.float64), _cepstral(features)), np.float32)
     return mel if unit == 1 else g.op("Mul", mel, unit)
 
@@ -106,7 +106,7 @@ def _filters(config: LogMelConfig) -> np.ndarray:
 
 
 def _used_bins(config: LogMelConfig) -> np.ndarray:
-    """The bins of the transform that some filter touches; one at least."""
+    """The bins of the transform that a filter uses; at least one."""
     used = np.flatnonzero(_filters(config).any(1))
     return used if len(used) else np.zeros(1, np.int64)
 
@@ -114,9 +114,9 @@ def _used_bins(config: LogMelConfig) -> np.ndarray:
 def _transform(g: Graph, features: LogMel) -> Value:
     """Mean, pre-emphasis, window and Fourier transform as one kernel: (2 * bins, 1, window), float32.
 
-    All four are linear. Rows are the cosines, then the sines, of the bins that the filters touch. The file holds how
-    they are computed, in float64, and not the numbers, which would be most of a small model; runtimes do it when they
-    load the file.
+    All four are linear. Rows are the cosines, then the sines, of the bins that the filters use. The file holds the
+    float64 operations that compute the rows, not the numbers, which would be most of a small model; runtimes compute
+    them when they load the file.
     """
     config, rules, window = features.config, features.config.resolved(), features.framing.window
     bins, fft_size = _used_bins(config), config.resolved_fft_size()
@@ -130,8 +130,8 @@ def _transform(g: Graph, features: LogMel) -> Value:
     rows = g.op("Concat", g.op("Cos", angle), g.op("Sin", angle), axis=0)
     rows = g.op("Mul", rows, features.spectrum.weights[:window].double())
     if rules.preemphasis:
-        # Sample n is read by the products of n and, less, of n + 1. There is none before a window's first one:
-        # pre-emphasis takes that sample itself in its place.
+        # Sample n goes into the product of place n and, subtracted, into that of n + 1. No sample comes before a
+        # window's first one: pre-emphasis takes the first sample itself instead.
         later = g.op("Pad", g.slice(rows, 1, window, 1), [0, 0, 0, 1])
         first = g.op("Pad", g.slice(rows, 0, 1, 1), [0, 0, 0, window - 1])
         rows = g.op("Sub", rows, g.op("Mul", g.op("Add", later, first), np.array(rules.preemphasis, np.float64)))
@@ -150,7 +150,7 @@ def _cepstral(features: MFCC) -> np.ndarray:
 
 
 def with_deltas(g: Graph, frames: Value, counts: Value, time: Value, config: LogMelConfig) -> Value:
-    """Features, their deltas, the deltas of those, side by side."""
+    """Features, their deltas, the deltas of the deltas, side by side."""
     parts = [frames]
     for _ in range(config.deltas):
         parts.append(_deltas(g, parts[-1], counts, time, config.delta_window))
@@ -160,7 +160,7 @@ def with_deltas(g: Graph, frames: Value, counts: Value, time: Value, config: Log
 def _deltas(g: Graph, frames: Value, counts: Value, time: Value, window: int) -> Value:
     """Slopes by regression over ``window`` frames; frames beyond an end repeat the end frame.
 
-    By differences, not by a convolution: of equal frames they are exactly 0.
+    Computed from differences, not by a convolution: so the slopes of equal frames are exactly 0.
     """
     reach = window // 2
     places = g.op("Unsqueeze", g.op("Max", steps(g, -reach, g.op("Add", time, reach)), 0), [0])
@@ -188,7 +188,7 @@ def _normalized(g: Graph, features: LogMel, frames: Value, counts: Value, time: 
     bounds = features.sliding_frames()
     places = g.op("Unsqueeze", steps(g, 0, time), [0])
     low, high = window_bounds(g, places, g.op("Unsqueeze", counts, [1]), bounds)
-    high = g.op("Max", high, g.op("Add", low, 1))  # only frames beyond the length are touched by this
+    high = g.op("Max", high, g.op("Add", low, 1))  # this changes only frames beyond the length
     high, low = g.op("Min", high, time), g.op("Expand", low, g.op("Shape", high))
     total, squares = (g.op("Sub", take(g, one, high), take(g, one, low)) for one in (total, squares))
     count = g.op("Unsqueeze", g.op("Sub", high, low), [2])
@@ -196,12 +196,12 @@ def _normalized(g: Graph, features: LogMel, frames: Value, counts: Value, time: 
 
 
 def write_global(g: Graph, features: LogMel, frames: Value) -> Value:
-    """Frames by the statistics of the training set."""
+    """Frames normalised by the statistics of the training set."""
     return g.op("Div", g.op("Sub", frames, features.mean), features.std)
 
 
 def _by_utterance(g: Graph, variance: bool, frames: Value, counts: Value, valid: Value) -> Value:
-    """In float64: the deviations of a feature that is constant are 0, not what rounding leaves, a thousand times over.
+    """In float64: the deviations of a constant feature are then 0, not rounding errors multiplied by a thousand.
 
     Frames are zeros beyond the counts and add nothing to the sums.
     """
@@ -229,7 +229,7 @@ def window_bounds(g: Graph, places: Value, frames: Value, bounds: tuple[int, int
 
 
 def by_sums(g: Graph, frames: Value, total: Value, squares: Value, count: Value, variance: bool) -> Value:
-    """Frames by float64 sums of ``count`` of them and of their squares."""
+    """Frames normalised by the float64 sums of ``count`` frames and of their squares."""
     count = g.cast(count, np.float64)
     mean = g.op("Div", total, count)
     centred = g.op("Sub", g.cast(frames, np.float64), mean)

@@ -14,19 +14,19 @@ from speechgru.export.readme import readme
 from speechgru.files import write_atomically
 from speechgru.plain import Record
 
-if TYPE_CHECKING:  # imported when it is needed: a wrong folder is answered without waiting for torch
+if TYPE_CHECKING:  # imported when needed: a wrong folder is reported without waiting for torch
     import numpy as np
 
     from speechgru.recognizer import Recognizer
 
-# What an export holds, parity.json in any case: a folder with anything else is not replaced.
+# The files of an export; each has parity.json. A folder with anything else is not replaced.
 NAMES = {"model.onnx", "stream.onnx", "tokens.txt", "parity.json", "README.md", "run.py", "run_stream.py"}
-NAMES |= {"model.h", "model.c", "weights.h", "example.c", "Makefile", "example"}  # the last is what make makes
+NAMES |= {"model.h", "model.c", "weights.h", "example.c", "Makefile", "example"}  # make builds the last one
 NAMES |= {"index.html", "page", "model.json", "runtime"}
 
 
 def check_target(target: Path) -> None:
-    """A folder that an export may be written to: none yet, an empty one, or that of an earlier export.
+    """Checks that a folder may be written to: it is new, empty, or that of an earlier export.
 
     Raises:
         ConfigError: it is a file, or holds something else.
@@ -42,19 +42,19 @@ def check_target(target: Path) -> None:
 def export_onnx(
     model: Recognizer, source: Path, target: Path, recordings: Sequence[np.ndarray], int8: bool = False
 ) -> Record:
-    """Writes a model as ONNX, once it is proved to be the model; what parity.json holds.
+    """Writes a model as ONNX, once the file is proved equal to the model; returns what parity.json holds.
 
     Args:
         model: in eval mode, on the CPU.
-        source: its folder, for the card.
+        source: the model's folder, for its card.
         target: where to; all files appear together, and replace those of an earlier export.
-        recordings: samples at the model's rate, to compare besides drawn waveforms.
-        int8: write the large weights as 8-bit integers, once the same file with float32 is proved; what that costs is
-            in parity.json.
+        recordings: samples at the model's rate, compared in addition to drawn waveforms.
+        int8: write the large weights as 8-bit integers, once the same file with float32 is proved equal; parity.json
+            says what that costs.
 
     Raises:
         ConfigError: the folder holds something else.
-        ModelError: a part of the model has no ONNX form, or the file's scores are others than the model's.
+        ModelError: a part of the model has no ONNX form, or the file's scores differ from the model's.
         SpeechGRUError: the extra ``export`` is not installed.
     """
     check_target(target)
@@ -108,7 +108,7 @@ def require_onnx() -> None:
 
 
 def versions() -> Record:
-    """Of what an ONNX file was written and run with."""
+    """The versions of what an ONNX file was written and run with."""
     import onnx
     import onnxruntime
 
@@ -118,7 +118,7 @@ def versions() -> Record:
 
 
 def write_together(target: Path, files: Mapping[str, bytes | str]) -> None:
-    """All files or none: they are written beside their place, and the folder is renamed; a name may have a folder."""
+    """Writes all files or none: to a new folder beside the target, then renamed to it; a name may include a folder."""
     target.parent.mkdir(parents=True, exist_ok=True)
     target = target.resolve()
     new = target.with_name(f".{secrets.token_hex(8)}.tmp")

@@ -1,4 +1,4 @@
-"""Writing an ONNX graph node by node: a value is the name of what a node gives."""
+"""Writes an ONNX graph node by node: a value is the name of a node's output."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from torch import Tensor
 if TYPE_CHECKING:
     from speechgru.cells import Cell
 
-# LayerNormalization is of 17; runtimes since 2022 read it.
+# LayerNormalization needs opset 17; runtimes since 2022 read it.
 OPSET, IR_VERSION = 17, 8
-# A constant of fewer bytes is kept once, however often it is needed.
+# A constant of fewer bytes is stored once, however often it is used.
 _SHARED_BYTES = 256
 
 Value = str
@@ -24,21 +24,22 @@ Operand = Value | np.ndarray | Tensor | int | float | Sequence[int] | None
 
 
 class Watch(Protocol):
-    """Is told of what passes through a graph while it is written, and may make outputs of it.
+    """Is given frames and states of a graph while it is written, and may make outputs of them.
 
     Attributes:
-        outputs: those that it has made.
+        outputs: the outputs that it has made.
     """
 
     outputs: list[onnx.ValueInfoProto]
 
     def features(self, g: Graph, frames: Value, number: Value) -> None:
-        """Of frames before deltas and normalisation, (batch, time, feature), the first ``number`` are there."""
+        """Gets the frames before deltas and normalisation, (batch, time, feature); the first ``number`` count."""
 
     def cell(self, g: Graph, cell: Cell, frames: Value, number: Value, before: Operand, states: Value) -> None:
-        """A forward cell has read so many ``frames`` (batch, time, input), beginning with ``before`` (None: zeros).
+        """Gets what a forward cell read, the first ``number`` of ``frames`` (batch, time, input), and its states.
 
-        The first ``hidden_size`` values of its states (batch, time, state) are its outputs.
+        The cell began with the state ``before`` (None: zeros). The first ``hidden_size`` values of its states (batch,
+        time, state) are its outputs.
         """
 
 
@@ -46,8 +47,8 @@ class Graph:
     """Nodes and constants of a graph, or of the body of a loop in one.
 
     Args:
-        outer: the graph in whose node the body stands; it sees all values of that one.
-        watch: who is told of frames and states.
+        outer: for the body of a loop, the graph that has the loop; the body sees all values of that graph.
+        watch: is given frames and states.
     """
 
     def __init__(self, outer: Graph | None = None, watch: Watch | None = None) -> None:
@@ -58,11 +59,11 @@ class Graph:
         self._numbers: itertools.count[int] = outer._numbers if outer else itertools.count()
 
     def op(self, kind: str, *inputs: Operand, **attributes: object) -> Value:
-        """The value of a node of this operator; numbers and arrays become constants, None an input left out."""
+        """Adds a node of this operator, returns its value; numbers and arrays become constants, None omits an input."""
         return self.ops(kind, 1, *inputs, **attributes)[0]
 
     def ops(self, kind: str, outputs: int, *inputs: Operand, **attributes: object) -> list[Value]:
-        """The values of a node that has several."""
+        """Adds a node with several outputs and returns their values."""
         names = [self.new(kind) for _ in range(outputs)]
         given = list(inputs)
         while given and given[-1] is None:  # an input left out at the end is not named at all
@@ -101,7 +102,7 @@ class Graph:
         return self.op("Cast", value, to=helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
 
     def size(self, value: Value, axis: int) -> Value:
-        """How large an axis is, int64 (1,)."""
+        """The size of an axis, int64 (1,)."""
         return self.op("Gather", self.op("Shape", value), [axis])
 
     def slice(self, value: Value, start: Operand, stop: Operand, axis: int) -> Value:
@@ -121,9 +122,9 @@ class Graph:
         """The states after every frame: (batch, time, feature), (batch, state) -> (batch, time, state).
 
         Args:
-            body: writes one step: the graph, a frame (batch, feature) and the state give the next state.
-            frames: what is read in order.
-            state: the one to begin with.
+            body: writes one step: from the graph, a frame (batch, feature) and the state it gives the next state.
+            frames: the frames, read in order.
+            state: the state before the first frame.
         """
         inner = Graph(self)
         before, frame = inner.new("state"), inner.new("frame")

@@ -18,11 +18,12 @@ from speechgru.heads.pooling import AttentionPooling, BestFramePooling, EndsPool
 
 
 def write_head(g: Graph, head: object, hidden: Value, counts: Value) -> Value:
-    """What a user reads: (batch, time, hidden), (batch,) -> log-probabilities (batch, time, token) of CTC, zeros beyond
-    the counts, or probabilities (batch, label).
+    """The scores: (batch, time, hidden), (batch,) -> (batch, time, token) for CTC, otherwise (batch, label).
+
+    Scores of CTC are log-probabilities, zeros beyond the counts; the others are probabilities.
 
     Raises:
-        ModelError: a head that no writer is known for.
+        ModelError: there is no writer for the head.
     """
     valid = valid_frames(g, counts, g.size(hidden, 1))
     if type(head) is CTCHead:
@@ -35,7 +36,7 @@ def write_head(g: Graph, head: object, hidden: Value, counts: Value) -> Value:
 
 
 def write_log_probabilities(g: Graph, head: CTCHead, hidden: Value) -> Value:
-    """Of the tokens in each frame."""
+    """Log-probabilities of the tokens in each frame."""
     return g.op("LogSoftmax", g.linear(hidden, head.output.weight, head.output.bias), axis=-1)
 
 
@@ -101,13 +102,13 @@ def _zero_where_empty(g: Graph, vectors: Value, counts: Value) -> Value:
 
 
 def _best_frame(g: Graph, pooling: BestFramePooling, scores: Value, counts: Value, valid: Value) -> Value:
-    """The score of each label in its best frame; of a background label the mean over all frames."""
+    """The score of each label in its best frame; for a background label, the mean over all frames."""
     highest = _max(g, pooling, scores, counts, valid)
     return g.op("Where", pooling.background, _mean(g, pooling, scores, counts, valid), highest)
 
 
 def write_log_odds(g: Graph, head: KeywordHead, hidden: Value) -> Value:
-    """Of each word in every frame, and of each other label against the last one: (batch, time, label)."""
+    """Log-odds of each word in every frame, and of each other label against the last of those: (batch, time, label)."""
     odds = g.linear(hidden, head.output.weight, head.output.bias)
     if not head.others:
         return odds
@@ -129,7 +130,7 @@ def write_frame_scores(g: Graph, head: KeywordHead, hidden: Value) -> Value:
 def _keywords(g: Graph, head: KeywordHead, hidden: Value, counts: Value, valid: Value) -> Value:
     odds = masked(g, write_log_odds(g, head, hidden), valid, -math.inf)
     best = head.config.best_frames
-    # As many frames more as are taken, so that there are always enough.
+    # Padded with as many frames as are taken, so that there are always enough.
     highest = g.ops("TopK", 2, g.op("Pad", odds, [0, 0, 0, 0, best, 0], -math.inf), [best], axis=1)[0]
     taken = g.op("Min", g.op("Unsqueeze", counts, [1, 2]), best)
     within = g.op("Less", g.op("Unsqueeze", steps(g, 0, g.value(np.array([best]))), [1]), taken)

@@ -6,15 +6,15 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-# Below it, scales and nodes cost as much as they save, and biases and statistics stay exact.
+# With fewer values, scales and nodes cost as much as they save; this also keeps biases and statistics exact.
 _LEAST_VALUES = 1024
 
 
 def with_int8_weights(model: onnx.ModelProto) -> onnx.ModelProto:
     """A copy whose large float32 matrices and kernels are int8, each output with the scale of its largest weight.
 
-    They are multiplied out when the file is loaded or run, so the arithmetic stays float32. The Fourier transform is
-    no weight of the file and stays exact.
+    They become float32 again when the file is loaded or run, so the arithmetic stays float32. The Fourier transform is
+    not a weight of the file and stays exact.
     """
     copied = onnx.ModelProto()
     copied.CopyFrom(model)
@@ -45,7 +45,7 @@ def with_int8_weights(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _output_axes(graph: onnx.GraphProto) -> dict[str, int]:
-    """The weights of products and convolutions, and the axis along which their outputs lie."""
+    """The weights of products and convolutions, and the axis of their outputs."""
     found: dict[str, int] = {}
     for node in graph.node:
         if node.op_type == "MatMul":

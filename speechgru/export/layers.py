@@ -1,4 +1,4 @@
-"""What stands around the cells of a recurrent layer, as a graph: joined frames before, projection and norm behind."""
+"""What surrounds the cells of a recurrent layer, as a graph: joined frames before, projection and norm after them."""
 
 from __future__ import annotations
 

@@ -26,17 +26,17 @@ def write_onnx(model: Recognizer, metadata: Mapping[str, str], watch: Watch | No
     """The model from waveforms to scores, for any number of rows and samples.
 
     Inputs: ``waveforms`` float32 (batch, samples) at the model's rate, in [-1, 1]; ``lengths`` int64 (batch,), the
-    samples of each row. Outputs: ``scores`` float32, of CTC natural logarithms of probabilities (batch, frames, tokens)
-    with zeros beyond a row's frames, otherwise probabilities (batch, labels); and ``frames`` int64 (batch,), how many
-    frames of the encoder each row has.
+    samples of each row. Outputs: ``scores`` float32, for CTC natural logarithms of probabilities (batch, frames,
+    tokens) with zeros beyond a row's frames, otherwise probabilities (batch, labels); and ``frames`` int64 (batch,),
+    how many frames of the encoder each row has.
 
     Args:
         model: in eval mode.
         metadata: what the file says of itself (:func:`describe`).
-        watch: adds outputs to these.
+        watch: adds its outputs to those of the graph.
 
     Raises:
-        ModelError: a part that has no ONNX form.
+        ModelError: a part of the model has no ONNX form.
     """
     g = Graph(watch=watch)
     within = g.op("Max", g.op("Min", "lengths", g.size("waveforms", 1)), 0)
@@ -82,7 +82,7 @@ def finished(graph: onnx.GraphProto, metadata: Mapping[str, str]) -> onnx.ModelP
 
 
 def describe(model: Recognizer, folder: Path) -> dict[str, str]:
-    """What the file says of the model: task, labels, rates, thresholds, and licence and summary of its card."""
+    """What the file says of the model: task, labels, rates, thresholds, and its card's licence and summary."""
     about = {
         "task": model.task,
         "labels": json.dumps(model.tokens.names, ensure_ascii=False),
@@ -92,7 +92,7 @@ def describe(model: Recognizer, folder: Path) -> dict[str, str]:
         "scores": "natural logarithms of probabilities" if model.head.scores_frames else "probabilities",
     }
     if model.units is not None:
-        # How tokens become text: what stands between them, and which one is or begins with a space.
+        # How tokens become text: what is put between them, and which token is a space or begins with one.
         characters, subwords = isinstance(model.units, Characters), isinstance(model.units, Subwords)
         about["between_tokens"] = "" if characters or subwords else " "
         about["space"] = START if subwords else SPACE if characters else " "
@@ -104,7 +104,7 @@ def describe(model: Recognizer, folder: Path) -> dict[str, str]:
 
 
 def _card(path: Path) -> dict[str, str]:
-    """Licence and first paragraph of a card, as far as there is one."""
+    """Licence and first paragraph of a card, as far as they are there."""
     if not path.is_file():
         return {}
     text = path.read_text(encoding="utf-8", errors="replace")[:1_000_000]

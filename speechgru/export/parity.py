@@ -1,4 +1,4 @@
-"""Whether a written model gives the model's own answers: drawn waveforms and recordings through both."""
+"""Whether an exported model gives the model's own answers: both are run on drawn waveforms and recordings."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 LIMIT = 1e-4
 DRAWS = 32
-_MOST_S = 3.0  # a drawn waveform is at most so long
+_MOST_S = 3.0  # a drawn waveform is at most this long
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,19 +52,19 @@ def session_of(content: bytes, threads: int = 1) -> onnxruntime.InferenceSession
 
 
 def prove(model: Recognizer, session: onnxruntime.InferenceSession, recordings: Sequence[np.ndarray]) -> Record:
-    """Compares drawn batches and recordings; what parity.json holds.
+    """Compares file and model on drawn batches and recordings; returns what parity.json holds.
 
     The batches have one to four rows of up to three seconds, of which some are empty or shorter than a frame, with
     noise, tones, clicks, an offset and silence at levels over two decades, and padding that is not zero.
 
     Args:
         model: in eval mode, on the CPU.
-        session: of what was written.
+        session: of the exported file.
         recordings: samples at the model's rate, each (samples,).
 
     Raises:
         ModelError: a score is further than 1e-4 from the model's and further than rounding explains
-            (:func:`speechgru.export.rounding.allowed`), or a count of frames is another; the line says where.
+            (:func:`speechgru.export.rounding.allowed`), or a count of frames differs; the message says where.
     """
     found = differences(model, session, recordings)
     return {"limit": LIMIT, "draws": DRAWS, "recordings": len(recordings), **_worst(found, "model.onnx")}
@@ -83,7 +83,7 @@ def differences(
 
 
 def prove_stream(model: Recognizer, session: onnxruntime.InferenceSession, recordings: Sequence[np.ndarray]) -> Record:
-    """The same of the file for streams: chunks of any sizes, also empty ones, against the model's own stream."""
+    """The same for the file for streams: chunks of any sizes, also empty ones, against the model's own stream."""
     rng = np.random.default_rng(1)
     waveforms = [_rows(rng, model.sample_rate, place) for place in range(DRAWS)]
     waveforms += [one[None] for one in recordings]
@@ -95,7 +95,7 @@ def prove_stream(model: Recognizer, session: onnxruntime.InferenceSession, recor
 
 
 def _worst(differences: Iterable[Difference], file: str) -> Record:
-    """The worst of all; ModelError at the first one beyond its limit."""
+    """The largest difference; ModelError at the first one beyond its limit."""
     worst = Difference(-1.0, "")
     for one in differences:
         worst = max(worst, one, key=lambda one: one.value)
@@ -110,7 +110,7 @@ def _worst(differences: Iterable[Difference], file: str) -> Record:
 def difference(
     model: Recognizer, session: onnxruntime.InferenceSession, waveforms: np.ndarray, lengths: np.ndarray, name: str
 ) -> Difference:
-    """The largest difference between both of any score of a valid frame; infinite where counts differ or no number."""
+    """The largest difference of a score in a valid frame; infinite where counts differ or a score is not a number."""
     given = torch.from_numpy(waveforms), torch.from_numpy(lengths)
     with model.in_eval_mode(), torch.inference_mode(), compiled.disabled():
         scores, counts = model(*given)
@@ -133,7 +133,7 @@ def difference(
 def stream_difference(
     model: Recognizer, session: onnxruntime.InferenceSession, rows: np.ndarray, rng: np.random.Generator, name: str
 ) -> Difference:
-    """The same of streams (batch, samples), cut into chunks at drawn places."""
+    """The same for streams (batch, samples), cut into chunks at drawn places."""
     cuts = np.sort(rng.integers(0, rows.shape[1] + 1, int(rng.integers(0, 7))))
     chunks = np.split(rows, cuts, axis=1)
     found = np.concatenate(list(streamed(session, chunks)), 1)
@@ -151,7 +151,7 @@ def stream_difference(
 
 
 def _judged(found: Difference, model: Recognizer, waveforms: Tensor, lengths: Tensor, of_frames: bool) -> Difference:
-    """With the limit that this case has."""
+    """The difference with the limit that applies to its case."""
     if found.value <= LIMIT:
         return found
     with model.in_eval_mode():
@@ -159,7 +159,7 @@ def _judged(found: Difference, model: Recognizer, waveforms: Tensor, lengths: Te
 
 
 def streamed(session: onnxruntime.InferenceSession, chunks: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
-    """The scores (batch, frames, labels) that each chunk (batch, samples) completes, the last one ending the stream."""
+    """The scores (batch, frames, labels) that each chunk (batch, samples) completes; the last chunk ends the stream."""
     kept = json.loads(session.get_modelmeta().custom_metadata_map["states"])
     batch = len(chunks[0])
     state = {
@@ -181,10 +181,10 @@ def _rows(rng: np.random.Generator, rate: int, place: int) -> np.ndarray:
 
 
 def _drawn(rng: np.random.Generator, rate: int, place: int) -> tuple[np.ndarray, np.ndarray]:
-    """Waveforms (batch, samples) of one case and their lengths; beyond these stands noise."""
+    """Waveforms (batch, samples) of one case and their lengths; beyond the lengths is noise."""
     longest = int(rate * min(_MOST_S, 0.1 * 1.12**place))
     lengths = rng.integers(0, longest + 1, int(rng.integers(1, 5)))
-    # What lies at the edges: nothing, one sample, less than a window.
+    # Edge cases: no samples, one sample, less than a window.
     lengths[-1] = [lengths[-1], 0, 1, rate // 100, longest][place % 5]
     rows = [_sound(rng, rate, int(length)) for length in lengths]
     waveforms = rng.standard_normal((len(rows), max(lengths.max(), int(rng.integers(longest)))))
@@ -196,8 +196,8 @@ def _drawn(rng: np.random.Generator, rate: int, place: int) -> tuple[np.ndarray,
 def _sound(rng: np.random.Generator, rate: int, length: int) -> np.ndarray:
     """Syllables of noise, a tone in noise, clicks, noise on an offset, or noise that digital silence interrupts.
 
-    There is noise in all of them, because without it the model's own answer is one of rounding: a feature that is
-    constant but for the last bit is divided by a standard deviation as small as 1e-3.
+    There is noise in all of them. Without it the model's own answer depends on rounding: a feature that is constant
+    except for its last bit is divided by a standard deviation as small as 1e-3.
     """
     level, noise, time = 10 ** rng.uniform(-2.5, -0.5), rng.standard_normal(length), np.arange(length) / rate
     kind = rng.integers(5)

@@ -1,4 +1,4 @@
-"""What rounding leaves open: how far a model's own scores are from the exact ones."""
+"""What rounding explains: how far a model's own scores are from the exact ones."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ from speechgru.streaming.model import FrameScoringHead
 
 
 def allowed(limit: float, model: Recognizer, waveforms: Tensor, lengths: Tensor, of_frames: bool) -> float:
-    """How far the scores of a written form may be from the model's, where they are further than ``limit``.
+    """How far the scores of an exported model may be from the model's, where they are further than ``limit``.
 
-    In float32 the weak bins beside a loud tone are mostly rounding, and their logarithms carry it into the scores; a
-    cell whose states grow without bound does the same. Both the model and what was written of it may then be as far
-    from the exact scores as float32 has it. So twice the model's own distance from its scores in float64 is added.
+    In float32 the weak bins beside a loud tone are mostly rounding errors, and their logarithms carry these into the
+    scores; a cell whose states grow without bound does the same. The model and the exported model may then both be as
+    far from the exact scores as float32 puts them. So twice the distance of the model's own scores from its scores in
+    float64 is added to ``limit``.
 
     Args:
-        limit: for a model that rounds nothing.
+        limit: what is allowed for a model that rounds nothing.
         model: in eval mode, on the CPU.
         waveforms: float32 (batch, samples).
         lengths: of each row, int64 (batch,).
-        of_frames: whether the scores are those of a stream, of every frame.
+        of_frames: whether the scores are those of every frame, as in a stream.
     """
     exact = copy.deepcopy(model).double()
     with torch.inference_mode(), compiled.disabled():
@@ -35,7 +36,7 @@ def allowed(limit: float, model: Recognizer, waveforms: Tensor, lengths: Tensor,
 
 
 def _scores(model: Recognizer, waveforms: Tensor, lengths: Tensor, of_frames: bool) -> Tensor:
-    """Those of valid frames, one after the other; of a classifier its probabilities."""
+    """The scores of valid frames, one after the other; for a classifier, its probabilities."""
     hidden, counts = model.encoder(*model.features(waveforms, lengths))
     if of_frames and not model.head.scores_frames:
         scores = cast(FrameScoringHead, model.head).frame_scores(hidden)

@@ -1,4 +1,4 @@
-"""Rows of different lengths in a graph: what :mod:`speechgru.lengths` is in torch."""
+"""Rows of different lengths in a graph: the counterpart of :mod:`speechgru.lengths`, which is for torch."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ def valid_frames(g: Graph, lengths: Value, time: Value) -> Value:
 
 
 def masked(g: Graph, frames: Value, valid: Value, filling: float = 0.0) -> Value:
-    """The frames (batch, time, feature), another number where they are not valid."""
+    """The frames (batch, time, feature), with ``filling`` where they are not valid."""
     return g.op("Where", valid, frames, filling)
 
 
 def divided(g: Graph, lengths: Value, factor: int) -> Value:
-    """Frames left where every ``factor`` become one, rounded up."""
+    """How many frames are left where every ``factor`` frames become one, rounded up."""
     return lengths if factor == 1 else g.op("Div", g.op("Add", lengths, factor - 1), factor)
 
 

@@ -10,7 +10,7 @@ import soundfile
 
 
 def main() -> None:
-    """Prints for each 100 ms of a recording what has become known: tokens of CTC, or the likeliest label of a frame."""
+    """Prints what each 100 ms of a recording adds: tokens of CTC, or the likeliest label of a frame."""
     session = onnxruntime.InferenceSession(str(Path(__file__).with_name("stream.onnx")))
     about = session.get_modelmeta().custom_metadata_map
     labels, rate = json.loads(about["labels"]), int(about["sample_rate"])

@@ -25,7 +25,7 @@ def cost(
     small: onnxruntime.InferenceSession,
     recordings: Sequence[np.ndarray],
 ) -> Record:
-    """What the small file changes: the answers to recordings, their scores by how much, the time of a second of sound.
+    """What the small file changes: answers to recordings, how far their scores move, the time for a second of sound.
 
     The answer is the likeliest label, or the greedy path of CTC.
     """
@@ -47,7 +47,7 @@ def cost(
 
 
 def torch_answer(model: Recognizer) -> Callable[[], None]:
-    """What scores a second of sound by the model itself."""
+    """A function that scores a second of sound with the model itself."""
     waveforms, lengths = (torch.from_numpy(one) for one in second_of_noise(model).values())
 
     def answer() -> None:
@@ -58,7 +58,7 @@ def torch_answer(model: Recognizer) -> Callable[[], None]:
 
 
 def median_s(*runs: Callable[[], object]) -> list[float]:
-    """The median time of each, after a first run, one after the other in turns: what else the machine does hits all."""
+    """The median time of each, in turns after an untimed first run, so that other work of the machine hits all."""
     times: list[list[float]] = [[] for _ in runs]
     for repeat in range(_REPEATS + 1):
         for run, own in zip(runs, times, strict=True):
@@ -77,7 +77,7 @@ def _answer(model: Recognizer, scores: np.ndarray) -> np.ndarray:
 
 
 def second_of_noise(model: Recognizer) -> dict[str, np.ndarray]:
-    """The inputs of a file, for a second of sound."""
+    """The inputs of an exported file, for a second of noise."""
     rng = np.random.default_rng(0)
     waveforms = 0.1 * rng.standard_normal((1, model.sample_rate)).astype(np.float32)
     return {"waveforms": waveforms, "lengths": np.array([model.sample_rate])}

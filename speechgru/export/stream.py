@@ -1,8 +1,8 @@
 """A model that goes step by step as ONNX: a chunk of samples and the state in, scores and the next state out.
 
 Everything a stream keeps is an input and an output of the graph: samples, frames and states of cells. At the beginning
-all of it is zeros. The time axis of what a part hands on is never empty, because runtimes refuse that; how many frames
-count is told beside it.
+all of it is zeros. The time axis of what a part passes on is never empty, because runtimes refuse that; a number beside
+it says how many frames count.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Stream:
         kept: what the state is made of.
 
     Args:
-        watch: who is told of frames and states, and adds outputs.
+        watch: is given frames and states, and adds outputs.
     """
 
     def __init__(self, watch: Watch | None = None) -> None:
@@ -78,7 +78,7 @@ class Stream:
         return f"state.{name}"
 
     def give(self, name: str, value: Value) -> None:
-        """What the next step takes."""
+        """Hands a value to the next step under this name."""
         self.g.nodes.append(helper.make_node("Identity", [value], [f"next.{name}"], f"next.{name}"))
 
     def number(self, name: str) -> Value:
@@ -86,7 +86,7 @@ class Stream:
         return self.take(name, [1], np.int64)
 
     def where_ended(self, one: Value, other: Value) -> Value:
-        """The one at the end of the stream, else the other."""
+        """``one`` at the end of the stream, else ``other``."""
         return self.g.op("Where", self.ended, one, other)
 
     def slide(self, name: str, frames: Frames, window: tuple[int, int, int], shape: list[int]) -> tuple[Frames, Value]:
@@ -95,11 +95,11 @@ class Stream:
         Args:
             name: of what is kept.
             frames: the new ones.
-            window: how many frames it has, from one to the next, and how many stand before its place.
+            window: the width of a window, the distance to the next, and how many frames come before its place.
             shape: of a frame.
 
         Returns:
-            The stretch under the windows, at least one, with their count; and how many frames there were.
+            The stretch under the windows, at least under one, with their count; and how many frames there were.
         """
         g, (width, stride, before) = self.g, window
         waiting = self.take(name, [BATCH, before, *shape])
@@ -118,7 +118,7 @@ class Stream:
 
 
 def streams(model: Recognizer) -> bool:
-    """Whether the model has a streaming form: it goes by frames, and no stride jumps over frames."""
+    """Whether the model has a streaming form: it works frame by frame, and no stride skips frames."""
     front_end = getattr(model.encoder, "front_end", None)
     jumps = isinstance(front_end, Convolution) and max(front_end.config.stride_time) > front_end.config.kernel_time
     return goes_by_frames(model) and not jumps and isinstance(model.head, CTCHead | KeywordHead)
@@ -128,18 +128,18 @@ def streams(model: Recognizer) -> bool:
 def write_stream(model: Recognizer, metadata: Mapping[str, str], watch: Watch | None = None) -> onnx.ModelProto:
     """The model from a chunk of samples to the scores that it completes.
 
-    Inputs: ``samples`` float32 (batch, samples), any number of them, also none; ``ended`` bool (1,), whether they are
-    the streams' last; and ``state.NAME`` for all that the metadata lists under ``states``. Outputs: ``scores`` float32
-    (batch, frames, labels), natural logarithms for CTC and probabilities otherwise; and ``next.NAME``. All rows of a
-    batch are at the same place of their streams.
+    Inputs: ``samples`` float32 (batch, samples), any number of them, also none; ``ended`` bool (1,), whether these are
+    the last samples of the streams; and ``state.NAME`` for all that the metadata lists under ``states``. Outputs:
+    ``scores`` float32 (batch, frames, labels), natural logarithms for CTC and probabilities otherwise; and
+    ``next.NAME``. All rows of a batch are at the same place in their streams.
 
     Args:
-        model: one that :func:`streams`, in eval mode.
+        model: one for which :func:`streams` is true, in eval mode.
         metadata: what the file says of itself.
-        watch: adds outputs to these.
+        watch: adds its outputs to those of the graph.
 
     Raises:
-        ModelError: a part that has no ONNX form.
+        ModelError: a part of the model has no ONNX form.
     """
     s = Stream(watch)
     assert isinstance(model.features, LogMel)
@@ -180,7 +180,7 @@ def _graph(s: Stream, labels: int) -> onnx.GraphProto:
 
 
 def _features(s: Stream, features: LogMel) -> Frames:
-    """As :class:`speechgru.features.stream.FeatureStream` gives them."""
+    """The frames, as :class:`speechgru.features.stream.FeatureStream` gives them."""
     frames = _static(s, features)
     if features.config.deltas:
         frames = _deltas(s, features, frames)
@@ -224,7 +224,7 @@ def _static(s: Stream, features: LogMel) -> Frames:
 
 
 def _deltas(s: Stream, features: LogMel, frames: Frames) -> Frames:
-    """With deltas. A frame is final once ``reach`` later ones are known."""
+    """The frames with deltas. A frame is final once ``reach`` later frames are known."""
     g, config = s.g, features.config
     reach = config.deltas * (config.delta_window // 2)
     kept, given = s.take("static", [BATCH, 0, features.static_size]), s.number("static_given")
@@ -241,7 +241,7 @@ def _deltas(s: Stream, features: LogMel, frames: Frames) -> Frames:
 
 
 def _sliding(s: Stream, features: LogMel, frames: Frames) -> Frames:
-    """By the statistics of a sliding window, from running sums."""
+    """The frames normalised by the statistics of a sliding window, from running sums."""
     g, size, (past, lookahead, minimum) = s.g, features.output_size, features.sliding_frames()
     sums, waiting = s.take("sums", [BATCH, 1, 2 * size], np.float64), s.take("waiting", [BATCH, 0, size])
     origin, given = s.number("sums_from"), s.number("normalized")
@@ -269,12 +269,12 @@ def _sliding(s: Stream, features: LogMel, frames: Frames) -> Frames:
 
 
 def _longer(g: Graph, frames: Value) -> Value:
-    """With a frame of zeros at the end, so that there is one."""
+    """The frames and a frame of zeros at the end, so that there is at least one."""
     return g.op("Pad", frames, [0, 0, 0, 0, 1, 0])
 
 
 def _encoder(s: Stream, encoder: RecurrentEncoder, frames: Frames) -> Frames:
-    """As the encoder's own step."""
+    """The hidden frames, as the encoder's own step gives them."""
     if encoder.front_end is not None:
         assert isinstance(encoder.front_end, Convolution)
         frames = _front_end(s, encoder.front_end, frames)
@@ -320,13 +320,13 @@ def _layer(s: Stream, layer: RecurrentLayer, place: int, frames: Frames) -> Fram
 
 
 def _after(g: Graph, before: Value, states: Value, count: Value) -> Value:
-    """The state after so many steps: (batch, state), (batch, time, state), (1,) -> (batch, state)."""
+    """The state after ``count`` steps: (batch, state), (batch, time, state), (1,) -> (batch, state)."""
     every = g.op("Concat", g.op("Unsqueeze", before, [1]), states, axis=1)
     return g.op("Gather", every, g.op("Squeeze", count, [0]), axis=1)
 
 
 def _chunks(s: Stream, encoder: LatencyControlledEncoder, frames: Frames) -> Frames:
-    """The chunks whose right context is there, beside each other."""
+    """The chunks whose right context has come, side by side."""
     g, joined = s.g, math.prod(encoder.factors)
     chunk, width = encoder.config.chunk, encoder.config.chunk + encoder.config.right
     first = encoder.layers[0]
@@ -337,7 +337,7 @@ def _chunks(s: Stream, encoder: LatencyControlledEncoder, frames: Frames) -> Fra
     index = g.op("Add", g.op("Unsqueeze", starts, [1]), np.arange(width * joined)[None])
     windows = g.op("Gather", stretch.values, index, axis=1)
     left = g.op("Unsqueeze", g.op("Max", g.op("Sub", have, starts), 0), [0])
-    left = g.op("Where", g.op("Less", stretch.number, 1), 0, left)  # no chunk: nothing of it is there
+    left = g.op("Where", g.op("Less", stretch.number, 1), 0, left)  # without a chunk there are no frames
     left = g.op("Expand", left, g.op("Concat", g.size(stretch.values, 0), [1], axis=0))
     before = []
     for place, layer in enumerate(encoder.layers):

@@ -34,7 +34,7 @@ GLOBAL = LogMelConfig(normalization=Normalization["global"])
 def _model_of(
     features: LogMelConfig = GLOBAL, encoder: GRUEncoderConfig | None = None, head: object = None
 ) -> Recognizer:
-    """A model with weights as they are drawn: 40 mel bands, two layers of 128 values, CTC unless told otherwise."""
+    """A model with random initial weights: 40 mel bands, two layers of 128 values, CTC unless ``head`` is given."""
     torch.manual_seed(0)
     encoder = encoder or GRUEncoderConfig(128, 2)
     if head is None:
@@ -77,10 +77,10 @@ def _models() -> Iterator[tuple[str, str, Recognizer]]:
 
 
 def part_rows(repeats: int) -> Iterator[list[str]]:
-    """One row under HEADING for each part: two layers of 128 values, with weights as they are drawn.
+    """One row under HEADING for each part: two layers of 128 values, with random initial weights.
 
     Args:
-        repeats: times the model and the file answer, in turns; the median of the processor time counts.
+        repeats: how often the model and the file answer, in turns; the median of the processor time counts.
     """
     for kind, name, model in _models():
         session = session_of(write_onnx(model, {}).SerializeToString())

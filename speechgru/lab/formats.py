@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import onnx
 
 HEADING = ["model", "format", "largest difference", "MB", "ms for a second", "times as fast as torch"]
-_CHUNKS = 10  # that a second comes in, where a file takes chunks
+_CHUNKS = 10  # chunks of a second of sound, where a file takes chunks
 
 
 class Form(NamedTuple):
@@ -36,7 +36,7 @@ class Form(NamedTuple):
     Attributes:
         largest_difference: of a score from the model's own; None for the model itself.
         size: bytes of the weights and all tables.
-        answer: scores a second of sound; None where that happens elsewhere, in a browser.
+        answer: scores a second of sound; None for a form that runs in a browser.
     """
 
     largest_difference: float | None
@@ -45,12 +45,12 @@ class Form(NamedTuple):
 
 
 def format_rows(name: str, folder: Path, repeats: int) -> list[list[str]]:
-    """One row for each format, under HEADING; where there is no such file of this model, the row says why.
+    """One row for each format, under HEADING; where this model has no such file, the row says why.
 
     Args:
         name: of the model.
-        folder: where it lies.
-        repeats: times each form answers, in turns; the median of the processor time counts.
+        folder: of the model.
+        repeats: how often each form answers, in turns; the median of the processor time counts.
 
     Raises:
         ModelError: the model cannot be loaded.
@@ -78,7 +78,7 @@ def _cells(form: Form, taken_ms: float | None, torch_ms: float) -> list[str]:
 
 
 def _makers(model: Recognizer, folder: Path, scratch: Path) -> Mapping[str, Callable[[], Form]]:
-    """What makes the model in each format; it raises where the format does not have it."""
+    """A function for each format that makes the model in it; it raises where the model has no such form."""
     return {
         "torch": lambda: _torch(model, folder),
         "ONNX, whole recordings": lambda: _onnx(model),

@@ -1,4 +1,4 @@
-"""Names beside the points of a picture, moved until none lies over another, over a point or over a line."""
+"""Names beside the points of a picture, moved until none covers another name, a point or a line."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.text import Annotation
     from matplotlib.transforms import Bbox
 
-# Where a name may stand, in points from its point, the preferred places first; far ones get a thin line to the point.
+# The places of a name beside its dot, in typographic points, preferred ones first; far names get a thin line to it.
 NEAR_PT, FAR_PT = (5.0,), (13.0, 21.0, 30.0, 40.0)
 SIDES = ((1, 1), (-1, 1), (1, -1), (-1, -1), (0, 1), (0, -1), (1, 0), (-1, 0))
 OVER_NAME, OVER_POINT, OVER_LINE = 100.0, 30.0, 3.0
@@ -31,7 +31,7 @@ def place_names(axes: Axes, points: Sequence[Named], lines: Sequence[Sequence[tu
     """Writes every point's name where it covers least.
 
     Each name in turn takes the place with the smallest cost: names it would cover count most, then points, then lines,
-    then distance. To be called when the limits and scales of ``axes`` and the layout of its figure stand.
+    then distance. To be called when the limits and scales of ``axes`` and the layout of its figure are final.
 
     Args:
         axes: where the points are drawn.
@@ -52,7 +52,7 @@ def place_names(axes: Axes, points: Sequence[Named], lines: Sequence[Sequence[tu
         for rank, place in enumerate(_places()):
             offer = _offer(axes, point, place)
             offer.update_positions(renderer)
-            box = Text.get_window_extent(offer, renderer)  # of the words, without the line to the point
+            box = Text.get_window_extent(offer, renderer)  # of the text, without the line to the point
             covered = (
                 OVER_NAME * (sum(map(box.overlaps, taken)) + (not _inside(axes, box, renderer)))
                 + OVER_POINT * sum(box.padded(4).contains(*dot) for dot in dots)

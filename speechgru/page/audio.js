@@ -1,9 +1,9 @@
-// Sound as a model takes it: one channel of samples from -1 to 1 at its rate. The browser resamples.
+// Sound as a model takes it: one channel of samples from -1 to 1 at the model's rate. The browser resamples.
 
 const MOST_BYTES = 500e6;
 
-// Opens the microphone; `take` is called with each chunk. Returns what closes it.
-// Where the browser cannot resample a microphone it stays at its own rate, if any rate will do.
+// Opens the microphone; `take`, which `begin` gives, is called with each chunk. Returns a function that closes it.
+// Where the browser cannot resample a microphone, the microphone stays at its own rate, if `anyRate` allows that.
 export async function microphone(wanted, anyRate, begin) {
   if (!navigator.mediaDevices)
     throw new Error("Browsers give a microphone to https and to this machine's own address only; choose a file.");

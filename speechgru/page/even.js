@@ -1,4 +1,4 @@
-// Whether all of a recording is alike in level, as silence, hum and hiss are and speech is not:
+// Whether the level of a recording is even throughout, as that of silence, hum and hiss is and that of speech is not:
 // speechgru/decoding/silence.py.
 
 const LEAST_RANGE_DB = 12, MOST_RANGE_DB = 50;

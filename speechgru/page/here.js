@@ -5,7 +5,7 @@ import {Phrases} from "./phrases.js";
 import {isEven} from "./even.js";
 
 const SCORES = {stream: FrameScores, windows: WindowScores, whole: WholeScores};
-// Sound that waits is computed in pieces of so many seconds at most.
+// Sound that waits is computed in pieces of at most this many seconds.
 const MOST_S = 2;
 
 export const anyRate = false;
@@ -40,14 +40,13 @@ async function load() {
   return {ort, about, session};
 }
 
-// The models there are, by name: what each does and what is shown of it.
+// The models that there are, by name: what each does and what is shown of it.
 export async function models() {
   loaded ??= await load();
   return {[loaded.about.name]: loaded.about};
 }
 
-// A stream of sound through the model; `tell` is called with {events, times, scores, smoothed, picture, layers} at each
-// step.
+// Title and note of the page.
 export function about(model) {
   const worst = model.largest_difference.toExponential(0);
   return {
@@ -57,6 +56,8 @@ export function about(model) {
   };
 }
 
+// A stream of sound through the model; `tell` is called with {events, times, scores, smoothed, picture, layers} at each
+// step.
 export async function open(name, rate, tell) {
   return new Stream(loaded, tell);
 }
@@ -74,7 +75,7 @@ class Stream {
     this.ending = false;
     this.running = null;
     this.ended = new Promise((resolve, reject) => Object.assign(this, {resolve, reject}));
-    this.ended.catch(() => {});  // whoever waits for it is told
+    this.ended.catch(() => {});  // whoever waits for it gets the error
   }
 
   feed(samples) {
@@ -133,7 +134,7 @@ class Stream {
       const heard = this.reader.feed(found.times, found.scores);
       return heard.map(({label, ...event}) => ({kind: "label", text: label, final: true, ...event}));
     }
-    // Of a model that knows what it does not know, a sound that is even gets no text: nobody speaks in it.
+    // A model that recognises unfamiliar sound gives no text for a sound of even level: nobody speaks in it.
     const even = found.samples && this.about.ctc.most_entropy !== null && isEven(found.samples, this.about.sample_rate);
     if (even) return [];
     const events = this.reader.feed(found.scores);

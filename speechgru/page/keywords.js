@@ -2,10 +2,10 @@
 
 // Scores are summed as integers of this resolution: such sums are exact.
 const ONE = 2 ** 30;
-// Times that differ by less are the same.
+// Times that differ by less count as the same.
 const SAME_S = 1e-6;
 
-// The same words whatever the chunks.
+// Gives the same words whatever the chunks.
 export class Keywords {
   // config: {smoothing_ms, refractory_s, words: [{column, label, threshold}]}; a threshold of null is never reached.
   constructor(config, labels) {

@@ -4,7 +4,7 @@ import {Heard} from "./heard.js";
 import {Views} from "./views.js";
 
 const CHUNK_S = 0.1;
-// Of a file so many seconds may wait; when a microphone's wait longer than LATE_S, that is told.
+// At most WAITING_S seconds of a file may wait; when a microphone's sound waits longer than LATE_S, the page says so.
 const WAITING_S = 2, LATE_S = 1;
 const READY = "Record, or drop a recording anywhere on this page.";
 const READY_WHOLE = "Drop a recording anywhere on this page, or record: this model answers when the sound has ended.";

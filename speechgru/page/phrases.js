@@ -1,12 +1,12 @@
 // Words from scores of CTC by the likeliest token of each frame, as speechgru/streaming/phrases.py has them with
-// decoder=greedy: settled words while a phrase goes on, all of it at a pause.
+// decoder=greedy: settled words while a phrase goes on, all its words at a pause.
 
-// Settled words are looked for in every so many frames of a phrase.
+// Settled words are looked for each time this many more frames of a phrase have come.
 const LOOK = 5;
 const BLANK = 0;
 // What sentencepiece writes before the first piece of a word.
 const START = "\u2581";
-// Beyond this distance from certainty a posterior tells of rounding.
+// A posterior nearer than this to 0 or 1 is a matter of rounding.
 const SUREST = 1e-5;
 
 export class Phrases {
@@ -39,7 +39,7 @@ export class Phrases {
     return events;
   }
 
-  // The words of the phrase with which the stream ends.
+  // The words of the phrase that ends here: at a pause, when it is too long, or with the stream.
   end() {
     const events = this.rows.length ? this.words().map(word => ({...word, final: true})) : [];
     const familiar = this.familiar();
@@ -49,7 +49,7 @@ export class Phrases {
     return events;
   }
 
-  // Words that another one follows: greedy decoding never changes them.
+  // Words that are followed by another word: greedy decoding never changes them.
   settled() {
     const tokens = path(this.rows), spans = this.spans(tokens);
     const count = spans.filter(span => span.last < tokens.length).length;
@@ -64,7 +64,7 @@ export class Phrases {
     const ends = spans.map(({first, last}) => ({start: tokens[first].start, end: tokens[last - 1].end}));
     return spans.map(({text, first, last}, place) => {
       const {start, end} = ends[place];
-      // CTC says a token for less time than it sounds: up to a frame more on both sides, shared with the neighbour.
+      // CTC gives a token for less time than it sounds: so add up to a frame on both sides, shared with the neighbour.
       const before = place ? start - ends[place - 1].end : 2 * start;
       const after = place + 1 < ends.length ? ends[place + 1].start - end : 2;
       const from = start - Math.min(1, Math.max(0, before) / 2), to = end + Math.min(1, Math.max(0, after) / 2);
@@ -73,7 +73,7 @@ export class Phrases {
     });
   }
 
-  // The mean over tokens of the posterior in the best frame of each, put right by the model's calibration.
+  // The mean over tokens of the posterior in the best frame of each, corrected by the model's calibration.
   confidence(tokens) {
     const best = tokens.map(({token, start, end}) =>
       Math.exp(Math.max(...this.rows.slice(start, end).map(({row}) => row[token]))));
@@ -103,7 +103,7 @@ export class Phrases {
     return found;
   }
 
-  // Whether the phrase sounds like what the model knows, by the entropy of its tokens; null where nobody can say.
+  // Whether the phrase sounds like what the model knows, by the entropy of its tokens; null where that is not known.
   familiar() {
     if (this.about.most_entropy === null || !path(this.rows).length) return null;
     let sum = 0, weights = 0;

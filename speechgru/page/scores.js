@@ -28,7 +28,7 @@ export class FrameScores {
     return {times: this.times(found.scores.dims[1], ended), scores: found.scores.data, ...seen(this.about, found)};
   }
 
-  // Up to where in the stream, in seconds, the model has heard for each of the next frames.
+  // How far into the stream, in seconds, the model has heard for each of the next frames.
   times(count, ended) {
     const {least, first, step} = this.about.heard;
     return Array.from({length: count}, () => {
@@ -38,7 +38,7 @@ export class FrameScores {
   }
 }
 
-// A classifier of clips: each window as if it were a recording, as speechgru listen hears it.
+// A classifier of clips: each window as if it were a recording, as speechgru listen does it.
 export class WindowScores {
   constructor(ort, session, about) {
     Object.assign(this, {ort, session, about, held: new Float32Array(0), origin: 0, next: 0});
@@ -69,7 +69,7 @@ export class WindowScores {
   async hear(samples, end) {
     const found = await whole(this, samples), time = end / this.about.sample_rate;
     const share = end === samples.length ? 1 : this.about.window.hop / samples.length;
-    // Of what is shown, the part that the window before did not have.
+    // The part of what is shown that the window before did not have.
     const latest = (values, size) => values.subarray(values.length - Math.round(values.length / size * share) * size);
     const {picture, layers} = seen(this.about, found);
     return {

@@ -1,10 +1,10 @@
-// A model that runs on the server this page is of: sound out over a WebSocket, events in.
+// A model that runs on the server of this page: sound goes out over a WebSocket, events come in.
 
 export const anyRate = true;
 
 const key = () => document.getElementById("key").value;
 
-// The models there are, by name. An error with `keyed` says that the server wants a key, or another one.
+// The models that there are, by name. An error with `keyed` says that the server wants a key, or another key.
 export async function models() {
   const answer = await fetch("v1/models", {headers: key() ? {authorization: `Bearer ${key()}`} : {}});
   if (answer.status === 401)
@@ -46,7 +46,7 @@ class Stream {
         else ended({seconds: this.seconds ?? this.sent / this.rate});
       };
     });
-    for (const promise of [this.opened, this.ended]) promise.catch(() => {});  // whoever waits for it is told
+    for (const promise of [this.opened, this.ended]) promise.catch(() => {});  // whoever waits for it gets the error
     this.socket.onmessage = message => {
       const event = JSON.parse(message.data);
       if (event.error) this.failed = event.error.message;
@@ -55,7 +55,7 @@ class Stream {
     };
   }
 
-  // Seconds of sound that have not left yet.
+  // Seconds of sound that are not sent yet.
   get late() {
     return this.socket.bufferedAmount / 2 / this.rate;
   }

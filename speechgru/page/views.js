@@ -1,8 +1,8 @@
 // What is drawn: the sound, pictures of frames that go from right to left, and a bar for each word.
 
-// So much sound is seen at once.
+// Seconds of sound that are seen at once.
 const SHOWN_S = 6;
-// Peaks of the sound in a second.
+// Peaks that are drawn for a second of sound.
 const PEAKS = 100;
 
 function colours() {
@@ -13,7 +13,7 @@ function colours() {
   }));
 }
 
-// From the paper over the colour of marks to ink.
+// From the colour of the paper, through that of marks, to that of ink.
 function mixed({back, mark, ink}, share) {
   const [from, to, part] = share < 0.6 ? [back, mark, share / 0.6] : [mark, ink, (share - 0.6) / 0.4];
   return from.map((value, i) => value + part * (to[i] - value));
@@ -61,7 +61,7 @@ class Wave {
 
 // Frames as columns, their first value at the bottom.
 class Picture {
-  // range: of values from 0 to 1 "share"; else from what is seen.
+  // range: "share" for values from 0 to 1; otherwise it is found from the values that are seen.
   constructor(canvas, {size, frame_s}, range) {
     Object.assign(this, {canvas, size, range, columns: Math.round(SHOWN_S / frame_s)});
     this.small = document.createElement("canvas");
@@ -140,7 +140,7 @@ class Words {
     this.bars.get(label).until = performance.now() + 1000;
   }
 
-  // Whether a bar still has to change.
+  // Returns whether a bar still has to change.
   draw() {
     let later = false;
     this.bars.forEach(({word, bar, fill, score, until}) => {
@@ -154,7 +154,7 @@ class Words {
   }
 }
 
-// All that is drawn of a model.
+// Everything that is drawn of a model.
 export class Views {
   constructor(model) {
     const $ = id => document.getElementById(id);
@@ -200,7 +200,7 @@ export class Views {
     this.draw();
   }
 
-  // What a step of the model gave.
+  // Shows what a step of the model gave.
   step({picture, layers, smoothed, events}) {
     if (picture) this.picture?.push(picture);
     layers?.forEach((values, place) => this.layers[place].push(values));

@@ -1,4 +1,4 @@
-"""Recurrent cells in C: the matrices of each, and the statements that take its state a frame further."""
+"""Recurrent cells in C: the matrices of each, and the statements that advance its state by a frame."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from speechgru.errors import ModelError
 from speechgru.export.c.program import Program
 
 Kind = TypeVar("Kind", bound=Cell)
-# Writes the tables of a cell; gives the statements that read `frame` and change the array of the state.
+# Writes the tables of a cell; returns the statements that read `frame` and change the array of the state.
 Writer = Callable[[Program, str, Kind, str], str]
 
 WRITERS: dict[type[Cell], Writer[Cell]] = {}
@@ -41,13 +41,13 @@ def write_cell(program: Program, name: str, cell: Cell, state: str) -> str:
     """The statements of a cell.
 
     Args:
-        program: takes its tables.
-        name: of the layer, with which those of its tables begin.
+        program: gets the cell's tables.
+        name: of the layer; the names of its tables begin with it.
         cell: in eval mode.
-        state: the array of its state.
+        state: the array of the cell's state.
 
     Raises:
-        ModelError: a cell that cannot be written.
+        ModelError: the cell cannot be written in C.
     """
     if type(cell) not in WRITERS:
         known = ", ".join(kind.__name__ for kind in WRITERS)
@@ -55,7 +55,7 @@ def write_cell(program: Program, name: str, cell: Cell, state: str) -> str:
     statements = WRITERS[type(cell)](program, name, cell, state)
     if not cell.zoneout:
         return statements
-    # In answers each value moves by the share it would move on average; frames that wait in a state do not.
+    # In eval mode each value moves by the share that it would move on average; frames kept in a state are exempt.
     size = 2 * cell.hidden_size if isinstance(cell, QRNN) else cell.state_size
     program.scratch("patch", size)
     return f"""
@@ -66,7 +66,7 @@ for (kept = 0; kept < {size}; kept++) {state}[kept] += {cell.zoneout:.9g}f * (s-
 
 
 def _gates(program: Program, size: int, *offsets: int) -> list[str]:
-    """Places in the array of sums, which takes ``size`` numbers."""
+    """Places in the array of sums, which needs ``size`` numbers."""
     program.scratch("gates", size)
     return [f"s->gates + {offset}" for offset in offsets]
 
@@ -214,7 +214,7 @@ add({x}, {u}, {n});
 
 
 def _light(program: Program, name: str, cell: LiGRU, state: str) -> str:
-    """The batch normalisation, with the statistics of training, goes into the product."""
+    """The batch normalisation, with the statistics of training, is folded into the product."""
     n, norm = cell.hidden_size, cell.normalization
     x, u = _gates(program, 4 * n, 0, 2 * n)
     _use(program, "sigmoid", "light")
@@ -231,7 +231,7 @@ def _light(program: Program, name: str, cell: LiGRU, state: str) -> str:
 
 
 def _variant(program: Program, name: str, cell: GRU1 | GRU2 | GRU3, state: str) -> str:
-    """Gates of the state and a bias, or of one of both."""
+    """Gates from the state and a bias, or from only one of the two."""
     n = cell.hidden_size
     gates, x, left, un = _gates(program, 5 * n, 0, 2 * n, 3 * n, 4 * n)
     _use(program, "sigmoid", "tangent", "variant")
@@ -278,7 +278,7 @@ sru({x}, {name}_hh, {skip if passed else "frame"}, {cell.scale:.9g}f, {state}, {
 
 
 def _qrnn(program: Program, name: str, cell: QRNN, state: str) -> str:
-    """The frames before the present one stand at the end of the state."""
+    """The frames before the present one are at the end of the state."""
     n, size, kept = cell.hidden_size, cell.input_size, (cell.config.window - 1) * cell.input_size
     x, window = _gates(program, 3 * n + kept + size, 0, 3 * n)
     _use(program, "sigmoid", "tangent", "qrnn")

@@ -1,4 +1,4 @@
-"""The encoder in C: front end, recurrent layers with what stands between them, and the look-ahead convolution."""
+"""The encoder in C: front end, recurrent layers with what is between them, and the look-ahead convolution."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from speechgru.export.c.program import Program
 
 
 def write_encoder(program: Program, encoder: object) -> None:
-    """The stages from frames to hidden frames.
+    """Writes the stages from frames to hidden frames.
 
     Raises:
-        ModelError: an encoder that cannot be written.
+        ModelError: the encoder cannot be written in C.
     """
     if not isinstance(encoder, RecurrentEncoder) or type(encoder) not in (GRUEncoder, LookAheadEncoder):
         raise ModelError(
@@ -35,7 +35,7 @@ def write_encoder(program: Program, encoder: object) -> None:
 
 
 def _window(program: Program, name: str, width: int, stride: int, before: int, size: int) -> tuple[str, str]:
-    """An array of frames that wait; gives the arguments of the functions of windows, and the array."""
+    """Declares an array of frames that wait; returns the arguments of the window functions, and the array."""
     program.use("windows")
     kept, held = f"{name}_kept", f"{name}_held"
     program.declare(f"static const window {name}_window = {{{width}, {stride}, {before}, {size}}};")
@@ -47,7 +47,7 @@ def _window(program: Program, name: str, width: int, stride: int, before: int, s
 
 
 def _windowed(program: Program, comment: str, arguments: str, give: str) -> None:
-    """A stage that does something for each window."""
+    """Writes a stage that does something for each window."""
     block = f"{{\n{give}\nwindow_moves({arguments});\n}}"
     push = f"if (window_takes({arguments}, frame)) {block}"
     program.stage(comment, push, f"while (window_remains({arguments})) {block}")
@@ -66,7 +66,7 @@ def _write_convolution(program: Program, front_end: Convolution) -> None:
         outputs = convolution.out_channels
         strides = config.stride_time[place - 1], config.stride_feature[place - 1]
         out_size = -(-size // strides[1])
-        # The normalisation, with the statistics of training, goes into the weights.
+        # The normalisation, with the statistics of training, is folded into the weights.
         factor = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()
         shift = norm.bias.double() - norm.running_mean.double() * factor
         name = f"convolution_{place}"

@@ -20,10 +20,10 @@ _FULL_SCALE = 32768
 
 
 def write_features(program: Program, features: object) -> None:
-    """The stages from samples to normalised frames.
+    """Writes the stages from samples to normalised frames.
 
     Raises:
-        ModelError: features that cannot be written.
+        ModelError: the features cannot be written in C.
     """
     if not isinstance(features, LogMel) or type(features) not in (LogMel, MFCC):
         raise ModelError(f"features of the type {type(features).__name__} have no C form; log_mel and mfcc have one")
@@ -96,7 +96,7 @@ def _write_spectrum(program: Program, config: LogMelConfig, framing: Framing) ->
 
 
 def _radices(points: int) -> list[int]:
-    """Factors, fours first."""
+    """The factors of ``points``, fours first."""
     found = []
     for factor in (4, *range(2, points + 1)):
         while points % factor == 0 and points > 1:

@@ -1,4 +1,4 @@
-"""The folder of a C program: the files, once they are proved to be the model."""
+"""The folder of a C program: the files, once they are proved equal to the model."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from speechgru.recognizer import Recognizer
 def export_c(
     model: Recognizer, source: Path, target: Path, recordings: Sequence[np.ndarray], int8: bool = False
 ) -> Record:
-    """Writes a model as a C program, once it is proved to be the model; what parity.json holds.
+    """Writes a model as a C program, once it is proved equal to the model; returns what parity.json holds.
 
     Args:
         model: in eval mode, on the CPU.
-        source: its folder, after which the program is named.
+        source: the model's folder; the program is named after it.
         target: where to; all files appear together, and replace those of an earlier export.
-        recordings: samples at the model's rate, each (samples,), to compare besides drawn sounds.
+        recordings: samples at the model's rate, each (samples,), compared in addition to drawn sounds.
         int8: weights of matrices in 8 bits with a scale for each row.
 
     Raises:
         ConfigError: the folder holds something else.
-        ModelError: the model cannot stream, a part has no C form, or the program's scores are others than the model's.
+        ModelError: the model cannot stream, a part has no C form, or the program's scores differ from the model's.
     """
     from speechgru import __version__
 

@@ -15,15 +15,15 @@ from speechgru.streaming.model import SteppedEncoder
 from speechgru.streaming.scores import keywords_of
 from speechgru.tokens import is_word
 
-_ONE = 1 << 30  # of scores as whole numbers
-_SAME_S = 1e-6  # times that differ by less are the same
+_ONE = 1 << 30  # the score 1, where scores are whole numbers
+_SAME_S = 1e-6  # times that differ by less count as the same
 
 
 def write_head(program: Program, model: Recognizer) -> None:
-    """The last stage, from hidden frames to scores and events.
+    """Writes the last stage, from hidden frames to scores and events.
 
     Raises:
-        ModelError: a head that cannot be written.
+        ModelError: the head cannot be written in C.
     """
     head = model.head
     if not isinstance(head, KeywordHead | CTCHead):
@@ -92,7 +92,7 @@ def _write_keywords(program: Program, model: Recognizer) -> None:
 
 
 def _most_frames(model: Recognizer, smoothing_s: float) -> int:
-    """Hidden frames whose times lie within the smoothing: at both ends of a stream several have the same time."""
+    """The most hidden frames with times within the smoothing: at both ends of a stream several have the same time."""
     features, encoder = cast(LogMel, model.features), cast(SteppedEncoder, model.encoder)
     config, framing = features.config, features.framing
     step = encoder.subsampling * framing.hop

@@ -31,7 +31,7 @@ _LONGEST_S = 300
 
 @dataclasses.dataclass(frozen=True)
 class Heard:
-    """What a program says of a sound.
+    """What a program gives for a sound.
 
     Attributes:
         scores: of every frame, (frames, label).
@@ -60,7 +60,7 @@ def build(folder: Path, name: str, flags: Sequence[str] = ("-std=c99", "-O2")) -
 
 
 def build_library(folder: Path) -> Path:
-    """Compiles the program in ``folder``, as fast as it gets here, for a process that loads it.
+    """Compiles the program in ``folder``, as fast as possible on this machine, as a library for a process to load.
 
     Raises:
         ModelError: there is no compiler, or it refuses the program.
@@ -80,10 +80,10 @@ def _compiled(folder: Path, made: str, options: Sequence[str]) -> Path:
 
 
 def hear(program: Path, samples: np.ndarray, labels: int, chunk: int = 320) -> Heard:
-    """Runs a program over int16 samples, so many at a time.
+    """Runs a program over int16 samples, ``chunk`` at a time.
 
     Raises:
-        ModelError: it fails.
+        ModelError: the program fails.
     """
     scores = program.with_name("scores.bin")
     done = subprocess.run(
@@ -99,12 +99,14 @@ def hear(program: Path, samples: np.ndarray, labels: int, chunk: int = 320) -> H
 
 
 def difference(model: Recognizer, program: Path, samples: np.ndarray, chunk: int = 320) -> float:
-    """The largest difference of a score between a program and the model's own stream; infinite for other frames.
+    """The largest difference of a score between a program and the model's stream.
+
+    It is infinite where a score is not finite, or the numbers of frames or labels differ.
 
     Raises:
-        ModelError: the events are not those that the scores of the program make.
+        ModelError: the events are not those that follow from the program's scores.
     """
-    with compiled.disabled():  # its start would take longer than compiled code saves
+    with compiled.disabled():  # to start compiled code would take longer than it saves
         track = score_track(model, _waveform(samples))
     heard = hear(program, samples, len(model.tokens), chunk)
     if heard.scores.shape != track.scores.shape or not np.isfinite(heard.scores).all():
@@ -122,20 +124,20 @@ def prove(
     """Compiles the files of a program and compares it with the model on drawn sounds and recordings.
 
     Args:
-        model: what the program was written of.
+        model: the model that the program was written from.
         files: content by name (:func:`speechgru.export.c.writer.write_c`).
         name: of the program.
         recordings: int16 samples at the model's rate, each (samples,).
-        int8: whether its weights are rounded: then it is compared with a model whose weights are, to 1e-3, and how far
-            that is from the model itself is told.
+        int8: whether the program's weights are rounded: then it is compared, to 1e-3, with a model whose weights are
+            rounded too, and the record also says how far the program is from the model itself.
 
-    What rounding explains is let through besides (:func:`speechgru.export.rounding.allowed`).
+    Larger differences are accepted as far as rounding explains them (:func:`speechgru.export.rounding.allowed`).
 
     Returns:
         the largest difference of a score and how much was compared; ``sounds`` is 0 where there is no compiler.
 
     Raises:
-        ModelError: a score is too far from the model's, an event is another, or the program is refused.
+        ModelError: a score is too far from the model's, an event differs, or the compiler refuses the program.
     """
     limit = LIMIT_INT8 if int8 else LIMIT
     if compiler() is None:
@@ -195,7 +197,7 @@ def _events(model: Recognizer, end_s: np.ndarray, scores: np.ndarray) -> list[tu
 def drawn_sounds(rate: int, seed: int = 0) -> list[np.ndarray]:
     """Sounds of all kinds and lengths, int16: silence, clicks, tones that rise, noise that swells, full scale.
 
-    No tone is pure: the bins beside one hold nothing but what arithmetic leaves, which no two programs agree about.
+    No tone is pure: the bins beside a pure tone hold only rounding errors, on which no two programs agree.
     """
     random = np.random.default_rng(seed)
     sounds = [np.zeros(length, np.int16) for length in (0, 1, rate // 2)]

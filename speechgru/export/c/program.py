@@ -12,7 +12,7 @@ from torch import Tensor
 from speechgru.errors import ModelError
 
 _SOURCE = Path(__file__).parent / "source"
-# Fragments as they must follow one another; those that are used are written.
+# The order of the fragments in a program; only those that are used are written.
 _ORDER = (
     "product",
     "product8",
@@ -37,7 +37,7 @@ class Member:
 
     kind: str
     name: str
-    size: int  # 0 for a number by itself
+    size: int  # 0 for a single number
 
     @property
     def bytes(self) -> int:
@@ -46,14 +46,14 @@ class Member:
 
 
 class Program:
-    """What is written of one model.
+    """The program of one model, while it is written.
 
     Args:
         name: what every public name begins with.
         int8: weights of matrices in 8 bits, with a scale for each row.
 
     Attributes:
-        table_bytes: of all constant tables: what stays in flash beside the code.
+        table_bytes: of all constant tables, which stay in flash beside the code.
         members: of the state.
     """
 
@@ -72,16 +72,16 @@ class Program:
 
     @property
     def current(self) -> str:
-        """The function of the stage that :meth:`stage` is going to write: it takes a frame."""
+        """The function of the stage that :meth:`stage` writes next; it takes a frame."""
         return f"push_{len(self._stages) + 1}"
 
     @property
     def following(self) -> str:
-        """The function of the stage after it, to which it gives its frames."""
+        """The function of the stage after :attr:`current`, which gets the frames of that stage."""
         return f"push_{len(self._stages) + 2}"
 
     def constant(self, name: str, value: int | float) -> None:
-        """A number known to the compiler."""
+        """Adds a number that the compiler knows."""
         written = f"{number(value)}f" if isinstance(value, float) else str(value)
         self._constants.append(f"#define {name} {f'({written})' if value < 0 else written}")
 
@@ -94,30 +94,30 @@ class Program:
         self._pieces[name] = (_SOURCE / "cells" / f"{name}.c").read_text(encoding="utf-8")
 
     def member(self, kind: str, name: str, size: int) -> None:
-        """An array of the state, zeros at the begin."""
+        """Adds an array to the state, zeros at the beginning."""
         self.members.append(Member(kind, name, size))
 
     def scalar(self, kind: str, *names: str) -> None:
-        """Single numbers of the state, zero at the begin."""
+        """Adds single numbers to the state, zero at the beginning."""
         self.members += [Member(kind, name, 0) for name in names]
 
     def declare(self, line: str) -> None:
-        """A constant of a type that a fragment has."""
+        """Adds a constant whose type a fragment defines."""
         self._declared.append(line)
 
     def begin(self, statement: str) -> None:
-        """What is done at the begin of a stream besides zeroing the state."""
+        """Adds what is done at the beginning of a stream, in addition to zeroing the state."""
         self._start.append(statement)
 
     def scratch(self, name: str, size: int) -> None:
-        """At least so many numbers in an array that every stage may overwrite: ``patch`` or ``gates``."""
+        """Reserves at least ``size`` numbers in an array that every stage may overwrite: ``patch`` or ``gates``."""
         self._scratch[name] = max(self._scratch[name], size)
 
     def table(self, kind: str, name: str, values: Tensor | np.ndarray | Sequence[int | float]) -> None:
-        """A constant array.
+        """Adds a constant array.
 
         Raises:
-            ModelError: a value that is no number.
+            ModelError: a value is not a number.
         """
         array = np.asarray(values.detach().cpu().double() if isinstance(values, Tensor) else values).reshape(-1)
         if not np.isfinite(array).all():
@@ -133,14 +133,14 @@ class Program:
     def matrix(
         self, name: str, weight: Tensor, bias: Tensor | None, factor: Tensor | None = None, exact: bool = False
     ) -> None:
-        """A matrix (rows, columns) and what is added to its products, (rows,) or None.
+        """Adds a matrix (rows, columns) and what is added to its products, (rows,) or None.
 
         Args:
             name: of the matrix.
             weight: as the model has it.
             bias: as it is added.
-            factor: each row is multiplied by, (rows,).
-            exact: in float whatever the other weights are.
+            factor: multiplies each row, (rows,).
+            exact: keep the matrix in float, whatever the other weights are.
         """
         weight = weight.detach().cpu().double()
         rows, columns = weight.shape
@@ -164,16 +164,16 @@ class Program:
         self._tables.append(f"static const {kind} {name} = {{{rows}, {columns}, {fields}}};\n")
 
     def product(self, name: str, x: str, y: str, exact: bool = False) -> str:
-        """The statement that multiplies an array by a matrix of :meth:`matrix`."""
+        """The statement that multiplies an array by a matrix that :meth:`matrix` added."""
         if self.int8 and not exact:
             return f"product8(&{name}, {x}, {y}, s->rounded);"
         return f"product(&{name}, {x}, {y});"
 
     def stage(self, comment: str, push: str, end: str = "") -> None:
-        """The next thing that is done with a frame.
+        """Adds the next stage of a frame.
 
         Args:
-            comment: what it is.
+            comment: what the stage is.
             push: statements that read ``frame`` and call :attr:`following` for each frame that comes out.
             end: statements after the last frame, before the next stage ends.
         """
@@ -185,7 +185,7 @@ class Program:
         )
 
     def last_stage(self, comment: str, push: str) -> None:
-        """What is done with a frame in the end."""
+        """Adds the last stage of a frame."""
         place = len(self._stages) + 1
         self._stages.append(
             f"/* {comment} */\nstatic void push_{place}(NAME_state *s, const float *frame)\n{{\n{_indented(push)}}}\n\n"
@@ -193,14 +193,14 @@ class Program:
         )
 
     def close(self) -> None:
-        """Takes the arrays in that the stages share."""
+        """Adds the arrays that the stages share to the state."""
         for name, size in self._scratch.items():
             if size:
                 self.member("int16_t" if name == "rounded" else "float", name, size)
 
     @property
     def state_bytes(self) -> int:
-        """Of the state, where a pointer has 8 bytes."""
+        """Bytes of the state, where a pointer has 8 bytes."""
         size = sum(member.bytes for member in self.members) + 3 * 8  # and the pointers
         return -(-size // 8) * 8
 

@@ -67,13 +67,13 @@ def write_c(model: Recognizer, name: str, int8: bool = False) -> Written:
 
 
 def program_name(folder: str) -> str:
-    """A C name from that of a folder: what is no letter, digit or underscore becomes an underscore."""
+    """A C name from that of a folder: all but letters, digits and underscores becomes an underscore."""
     name = re.sub(r"\W", "_", folder, flags=re.ASCII).strip("_") or "model"
     return f"model_{name}" if name[0].isdigit() else name
 
 
 def check_streams(model: Recognizer) -> None:
-    """ModelError, which says what to train instead, where a model needs whole recordings."""
+    """Raises ModelError where a model needs whole recordings; the message says what to train instead."""
     if not isinstance(model.head, KeywordHead | CTCHead):
         raise ModelError(
             f"this model has a {model.task} head, which scores whole recordings; for --format c train one with "
@@ -126,7 +126,7 @@ def _code(program: Program, model: Recognizer) -> str:
 
 
 def _literal(text: str) -> str:
-    """A C string; what is not plain ASCII as octal bytes of UTF-8."""
+    """A C string; what is not plain ASCII becomes octal bytes of UTF-8."""
     plain = "".join(
         chr(byte) if 32 <= byte < 127 and chr(byte) not in '"\\?' else f"\\{byte:03o}" for byte in text.encode()
     )

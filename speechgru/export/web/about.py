@@ -1,4 +1,4 @@
-"""What a page is told of its model, as JSON: how to run it, what its scores mean, what there is to show."""
+"""What a page gets to know of its model, as JSON: how to run it, what its scores mean, what there is to show."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from speechgru.text.subwords import Subwords
 from speechgru.text.units import SPACE
 from speechgru.tokens import is_word
 
-# A recording that is needed whole is at most so long: what a page's memory and patience bear.
+# A recording that is needed whole is at most this long: what a page's memory and its user's patience allow.
 _MOST_S = 120
-_FAR = 1_000_000  # a frame beyond every beginning
+_FAR = 1_000_000  # a frame far beyond all effects of the beginning
 
 
 def about(model: Recognizer, written: onnx.ModelProto, shown: Shown, described: Mapping[str, str], name: str) -> Record:
-    """The content of ``model.json``, but for the runtime and the parity.
+    """The content of ``model.json``, except for the runtime and the parity.
 
     ``mode`` is ``stream`` for a model that goes step by step (``states`` and ``heard`` belong to it), ``windows`` for a
     classifier of clips (``window``), ``whole`` for CTC that needs the whole recording (``most_s``).
@@ -40,7 +40,7 @@ def about(model: Recognizer, written: onnx.ModelProto, shown: Shown, described: 
         written: its graph.
         shown: what the graph gives besides the scores.
         described: the metadata of the file (:func:`speechgru.export.onnx_model.describe`).
-        name: of the model, for people.
+        name: the model's name, for people.
     """
     properties = {one.key: one.value for one in written.metadata_props}
     steps = "states" in properties
@@ -92,7 +92,7 @@ def _ctc(model: Recognizer, steps: bool) -> Record:
 
 
 def _heard(model: Recognizer) -> Record:
-    """Samples that are heard for frame i: the larger one of ``least`` and ``first + i * step``."""
+    """How many samples have been heard for frame i: the larger of ``least`` and ``first + i * step``."""
     assert isinstance(model.features, LogMel)
     encoder = cast(SteppedEncoder, model.encoder)
     samples_for = cast(StreamedFeatures, model.features).stream().samples_for
@@ -116,7 +116,7 @@ def _views(model: Recognizer, shown: Shown) -> Record:
     assert isinstance(features, LogMel)
     assert isinstance(encoder, RecurrentEncoder)
     hop_s = features.framing.hop / model.sample_rate
-    # The last layer's frames are the scores'; a layer before it has as many more as the factors after it join.
+    # The last layer has the frames of the scores; an earlier one has more, by the product of the factors after it.
     layers = [layer for layer in encoder.layers if isinstance(layer, RecurrentLayer)]
     factors = [layer.factor for layer in layers]
     frame_s = [model.frame_s / math.prod(factors[place + 1 :]) for place in range(len(factors))]

@@ -1,4 +1,4 @@
-"""The folder of a page: its files, once the model in it is proved to be the model."""
+"""The folder of a page: its files, once the graph in it is proved equal to the model."""
 
 from __future__ import annotations
 
@@ -45,20 +45,20 @@ def export_web(
     name: str,
     runtime_folder: Path | None = None,
 ) -> Record:
-    """Writes a page that runs a model, once its graph is proved to be the model; what parity.json holds.
+    """Writes a page that runs a model, once its graph is proved equal to the model; returns what parity.json holds.
 
     Args:
         model: in eval mode, on the CPU.
-        source: its folder, for the card.
+        source: the model's folder, for its card.
         target: where to; all files appear together, and replace those of an earlier export.
-        recordings: samples at the model's rate, each (samples,), to compare besides drawn sounds.
-        name: of the model, for people.
-        runtime_folder: with a copy of onnxruntime-web, which goes along; None takes it from a network when the page is
-            opened.
+        recordings: samples at the model's rate, each (samples,), compared in addition to drawn sounds.
+        name: the model's name, for people.
+        runtime_folder: has a copy of onnxruntime-web, which is put into the page's folder; with None the page takes it
+            from a network when it is opened.
 
     Raises:
-        ConfigError: the folder holds something else, or the runtime is not the one that is wanted.
-        ModelError: a part of the model has no ONNX form, or the graph's scores are others than the model's.
+        ConfigError: the folder holds something else, or the runtime is not the required one.
+        ModelError: a part of the model has no ONNX form, or the graph's scores differ from the model's.
         SpeechGRUError: the extra ``export`` is not installed.
     """
     check_target(target)
@@ -99,7 +99,7 @@ def export_web(
 
 
 def _index(described: Record, local: bool) -> str:
-    """The page; its first script is the runtime, which the browser then has, checked, when the page imports it."""
+    """The page; its first script is the runtime: the browser has already checked it when the page imports it."""
     script = (
         f'<script type="module" crossorigin="anonymous" integrity="{described["script_integrity"]}" '
         f'src="{html.escape(described["script"])}"></script>'

@@ -1,4 +1,4 @@
-"""The gate that keeps the state, of all frames at once: an output to look at, besides what the cell computes."""
+"""The gate that keeps the state, for all frames at once: an output to look at, in addition to those of the cell."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ GATES: dict[type[Cell], tuple[str, Callable[[Graph, Cell, Value, Value], Value]]
 
 
 def keeping_gate(g: Graph, cell: Cell, frames: Value, states: Value) -> tuple[str, Value] | None:
-    """The name of the gate that keeps the old state and its values, as :meth:`Cell.gates` has them; None without one.
+    """The gate that keeps the old state: its name and values, as :meth:`Cell.gates` has them; None without such a gate.
 
     Args:
-        g: what is written.
+        g: the graph that is written.
         cell: a cell of any kind.
-        frames: what it reads, (batch, time, input).
-        states: those before each frame, (batch, time, state).
+        frames: what the cell reads, (batch, time, input).
+        states: the state before each frame, (batch, time, state).
     """
     if type(cell) not in GATES:
         return None
@@ -48,7 +48,7 @@ def keeping_gate(g: Graph, cell: Cell, frames: Value, states: Value) -> tuple[st
 
 
 def _row(weight: torch.Tensor, place: int, size: int) -> torch.Tensor:
-    """The rows of one gate among those of all."""
+    """The rows of one gate in the weights of all gates."""
     return weight[place * size : (place + 1) * size]
 
 

@@ -1,4 +1,4 @@
-"""onnxruntime-web: one version, by its hashes, from a content delivery network or from a copy beside the page."""
+"""onnxruntime-web: one version, checked by hashes, from a content delivery network or a copy beside the page."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from speechgru.plain import Record
 VERSION = "1.30.0"
 SOURCE = f"https://cdn.jsdelivr.net/npm/onnxruntime-web@{VERSION}/dist/"
 SCRIPT, WASM = "ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm"
-# Of the files of the npm package, which the network gives as they are (Subresource Integrity).
+# Hashes of the files of the npm package, which the network serves unchanged (Subresource Integrity).
 INTEGRITY = {
     SCRIPT: "sha384-PLWz+nHEVHpjwBsO0YVdvQj6n5814Iv8E3b8FG0Rp/uIAtjFMCKOpP66iPzedrIG",
     WASM: "sha384-vjBJ1z7qrhkTyYsNqKeF6c7N+nOJSU94czEo+tvZcu8G75JparGq9kB+kTnEUNVM",
@@ -28,7 +28,7 @@ def copied(folder: Path) -> dict[str, bytes]:
     """The files of the runtime from a copy of its npm package, by name.
 
     Args:
-        folder: the package's, or its ``dist``.
+        folder: the package's folder, or its ``dist``.
 
     Raises:
         ConfigError: a file is not there, or of another version.
@@ -47,7 +47,7 @@ def copied(folder: Path) -> dict[str, bytes]:
 
 
 def described(place: str) -> Record:
-    """What the page is told: the addresses of both files below ``place``, and their hashes."""
+    """What the page needs to know: the addresses of both files below ``place``, and their hashes."""
     return {
         "version": VERSION,
         "script": place + SCRIPT,

@@ -18,8 +18,8 @@ class Layer(NamedTuple):
     """What is shown of a layer.
 
     Attributes:
-        shows: the name of the gate that keeps (``update``, ``forget``), or ``hidden`` where there is none.
-        size: how many values.
+        shows: the name of the gate that keeps the state (``update``, ``forget``), ``hidden`` where there is none.
+        size: how many values a frame has.
     """
 
     shows: str
@@ -29,11 +29,11 @@ class Layer(NamedTuple):
 class Shown:
     """Makes outputs of what it sees: ``picture`` (batch, frames, feature) and ``layer.0``, ... (batch, frames, hidden).
 
-    They have the frames that the chunk completes, of the features and of each layer.
+    They hold the frames that the chunk completes: those of the features, and those of each layer.
 
     Attributes:
-        outputs: what the graph gives besides.
-        layers: of forward cells, in their order.
+        outputs: the additional outputs of the graph.
+        layers: one for each forward cell, in their order.
     """
 
     def __init__(self) -> None:
@@ -46,7 +46,7 @@ class Shown:
         self._give(g, "picture", g.slice(frames, 0, number, 1))
 
     def cell(self, g: Graph, cell: Cell, frames: Value, number: Value, before: Operand, states: Value) -> None:
-        """The same; what a cell reads a second time, beyond the frames of a chunk, is not shown."""
+        """The same; a cell's second run, over the frames after a chunk, is not shown."""
         if cell in self._seen:
             return
         self._seen.add(cell)

@@ -21,8 +21,9 @@ BATCH = 32
 def bench_augment(repeats: int = 30) -> list[Record]:
     """Every augmentation alone, applied to every clip, then all of them; there is no peer.
 
-    Those of the waveform take one clip of 16,000 samples, those of the features a batch of 32 x 100 frames x 40 bands,
-    divided by 32. Noise is measured as drawn (synthetic) and from a recording that is in the cache.
+    Augmentations of the waveform take one clip of 16,000 samples. Those of the features take a batch of 32 x 100 frames
+    x 40 bands, and their time is divided by 32. Noise is measured as drawn (synthetic) and from a recording that is in
+    the cache.
     """
     import soundfile
 

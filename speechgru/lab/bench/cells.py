@@ -14,7 +14,7 @@ from speechgru.plain import Record
 from speechgru.registry import build, entry, names
 
 SIZE, FRAMES, BATCH = 128, 100, 32
-# The torch module of a cell that has one, whose numbers it must give; every cell has nn.GRU as its peer.
+# The torch module of each cell that has one: both must give the same numbers. Every cell has nn.GRU as its peer.
 MODULES: dict[str, type[nn.Module]] = {"gru": nn.GRU, "lstm": nn.LSTM, "rnn": nn.RNN}
 NORMALIZED = ("gru", "lstm")  # with layer norm inside, which torch's modules do not have
 
@@ -22,10 +22,10 @@ NORMALIZED = ("gru", "lstm")  # with layer norm inside, which torch's modules do
 def bench_cells(repeats: int = 10) -> list[Record]:
     """A training step and the answer for a single sequence, of every registered cell: 128 -> 128, 100 frames.
 
-    One direction, one layer, all rows full, so that a peer without lengths does nothing in vain.
+    One direction, one layer, all rows full, so that a peer without lengths does no useless work.
 
     Raises:
-        SpeechGRUError: a cell that torch has too computes something else.
+        SpeechGRUError: a cell that torch has too does not compute the same as torch's.
     """
     generator = torch.Generator().manual_seed(0)
     cells = {name: build("cell", entry("cell", name).config(), SIZE, SIZE) for name in names("cell")}

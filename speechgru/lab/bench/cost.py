@@ -35,9 +35,9 @@ def costs(folders: dict[str, Path], repeats: int = 20, steps: int = 5) -> dict[s
 
     Returns:
         By name: ``macs_per_s``, multiply-accumulates of the recurrent layers for a second of audio, by the formulas of
-        the cells; ``latency_ms``, the median time from one waveform of 1 s to its scores; ``step_ms``, that of a
-        training step (forward, loss, backward) of 32 such waveforms; ``step_mb``, by how many megabytes such a step
-        raises the memory of a fresh process at its peak, None where Linux is not there to tell.
+        the cells; ``latency_ms``, the median time from one waveform of 1 s to its scores; ``step_ms``, the median
+        time of a training step (forward, loss, backward) of 32 such waveforms; ``step_mb``, by how many megabytes such
+        a step raises the memory of a fresh process at its peak, None without Linux.
 
     Raises:
         ModelError: a folder cannot be loaded.
@@ -59,7 +59,7 @@ def costs(folders: dict[str, Path], repeats: int = 20, steps: int = 5) -> dict[s
 
 def macs_per_s(model: Recognizer) -> int:
     """Multiply-accumulates of the recurrent layers for one second of audio, by the formulas of their cells."""
-    rate = 1 / model.frame_s  # of the last layer; below each layer that joins frames there are as many times more
+    rate = 1 / model.frame_s  # of the last layer; below a layer that joins frames the rate is as many times higher
     total = 0.0
     assert isinstance(model.encoder, RecurrentEncoder)
     for layer in reversed(model.encoder.layers):
@@ -112,7 +112,7 @@ def _answer(model: Recognizer) -> Callable[[], None]:
 
 def _memory_of_a_fresh_process(folder: Path) -> float | None:
     command = [sys.executable, "-m", "speechgru.lab.bench.cost", str(folder)]
-    # Large pages are counted whole, whatever is in them.
+    # Without large pages, which would be counted whole, whatever is in them.
     environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads()), "THP_MEM_ALLOC_ENABLE": "0"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     if done.returncode:
@@ -122,10 +122,10 @@ def _memory_of_a_fresh_process(folder: Path) -> float | None:
 
 def _peak_of_a_step(model: Recognizer) -> float | None:
     """Megabytes between what this process holds and the most it holds during a training step."""
-    training_step(model, batch=2)()  # what is loaded or compiled at the first call is no part of a step
+    training_step(model, batch=2)()  # what is loaded or compiled at the first call is not part of a step
     step = training_step(model)
     try:
-        # Linux forgets the highest mark so far.
+        # This makes Linux forget the peak so far.
         Path("/proc/self/clear_refs").write_text("5")
         before = _status_mb("VmRSS")
         step()

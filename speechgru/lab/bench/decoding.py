@@ -23,10 +23,10 @@ PEERS = {"flashlight-text": "flashlight", "pyctcdecode": "pyctcdecode"}
 def bench_decoding(repeats: int = 10) -> list[Record]:
     """1,000 frames of 29 tokens into text, greedily and by beam search without a language model, on one thread.
 
-    Milliseconds for 1,000 frames: a million divided by them are frames a second. All three add up the paths of equal
-    sequences and give the frames of the tokens; pyctcdecode keeps its own pruning by default, of tokens below exp(-5)
-    and of hypotheses 10 nats behind; flashlight drops hypotheses 50 nats behind, ours none but those out of the beam.
-    A peer that is not installed has a row that says so.
+    Times are milliseconds for 1,000 frames: a million divided by them is frames a second. All three add up the paths
+    of equal sequences and give the frames of the tokens. pyctcdecode keeps its default pruning, of tokens below exp(-5)
+    and of hypotheses 10 nats behind; flashlight drops hypotheses 50 nats behind; ours drops only those that fall out of
+    the beam. A peer that is not installed has a row that says so.
 
     Raises:
         SpeechGRUError: flashlight finds a likelier sequence than our beam of the same size.
@@ -54,7 +54,7 @@ def bench_decoding(repeats: int = 10) -> list[Record]:
 
 
 def peaky_scores(frames: int, size: int, seed: int) -> np.ndarray:
-    """Log-probabilities (frames, size) like those of a trained CTC model: spikes of tokens between sure blanks.
+    """Log-probabilities (frames, size) like those of a trained CTC model: spikes of tokens between confident blanks.
 
     A quarter of the frames have a token on top; one frame in ten is unsure between two tokens or token and blank.
     """
@@ -81,7 +81,7 @@ def _flashlight(beam_size: int, scores: np.ndarray) -> Callable[[], object]:
     import torch
     from torchaudio.models.decoder import ctc_decoder
 
-    # Its decoder bare: our wrapper would add the time of our frames to it.
+    # flashlight's decoder alone: our wrapper would add the time to find the tokens' frames.
     decoder = ctc_decoder(
         None, TOKENS.names, beam_size=beam_size, log_add=True, blank_token="<blank>", sil_token="<blank>"
     )

@@ -1,4 +1,4 @@
-"""How fast the recurrent encoder learns beside torch.nn.GRU, with the same weights, equal outputs and gradients."""
+"""How fast the recurrent encoder trains beside torch.nn.GRU, with the same weights, equal outputs and gradients."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def bench_encoder(repeats: int = 10, quick: bool = False) -> list[Record]:
 
     Args:
         repeats: measured rounds, at least 1.
-        quick: leave out the step over 1,000 frames and the larger encoder, in bfloat16 under autocast too.
+        quick: leave out the step over 1,000 frames and the larger encoder, also in bfloat16 under autocast.
 
     Raises:
         SpeechGRUError: the encoder and the packed GRU do not compute the same.
@@ -70,7 +70,7 @@ def _step(sizes: tuple[int, int, int], frames: int, repeats: int, autocast: bool
         name += f", autocast in {bfloat16_name()}"
     with torch.no_grad():
         _check_equal(name, encoder(features, lengths)[0], _packed(module, features, lengths))
-    # These run for so long that what stood in the cache before does not count.
+    # These run for so long that what was in the cache before does not matter.
     candidates = {"ours": ours, PADDED: padded, PACKED: packed}
     taken = interleaved_ms(candidates, repeats, warmup=min(1, repeats - 1), settle=False)
     norms = _gradient_norm(encoder), _gradient_norm(module)

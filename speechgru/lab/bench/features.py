@@ -16,11 +16,11 @@ SAMPLE_RATE = 16000
 
 
 def bench_features(repeats: int = 30) -> list[Record]:
-    """MFCC of one 1 s clip, of 32 and of 8 x 30 s; 40 mel bands, 13 coefficients, 25/10 ms, FFT 400 where it is free.
+    """MFCC of one 1 s clip, of 32 and of 8 x 30 s; 40 mel bands, 13 coefficients, 25/10 ms, FFT 400 where settable.
 
     Each peer is compared with the same features: torchaudio.transforms.MFCC and librosa.feature.mfcc with our
     convention of that name, which must give the same numbers; torchaudio.transforms.MFCC also with our default
-    convention, Kaldi's, which gives others.
+    convention, Kaldi's, which gives other numbers.
 
     Returns:
         One dict per comparison: name, ours_ms, peer, peer_ms (medians), ratio (peer_ms / ours_ms).

@@ -22,10 +22,10 @@ SIZE, FRAMES, BATCH = 256, 300, 32
 def bench_gpu(repeats: int = 10, device: str = "cuda") -> list[Record]:
     """A training step of every registered cell, 256 -> 256, 32 rows of 300 frames, in float32 and under autocast.
 
-    One direction, one layer, all rows full; no rows where torch sees no CUDA device.
+    One direction, one layer, all rows full; the list is empty where torch sees no CUDA device.
 
     Raises:
-        SpeechGRUError: a cell does not compute there what it computes on the CPU.
+        SpeechGRUError: a cell does not compute on the GPU what it computes on the CPU.
     """
     if device == "cuda" and not torch.cuda.is_available():
         print("bench gpu: torch sees no CUDA device here, so it has no rows", file=sys.stderr)
@@ -62,7 +62,7 @@ def _step(module: nn.Module, sequence: Tensor, autocast: bool) -> Callable[[], o
 
 
 def _check_equal(name: str, cell: nn.Module, other: nn.Module, sequence: Tensor, device: str) -> None:
-    # cuDNN takes TF32 for float32 where it is not told otherwise, which is 1e-3 off.
+    # By default cuDNN takes TF32 for float32, which is 1e-3 off.
     with torch.no_grad(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
         furthest = float((cell.eval()(sequence)[0] - other.eval()(sequence.to(device))[0].cpu()).abs().max())
     if not furthest < 1e-4:

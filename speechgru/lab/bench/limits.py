@@ -11,16 +11,16 @@ import torch
 from speechgru.lab.bench.timing import interleaved_ms
 
 GEMM_SIZE = 1024
-# What is read: as much as the recurrent weights of 256 GRUs, which stay in the caches; and far more than any holds.
+# Bytes to read: the recurrent weights of a layer of 256 GRUs, which stay in the caches; far more than any cache holds.
 CACHED_BYTES, UNCACHED_BYTES = 3 << 18, 1 << 28
-CACHED_READS = 64  # at once: the first finds what the others of this measurement have left in the caches
+CACHED_READS = 64  # in a row: the first one finds what the other candidates have left in the caches
 
 
 def machine_limits(repeats: int = 5) -> dict[str, float]:
     """Measured through torch on its threads: ``gemm_gflops``, ``gemm_bf16_gflops``, ``cache_gb_s``, ``memory_gb_s``.
 
-    A recurrence of one row is bound by the bandwidth, for it reads all of its weights in every frame; one of many rows,
-    and all products with the input, by the matrix product's rate.
+    The bandwidth limits a recurrence of one row, because it reads all of its weights in every frame. The rate of the
+    matrix product limits a recurrence of many rows, and all products with the input.
     """
     square = torch.rand(GEMM_SIZE, GEMM_SIZE)
     half = square.bfloat16()
@@ -30,14 +30,14 @@ def machine_limits(repeats: int = 5) -> dict[str, float]:
             {
                 "gemm": functools.partial(torch.matmul, square, square),
                 "gemm_bf16": functools.partial(torch.matmul, half, half),
-                # Of torch's own that read each value once, the fastest here; a loop without its calls may read faster.
+                # The fastest function of torch here that reads each value once; a loop without its calls may be faster.
                 "cache": functools.partial(_read, cached, CACHED_READS),
                 "memory": functools.partial(_read, uncached, 1),
             },
             repeats,
             warmup=1,
         )
-    million = 1e6  # of a millisecond: operations and bytes to thousands of millions a second
+    million = 1e6  # operations or bytes a millisecond, divided by it: thousands of millions a second
     return {
         "gemm_gflops": round(2 * GEMM_SIZE**3 / taken["gemm"] / million, 1),
         "gemm_bf16_gflops": round(2 * GEMM_SIZE**3 / taken["gemm_bf16"] / million, 1),
@@ -60,7 +60,7 @@ def has_bfloat16() -> bool:
 
 
 def bfloat16_name() -> str:
-    """How a row of bfloat16 is called on this machine."""
+    """What a row of bfloat16 is called on this machine."""
     return "bfloat16" if has_bfloat16() else "bfloat16 on a processor without it"
 
 

@@ -79,7 +79,7 @@ def _model(module: nn.GRU) -> bytes:
 
 
 def _weights(module: nn.GRU, layer: int, name: str) -> np.ndarray:
-    """W, R or B of a layer, (directions, ...): the gates of torch stand in the order r, z, n, those of ONNX z, r, n."""
+    """W, R or B of a layer, (directions, ...): torch has the gates in the order r, z, n, ONNX in the order z, r, n."""
     read = {"W": ("weight_ih",), "R": ("weight_hh",), "B": ("bias_ih", "bias_hh")}[name]
     suffixes = (f"_l{layer}", f"_l{layer}_reverse") if module.bidirectional else (f"_l{layer}",)
     found = [torch.cat([_zrn(module.get_parameter(f"{one}{suffix}")) for one in read]) for suffix in suffixes]

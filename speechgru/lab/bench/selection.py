@@ -26,7 +26,7 @@ CHOSEN = {
 def chosen_rows(rows: Sequence[Sequence[str]]) -> list[list[str]]:
     """Cells under HEADING, of those rows (bench, name, peer, ours, theirs, ratio) that are CHOSEN.
 
-    Only rows with a peer; where there are several of them, the first one.
+    Only rows with a peer; of several rows with the same bench and name, the first.
     """
     found = {(row[0], row[1]): row for row in reversed(rows) if row[2]}
     return [[text, *found[key][2:]] for key, text in CHOSEN.items() if key in found]

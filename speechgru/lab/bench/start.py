@@ -1,4 +1,4 @@
-"""What a command takes from its start to its end, in a fresh process that finds compiled code on the disk."""
+"""The time of a command from its start to its end, in a fresh process that finds compiled code on the disk."""
 
 from __future__ import annotations
 
@@ -51,6 +51,6 @@ def _run(words: list[str]) -> None:
 
 
 def _seconds_of_children() -> float:
-    """What a processor worked for the processes that have ended."""
+    """The processor time of the child processes that have ended, in seconds."""
     times = os.times()
     return times.children_user + times.children_system

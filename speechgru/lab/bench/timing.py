@@ -1,4 +1,4 @@
-"""Timing that a noisy machine cannot bend: candidates take turns in one process, and the median speaks."""
+"""Timing that a noisy machine cannot distort: candidates take turns in one process, and the median counts."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def interleaved_ms(
     """Median duration of a call of each candidate, in milliseconds.
 
     The candidates take turns, so that a slow spell of the machine hits all of them, and every other round goes
-    backwards, so that none always runs behind the same neighbour.
+    backwards, so that none always runs after the same neighbour.
 
     Args:
         candidates: what to call, by name.
@@ -30,8 +30,8 @@ def interleaved_ms(
         warmup: rounds before them that do not count, at least 0.
         settle: call each candidate once, untimed, right before it is timed, so that none pays for a neighbour that
             fills the cache.
-        clock: seconds; None means those that the processor worked for this process, where torch has one thread, and
-            otherwise those that passed.
+        clock: seconds; None means the processor time of this process where torch has one thread, and the elapsed time
+            otherwise.
     """
     if clock is None:
         clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter

@@ -25,11 +25,11 @@ COSTS = ("macs_per_s", "epoch_s", "step_ms", "latency_ms", "step_mb")
 TRIO = ("lstm", "gru", "rnn")
 TRIO_COSTS = {"epoch_s": "epoch, s", "step_ms": "step, ms", "latency_ms": "latency, ms", "step_mb": "step, MB"}
 PICTURES = "![Accuracy of every run](accuracy.png)\n\n![Accuracy against the time of a step and of an answer](cost.png)"
-SIZE = 128  # at which the formulas of the three are set side by side
+SIZE = 128  # the size at which the formulas of the three are compared
 
 
 class Claim(NamedTuple):
-    """What the literature says of a cell beside another one."""
+    """What the literature says of a cell beside another cell."""
 
     cell: str
     peer: str
@@ -58,9 +58,9 @@ def compare(records: Sequence[Record], costs: dict[tuple[str, str], Record], not
     """What ``results.json`` of a comparison keeps.
 
     Args:
-        records: one of each run, as :func:`speechgru.evaluation.results.result_record` makes them, with the cell's name
-            as ``model``; and ``hidden_size``, ``budget`` (parameters at most, 0 for none), ``epochs`` and ``epoch_s``
-            (seconds of training of the quickest epoch) beside it.
+        records: one for each run, as :func:`speechgru.evaluation.results.result_record` makes them, with the cell's
+            name as ``model``; in addition ``hidden_size``, ``budget`` (parameters at most, 0 for none), ``epochs`` and
+            ``epoch_s`` (seconds of training of the quickest epoch).
         costs: ``macs_per_s``, ``step_ms``, ``latency_ms`` and ``step_mb`` by (dataset, cell).
         not_run: the names of recipes that were to be compared and have no finished run.
 
@@ -69,7 +69,7 @@ def compare(records: Sequence[Record], costs: dict[tuple[str, str], Record], not
         ``runs``, the records; and ``not_run``.
 
     Raises:
-        DataError: a seed of a cell is there twice for one dataset.
+        DataError: a cell has the same seed twice for one dataset.
     """
     summary = []
     for one in aggregate(records):
@@ -93,7 +93,7 @@ def by_dataset(comparison: Comparison) -> dict[str, list[Record]]:
 
 
 def judged_by(one: Record) -> Measure:
-    """What an entry is compared by: accuracy, or of transcripts the word error rate."""
+    """The measure that an entry is compared by: accuracy, or for transcripts the word error rate."""
     return TASKS[one["task"]].judged_by[0]
 
 
@@ -103,7 +103,7 @@ def _error(one: Record) -> float:
 
 
 def comparison_markdown(comparison: Comparison, cells: Sequence[str]) -> str:
-    """The tables of the README: each dataset's cells, the three of every text, and the claims of the literature.
+    """The tables of the README: each dataset's cells; LSTM, GRU and RNN; and the claims of the literature.
 
     Args:
         comparison: what :func:`compare` gave.
@@ -208,9 +208,9 @@ def _claims(comparison: Comparison) -> str:
 
 
 def beside(one: Record, peer: Record) -> str:
-    """One cell beside another of the same dataset, such as ``+0.33 ± 0.60 points of accuracy, 0.80 x the step``.
+    """One cell beside another on the same dataset, such as ``+0.33 ± 0.60 points of accuracy, 0.80 x the step``.
 
-    The deviation of the difference is that of both together, where both were run with several seeds.
+    Where both were run with several seeds, the standard deviation of the difference is that of both together.
     """
     measure = judged_by(one)
     said = [f"{100 * (one[measure.key] - peer[measure.key]):+.2f}"]

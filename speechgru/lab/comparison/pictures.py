@@ -75,7 +75,7 @@ def cost_picture(comparison: Comparison, path: str | os.PathLike[str] | None = N
                 _scatter(*scatters[-1], colours)
                 axes.set_xlabel(f"\N{LEFTWARDS ARROW} better      {label}")
                 axes.set_title(short(dataset, 40), fontsize=11)
-        figure.draw_without_rendering()  # the layout stands
+        figure.draw_without_rendering()  # the layout is now final
         for scatter in scatters:
             _write_names(*scatter, colours)
         return png(figure, path)

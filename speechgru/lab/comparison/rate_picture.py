@@ -22,8 +22,8 @@ def rate_picture(
 ) -> bytes:
     """A panel for each dataset, a line for each cell: validation figure of its trials over the learning rate.
 
-    The best trial of a cell has a large mark; it stands off the line where another setting than the first was better.
-    What was stopped early is left out: its figure is of an earlier epoch, where all of them are worse.
+    The best trial of a cell has a large mark; it is off the line where its other settings are not those of the first
+    trial. Trials that were stopped early are left out: their figure is of an earlier epoch, where all trials are worse.
     """
     from matplotlib.figure import Figure
 
@@ -50,7 +50,7 @@ def rate_picture(
 
 def _line(axes: Axes, search: Record, marker: str, colours: dict[str, str]) -> None:
     colour = colours[TRIO_COLOURS.get(search["cell"], "ink")]
-    # The three of every text have colours of their own; the others are told apart by their marks and lines.
+    # LSTM, GRU and RNN have colours of their own; the other cells differ by their marks and lines.
     line = "-" if search["cell"] in TRIO_COLOURS else "--" if marker in "^D" else ":"
     complete = [one for one in curve(search) if one["state"] == "complete"]
     rates, values = [rate_of(one) for one in complete], [one["value"] for one in complete]

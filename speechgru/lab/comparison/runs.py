@@ -16,7 +16,7 @@ from speechgru.evaluation.run_folder import read_metrics
 from speechgru.lab.bench.cost import costs
 from speechgru.plain import Record
 
-# What a comparison keeps of a run's results; the rest stands in the run's own folder.
+# What a comparison keeps of a run's results; the rest is in the run's own folder.
 KEPT = [
     "format",
     "task",
@@ -35,10 +35,10 @@ KEPT += ["accuracy", "words", "wer", "cer", "interval", "train_wall_clock_s", "m
 
 
 def refuse_doubles(runs: list[Path]) -> None:
-    """A cell has one run a seed in a comparison; two settings of one cell are no two seeds of it.
+    """Checks that a cell has one run for each seed: runs with two settings of a cell are not two seeds of it.
 
     Raises:
-        DataError: two runs learned the same data with the same cell and seed.
+        DataError: two runs trained on the same data with the same cell and seed.
     """
     seen: dict[tuple[str, str, int], Path] = {}
     for run in runs:
@@ -47,7 +47,7 @@ def refuse_doubles(runs: list[Path]) -> None:
             cell, data = said["settings"]["encoder"]["cell"]["name"], said["settings"]["data"]
             other = seen.setdefault((json.dumps(data, sort_keys=True), cell, said["seed"]), run)
         except (OSError, KeyError, TypeError, ValueError):
-            continue  # told where it is measured
+            continue  # reported where the run is measured
         if other != run:
             common = os.path.commonpath([other.parent, run.parent]) or "."
             raise DataError(
@@ -94,7 +94,7 @@ def _record(run: Path) -> Record:
 
 
 def measured_costs(records: list[tuple[Path, Record]], repeats: int) -> dict[tuple[str, str], Record]:
-    """The costs by dataset and cell, of the first run of each: they do not depend on the seed."""
+    """The costs by dataset and cell, from the first run of each: they do not depend on the seed."""
     folders: dict[str, dict[str, Path]] = {}
     for run, record in records:
         folders.setdefault(record["dataset"], {}).setdefault(record["model"], run / "model")

@@ -15,7 +15,7 @@ from speechgru.plain import Record
 
 RATE = "optimizer.learning_rate"
 TABLE = "trials.csv"
-_OWN = ("trial", "state", "epochs", "seconds", "run", "failure")  # the columns that are no setting, but for the figure
+_OWN = ("trial", "state", "epochs", "seconds", "run", "failure")  # the columns that are neither setting nor figure
 
 
 def read_searches(folder: Path) -> list[Record]:
@@ -36,7 +36,7 @@ def read_search(folder: Path) -> Record:
 
     Returns:
         ``dataset``, ``cell``, ``metric``, ``higher``, ``epochs`` (of a trial), ``seed``, ``seconds`` (of all trials),
-        ``machine`` and ``date`` (of the best trial) and ``trials``: of each that has ended its ``state``, ``value``
+        ``machine`` and ``date`` (of the best trial) and ``trials``: for each that has ended, its ``state``, ``value``
         (None where there is none), ``epochs``, ``seconds`` and ``settings`` by key.
 
     Raises:
@@ -70,7 +70,7 @@ def read_search(folder: Path) -> Record:
 
 def _trial(row: dict[str, str], metric: str, keys: Sequence[str], folder: Path) -> Record:
     value, seconds = row[metric], float(row["seconds"])
-    if row["state"] == "complete":  # the training knows its own time, in however many parts it was done
+    if row["state"] == "complete":  # the run knows its training time, even if it was done in parts
         run = folder / "trials" / row["run"] / "run.json"
         with contextlib.suppress(OSError, KeyError, TypeError, ValueError):
             seconds = float(json.loads(run.read_text(encoding="utf-8"))["wall_clock_s"])
@@ -101,11 +101,11 @@ def rate_of(trial: Record) -> float:
 
 
 def others_of(trial: Record) -> Record:
-    """The settings of a trial beside the learning rate."""
+    """The settings of a trial other than the learning rate."""
     return {key: value for key, value in trial["settings"].items() if key != RATE}
 
 
 def curve(search: Record) -> list[Record]:
-    """The trials over the learning rate, from the lowest: those whose other settings are those of the first trial."""
+    """The trials whose other settings are those of the first trial, from the lowest learning rate on."""
     first = others_of(search["trials"][0])
     return sorted((one for one in search["trials"] if others_of(one) == first), key=rate_of)

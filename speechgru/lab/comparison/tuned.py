@@ -1,8 +1,8 @@
 """Cells that each have settings of their own: what the searches found, and the runs that were trained with it.
 
 Everything is kept as plain values in ``tuned.json``: ``searches``, one for each dataset and cell, and ``runs``, the
-records of a comparison with ``learning_rate``, ``settings`` (the others that were searched), ``best_epoch`` and
-``last_fall`` (per cent) beside it.
+records of a comparison with, in addition, ``learning_rate``, ``settings`` (the others that were searched),
+``best_epoch`` and ``last_fall`` (per cent).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from speechgru.lab.comparison.runs import measured_records, refuse_doubles
 from speechgru.lab.comparison.searches import RATE, best_trial, others_of, rate_of
 from speechgru.plain import Record
 
-LAST = 5  # the part of the epochs at the end whose gain is told: one fifth
+LAST = 5  # the gain over the last fifth of the epochs is reported
 
 
 def read_untuned(path: Path | None) -> list[Record]:
@@ -54,7 +54,7 @@ def tuned_runs(runs: list[Path], searches: Sequence[Record]) -> tuple[list[Recor
     """The records of the runs that have the settings a search found, and how many could not be measured.
 
     Raises:
-        DataError: a seed of a cell is there twice.
+        DataError: a cell has the same seed twice.
     """
     refuse_doubles(runs)
     measured, failed = measured_records(runs)
@@ -76,7 +76,7 @@ def tuned_runs(runs: list[Path], searches: Sequence[Record]) -> tuple[list[Recor
 
 
 def _value(settings: Record, key: str) -> object:
-    """The value of ``cell.x`` is kept below ``encoder.cell``."""
+    """The value of a setting; that of ``cell.x`` is kept below ``encoder.cell``."""
     *path, leaf = f"encoder.{key}".split(".") if key.startswith("cell.") else key.split(".")
     node = settings
     for part in path:
@@ -92,7 +92,7 @@ def _end_of(run: Path) -> Record:
 
 
 def last_fall(losses: Sequence[float]) -> float | None:
-    """By how many per cent the last fifth of the epochs lowered the lowest loss; None of fewer than five."""
+    """By how many per cent the last fifth of the epochs lowered the lowest loss; None for fewer than five."""
     before = losses[: len(losses) - len(losses) // LAST]
     if len(losses) < LAST or not min(before) > 0:
         return None
@@ -102,7 +102,7 @@ def last_fall(losses: Sequence[float]) -> float | None:
 def merged(old: Record, searches: Sequence[Record], runs: Sequence[Record]) -> Record:
     """The old content with new searches and runs in the place of those of the same cell (and seed).
 
-    A run whose settings are no longer those that its cell's search found is dropped.
+    Runs whose settings are no longer those that their cell's search found are dropped.
     """
     kept = {(one["dataset"], one["cell"]): one for one in [*old["searches"], *searches]}
     found = {key: best_trial(one) for key, one in kept.items()}

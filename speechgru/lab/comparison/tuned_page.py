@@ -36,7 +36,7 @@ def tuned_markdown(tuned: Record, untuned: Sequence[Record]) -> str:
 
 
 def summary(tuned: Record) -> list[Record]:
-    """One entry for each dataset and cell that was trained with what was found, the best of a dataset first."""
+    """One entry for each dataset and cell that was trained with the settings found, the best of a dataset first."""
     entries = aggregate(tuned["runs"]) if tuned["runs"] else []
     for one in entries:
         runs = [run for run in tuned["runs"] if (run["dataset"], run["model"]) == (one["dataset"], one["model"])]
@@ -53,7 +53,7 @@ def summary(tuned: Record) -> list[Record]:
 def _changed(
     datasets: Sequence[str], before: dict[tuple[str, str], Record], after: dict[tuple[str, str], Record]
 ) -> str:
-    """The LSTM beside the GRU, before and after, in a sentence for each dataset; empty where neither was trained."""
+    """The LSTM beside the GRU, before and after, in a sentence for each dataset in which both were trained."""
     said = []
     for dataset in datasets:
         lstm, gru = (dataset, "lstm"), (dataset, "gru")
@@ -93,7 +93,7 @@ def _results(
     after: dict[tuple[str, str], Record],
     before: dict[tuple[str, str], Record],
 ) -> str:
-    """What the found settings gave on the test, beside what the GRU's gave before; empty where neither was run."""
+    """What the settings found gave on the test, beside what the GRU's gave before; empty where neither was run."""
     known = [one for (name, _), one in [*after.items(), *before.items()] if name == dataset]
     if not known:
         return ""
@@ -173,7 +173,7 @@ def _figure(trial: Record, best: Record) -> str:
 def _claims(
     datasets: Sequence[str], before: dict[tuple[str, str], Record], after: dict[tuple[str, str], Record]
 ) -> str:
-    """What is claimed of two cells that were both searched, before and after."""
+    """What is claimed of two cells that were both trained with settings of their own, before and after."""
     cells = {cell for _, cell in after}
     heading = ["Cell", "beside", "Claim", "Source"]
     heading += [f"{markdown_cell(name)}, {which}" for name in datasets for which in ("GRU's settings", "its own")]

@@ -34,7 +34,7 @@ def half_life_picture(
         figure = Figure(figsize=(7.4, 0.9 + 1.15 * len(kept)), layout="constrained")
         plots = figure.subplots(len(kept), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
         for axes, (name, values) in zip(plots, kept.items(), strict=True):
-            middle = float(np.quantile(values, 0.5, method="lower"))  # a unit's own; the mean of two may be infinite
+            middle = float(np.quantile(values, 0.5, method="lower"))  # a unit's value; the mean of two may be infinite
             axes.hist(values, bins=bins.tolist(), color=colours["blue"])
             axes.axvline(middle, color=colours["orange"], linewidth=1.4)
             told = f"{name}: median {readable_s(middle)}, longest {readable_s(float(values.max()))}"
@@ -94,9 +94,10 @@ def problem_picture(
     title: str = "Adding and copying",
     dark: bool = False,
 ) -> bytes:
-    """For each problem and lag the loss on sequences never seen over the training steps, a line for each cell.
+    """A plot for each problem and lag: the loss on unseen sequences over the training steps, a line for each cell.
 
-    The dashed line is the loss of the best answer without memory, the dotted one a tenth of it: solved.
+    The dashed line is the loss of the best answer without memory; the dotted line is a tenth of it: there the problem
+    counts as solved.
     """
     from matplotlib.figure import Figure
     from matplotlib.ticker import NullFormatter
@@ -104,7 +105,7 @@ def problem_picture(
     colours = DARK if dark else LIGHT
     places = list(dict.fromkeys((record["task"], record["lag"]) for record in records))
     cells = list(dict.fromkeys(record["cell"] for record in records))
-    # A problem ends with its row of plots where that can be.
+    # Where possible, each problem fills whole rows of plots.
     lags = len({lag for _, lag in places})
     columns = next((columns for columns in (4, 3, 5) if lags % columns == 0), min(len(places), 4))
     rows = -(-len(places) // columns)
@@ -137,5 +138,5 @@ def problem_picture(
 
 
 def readable_s(value_s: float) -> str:
-    """A duration as one reads it: 35 ms, 1.2 s."""
+    """A duration for people to read: 35 ms, 1.2 s."""
     return f"{1000 * value_s:.3g} ms" if value_s < 0.9995 else f"{value_s:.3g} s"

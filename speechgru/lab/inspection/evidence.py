@@ -19,7 +19,7 @@ class Evidence(NamedTuple):
 
     Attributes:
         added: what each frame adds to each score, (batch, time, labels); zeros beyond the lengths.
-        bias: what no frame adds, (batch, labels).
+        bias: the part of each score that no frame adds, (batch, labels).
         attention: the share of each frame in each attention head's mean, (batch, time, heads); None without attention.
     """
 
@@ -31,8 +31,8 @@ class Evidence(NamedTuple):
 def evidence(head: ClassificationHead, hidden: Tensor, lengths: Tensor) -> Evidence:
     """Takes the scores apart: ``added.sum(1) + bias`` is what the head gives in eval mode.
 
-    A pooled vector is a sum of frames, each feature weighted by the frame's share in it; the output layer is linear,
-    and the ReLU of an embedding, once it is known which values it let through, is too. Each frame's part of the vector
+    A pooled vector is a sum of frames, each feature weighted by the frame's share in it. The output layer is linear,
+    and so is the ReLU of an embedding, once it is known which values it lets through. Each frame's part of the vector
     can therefore be scored by itself. (The shares depend on all frames; they are taken as given.)
 
     Args:

@@ -20,7 +20,7 @@ class GradientFlow:
 
     Attributes:
         name: of the cell, or of the layer of a model.
-        norms: of what is left at each lag, (samples, lags + 1); lag 0 is 1 by definition.
+        norms: of the gradient that is left at each lag, (samples, lags + 1); lag 0 is 1 by definition.
         frame_s: seconds from one frame to the next; None where frames stand for no time.
     """
 
@@ -29,7 +29,7 @@ class GradientFlow:
     frame_s: float | None = None
 
     def quantile(self, share: float) -> np.ndarray:
-        """Of the norms at each lag, (lags + 1)."""
+        """The quantile of the norms at each lag, (lags + 1)."""
         return np.quantile(self.norms, share, axis=0)
 
     @property
@@ -42,13 +42,13 @@ class GradientFlow:
 def gradient_norms(cell: Cell, sequence: Tensor, lags: int, ends: int = 8, seed: int = 0) -> np.ndarray:
     """The norm of d(v . h_T) / d(state at T - lag), over the lag, in eval mode.
 
-    ``v`` is a direction of length 1, drawn for each row: whatever a loss at frame T asks of the output h_T, times this
-    norm arrives ``lag`` frames before. It is the vanishing (or exploding) gradient of Bengio et al. 1994 and Pascanu
-    et al. 1211.5063 (eq. 5), measured. The state is all the cell carries, of an LSTM h and c.
+    ``v`` is a direction of length 1, drawn for each row: the gradient of a loss at frame T with respect to the output
+    h_T, times this norm, arrives ``lag`` frames before. This measures the vanishing (or exploding) gradient of Bengio
+    et al. 1994 and Pascanu et al. 1211.5063 (eq. 5). The state is all that the cell carries; for an LSTM, h and c.
 
     Args:
         cell: any recurrent cell.
-        sequence: what it reads, (batch, time, input), time above ``lags``.
+        sequence: what the cell reads, (batch, time, input), time above ``lags``.
         lags: the longest lag, at least 1.
         ends: how many frames T are taken, evenly spaced from frame ``lags`` to the last.
         seed: of the directions.
@@ -82,16 +82,16 @@ def gradient_norms(cell: Cell, sequence: Tensor, lags: int, ends: int = 8, seed:
 
 
 def fresh_gradients(name: str, hidden_size: int, lags: int, seed: int = 0, batch: int = 8) -> GradientFlow:
-    """The gradient of an untrained cell, as this package starts it, over normal noise of ``hidden_size`` features."""
+    """The gradient of an untrained cell, with our initial weights, over normal noise of ``hidden_size`` features."""
     torch.manual_seed(seed)
     cell = build("cell", entry("cell", name).config(), hidden_size, hidden_size)
     return GradientFlow(name, gradient_norms(cell, torch.randn(batch, 2 * lags, hidden_size), lags, seed=seed))
 
 
 def model_gradients(traces: list[Trace], lags: int, seed: int = 0) -> list[GradientFlow]:
-    """The gradients in every layer of a model over what it read in some recordings.
+    """The gradients in every layer of a model over what the layer read in some recordings.
 
-    Recordings whose layer has no more than ``lags`` frames are left out there.
+    For each layer, recordings that have no more than ``lags`` frames in it are left out.
 
     Raises:
         ConfigError: all recordings are too short.

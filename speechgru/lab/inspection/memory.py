@@ -13,14 +13,15 @@ _KEEPING = ("update", "forget")
 
 
 def keeping_gate(gates: Mapping[str, np.ndarray]) -> str | None:
-    """The name of the gate that multiplies the old state; None where the cell has none, as a tanh RNN."""
+    """The name of the gate that multiplies the old state; None where the cell has none, such as a tanh RNN."""
     return next((name for name in _KEEPING if name in gates), None)
 
 
 def unit_order(layer: LayerTrace) -> np.ndarray:
-    """The units of a layer by the mean of the gate that keeps, the longest memory first; without one by mean ``|h|``.
+    """The units of a layer, sorted by the mean of the gate that keeps the state, the longest memory first.
 
-    So sorted, units that do alike lie side by side and a picture of a gate can be read.
+    Without such a gate they are sorted by mean ``|h|``. In this order similar units are side by side, and a picture of
+    a gate can be read.
     """
     name = keeping_gate(layer.gates)
     means = np.abs(layer.gates["hidden"]).mean(0) if name is None else layer.gates[name].mean(0)
@@ -30,12 +31,12 @@ def unit_order(layer: LayerTrace) -> np.ndarray:
 def half_lives_s(keeping: np.ndarray, frame_s: float) -> np.ndarray:
     """After how many seconds half of what a unit knew is left: (time, hidden) -> (hidden,).
 
-    After t frames the product of the gates z is left of the old state, and half of it where
-    ``sum log z = -ln 2``: with the mean of log z that is ``-ln 2 / mean(log z)`` frames. Only what the gate itself
-    carries is counted, not what returns through the recurrent matrix.
+    After t frames the share of the old state that is left is the product of the gates z. It is a half where
+    ``sum log z = -ln 2``: with the mean of log z that is after ``-ln 2 / mean(log z)`` frames. Only what the gate
+    itself carries is counted, not what returns through the recurrent matrix.
 
     Args:
-        keeping: the gate that keeps, from 0 to 1, over all frames of interest.
+        keeping: the gate that keeps the state, from 0 to 1, over all frames of interest.
         frame_s: seconds from one of the layer's frames to the next.
     """
     with np.errstate(divide="ignore"):  # a gate at 0 forgets at once, one at 1 never
@@ -46,7 +47,7 @@ def half_lives_s(keeping: np.ndarray, frame_s: float) -> np.ndarray:
 def layer_half_lives_s(traces: Sequence[Trace]) -> dict[str, np.ndarray]:
     """The half-life of each unit of each layer over all frames of some recordings, by the name of the layer.
 
-    Layers without a gate that keeps are left out.
+    Layers without a gate that keeps the state are left out.
     """
     found = {}
     for places in zip(*(one.layers for one in traces), strict=True):

@@ -44,7 +44,7 @@ _COLOURS_SIGNED = "No colour is 0, blue is 1 or above zero, orange is below zero
 
 
 def write_xray_page(trace: Trace, path: str | os.PathLike[str], *, title: str) -> None:
-    """Writes the page of one recording in one move; ``title`` is text, such as the name of the file.
+    """Writes the page of one recording atomically; ``title`` is text, such as the name of the file.
 
     The sound is inside the page (:func:`speechgru.lab.inspection.sound.sound_address`). Values are rounded to 255 steps
     between the least and the largest of their panel.
@@ -132,7 +132,7 @@ def _panels(trace: Trace) -> Iterator[tuple[Record, np.ndarray]]:
 def _image(
     name: str, about: str, values: np.ndarray, frame_s: float, colours: Colours, names: Sequence[str]
 ) -> tuple[Record, np.ndarray]:
-    """Colours may end before the values do: those beyond have the colour of the end, and are read as they are."""
+    """Colours may end before the values do: values beyond get the colour of the end, but are read out as they are."""
     low, high = min(float(values.min()), colours.low), max(float(values.max()), colours.high)
     shape = {"rows": values.shape[0], "frames": values.shape[1], "frame_s": frame_s, "low": low, "high": high}
     ends = {"ramp": colours.ramp, "ends": [colours.low, colours.high]}

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.colors import LinearSegmentedColormap
 
-# Between panels; room above the directions for their names and below them for their times.
+# Between panels; above the directions, for their names; below the directions, for their times.
 GAP_IN, WAYS_IN, TIMES_IN = 0.3, 0.32, 0.14
 MEANINGS = {
     "update": "update gate: 1 keeps the old state, 0 takes the candidate",
@@ -31,13 +31,13 @@ MEANINGS = {
 }
 _SHARES = ("update", "reset", "forget", "input", "output", "highway")
 MOST_LABELS = 6
-# Told apart by everybody on light and dark paper (Okabe & Ito without yellow and black).
+# Everybody can tell them apart on light and dark paper (Okabe & Ito without yellow and black).
 LINES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
 ORDER = "Each row of a gate is a unit, sorted by the mean of the gate that keeps: the longest memory is on top."
 
 
 def meaning(gate: str) -> str:
-    """What a gate says, for somebody who sees one for the first time."""
+    """What a gate means, for somebody who sees one for the first time."""
     return MEANINGS.get(gate, gate)
 
 
@@ -51,9 +51,10 @@ class Colours(NamedTuple):
 
 
 def colours_of(gate: str, values: np.ndarray) -> Colours:
-    """A gate from 0 to 1; a state symmetric about 0, or from 0 where nothing is below.
+    """From 0 to 1 for a gate; symmetric about 0 for a state, or from 0 where no value is below.
 
-    The colours of a state end where all but a hundredth of its values lie, or a few large ones would pale the others.
+    The colours of a state end at the value that only a hundredth of its values exceed: a few large ones would make
+    the others pale.
     """
     if gate in _SHARES:
         return Colours("share", 0.0, 1.0)
@@ -64,13 +65,13 @@ def colours_of(gate: str, values: np.ndarray) -> Colours:
 
 
 def feature_colours(trace: Trace) -> Colours:
-    """From the quietest hundredth of the features to all but the loudest of two hundred."""
+    """From the value that 1 % of the features are below to the value that 0.5 % are above."""
     low, high = np.percentile(trace.features, (1, 99.5)) if trace.features.size else (0.0, 1.0)
     return Colours("loudness", float(low), float(high))
 
 
 def gate_order(layer: LayerTrace) -> list[str]:
-    """The names of a layer's gates in the order they are shown: first the one that keeps; the hidden state last."""
+    """The names of a layer's gates as they are shown: first the one that keeps the state, the hidden state last."""
     names = sorted(layer.gates, key=[*MEANINGS, *layer.gates].index)
     keeping = keeping_gate(layer.gates)
     return sorted(names, key=lambda name: (name != keeping, name == "hidden"))
@@ -92,8 +93,8 @@ def xray_picture(
 ) -> bytes:
     """What went in, every gate of every layer with a column for each direction, and what came out, over the seconds.
 
-    Rows of a gate are units, sorted by the mean of the gate that keeps, the longest memory on top. ``gates`` are the
-    names of those to show, all if it is None. Returns a PNG and writes it to ``path`` if given.
+    Rows of a gate are units, sorted by the mean of the gate that keeps the state, the longest memory on top. ``gates``
+    are the names of the gates to show, all if it is None. Returns a PNG and writes it to ``path`` if given.
     """
     from matplotlib.figure import Figure
 
@@ -113,7 +114,7 @@ def xray_picture(
         figure = Figure(figsize=size)
         top = size[1] - top_in
         for number, panel in enumerate(panels):
-            own = 0 < number <= len(columns[0])  # a panel for each direction; the others are of both
+            own = 0 < number <= len(columns[0])  # a panel for each direction; the other panels are for both
             if number in (1, len(columns[0]) + 1):
                 top -= WAYS_IN if number == 1 else TIMES_IN
             for column in range(len(ways) if own else 1):
@@ -140,7 +141,7 @@ def xray_picture(
 
 
 def heading(trace: Trace) -> str:
-    """What the model made of the recording, in a few words."""
+    """What the model recognised in the recording, in a few words."""
     if trace.words:
         return short("heard: " + " ".join(word.word for word in trace.words), 90)
     if trace.probabilities:
@@ -150,7 +151,7 @@ def heading(trace: Trace) -> str:
 
 
 class _Panel(NamedTuple):
-    """One row of a column: an image (rows, time) with the values its colours end at, or lines (time, line)."""
+    """One row of a column: an image (rows, time) with the values at the ends of its colours, or lines (time, line)."""
 
     title: str
     values: np.ndarray
@@ -202,7 +203,7 @@ def _draw(axes: Axes, panel: _Panel, trace: Trace, colours: dict[str, str]) -> N
     axes.tick_params(labelsize=7.5)
     if panel.colours is not None:
         extent = (0, panel.values.shape[1] * panel.frame_s, 0, len(panel.values))
-        # Frames and units keep their edges; of more units than dots several share one.
+        # Frames and units keep sharp edges; where there are more units than dots, several share one.
         shown = "nearest" if len(panel.values) <= 100 else "auto"
         ramp, low, high = panel.colours
         image = axes.imshow(panel.values, cmap=_ramp(ramp, colours), vmin=low, vmax=high, aspect="auto", origin="lower")
@@ -262,7 +263,7 @@ def _ramp(name: str, colours: dict[str, str]) -> LinearSegmentedColormap:
 
 
 def _bar(axes: Axes, width_in: float, before: Sequence[_Panel], panel: _Panel) -> None:
-    """What the colours mean, beside the first panel of gates and beside each whose colours end at values of its own."""
+    """Shows what the colours mean, beside every panel whose colours no panel before it has."""
     colours = panel.colours
     if colours is None or colours in [one.colours for one in before]:
         return

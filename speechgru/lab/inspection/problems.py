@@ -28,8 +28,8 @@ class ProblemConfig:
         task: ``adding`` or ``copying``.
         cell: registered name of the cell.
         lag: adding: frames of a sequence; copying: frames between what is seen and what is asked. At least 10.
-        parameters: at most so many in the cell, so that cells can be compared; at least 100.
-        steps: at most so many, at least 1; a run ends earlier when the problem is solved.
+        parameters: the most parameters that the cell may have, so that cells can be compared; at least 100.
+        steps: the most training steps of a run, at least 1; it ends earlier when the problem is solved.
         batch_size: sequences of a step, at least 1.
         learning_rate: of Adam, above 0.
         seed: of the weights and the sequences.
@@ -55,13 +55,13 @@ class ProblemConfig:
 
 
 def adding(count: int, lag: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Numbers in [0, 1), two of them marked, one in each half: what is their sum?
+    """Numbers in [0, 1), two of them marked, one in each half: what is the sum of the two?
 
     Source: Hochreiter & Schmidhuber, Long short-term memory, 1997, experiment 4, in the form of Arjovsky et al.,
     1511.06464, section 4.2.
 
     Returns:
-        sequences (count, lag, 2), numbers beside marks, and their sums (count,). Always saying 1 has a mean squared
+        sequences (count, lag, 2), numbers beside marks, and the sums (count,). Always to answer 1 has a mean squared
         error of 1/6.
     """
     values = torch.rand(count, lag, generator=generator)
@@ -73,13 +73,13 @@ def adding(count: int, lag: int, generator: torch.Generator) -> tuple[Tensor, Te
 
 
 def copying(count: int, lag: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Ten symbols of eight, blanks, a delimiter ``lag`` frames after the last of them: say the ten again.
+    """Ten symbols out of eight, blanks, a delimiter ``lag`` frames after the last symbol: the answer is the ten again.
 
     Source: Arjovsky et al., 1511.06464, section 4.1, after Hochreiter & Schmidhuber 1997.
 
     Returns:
-        sequences (count, lag + 20, 10), one of ten symbols in a frame, and the answers (count, lag + 20), blank until
-        the ten. Without memory the best cross entropy of a frame is 10 ln 8 / (lag + 20) nats.
+        sequences (count, lag + 20, 10), one-hot over ten symbols in each frame, and the answers (count, lag + 20),
+        blank until the ten symbols. Without memory the best cross entropy of a frame is 10 ln 8 / (lag + 20) nats.
     """
     blank, delimiter = SYMBOLS, SYMBOLS + 1
     symbols = torch.randint(SYMBOLS, (count, COPIED), generator=generator)
@@ -129,11 +129,11 @@ class Solver(nn.Module):
 
 @flushed_subnormals()
 def train_on_problem(config: ProblemConfig, test_size: int = 256, test_every: int = 100) -> Record:
-    """Trains one cell on one problem until it is solved, a tenth of the baseline's loss, or ``steps`` are over.
+    """Trains one cell on one problem until it is solved (a tenth of the baseline's loss) or ``steps`` are over.
 
     Args:
-        config: what to train on what.
-        test_size: sequences it is tested on and never sees.
+        config: which cell to train on which problem.
+        test_size: sequences that the cell is tested on and not trained on.
         test_every: steps from one test to the next.
 
     Returns:

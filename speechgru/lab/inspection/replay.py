@@ -1,4 +1,4 @@
-"""The gates of every layer over one recording, proved to be those the model answers with."""
+"""The gates of every layer over one recording, proved to be those that the model answers with."""
 
 from __future__ import annotations
 
@@ -66,18 +66,18 @@ class Trace:
     """What a model computed over one recording. A frame ``t`` of any array starts at ``t`` times its ``frame_s``.
 
     Attributes:
-        waveform: what was heard, float32 (samples,).
+        waveform: the recording, float32 (samples,).
         sample_rate: its samples per second.
         features: the frames the encoder was given, float32 (frames, feature).
         feature_frame_s: seconds from one of them to the next.
         layers: the recurrent layers in the order they ran.
         hidden: the encoder's output, float32 (time, hidden).
-        frame_s: seconds from one frame of ``hidden``, and of all below, to the next.
+        frame_s: seconds from one frame of ``hidden``, and of all arrays below, to the next.
         tokens: the names of the columns of ``posteriors`` and ``evidence``.
         posteriors: probability of each token in each frame (time, token), where the model gives one.
-        attention: the share of each frame in the weighted mean of each attention head (time, heads), where there are.
-        evidence: what each frame adds to the score of each label (time, label), where one label is given.
-        probabilities: of the labels, by name, the most probable first, where one label is given.
+        attention: the share of each frame in each attention head's weighted mean (time, heads), where there are heads.
+        evidence: what each frame adds to the score of each label (time, label), where the model gives one label.
+        probabilities: of the labels, by name, the most probable first, where the model gives one label.
         words: what was said and when, where the model transcribes.
     """
 
@@ -105,8 +105,8 @@ class Trace:
 def trace(model: Recognizer, audio: Source, source_rate: int | None = None) -> Trace:
     """Runs a model over one recording and keeps everything its recurrent cells did.
 
-    Every cell is replayed gate by gate, and the rest of the model runs on what the replay gives: the states of each
-    layer and the scores at the end must be the model's own to 1e-5 (of the largest value, where that is above 1).
+    Every cell is replayed gate by gate, and the rest of the model runs on what the replay gives. The states of each
+    layer and the scores at the end must equal the model's own to 1e-5 (of the largest value, where that is above 1).
 
     Args:
         model: any recognizer with recurrent cells, on the CPU; it is run in eval mode.
@@ -136,7 +136,7 @@ def trace(model: Recognizer, audio: Source, source_rate: int | None = None) -> T
         _check_equal("the scores", again, scores)
         layers = _layers(calls, model, features.shape[1])
         answer: Record = {}
-        if scores.dim() == 3:  # a score for every frame; log-probabilities come out of the softmax unchanged
+        if scores.dim() == 3:  # a score for every frame; the softmax of log-probabilities is the probabilities
             answer["posteriors"] = _array(scores.softmax(2)[0])
         if isinstance(model.head, ClassificationHead):
             answer |= _classification(model.head, model.tokens, hidden, hidden_frames, scores)
@@ -160,7 +160,7 @@ def trace(model: Recognizer, audio: Source, source_rate: int | None = None) -> T
 
 @dataclasses.dataclass(frozen=True)
 class _Call:
-    """One run of a cell: where it stands in the encoder, what it read and what its gates did, in frame order."""
+    """One run of a cell: its place in the encoder, what it read and what its gates did, in frame order."""
 
     place: str
     cell: Cell
@@ -171,7 +171,7 @@ class _Call:
 
 @contextlib.contextmanager
 def _replay(model: Recognizer) -> Iterator[list[_Call]]:
-    """Until the block ends every cell of the encoder answers with the states its gates give; the calls are listed."""
+    """Until the block ends, every cell of the encoder returns the states that its gates give; the calls are listed."""
     calls: list[_Call] = []
     modules = model.get_submodule("encoder").named_modules()
     places = {module: name for name, module in modules if isinstance(module, Cell)}
@@ -205,7 +205,7 @@ def _layers(calls: list[_Call], model: Recognizer, frames: int) -> list[LayerTra
         stack = call.place.rpartition(".")[0]
         if stack not in stacks:
             stacks.append(stack)
-        # Every layer shortens time by a divisor of the whole, rounded up.
+        # Every layer has 1 / k of the frames, rounded up, where k divides the whole subsampling.
         whole, time = model.encoder.subsampling, call.inputs.shape[1]
         factor = next((k for k in range(1, whole + 1) if whole % k == 0 and -(-frames // k) == time), whole)
         layers.append(

@@ -1,4 +1,4 @@
-"""The recording inside a page that is one file, of a size that a browser opens at once."""
+"""The recording inside a page that is a single file, small enough for a browser to open it at once."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ MOST_SOUND_S = 120.0  # of 16 bits at 16 kHz, at most 3.8 MB, or 5.1 MB as text
 def sound_address(waveform: np.ndarray, rate_hz: int) -> tuple[str, str]:
     """A recording as an address that holds it (``data:``), and what was changed for it, if anything.
 
-    It is WAV of 16 bits: in a short FLAC Chromium cannot seek.
+    It is 16-bit WAV, because Chromium cannot seek in a short FLAC file.
 
     Args:
-        waveform: float32 (samples,); what lies beyond -1 and 1 is cut.
+        waveform: float32 (samples,); values beyond -1 and 1 are clipped.
         rate_hz: samples per second; above 16,000 the sound is resampled to that.
 
     Returns:

@@ -131,7 +131,7 @@ function seek(time) {
   show();
 }
 
-// While the sound plays, the cursor goes with it.
+// While the sound plays, the cursor moves with it.
 function follow() {
   if (sound.paused) return;
   cursor.time = sound.currentTime;

@@ -1,1 +1,1 @@
-"""How accurate encoders are for the time that their frames wait for what follows."""
+"""How accurate encoders are for the time that their frames wait for later frames."""

@@ -1,4 +1,4 @@
-"""How long a recognizer's frames wait for what follows them, and how accurate it is for that.
+"""How long a recognizer's frames wait for later frames, and how accurate it is with that wait.
 
 Tables and picture are made of the plain values that :func:`summarize` gives and ``results.json`` keeps.
 """
@@ -28,7 +28,7 @@ WHOLE = 10**9  # frames: a chunk that holds any utterance
 
 
 def encoder_and_context(recognizer: Recognizer) -> tuple[str, str]:
-    """What decides on the latency: the encoder, with a pooling that is not attention, and how far it looks.
+    """What decides the latency: the encoder, with its pooling if that is not attention, and how far it looks ahead.
 
     Such as ``("latency_controlled", "10+5")``, ``("look_ahead best_frame", "20")`` or ``("gru", "all")``.
 
@@ -53,8 +53,8 @@ def encoder_and_context(recognizer: Recognizer) -> tuple[str, str]:
 def waits_ms(recognizer: Recognizer, samples: int) -> np.ndarray:
     """How long each of the encoder's frames waits, in milliseconds: (frames of a waveform of ``samples``,).
 
-    It is the time from the middle of the frame's first window of features to the end of the last window that it knows
-    something of. The end of the waveform ends all waiting.
+    It is the time from the middle of the frame's first window of features to the end of the last window that the frame
+    depends on. The end of the waveform ends all waiting.
 
     Raises:
         ModelError: the features need the whole utterance, or the encoder is not known here.
@@ -81,7 +81,7 @@ def waits_ms(recognizer: Recognizer, samples: int) -> np.ndarray:
 
 
 def _last_known(encoder: RecurrentEncoder, frames: int) -> np.ndarray:
-    """The last of ``frames`` output frames whose inputs each of them knows."""
+    """For each of ``frames`` output frames, the last one whose inputs it knows."""
     own = np.arange(frames)
     if isinstance(encoder, LatencyControlledEncoder):
         chunk = encoder.config.chunk
@@ -94,17 +94,17 @@ def _last_known(encoder: RecurrentEncoder, frames: int) -> np.ndarray:
 
 
 def summarize(records: Sequence[Record], costs: dict[tuple[str, str], float]) -> list[Record]:
-    """One entry for each dataset and encoder, of all their seeds, those that wait least first.
+    """One entry for each dataset and encoder, over all its seeds, the shortest wait first.
 
     Args:
-        records: of each run and context one of the split ``valid`` and one of ``test``, as
-            :func:`speechgru.evaluation.results.result_record` makes them, with encoder and context as ``model``; and
-            ``encoder``, ``context``, ``wait_ms`` (mean of all frames of the split), ``longest_wait_ms``,
-            ``hidden_size``, ``budget`` (parameters at most, 0 for none) and ``epochs`` beside it.
+        records: for each run and context, one of the split ``valid`` and one of ``test``, as
+            :func:`speechgru.evaluation.results.result_record` makes them, with encoder and context as ``model``; in
+            addition ``encoder``, ``context``, ``wait_ms`` (mean of all frames of the split), ``longest_wait_ms``,
+            ``hidden_size``, ``budget`` (parameters at most, 0 for none) and ``epochs``.
         costs: milliseconds of computing for a second of audio by (dataset, encoder).
 
     Raises:
-        DataError: a seed of an encoder is there twice.
+        DataError: an encoder has the same seed twice.
     """
     groups = aggregate(records)
     valid = {(one["dataset"], one["model"]): one for one in groups if one["split"] == "valid"}

@@ -52,7 +52,7 @@ def latency_picture(
             axes.legend(
                 bars, kinds, loc="upper center", bbox_to_anchor=(0.5, -0.16), fontsize=8, frameon=False, ncols=4
             )
-        figure.draw_without_rendering()  # the layout stands
+        figure.draw_without_rendering()  # the layout is now final
         for axes, dataset in zip(plots, datasets, strict=True):
             _write_names(axes, [one for one in summary if one["dataset"] == dataset], colours)
         return png(figure, path)

@@ -30,7 +30,7 @@ TIMED_S = 10.0
 
 
 def _each(recognizer: Recognizer, contexts: list[tuple[int, int]]) -> Iterator[tuple[str, str]]:
-    """Sets one context after the other where there is a choice; gives what encoder and context are called."""
+    """Sets one context after the other where there is a choice; yields the names of encoder and context."""
     encoder = recognizer.encoder
     if not isinstance(encoder, LatencyControlledEncoder):
         yield encoder_and_context(recognizer)
@@ -41,7 +41,7 @@ def _each(recognizer: Recognizer, contexts: list[tuple[int, int]]) -> Iterator[t
 
 
 def measured_records(run: Path, contexts: list[tuple[int, int]]) -> list[Record]:
-    """The records of a run, of both splits and of each context; those measured before are read."""
+    """The records of a run, for both splits and each context; those measured before are read from its folder."""
     folder, kept = run / "model", run / "evaluation" / "latency" / "results.json"
     recognizer = Recognizer.load(folder)
     fresh = kept.is_file() and kept.stat().st_mtime >= (folder / "model.safetensors").stat().st_mtime
@@ -84,7 +84,7 @@ def _samples(utterances: list[Utterance], rate: int) -> list[int]:
     """The lengths at ``rate`` of the recordings that can be read."""
     found = []
     for one in utterances:
-        with contextlib.suppress(AudioError):  # the measuring tells of it
+        with contextlib.suppress(AudioError):  # the measurement reports it
             waveform, _ = read_audio(one.audio, rate, start_s=one.start_s, duration_s=one.duration_s)
             found.append(len(waveform))
     if not found:
@@ -100,7 +100,7 @@ def _waits(recognizer: Recognizer, samples: list[int]) -> dict[str, float]:
 def measured_costs(
     folders: dict[tuple[str, str], Path], contexts: list[tuple[int, int]], repeats: int
 ) -> dict[tuple[str, str], float]:
-    """Milliseconds of computing for a second of audio, of the first run of each dataset and encoder."""
+    """Milliseconds of computing for a second of audio, for the first run of each dataset and encoder."""
     found = {}
     for dataset in dict.fromkeys(dataset for dataset, _ in folders):
         answers = {}
@@ -116,10 +116,10 @@ def measured_costs(
 
 
 def _answer(recognizer: Recognizer) -> Callable[[], object]:
-    """A function that computes noise of ``TIMED_S`` with the context that the encoder has now."""
+    """A function that runs noise of ``TIMED_S`` through the model with the context that the encoder has now."""
     samples = round(TIMED_S * recognizer.sample_rate)
     waveform = 0.1 * torch.randn(1, samples, generator=torch.Generator().manual_seed(0))
-    settings = vars(recognizer.config.encoder)  # the encoder reads the same ones
+    settings = vars(recognizer.config.encoder)  # the encoder reads these same settings
     context = settings.copy()
 
     @torch.no_grad()

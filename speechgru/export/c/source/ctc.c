@@ -1,4 +1,4 @@
-/* From scores to tokens: the likeliest one of each frame, without blanks and repetitions. */
+/* From scores to tokens: the likeliest token of each frame, without blanks and repetitions. */
 static void tell(NAME_state *s, const float *scores, int64_t start, int64_t end)
 {
     int best = 0, i;

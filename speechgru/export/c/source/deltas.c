@@ -13,7 +13,8 @@ static void slopes(const float *kept, int size, float *out)
     }
 }
 
-/* Takes a frame in; gives whether the middle one of `kept` can be told. The first frame stands before itself. */
+/* Takes a frame; returns whether the slopes of the middle frame of `kept` can be computed. The first frame also stands
+   for the frames before it. */
 static int slopes_take(float *kept, int size, int32_t *held, const float *frame)
 {
     do memcpy(kept + *held * size, frame, (size_t)size * sizeof *frame);

@@ -1,5 +1,4 @@
-/* e^x to a relative 2e-7, x taken as at most 87 and at least -87; without a branch, so that compilers take several at
-   once. */
+/* e^x with a relative error of 2e-7, x limited to -87 to 87; without a branch, so that compilers vectorise it. */
 static float exponential(float x)
 {
     union {
@@ -13,7 +12,7 @@ static float exponential(float x)
     size = number.bits & 0x7fffffffu;
     number.bits = sign | (size < 0x42ae0000u ? size : 0x42ae0000u); /* 87 */
     x = number.value;
-    whole = x * 1.44269504f + 12582912.0f; /* 1.5 * 2^23: what is behind the point falls away */
+    whole = x * 1.44269504f + 12582912.0f; /* 1.5 * 2^23: rounds to a whole number */
     whole -= 12582912.0f;
     rest = x - whole * 0.693359375f + whole * 2.12194440e-4f;
     number.bits = (uint32_t)((int32_t)whole + 127) << 23;

@@ -11,7 +11,7 @@ static void tell(NAME_state *s, int label, float confidence, int64_t start, int6
     s->found++;
 }
 
-/* Sums are of whole numbers, so that they are exact and chunks make no difference. */
+/* Scores are summed as whole numbers, so that the sums are exact and chunks make no difference. */
 static void spot(NAME_state *s, const float *scores, int64_t heard)
 {
     const int32_t newest = (s->spot_first + s->spot_held) % SPOT_KEPT;

@@ -3,16 +3,16 @@
 
 #include <stdint.h>
 
-#define UPPER_SAMPLE_RATE @RATE@ /* samples per second that it takes */
+#define UPPER_SAMPLE_RATE @RATE@ /* samples per second of its input */
 #define UPPER_LABELS @LABELS@
 
-/* What the scores are of, in their order; UTF-8. */
+/* The labels of the scores, in the order of the scores; UTF-8. */
 extern const char *const NAME_labels[UPPER_LABELS];
 
 /* @EVENT@ */
 typedef struct {
-    int64_t start, end; /* in samples from the begin of the stream */
-    int label;          /* which of NAME_labels */
+    int64_t start, end; /* in samples from the beginning of the stream */
+    int label;          /* index into NAME_labels */
     float confidence;   /* 0 to 1 */
 } NAME_event;
 
@@ -23,13 +23,13 @@ typedef struct NAME_state {
     NAME_event *events;
 @STATE@} NAME_state;
 
-/* Before the first sample of a stream. */
+/* Call it before the first sample of a stream. */
 void NAME_init(NAME_state *state);
 
-/* Takes n samples, any number. Gives how many events they brought; of these the first max_events are in `events`. */
+/* Takes n samples, any number. Returns how many events they brought; the first max_events are in `events`. */
 int NAME_feed(NAME_state *state, const int16_t *samples, int n, NAME_event *events, int max_events);
 
-/* The stream has ended: gives its last events likewise. For another stream call NAME_init again. */
+/* Ends the stream and returns its last events in the same way. For another stream call NAME_init again. */
 int NAME_flush(NAME_state *state, NAME_event *events, int max_events);
 
 #endif

@@ -1,4 +1,4 @@
-/* Layer normalisation, with a gain and a shift where there are some. */
+/* Layer normalisation, with a gain and a shift where they are given. */
 static void normalize(float *values, int n, const float *gain, const float *shift)
 {
     float mean = 0, variance = 0, factor;

@@ -4,7 +4,7 @@ typedef struct {
     const float *weight, *bias;
 } matrix;
 
-/* Four columns at a time: the sums are read and written once for them, and compilers take several rows together. */
+/* Four columns at a time: the sums are read and written once for all four, and compilers vectorise over the rows. */
 static void product(const matrix *m, const float *restrict x, float *restrict y)
 {
     const int rows = m->rows;

@@ -5,7 +5,8 @@ typedef struct {
     const float *scale, *bias;
 } matrix8;
 
-/* Rounds a vector to whole numbers, as fine as the sum of their products allows; gives what a whole one stands for. */
+/* Rounds a vector to whole numbers, as finely as the sum of their products allows; returns what the number 1 stands
+   for. */
 static float whole_numbers(const float *restrict x, int16_t *restrict whole, int columns)
 {
     const int32_t fits = INT32_MAX / (128 * (int32_t)columns), most = fits < 32767 ? fits : 32767;
@@ -16,7 +17,7 @@ static float whole_numbers(const float *restrict x, int16_t *restrict whole, int
     float scale;
     int column;
     largest.bits = 0;
-    for (column = 0; column < columns; column++) { /* sizes stand in the order of their bits */
+    for (column = 0; column < columns; column++) { /* sizes have the order of their bits */
         size.value = x[column];
         size.bits &= 0x7fffffff;
         if (size.bits > largest.bits) largest.bits = size.bits;
@@ -27,7 +28,7 @@ static float whole_numbers(const float *restrict x, int16_t *restrict whole, int
     return largest.value / (float)most;
 }
 
-/* Four rows read the vector once; what is no row is computed in vain. */
+/* The vector is read once for four rows; results for rows beyond the last one are not used. */
 static void product8(const matrix8 *m, const float *restrict x, float *restrict y, int16_t *restrict whole)
 {
     const int rows = m->rows, columns = m->columns;

@@ -1,5 +1,5 @@
-/* Normalisation by the mean and the spread of the frames around one: from PAST before to AHEAD after it, and at the
-   begin of the stream at least the first MINIMUM. */
+/* Normalises a frame by the mean and the spread of the frames around it: from PAST before to AHEAD after it, and at the
+   beginning of the stream at least the first MINIMUM. */
 static void sliding_takes(NAME_state *s, const float *frame)
 {
     int i;

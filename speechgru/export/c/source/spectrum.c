@@ -1,6 +1,6 @@
 /* From samples to the mel powers of a frame. */
 
-/* What stands at a place of the stream, also before its first sample and after its last one. */
+/* The sample at an index of the stream, also before its first sample and after its last one. */
 static int sample_at(const NAME_state *s, int64_t index)
 {
     const int64_t length = s->taken;
@@ -23,7 +23,7 @@ static int sample_at(const NAME_state *s, int64_t index)
 static void turn(int k, float *real, float *imaginary)
 {
     float sign = 1;
-    if (HALVED) { /* the table is that of twice as many points, and holds the first half of the circle */
+    if (HALVED) { /* the table is for twice as many points, and holds the first half of the circle */
         k *= 2;
         if (k > POINTS) {
             k -= POINTS;
@@ -76,7 +76,7 @@ static void butterflies_4(const float *restrict from, float *restrict to, int ap
     }
 }
 
-/* The first stage where it has radix 4, for all places side by side: there each transform has one place only. */
+/* The first stage if it has radix 4, for all places side by side: there each transform has one place only. */
 static void first_stage_4(const float *restrict from, float *restrict to)
 {
     const int apart = POINTS / 4, step = HALVED ? 2 : 1;
@@ -119,7 +119,7 @@ static void butterflies_any(const float *from, float *to, int radix, int apart, 
     }
 }
 
-/* A stage of the transform; with a stride that is known to compilers they take several values at once. */
+/* A stage of the transform; compilers vectorise it where they know the stride. */
 static void stage_4(const float *restrict from, float *restrict to, int apart, int stride)
 {
     int place;
@@ -135,7 +135,7 @@ static void stage_any(const float *from, float *to, int radix, int apart, int st
     }
 }
 
-/* Fourier transform of POINTS complex numbers, the real parts before the imaginary ones; gives where the result is. */
+/* Fourier transform of POINTS complex numbers, real parts before imaginary ones; returns where the result is. */
 static float *fourier(float *from, float *to)
 {
     int stage, left = POINTS, stride = 1;
@@ -156,7 +156,8 @@ static float *fourier(float *from, float *to)
     return from;
 }
 
-/* Squared moduli of the transform of FFT_SIZE real numbers; where HALVED, `z` is that of two in each complex number. */
+/* Squared moduli of the transform of FFT_SIZE real numbers; where HALVED, `z` is the transform with two of them in each
+   complex number. */
 static void powers(const float *restrict z, float *restrict power)
 {
     int k;
@@ -190,7 +191,7 @@ static void window_of(const NAME_state *s, float *restrict signal)
     }
 }
 
-/* Takes the mean and its pre-emphasis from the samples, weighs them, and gives them to the transform. */
+/* Subtracts the mean, applies pre-emphasis and the window: the input of the transform. */
 static void windowed(const float *restrict signal, float *restrict out)
 {
     float mean = 0;
@@ -198,13 +199,13 @@ static void windowed(const float *restrict signal, float *restrict out)
     int i;
     for (i = 0; REMOVE_DC && i < WINDOW; i++) sum += (int32_t)signal[i];
     mean = (float)sum / WINDOW;
-    out[0] = (1 - PREEMPHASIS) * (signal[0] - mean) * window_weight[0]; /* the first sample stands before itself */
+    out[0] = (1 - PREEMPHASIS) * (signal[0] - mean) * window_weight[0]; /* the first sample is its own predecessor */
     for (i = 1; i < WINDOW; i++)
         out[i] = (signal[i] - mean - PREEMPHASIS * (signal[i - 1] - mean)) * window_weight[i];
     for (i = WINDOW; i < FFT_SIZE; i++) out[i] = 0;
 }
 
-/* The sum of a band; by four sums, none of which waits for another. */
+/* The sum of a band, by four sums that do not wait for each other. */
 static float band(const float *restrict weight, const float *restrict power, int count)
 {
     float a = 0, b = 0, c = 0, d = 0;

@@ -9,7 +9,7 @@ static int64_t frames_ready(const NAME_state *s)
     return inside < begun ? inside : begun;
 }
 
-/* Forgets the samples that no coming frame reads. */
+/* Drops the samples that no later frame reads. */
 static void drop_samples(NAME_state *s)
 {
     int64_t needed = FIRST_SAMPLE + s->frames * HOP, drop;

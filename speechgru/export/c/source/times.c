@@ -1,4 +1,4 @@
-/* Up to which sample the stream was heard for a frame of the head. */
+/* How many samples of the stream have been heard for a frame of the head. */
 static int64_t heard_samples(const NAME_state *s, int64_t frame)
 {
     int64_t frames = frame * SUBSAMPLING + FRAMES_AHEAD, samples, begun;

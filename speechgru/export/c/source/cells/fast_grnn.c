@@ -1,4 +1,4 @@
-/* The state of a FastGRNN: both products, the biases of z and n, and the two shares of the candidate. */
+/* The state of a FastGRNN, from both products, the biases of z and n, and the two shares of the candidate. */
 static void fast_grnn(const float *restrict x, const float *restrict u, const float *restrict bias, float zeta,
                       float nu, float *restrict h, int n)
 {

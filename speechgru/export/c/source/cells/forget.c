@@ -1,4 +1,4 @@
-/* What is left of the state behind a gate that keeps and resets in one, (1 - z) * h; z from both products. */
+/* What is left of the state after a gate that both keeps and resets, (1 - z) * h; z from both products. */
 static void forget_state(const float *restrict x, const float *restrict u, const float *restrict h,
                          float *restrict left, int n)
 {

@@ -1,4 +1,4 @@
-/* The state of a GRU, of its products with the frame and with the state: rows r, z, n. */
+/* The state of a GRU, from its products with the frame and with the state: rows r, z, n. */
 static void gru(const float *restrict x, const float *restrict u, float *restrict h, int n)
 {
     int i;

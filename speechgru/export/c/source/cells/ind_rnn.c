@@ -1,4 +1,4 @@
-/* The state of an IndRNN: its product with the frame, and the weight of each value for itself. */
+/* The state of an IndRNN, from its product with the frame and the weight of each value for itself. */
 static void ind_rnn(const float *restrict x, const float *restrict weight, float *restrict h, int n)
 {
     int i;

@@ -1,4 +1,4 @@
-/* The state of a Li-GRU, of both products: rows z, n. */
+/* The state of a Li-GRU, from both products: rows z, n. */
 static void light(const float *restrict x, const float *restrict u, float *restrict h, int n)
 {
     int i;

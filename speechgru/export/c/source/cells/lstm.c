@@ -1,4 +1,4 @@
-/* The memory of an LSTM, of both products: rows i, f, g, o. */
+/* The memory of an LSTM, from both products: rows i, f, g, o. */
 static void lstm_memory(const float *restrict x, const float *restrict u, float *restrict c, int n)
 {
     int i;

@@ -1,4 +1,4 @@
-/* What is left of the state behind a reset gate, r * h; r from both products. */
+/* What is left of the state after a reset gate, r * h; r from both products. */
 static void reset_state(const float *restrict x, const float *restrict u, const float *restrict h, float *restrict left,
                         int n)
 {

@@ -1,11 +1,11 @@
-/* What is left of the state of a GRU1, GRU2 or GRU3 behind the reset gate. */
+/* What is left of the state of a GRU1, GRU2 or GRU3 after the reset gate. */
 static void variant_left(const float *restrict reset, const float *restrict h, float *restrict left, int n)
 {
     int i;
     for (i = 0; i < n; i++) left[i] = sigmoid(reset[i]) * h[i];
 }
 
-/* The state after it: the sums of the update gate, and of the candidate with the frame and with what is left. */
+/* The next state, from the sums of the update gate, and of the candidate with the frame and with what is left. */
 static void variant(const float *restrict gate, const float *restrict x, const float *restrict u, float *restrict h,
                     int n)
 {
