@@ -282,7 +282,7 @@ def test_a_cross_validation_ends_with_its_mean(mine: str, capsys: pytest.Capture
     assert "part 2 of 0 to 2 is the test" in said
     assert "are few" not in said
     kept = [json.loads((Path("folds") / str(fold) / "run.json").read_text())["best_valid"] for fold in range(3)]
-    mean = f"mean and standard deviation: validation loss {-fmean(kept):.4f} +- {stdev(kept):.4f}"
+    mean = f"mean and standard deviation: validation loss {fmean(kept):.4f} +- {stdev(kept):.4f}"
     assert f"3 of 3 folds, {mean}" in said
     tested = []
     for fold in range(2):
