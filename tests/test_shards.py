@@ -343,6 +343,8 @@ def test_shards_that_change_at_an_address(address: tuple[str, list[str]], shards
         config.write_text(finished)
         (found,) = Shards(ShardsConfig(root, cache=str(tmp_path / "cache"))).utterances("train")
         assert (found.text, len(read_utterance(found))) == (text, 4000 if name == "a" else 3000)
+    next((tmp_path / "cache").rglob("shards.json")).write_text("{")  # damaged here: it is fetched anew
+    assert len(Shards(ShardsConfig(root, cache=str(tmp_path / "cache"))).utterances("train")) == 1
     shutil.rmtree(config.parent)  # nothing there any more: what is kept goes on
     assert len(Shards(ShardsConfig(root, cache=str(tmp_path / "cache"))).utterances("train")) == 1
 

@@ -161,7 +161,7 @@ class Trainer:
                 # Was it the last one? Then the mean of the last epochs may be better than any.
                 stale = progress.epoch - progress.best_epoch
                 stopped = bool(self.config.patience) and stale >= self.config.patience
-                stopped = bool(self.world.largest(stopped and self.world.leads))
+                stopped = self.world.largest(int(stopped and self.world.leads)) > 0
                 progress.trained = progress.epoch >= self.config.epochs or stopped
                 if progress.trained:
                     row |= self.selection.try_mean_of_last(progress)

@@ -57,7 +57,10 @@ def open_address(address: str, folder: Path, cache_gb: float) -> None:
 
 
 def _listed(folder: Path) -> list[Shard]:
-    return read_listing(folder).shards if (folder / NAME).exists() else []
+    try:
+        return read_listing(folder).shards
+    except DataError:  # not there yet, or damaged: it is fetched anew
+        return []
 
 
 def _renew(address: str, path: Path) -> None:
