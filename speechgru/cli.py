@@ -69,6 +69,8 @@ def main(arguments: list[str] | None = None) -> int:
     is_program = arguments is None
     if is_program:
         _fill_closed_descriptors()
+        if sys.stderr is None:  # closed (2>&-); print would write messages to standard output
+            sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - until Python ends
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]

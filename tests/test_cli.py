@@ -508,7 +508,7 @@ def test_a_full_disk_is_one_line(name: str, model: Path, noise: Path, tmp_path: 
 
 
 def test_closed_standard_streams(model: Path, noise: Path, tmp_path: Path) -> None:
-    """``>&-`` and ``<&-``: one line, or nothing where the stream is not needed."""
+    """``>&-``, ``<&-`` and ``2>&-``: one line, or nothing where the stream is not needed."""
 
     def closed(streams: str, *words: object) -> tuple[int, str]:
         line = f"{shlex.join(command('classify', *words, '-m', model))} {streams}"
@@ -521,6 +521,10 @@ def test_closed_standard_streams(model: Path, noise: Path, tmp_path: Path) -> No
     code, error = closed("<&-", "-")
     assert code == 1
     assert error.splitlines()[0] == "-\terror: standard input: is closed; give a file"
+    assert closed("2>&-", noise, tmp_path / "missing.wav", "-f", "json", "-o", tmp_path) == (1, "")
+    line = shlex.join(command("classify", noise, tmp_path / "missing.wav", "-f", "json", "-m", model))
+    done = subprocess.run(["bash", "-c", f"{line} 2>&-"], capture_output=True, text=True)
+    assert len(json.loads(done.stdout)) == 2  # messages do not go into it
 
 
 # prepare

@@ -202,6 +202,11 @@ def test_what_is_wrong_is_told(known: Path, tmp_path: Path, capsys, monkeypatch)
     (tmp_path / "only.tsv").write_text(f"audio\tsplit\n{known / 'hiss.wav'}\ttrain\n")
     with pytest.raises(DataError, match=r"only\.tsv: lists no recordings of the splits valid, test"):
         find_foreign([str(tmp_path / "only.tsv")], ("valid", "test"))
+    rows = [("hiss.wav", 0, 1, "train"), ("hiss.wav", 2, 1, "test"), ("hiss.wav", 2, 1, "valid")]
+    lines = "".join(f"{known / name}\t{start}\t{length}\t{split}\n" for name, start, length, split in rows)
+    (tmp_path / "parts.tsv").write_text(f"audio\toffset\tduration\tsplit\n{lines}")
+    [part] = find_foreign([str(tmp_path / "parts.tsv")], ("valid", "test"))
+    assert part.items == [(str(known / "hiss.wav"), "", 2.0, 1.0)]
     for wrong, message in (("most_entropy: 0", "most_entropy=0"), ("most: 1", r"familiarity\.most is not a setting")):
         speechgru.load("./run/model").save(tmp_path / "model")
         path = tmp_path / "model" / "config.yaml"

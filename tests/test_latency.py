@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -13,8 +14,10 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from matplotlib.figure import Figure
 from test_recipes import between_marks, commands_in, composed, recorded
 
+import speechgru.lab.latency.picture as latency_module
 from speechgru.cli import main
 from speechgru.commands.latency import CONTEXTS
 from speechgru.commands.recipes import recipe_names
@@ -356,13 +359,24 @@ def test_tables_of_latency() -> None:
         summarize([*RECORDS, RECORDS[1]], COSTS)
 
 
-def test_picture_of_latency(tmp_path: Path) -> None:
-    """Oracle: the PNG signature; drawn twice it is the same bytes, and a moved point gives others."""
+def test_picture_of_latency(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Oracle: the PNG signature; drawn twice it is the same bytes, and a moved point gives others; better is up."""
     summary = summarize(RECORDS, COSTS)
+    panels: dict[str, tuple[str, bool]] = {}
+    kept = latency_module.png
+
+    def looked_at(figure: Figure, path: str | os.PathLike[str] | None = None) -> bytes:
+        panels.update({one.get_title(): (one.get_ylabel(), one.yaxis_inverted()) for one in figure.axes})
+        return kept(figure, path)
+
+    monkeypatch.setattr(latency_module, "png", looked_at)
     drawn = latency_picture(summary, tmp_path / "latency.png")
     assert drawn.startswith(b"\x89PNG")
     assert drawn == (tmp_path / "latency.png").read_bytes() == latency_picture(summary)
-    assert latency_picture(summary, dark=True) != drawn
+    assert panels == {
+        "digits": ("Accuracy, %      better \N{RIGHTWARDS ARROW}", False),
+        "letters": ("Word error rate, %      better \N{RIGHTWARDS ARROW}", True),
+    }
     for change in ({"wait_ms": 300.0}, {"accuracy": 0.5}):
         assert latency_picture([summary[0] | change, *summary[1:]]) != drawn
 

@@ -154,7 +154,7 @@ def test_a_start_that_failed_leaves_nothing(word: str, three_tones: Path, tmp_pa
 
 def test_nothing_is_gone_on_with_where_no_run_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The folder alone says which run is meant; one that is not there is told, not what Hydra lacks."""
-    assert main(["train", f"run_dir={tmp_path / 'nowhere'}", "resume=true"]) == 2
+    assert main(["train", f"run_dir={tmp_path / 'nowhere'}", "resume=True"]) == 2
     assert "nowhere holds no run to go on with; begin one: recipe=... or data=..." in capsys.readouterr().err
 
 

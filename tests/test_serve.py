@@ -266,6 +266,7 @@ def test_what_cannot_begin_is_one_line(spoken, capsys, monkeypatch):
     for words, reason in (
         (["--port", 70000, *model], "--port 70000: from 0 to 65535"),
         (["--host", "nowhere.invalid", *model], "--host nowhere.invalid"),
+        (["--host", "a..b", *model], "--host a..b"),
         ([*model, *model], "labels is"),
         (["-m", "x="], "give MODEL or NAME=MODEL"),
         (["-m", "no_such_model"], "no_such_model: no such folder"),

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from speechgru.commands.inspect_files import folder_of, read_records, write, write_json
-from speechgru.commands.recordings import find_recordings, load_recognizer, progress
+from speechgru.commands.recordings import find_recordings, load_recognizer, on_terminal, progress, standard_output
 from speechgru.compiled import disabled
 from speechgru.errors import AudioError, ConfigError
 from speechgru.plain import Record
@@ -86,6 +86,7 @@ def run(arguments: argparse.Namespace) -> int:
         ConfigError: an option is out of range or has no meaning here, nothing was found, or -o cannot be written.
         ModelError: the model cannot be loaded or inspected.
     """
+    standard_output(needed=False)  # ready for the names of files
     what, *audio = arguments.what
     if what not in ("gradients", "memory"):
         what, audio = "gates", arguments.what
@@ -118,7 +119,7 @@ def _gates(recognizer: Recognizer, items: list[tuple[str, str]], folder: Path, a
 
     names, traces, failed = file_names([path for path, _ in items]), [], 0
     stems = dict(zip([path for path, _ in items], names, strict=True))
-    for path, error in progress(items, len(items), "inspect", hidden=sys.stdout.isatty()):
+    for path, error in progress(items, len(items), "inspect", hidden=on_terminal()):
         found = _trace(recognizer, path, error, arguments)
         if found is None:
             failed += 1
@@ -177,7 +178,7 @@ def _gradients_of_model(
     traces = [one for one in found if one is not None]
     if traces:
         shortest = min(len(layer.inputs) for one in traces for layer in one.layers)
-        lags = _numbers("lags", arguments.lags, [min(100, shortest // 2)], most=1)[0]
+        lags = _numbers("lags", arguments.lags, [max(1, min(100, shortest // 2))], most=1)[0]
         flows = model_gradients(traces, lags, arguments.seed or 0)
         about = {"recordings": len(traces), "model": str(arguments.model or "commands")}
         _write_gradients(flows, folder, about, arguments.readme, "model_gradients")

@@ -162,4 +162,4 @@ def measure_of(card: Path, kind: str) -> float | None:
         value = next(float(metric["value"]) for metric in metrics if metric["type"] == kind)
     except (OSError, yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError, StopIteration):
         return None
-    return 100 * value if value <= 1 else value
+    return 100 * value

@@ -181,8 +181,9 @@ def _listening(host: str, port: int) -> socket.socket:
         except OSError:
             listener.close()
             raise
-    except OSError as error:
-        raise ConfigError(f"--host {host} --port {port}: {error.strerror or error}; choose another one") from None
+    except (OSError, UnicodeError) as error:  # the latter of a name that can be none, such as a..b
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigError(f"--host {host} --port {port}: {reason}; choose another one") from None
     return listener
 
 

@@ -54,7 +54,7 @@ def _folder_alone(words: list[str]) -> Path | None:
     """The folder of ``run_dir=X resume=true`` without a recipe or a corpus; None where the words say more or less."""
     given = dict(word.partition("=")[::2] for word in words)
     more = any(word.startswith("-") or "=" not in word for word in words)
-    if given.get("resume") != "true" or more or {"recipe", "data"} & set(given):
+    if given.get("resume", "").lower() != "true" or more or {"recipe", "data"} & set(given):
         return None
     if "run_dir" in given:
         return Path(given["run_dir"])

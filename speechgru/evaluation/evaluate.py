@@ -15,6 +15,7 @@ from speechgru.errors import ConfigError, DataError
 from speechgru.evaluation.card import card_of_run, write_card
 from speechgru.evaluation.conditions import Condition, conditions
 from speechgru.evaluation.foreign import find_foreign, hear, measure_foreign
+from speechgru.evaluation.machine import describe_machine
 from speechgru.evaluation.results import (
     markdown_table,
     read_results,
@@ -162,6 +163,7 @@ def _evaluate_one(model: str, config: EvaluateConfig, words: Sequence[str]) -> t
         wall_clock_s=seconds,
         train_wall_clock_s=run.get("wall_clock_s"),
         command=words,
+        machine=describe_machine(str(recognizer.device)),
     )
     if others:
         record["conditions"] = measure_conditions(recognizer, utterances, config, others)

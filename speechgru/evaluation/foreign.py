@@ -17,6 +17,7 @@ from speechgru.decoding.familiarity import FamiliarityConfig, choose_most_entrop
 from speechgru.errors import DataError
 from speechgru.plain import Record
 from speechgru.recognizer import Recognizer
+from speechgru.recordings.parts import Stretch
 from speechgru.transcripts import transcribe_recordings
 from speechgru.transcripts.transcript import Transcript
 
@@ -29,11 +30,11 @@ class ForeignSource:
 
     Attributes:
         name: what tables call it.
-        items: path and error of each recording.
+        items: the recordings, or stretches of them.
     """
 
     name: str
-    items: list[tuple[str, str]]
+    items: list[Stretch]
 
 
 def find_foreign(paths: Sequence[str], splits: Sequence[str]) -> list[ForeignSource]:
@@ -54,18 +55,18 @@ def _name(path: Path) -> str:
     return folder if path.stem.lower() in ("manifest", "metadata", *SPLITS) else path.stem
 
 
-def _items(path: str, splits: Sequence[str]) -> list[tuple[str, str]]:
+def _items(path: str, splits: Sequence[str]) -> list[Stretch]:
     if Path(path).suffix.lower() not in MANIFESTS + TABLES:
         files = list_audio(path)
         if files == [(path, "")] and not os.path.exists(path):
             raise DataError(f"{path}: is not there; give a folder, a recording or a list of recordings")
-        return files
+        return [Stretch(*file) for file in files]
     rows = read_recordings(path)
     chosen = splits if any(rows.get(name) for name in SPLITS) else list(rows)
-    found = dict.fromkeys(one.audio for name in chosen for one in rows.get(name, []))
+    found = [Stretch(one.audio, "", one.start_s, one.duration_s) for name in chosen for one in rows.get(name, [])]
     if not found:
         raise DataError(f"{path}: lists no recordings of the splits {', '.join(splits)}")
-    return [(audio, "") for audio in found]
+    return list(dict.fromkeys(found))
 
 
 def hear(

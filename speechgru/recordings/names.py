@@ -10,7 +10,7 @@ def file_names(paths: list[str]) -> list[str]:
     """The name of each recording's output without the format: its own, with as much of its folders as it needs.
 
     Names that would still be the same, as of a.wav beside a.flac, keep the suffix. Two recordings never have the same
-    name, nor names that a case-insensitive file system takes for the same; a path that is given twice has the same name
+    name, and no names that differ only in case unless their paths do; a path that is given twice has the same name
     twice.
     """
     owners = ["-" if path == "-" else os.path.abspath(path) for path in paths]

@@ -77,7 +77,9 @@ def _rows(path: Path) -> Iterator[dict[str, object]]:
             row = json.loads(line)
             if "scores" in row:
                 row["scores"] = list(row["scores"].items())
-            row["audio"] = row["audio"].encode("utf-8", "backslashreplace").decode()  # Parquet holds UTF-8 only
+            for key in ("audio", "error"):  # Parquet holds UTF-8 only
+                if row.get(key):
+                    row[key] = row[key].encode("utf-8", "backslashreplace").decode()
             yield row
 
 

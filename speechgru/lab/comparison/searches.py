@@ -36,11 +36,11 @@ def read_search(folder: Path) -> Record:
 
     Returns:
         ``dataset``, ``cell``, ``metric``, ``higher``, ``epochs`` (of a trial), ``seed``, ``seconds`` (of all trials),
-        ``machine`` and ``date`` (of the best trial) and ``trials``: for each that has ended, its ``state``, ``value``
-        (None where there is none), ``epochs``, ``seconds`` and ``settings`` by key.
+        ``machine`` and ``date`` (of the last complete trial) and ``trials``: for each that has ended, its ``state``,
+        ``value`` (None where there is none), ``epochs``, ``seconds`` and ``settings`` by key.
 
     Raises:
-        DataError: its table or the run of its best trial cannot be read, or the learning rate was not searched.
+        DataError: its table or the run of a trial cannot be read, or the learning rate was not searched.
     """
     try:
         rows = list(csv.DictReader((folder / TABLE).read_text(encoding="utf-8").splitlines()))

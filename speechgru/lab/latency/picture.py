@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from speechgru.evaluation.pictures import DARK, LIGHT, png, short, style
+from speechgru.evaluation.pictures import LIGHT, png, short, style
 from speechgru.lab.comparison.comparison import judged_by
 from speechgru.lab.labels import Named, place_names
 from speechgru.plain import Record
@@ -17,35 +17,31 @@ if TYPE_CHECKING:
 COLOURS = {"latency_controlled": "blue", "look_ahead": "orange", "gru": "ink"}
 
 
-def latency_picture(
-    summary: Sequence[Record], path: str | os.PathLike[str] | None = None, *, dark: bool = False
-) -> bytes:
+def latency_picture(summary: Sequence[Record], path: str | os.PathLike[str] | None = None) -> bytes:
     """A panel for each dataset, a line for each encoder through its contexts; better is up and to the left."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-    colours = DARK if dark else LIGHT
     datasets = list(dict.fromkeys(one["dataset"] for one in summary))
-    with style(colours):
+    with style(LIGHT):
         figure = Figure(figsize=(5.2 * len(datasets), 4.6), layout="constrained")
         plots = figure.subplots(1, len(datasets), squeeze=False)[0]
         for axes, dataset in zip(plots, datasets, strict=True):
             entries = [one for one in summary if one["dataset"] == dataset]
             measure = judged_by(entries[0])
             for kind in dict.fromkeys(one["encoder"] for one in entries):
-                _draw(axes, [one for one in entries if one["encoder"] == kind], measure.key, colours)
+                _draw(axes, [one for one in entries if one["encoder"] == kind], measure.key)
             axes.set_xscale("log")
             axes.margins(x=0.12, y=0.12)
             axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
             axes.xaxis.set_minor_formatter(NullFormatter())
-            axes.grid(color=colours["faint"], linewidth=0.6)
+            axes.grid(color=LIGHT["faint"], linewidth=0.6)
             axes.spines[["top", "right"]].set_visible(False)
             axes.set_xlabel("\N{LEFTWARDS ARROW} better      A frame waits on average, ms")
-            name = "Word error rate, %" if measure == "wer" else "Accuracy, %"
-            axes.set_ylabel(f"{name}      better \N{RIGHTWARDS ARROW}")
+            axes.set_ylabel(f"{measure.name.capitalize()}, %      better \N{RIGHTWARDS ARROW}")
             axes.set_title(short(dataset, 40), fontsize=11)
-            if measure == "wer":
+            if not measure.higher_is_better:
                 axes.invert_yaxis()
             handles, kinds = axes.get_legend_handles_labels()
             bars = [handle.lines[0] for handle in handles]  # without their error bars
@@ -54,19 +50,19 @@ def latency_picture(
             )
         figure.draw_without_rendering()  # the layout is now final
         for axes, dataset in zip(plots, datasets, strict=True):
-            _write_names(axes, [one for one in summary if one["dataset"] == dataset], colours)
+            _write_names(axes, [one for one in summary if one["dataset"] == dataset])
         return png(figure, path)
 
 
-def _draw(axes: Axes, entries: list[Record], measure: str, colours: dict[str, str]) -> None:
+def _draw(axes: Axes, entries: list[Record], measure: str) -> None:
     kind = entries[0]["encoder"]
-    colour = colours[COLOURS.get(kind, "green")]
+    colour = LIGHT[COLOURS.get(kind, "green")]
     waits, heights = [one["wait_ms"] for one in entries], [100 * one[measure] for one in entries]
     deviations = [100 * (one[f"{measure}_std"] or 0) for one in entries]
     axes.errorbar(waits, heights, deviations, fmt="o-", color=colour, markersize=5, linewidth=1, label=kind)
 
 
-def _write_names(axes: Axes, entries: list[Record], colours: dict[str, str]) -> None:
+def _write_names(axes: Axes, entries: list[Record]) -> None:
     """The context of every point; points of one kind at one place share a name."""
     measure = judged_by(entries[0]).key
     names: dict[tuple[str, float, float], list[str]] = {}
@@ -79,7 +75,7 @@ def _write_names(axes: Axes, entries: list[Record], colours: dict[str, str]) -> 
         deviation = 100 * (one[f"{measure}_std"] or 0)
         bars.append([(wait, height - deviation), (wait, height + deviation)])
     points = [
-        Named(wait, height, ", ".join(contexts), colours[COLOURS.get(kind, "green")])
+        Named(wait, height, ", ".join(contexts), LIGHT[COLOURS.get(kind, "green")])
         for (kind, wait, height), contexts in names.items()
     ]
     place_names(axes, points, [*lines.values(), *bars])

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from speechgru.audio import read_audio
+from speechgru.data.reading import read_utterance
 from speechgru.data.utterance import Utterance
 from speechgru.encoders import LatencyControlledEncoder
 from speechgru.errors import AudioError, DataError
@@ -85,8 +85,7 @@ def _samples(utterances: list[Utterance], rate: int) -> list[int]:
     found = []
     for one in utterances:
         with contextlib.suppress(AudioError):  # the measurement reports it
-            waveform, _ = read_audio(one.audio, rate, start_s=one.start_s, duration_s=one.duration_s)
-            found.append(len(waveform))
+            found.append(len(read_utterance(one, rate)))
     if not found:
         raise DataError("a split has no recording that can be read; check data.root of the run")
     return found
