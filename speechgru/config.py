@@ -139,8 +139,8 @@ def _adapt(
     if model:
         layers = config.encoder.num_layers
         take_model(config, model, chosen)
-        if not given:  # a recipe that begins with a model gives the number of layers with the fresh ones
-            config.encoder.num_layers = layers
+        if config.init_from:  # a recipe that begins with a model gives the number of layers with the fresh ones
+            config.encoder.num_layers = max(layers, config.encoder.num_layers)
         tell(f"init_from={model}: features, cell, front end and encoder are those of this model")
 
 

@@ -50,7 +50,8 @@ SLIDING = LogMelConfig(
 )
 ONE_WAY = {"hidden_size": 6, "bidirectional": False}
 FRONT = ConvolutionConfig(channels=[2, 3, 3], stride_time=[1, 2, 1], stride_feature=[2, 1, 1])
-SANITIZED = [*parity.STRICT, "-O0", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+STRICT = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic"]
+SANITIZED = [*STRICT, "-O0", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 needs_compiler = pytest.mark.skipif(parity.compiler() is None, reason="there is no C compiler here")
 
 
@@ -230,16 +231,17 @@ def test_weights_in_8_bits(tmp_path, cell):
 
 @needs_compiler
 def test_rounding_that_the_model_has_too_is_let_through(monkeypatch):
-    """Oracle: the model in float64, whose scores of a tone above weak noise are 1e-4 from the model's own and more.
+    """Oracle: the model in float64, whose scores of one drawn sound are 1e-4 from the model's own and more.
 
     On noise, where little is rounded, the limit is what it is.
     """
     model = speechgru.load("english_phones").eval()
     sounds = parity.drawn_sounds(model.sample_rate)
     assert parity._allowed(parity.LIMIT, model, sounds[14]) < 1.2 * parity.LIMIT
-    monkeypatch.setattr(parity, "drawn_sounds", lambda rate: sounds[13:14])
+    monkeypatch.setattr(parity, "drawn_sounds", lambda rate: sounds[18:19])
     files = write_c(model, "phones").files
-    assert parity.LIMIT < parity.prove(model, files, "phones")["largest_difference"] < 3 * parity.LIMIT
+    limit = parity._allowed(parity.LIMIT, model, sounds[18])
+    assert parity.LIMIT < parity.prove(model, files, "phones")["largest_difference"] < limit < 7 * parity.LIMIT
     with torch.no_grad():
         model.head.output.bias[3] += 1e-3
     with pytest.raises(ModelError, match="differs from the model"):
