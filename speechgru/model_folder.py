@@ -52,6 +52,7 @@ _MOST_TEXT_BYTES = 4 << 20
 _CALLS_PER_TENSOR = 50
 # What is chosen for a finished model, on validation data.
 _CHOSEN: dict[str, type[DataclassInstance]] = {
+    "calibration": Calibration,
     "keywords": KeywordConfig,
     "familiarity": FamiliarityConfig,
     "same_speaker": SameSpeakerConfig,
@@ -155,52 +156,28 @@ def read_config(folder: Path) -> RecognizerConfig:
         for family in ("units", "decoder"):
             if plain.get(family) is not None:
                 parts[family] = from_plain(plain[family], family)
-        calibration = Calibration()
-        if plain.get("calibration"):
-            calibration = Calibration.from_plain(plain["calibration"], f"{path}: calibration")
         for name, kind in _CHOSEN.items():
             if plain.get(name) is not None:
                 parts[name] = read_dataclass(kind, plain[name], name)
-        config = RecognizerConfig(**parts, calibration=calibration, data=plain.get("data") or {})
+        config = RecognizerConfig(**parts, data=plain.get("data") or {})
     except (KeyError, TypeError, AttributeError, OverflowError, ConfigError) as error:
         raise ModelError(f"{path} cannot be read: {one_line(error)}") from error
     config.decoder = _found_in(folder, config.decoder)
     return config
 
 
-def write_keywords(folder: Path, keywords: KeywordConfig) -> None:
-    """Puts an operating point into the config.yaml of a model folder; the file is replaced atomically.
+def write_chosen(folder: Path, chosen: KeywordConfig | FamiliarityConfig | SameSpeakerConfig) -> None:
+    """Puts what was chosen for a model into the config.yaml of its folder; the file is replaced atomically.
 
     Raises:
-        ModelError: config.yaml is missing or invalid.
+        ModelError: config.yaml is missing or invalid, or the folder is in the cache of the Hub.
     """
-    _write_setting(folder, "keywords", keywords)
-
-
-def write_familiarity(folder: Path, familiarity: FamiliarityConfig) -> None:
-    """Puts what marks foreign recordings into the config.yaml of a model folder; the file is replaced atomically.
-
-    Raises:
-        ModelError: config.yaml is missing or invalid.
-    """
-    _write_setting(folder, "familiarity", familiarity)
-
-
-def write_same_speaker(folder: Path, same_speaker: SameSpeakerConfig) -> None:
-    """Puts the same-speaker threshold into the config.yaml of a model folder; the file is replaced atomically.
-
-    Raises:
-        ModelError: config.yaml is missing or invalid.
-    """
-    _write_setting(folder, "same_speaker", same_speaker)
-
-
-def _write_setting(folder: Path, name: str, value: DataclassInstance) -> None:
     check_own(folder)
     read_config(folder)
+    name = next(name for name, kind in _CHOSEN.items() if isinstance(chosen, kind))
     path = folder / "config.yaml"
     plain = from_yaml(read_text(path, _MOST_TEXT_BYTES, ModelError, "copy it again"))
-    write_atomically(path, to_yaml({**plain, name: to_plain(value)}))
+    write_atomically(path, to_yaml({**plain, name: to_plain(chosen)}))
 
 
 def check_own(folder: Path) -> None:

@@ -12,6 +12,10 @@ from hypothesis import strategies as st
 from speechgru.decoding.calibration import SUREST, Calibration
 from speechgru.errors import ConfigError, DataError, ModelError
 from speechgru.evaluation.calibration import calibration_error, calibration_noise, normalized_cross_entropy, reliability
+from speechgru.model_folder import read_config
+from speechgru.plain_yaml import from_yaml, to_yaml
+from speechgru.registry import to_plain
+from speechgru.shipped import models_dir
 
 
 def overconfident(words=20_000, seed=0, scale=0.4, offset=-0.7):
@@ -154,30 +158,38 @@ def test_the_plain_line_changes_nothing():
     assert Calibration(2, 1).apply([[0.5], [0.9]]).shape == (2, 1)
 
 
-def test_plain_numbers_are_read_back():
-    """Oracle: the calibration that was written."""
+def read_back(plain, folder):
+    """The calibration of a model folder whose config.yaml says ``plain``."""
+    config = from_yaml((models_dir() / "an4" / "config.yaml").read_text())
+    (folder / "config.yaml").write_text(to_yaml({**config, "decoder": None, "calibration": plain}))
+    return read_config(folder).calibration
+
+
+def test_plain_numbers_are_read_back(tmp_path):
+    """Oracle: the calibration that was written; a number that is not there is that of the plain line."""
     fitted = Calibration.fit(*overconfident(500))
-    assert Calibration.from_plain(fitted.to_plain()) == fitted
+    assert read_back(to_plain(fitted), tmp_path) == fitted
+    assert read_back({"scale": 2}, tmp_path) == Calibration(2.0, 0.0)
+    assert read_back({}, tmp_path) == read_back(None, tmp_path) == Calibration()
 
 
 @pytest.mark.parametrize(
-    "plain",
+    ("plain", "key"),
     [
-        {},
-        {"scale": 1},
-        {"scale": 1, "offset": 0, "more": 1},
-        [1, 2],
-        None,
-        {"scale": "1", "offset": 0},
-        {"scale": -1, "offset": 0},
-        {"scale": math.nan, "offset": 0},
-        {"scale": True, "offset": 0},
+        ({"scale": 1, "offset": 0, "more": 1}, "calibration.more"),
+        ([1, 2], "calibration"),
+        ({"scale": "1", "offset": 0}, "calibration.scale"),
+        ({"scale": True, "offset": 0}, "calibration.scale"),
+        ({"scale": 1, "offset": None}, "calibration.offset"),
+        ({"scale": -1, "offset": 0}, "scale"),
+        ({"scale": math.nan, "offset": 0}, "scale"),
+        ({"scale": 1, "offset": math.inf}, "offset"),
     ],
 )
-def test_other_numbers_are_refused(plain):
-    """Oracle: one line that names the place."""
-    with pytest.raises(ModelError, match=r"^config.yaml: calibration: [^\n]*$"):
-        Calibration.from_plain(plain, "config.yaml: calibration")
+def test_other_numbers_are_refused(plain, key, tmp_path):
+    """Oracle: one line that names the file and the key."""
+    with pytest.raises(ModelError, match=rf"config\.yaml cannot be read: {key}\b[^\n]*$"):
+        read_back(plain, tmp_path)
 
 
 def test_what_confidences_tell():

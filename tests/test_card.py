@@ -1,11 +1,11 @@
 import pytest
 import yaml
+from cards import read_card
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from speechgru.decoding.operating_point import KeywordConfig
-from speechgru.errors import ModelError
-from speechgru.evaluation.card import Card, TrainingData, front_matter, read_card, write_card
+from speechgru.evaluation.card import Card, TrainingData, front_matter, write_card
 
 RECORD = {
     "dataset": "fsdd",
@@ -112,30 +112,3 @@ def test_a_command_cannot_leave_its_block(tmp_path):
     start = next(place for place, line in enumerate(lines) if line.startswith("`````"))
     assert lines[start] == "`````sh"
     assert lines[lines.index("````'") + 1] == "`````"
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        (None, "no card can be read"),
-        ("# hello", "no front matter"),
-        ("---\na: [\n---\n", "not YAML"),
-        ("---\n- a\n---\n", "keys"),
-    ],
-)
-def test_a_broken_card_is_told_in_one_line(tmp_path, text, message):
-    """Oracle: ModelError naming the file."""
-    if text is not None:
-        (tmp_path / "card.md").write_text(text)
-    with pytest.raises(ModelError, match=message) as caught:
-        read_card(tmp_path)
-    assert "card.md" in str(caught.value)
-    assert "\n" not in str(caught.value)
-
-
-def test_a_card_edited_on_windows_is_read(tmp_path):
-    """Oracle: the same card with other line ends."""
-    path = write_card(tmp_path, made_up())
-    wanted = read_card(tmp_path)[0]
-    path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
-    assert read_card(tmp_path)[0] == wanted

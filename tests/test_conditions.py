@@ -8,12 +8,13 @@ import pytest
 import scipy.signal
 import soundfile
 import torch
+from cards import read_card
 
 from speechgru.cli import main
 from speechgru.config import compose
 from speechgru.data.batching import Batch, BatchLoader
 from speechgru.data.utterance import Utterance
-from speechgru.evaluation.card import card_of_run, read_card, write_card
+from speechgru.evaluation.card import card_of_run, write_card
 from speechgru.evaluation.conditions import conditions
 from speechgru.evaluation.error_rate import edit_distance
 from speechgru.evaluation.evaluate import evaluate

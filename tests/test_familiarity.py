@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from cards import read_card
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,10 +17,10 @@ from speechgru.config import compose
 from speechgru.decoding.familiarity import FamiliarityConfig, choose_most_entropy, token_entropy
 from speechgru.decoding.silence import is_even
 from speechgru.errors import ConfigError, DataError, ModelError
-from speechgru.evaluation.card import card_of_run, read_card, write_card
+from speechgru.evaluation.card import card_of_run, write_card
 from speechgru.evaluation.evaluate import evaluate
 from speechgru.evaluation.foreign import find_foreign
-from speechgru.model_folder import write_familiarity
+from speechgru.model_folder import write_chosen
 from speechgru.recognizer import load
 
 MARK = "this does not sound like what the model knows"
@@ -155,7 +156,7 @@ def test_a_long_recording_is_marked_as_a_whole(known: Path, tones, tmp_path: Pat
 def test_the_marks_are_measured_and_on_the_card(known: Path, tmp_path: Path, capsys, monkeypatch) -> None:
     """Oracle: transcribe of the recordings of the test split, which the choice did not see."""
     monkeypatch.chdir(known)
-    write_familiarity(Path("run/model"), FamiliarityConfig(0.3))
+    write_chosen(Path("run/model"), FamiliarityConfig(0.3))
     words = ["model=run/model", "split=test", "root=.", "foreign=[glides.tsv,hiss.wav]"]
     ((result, record, output),) = evaluate(compose("evaluate", words))
     model = load("run/model")

@@ -15,7 +15,7 @@ from speechgru.cli import main
 from speechgru.decoding.operating_point import KeywordConfig
 from speechgru.errors import ConfigError, ModelError
 from speechgru.hub import FILES, fetch, push
-from speechgru.model_folder import write_keywords
+from speechgru.model_folder import write_chosen
 from speechgru.recognizer import Recognizer
 from speechgru.shipped import models_dir
 
@@ -128,7 +128,7 @@ def test_a_fetched_folder_is_not_changed(tmp_path):
     for folder in (fetched, own):
         shutil.copytree(models_dir() / "keywords", folder)
     before = {path.name: path.read_bytes() for path in fetched.iterdir()}
-    for change in (Recognizer.load(own).save, lambda folder: write_keywords(folder, KeywordConfig(50.0))):
+    for change in (Recognizer.load(own).save, lambda folder: write_chosen(folder, KeywordConfig(50.0))):
         with pytest.raises(ModelError, match="fetched from the Hub, and not to be changed there"):
             change(fetched)
         change(own)

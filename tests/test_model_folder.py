@@ -264,7 +264,7 @@ def test_an_operating_point_is_kept_with_the_model(tones, tmp_path: Path) -> Non
     weights = (tmp_path / "model.safetensors").stat().st_mtime_ns
     for threshold in (0.4, 0.93):
         chosen = KeywordConfig(250.0, 0.75, {"A": threshold}, {"hours": 3.5, "date": "2026-11-27"})
-        speechgru.model_folder.write_keywords(tmp_path, chosen)
+        speechgru.model_folder.write_chosen(tmp_path, chosen)
         again = load(tmp_path)
         assert again.config.keywords == chosen
     assert (tmp_path / "model.safetensors").stat().st_mtime_ns == weights

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from cards import read_card
 
 import speechgru
 from speechgru.cli import main
@@ -15,7 +16,6 @@ from speechgru.config import compose
 from speechgru.data.corpora.an4 import AN4, AN4Config
 from speechgru.data.utterance import Utterance
 from speechgru.errors import ModelError
-from speechgru.evaluation.card import read_card
 from speechgru.evaluation.error_rate import edit_distance
 from speechgru.evaluation.results import markdown_cell
 from speechgru.recognizer import Recognizer

@@ -108,7 +108,7 @@ def test_no_words_no_rate():
     assert TranscriptionResult(["a"], ["b c d"], [Utterance("a.wav")]).wer == 3
     nothing = TranscriptionResult(["a b"], [""], [Utterance("a.wav")])
     assert (nothing.wer, nothing.cer, nothing.calibration_error()) == (1, 1, None)
-    assert (ErrorCounts().wer, ErrorCounts().cer, ErrorCounts().ser) == (None, None, None)
+    assert (ErrorCounts().wer, ErrorCounts().cer) == (None, None)
 
 
 @pytest.mark.parametrize(

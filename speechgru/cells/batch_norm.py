@@ -24,6 +24,14 @@ class FrameBatchNorm(nn.BatchNorm1d):
         return (frames - mean) * (self.weight * torch.rsqrt(variance + self.eps)) + self.bias
 
 
+def folded(normalization: nn.BatchNorm1d | nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+    """Factor and shift of every channel, float64: with the statistics of training the result is x * factor + shift."""
+    assert normalization.running_mean is not None
+    assert normalization.running_var is not None
+    factor = normalization.weight.double() / (normalization.running_var.double() + normalization.eps).sqrt()
+    return factor, normalization.bias.double() - normalization.running_mean.double() * factor
+
+
 def valid_moments(
     values: Tensor, valid: Tensor, axes: tuple[int, ...], values_a_frame: int = 1
 ) -> tuple[Tensor, Tensor, Tensor]:

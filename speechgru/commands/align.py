@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from speechgru.commands.checks import at_least_one
 from speechgru.commands.recordings import load_recognizer, standard_output
 from speechgru.compiled import disabled
 from speechgru.errors import AudioError, ConfigError, DataError
@@ -69,8 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
         DataError: the text does not fit the recording or the model.
         ModelError: the model folder cannot be loaded.
     """
-    if arguments.threads is not None and arguments.threads < 1:
-        raise ConfigError(f"--threads {arguments.threads}: at least 1")
+    at_least_one(arguments, "threads")
     text = _text(arguments.text)
     if not text.strip():
         raise ConfigError("TEXT is empty; give what is said in the recording")

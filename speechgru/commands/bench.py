@@ -12,6 +12,7 @@ import time
 from collections.abc import Container
 from pathlib import Path
 
+from speechgru.commands.checks import at_least_one
 from speechgru.errors import ConfigError
 from speechgru.plain import Record
 
@@ -67,9 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
         ConfigError: no such bench, or an option is out of range.
         SpeechGRUError: a bench found that it and its peer do not compute the same.
     """
-    for name in ("repeats", "threads"):
-        if getattr(arguments, name) < 1:
-            raise ConfigError(f"--{name} {getattr(arguments, name)}: at least 1")
+    at_least_one(arguments, "repeats", "threads")
     for name in arguments.benches:
         if name not in BENCHES:
             raise ConfigError(f"no bench is called {name} (known: {', '.join(BENCHES)})")

@@ -6,19 +6,17 @@ import argparse
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, TextIO
+from collections.abc import Iterator, Sequence
+from typing import TextIO
 
+from speechgru.commands.checks import at_least_one
 from speechgru.commands.part import EPILOG, Answers, add_part_arguments, is_in_parts, run_part
 from speechgru.commands.recordings import listed_recordings, load_recognizer, on_terminal, progress, standard_output
 from speechgru.errors import ConfigError
-from speechgru.recordings.classification import ClassifiedRecording, classify_recordings
+from speechgru.recordings.classification import ClassifiedRecording, classify_recordings, threshold_of
 from speechgru.recordings.classification_formats import FORMATS, classification_writer, record_values
 from speechgru.recordings.lines import JSON_ESCAPES, one_field, printable
 from speechgru.recordings.parts import Stretch
-
-if TYPE_CHECKING:  # imported when it is needed: a mistyped option is answered without waiting for torch
-    from speechgru.recognizer import Recognizer
 
 # Loading compiled code takes a second of a processor; with the shipped model it saves 1.2 ms for a second of sound.
 COMPILED_FROM_S = 1000.0
@@ -79,10 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
         ConfigError: an option is out of range, or no recording was found at all.
         ModelError: the model folder cannot be loaded.
     """
-    for name in ("top_k", "batch_size", "threads"):
-        value = getattr(arguments, name)
-        if value is not None and value < 1:
-            raise ConfigError(f"--{name} {value}: at least 1")
+    at_least_one(arguments, "top_k", "batch_size", "threads")
     if arguments.threshold is not None and not 0 <= arguments.threshold <= 1:
         raise ConfigError(f"--threshold {arguments.threshold:g}: 0 to 1")
     if is_in_parts(arguments):
@@ -90,7 +85,7 @@ def run(arguments: argparse.Namespace) -> int:
     output_format = arguments.output_format or "txt"
     items = listed_recordings(arguments.audio)
     recognizer = load_recognizer(arguments.model, arguments.device, arguments.threads, "classification")
-    threshold = _threshold(recognizer, arguments.threshold)
+    threshold = threshold_of(recognizer, arguments.threshold)
     top_k, failed = min(arguments.top_k, len(recognizer.tokens)), 0
     with _output(arguments.output_dir, output_format) as (stream, path):
         writer = classification_writer(output_format, stream, top_k, threshold is not None)
@@ -120,7 +115,7 @@ def run(arguments: argparse.Namespace) -> int:
 def answers(arguments: argparse.Namespace) -> Answers:
     """The function that gives the records of recordings as in JSON, in the order of the recordings."""
     recognizer = load_recognizer(arguments.model, arguments.device, arguments.threads, "classification")
-    top_k, threshold = min(arguments.top_k, len(recognizer.tokens)), _threshold(recognizer, arguments.threshold)
+    top_k, threshold = min(arguments.top_k, len(recognizer.tokens)), threshold_of(recognizer, arguments.threshold)
 
     def records(items: Sequence[Stretch]) -> Iterator[dict[str, object]]:
         batch_size = arguments.batch_size
@@ -128,14 +123,6 @@ def answers(arguments: argparse.Namespace) -> Answers:
         return map(record_values, found)
 
     return records
-
-
-def _threshold(recognizer: Recognizer, asked: float | None) -> Callable[[str], float] | None:
-    """The threshold that the confidence of a word must reach: as asked for, else as chosen for the model."""
-    if asked is not None:
-        return lambda label: asked
-    own = recognizer.config.keywords
-    return own.threshold if own is not None else None
 
 
 def _tell_windows(record: ClassifiedRecording) -> None:

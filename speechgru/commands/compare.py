@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from speechgru.commands.checks import at_least_one
 from speechgru.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -57,26 +58,21 @@ def run(arguments: argparse.Namespace) -> int:
         ConfigError: an option is out of range, or no run is there.
         DataError: a seed of a cell is there twice.
     """
-    for name in ("repeats", "threads"):
-        if getattr(arguments, name) < 1:
-            raise ConfigError(f"--{name} {getattr(arguments, name)}: at least 1")
+    at_least_one(arguments, "repeats", "threads")
     if arguments.recipe_dir and not Path(arguments.recipe_dir).is_dir():
         raise ConfigError(f"--recipe_dir {arguments.recipe_dir}: no such folder")
     if arguments.readme and not Path(arguments.readme).is_file():
         raise ConfigError(f"--readme {arguments.readme}: no such file")
     if arguments.searches:
         return _compare_tuned(arguments)
-    import torch
-
     from speechgru.evaluation.results import update_readme
     from speechgru.evaluation.run_folder import finished_runs
+    from speechgru.lab.bench.timing import threads
     from speechgru.lab.comparison.comparison import compare, comparison_markdown
     from speechgru.lab.comparison.runs import measured_costs, measured_records, refuse_doubles
     from speechgru.registry import names
 
-    before = torch.get_num_threads()
-    torch.set_num_threads(arguments.threads)
-    try:
+    with threads(arguments.threads):
         finished = {Path(one): finished_runs(Path(one)) for one in arguments.runs}
         runs = [run for folder in finished.values() for run in folder]
         refuse_doubles(runs)
@@ -87,8 +83,6 @@ def run(arguments: argparse.Namespace) -> int:
             )
         not_run = [folder.name for folder, runs in finished.items() if not runs]
         comparison = compare([record for _, record in records], measured_costs(records, arguments.repeats), not_run)
-    finally:
-        torch.set_num_threads(before)
     tables = comparison_markdown(comparison, names("cell"))
     print(tables)
     if arguments.recipe_dir:

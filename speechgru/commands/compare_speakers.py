@@ -90,7 +90,7 @@ def _compare(arguments: argparse.Namespace) -> int:
 
 
 def _measure(arguments: argparse.Namespace) -> int:
-    from speechgru.model_folder import check_own, write_same_speaker
+    from speechgru.model_folder import check_own, write_chosen
 
     path = model_path(arguments.model)
     if arguments.save:
@@ -114,7 +114,7 @@ def _measure(arguments: argparse.Namespace) -> int:
     if arguments.readme:
         _write(Path(arguments.readme), title, records)
     if arguments.save and chosen:
-        write_same_speaker(path, chosen)
+        write_chosen(path, chosen)
         print(f"kept in {printable(one_field(str(path)))}: threshold {chosen.threshold:.3f}")
     return 0
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from speechgru.commands.checks import at_least_one
 from speechgru.commands.recordings import load_recognizer, progress, standard_output
 from speechgru.errors import ConfigError
 from speechgru.plain import Record
@@ -103,7 +104,7 @@ def run(arguments: argparse.Namespace) -> int:
     """
     _check(arguments)
 
-    from speechgru.model_folder import check_own, write_keywords
+    from speechgru.model_folder import check_own, write_chosen
 
     path = model_path(arguments.model)
     if arguments.save:
@@ -125,7 +126,7 @@ def run(arguments: argparse.Namespace) -> int:
     for line in [*record["errors"], *remarks(record)]:
         print(f"speechgru detect: {printable(line)}", file=sys.stderr)
     if arguments.save:
-        write_keywords(path, operating_point(record))
+        write_chosen(path, operating_point(record))
         kept = one_field(str(path))
         print(f"speechgru detect: kept in {kept}: threshold {record['chosen']['threshold']:g}", file=sys.stderr)
     return int(bool(record["errors"]))
@@ -134,8 +135,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _check(arguments: argparse.Namespace) -> None:
     if not 0 < arguments.false_alarms_per_hour <= 1000:
         raise ConfigError(f"--false_alarms_per_hour {arguments.false_alarms_per_hour:g}: above 0 and at most 1000")
-    if arguments.threads is not None and arguments.threads < 1:
-        raise ConfigError(f"--threads {arguments.threads}: at least 1")
+    at_least_one(arguments, "threads")
     if arguments.seed < 0:
         raise ConfigError(f"--seed {arguments.seed}: at least 0")
     for snr_db in arguments.snr_db:

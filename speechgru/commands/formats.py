@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+from speechgru.commands.checks import at_least_one
 from speechgru.errors import ConfigError
 from speechgru.shipped import model_names, model_path, model_title
 
@@ -42,22 +43,17 @@ def run(arguments: argparse.Namespace) -> int:
         DataError: the file of ``--readme`` has no place for the table.
         SpeechGRUError: the extra ``export`` is not installed.
     """
-    if arguments.repeats < 1:
-        raise ConfigError(f"--repeats {arguments.repeats}: at least 1")
+    at_least_one(arguments, "repeats")
     if arguments.parts and arguments.models:
         raise ConfigError(f"{arguments.models[0]}: --parts measures models of its own; name none")
     models = [(model_title(name), model_path(name)) for name in arguments.models or model_names()]
     from speechgru.export.folder import require_onnx
 
     require_onnx()
-    import torch
+    from speechgru.lab.bench.timing import threads
 
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with threads(1):
         heading, rows = _parts(arguments.repeats) if arguments.parts else _models(models, arguments.repeats)
-    finally:
-        torch.set_num_threads(threads)
     left = 3 if arguments.parts else 2
     text = _table(heading, rows, left)
     if arguments.readme:

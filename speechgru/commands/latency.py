@@ -6,13 +6,10 @@ import argparse
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from speechgru.commands.checks import at_least_one
 from speechgru.errors import ConfigError, SpeechGRUError
 from speechgru.plain import Record
-
-if TYPE_CHECKING:
-    pass
 
 CONTEXTS = "5+0,5+5,10+5,10+10,20+10,40+10,all"
 
@@ -51,24 +48,19 @@ def run(arguments: argparse.Namespace) -> int:
         ConfigError: an option is wrong, or no run is there.
         DataError: a seed of an encoder is there twice.
     """
-    for name in ("repeats", "threads"):
-        if getattr(arguments, name) < 1:
-            raise ConfigError(f"--{name} {getattr(arguments, name)}: at least 1")
+    at_least_one(arguments, "repeats", "threads")
     if arguments.recipe_dir and not Path(arguments.recipe_dir).is_dir():
         raise ConfigError(f"--recipe_dir {arguments.recipe_dir}: no such folder")
     if arguments.readme and not Path(arguments.readme).is_file():
         raise ConfigError(f"--readme {arguments.readme}: no such file")
     contexts = _contexts(arguments.contexts)
-    import torch
-
     from speechgru.evaluation.results import update_readme
     from speechgru.evaluation.run_folder import finished_runs
+    from speechgru.lab.bench.timing import threads
     from speechgru.lab.latency.latency import latency_markdown, summarize
     from speechgru.lab.latency.runs import measured_costs, measured_records
 
-    before = torch.get_num_threads()
-    torch.set_num_threads(arguments.threads)
-    try:
+    with threads(arguments.threads):
         records: list[Record] = []
         timed: dict[tuple[str, str], Path] = {}
         failed = 0
@@ -85,8 +77,6 @@ def run(arguments: argparse.Namespace) -> int:
         if not records:
             raise ConfigError(f"{' '.join(arguments.runs)}: no run to measure; train some first (recipe=latency_an4)")
         summary = summarize(records, measured_costs(timed, contexts, arguments.repeats))
-    finally:
-        torch.set_num_threads(before)
     table = latency_markdown(summary)
     print(table)
     if arguments.recipe_dir:

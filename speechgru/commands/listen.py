@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from speechgru.commands.checks import at_least_one
 from speechgru.commands.recordings import load_recognizer, on_terminal, standard_output
 from speechgru.errors import AudioError, ConfigError, SpeechGRUError
 from speechgru.shipped import default_model
@@ -83,8 +84,7 @@ def run(arguments: argparse.Namespace) -> int:
         KeyboardInterrupt: Ctrl-C; what was heard is reported.
         ModelError: the model folder cannot be loaded.
     """
-    if arguments.threads < 1:
-        raise ConfigError(f"--threads {arguments.threads}: at least 1")
+    at_least_one(arguments, "threads")
     if not 0.02 <= arguments.block <= 10:
         raise ConfigError(f"--block {arguments.block:g}: from 0.02 to 10 seconds")
     form = arguments.output_format or ("txt" if on_terminal() else "jsonl")

@@ -8,6 +8,7 @@ import functools
 import sys
 from collections.abc import Callable, Iterator, Sequence
 
+from speechgru.commands.checks import at_least_one
 from speechgru.commands.part import EPILOG, Answers, add_part_arguments, is_in_parts, run_part
 from speechgru.commands.recordings import listed_recordings, load_recognizer, on_terminal, progress, standard_output
 from speechgru.errors import ConfigError
@@ -102,10 +103,7 @@ def run(arguments: argparse.Namespace) -> int:
         ConfigError: an option is out of range, or no recording was found at all.
         ModelError: the model folder cannot be loaded.
     """
-    for name in ("batch_size", "threads"):
-        value = getattr(arguments, name)
-        if value is not None and value < 1:
-            raise ConfigError(f"--{name} {value}: at least 1")
+    at_least_one(arguments, "batch_size", "threads")
     _pieces_config(arguments.chunk_length, arguments.chunk_pause)
     layout = CuesConfig(arguments.max_line_width, arguments.max_line_count, arguments.highlight_words)
     _beam_options(arguments)

@@ -8,6 +8,7 @@ import functools
 import sys
 from typing import TYPE_CHECKING
 
+from speechgru.commands.checks import at_least_one
 from speechgru.errors import ConfigError
 from speechgru.shipped import model_names, model_path
 
@@ -81,8 +82,7 @@ def run(arguments: argparse.Namespace) -> int:
     weights = _numbers("lm_weights", arguments.lm_weights)
     bonuses = _numbers("word_bonuses", arguments.word_bonuses)
     prior_weights = _numbers("prior_weights", arguments.prior_weights)
-    if arguments.batch_size < 1:
-        raise ConfigError(f"--batch_size {arguments.batch_size}: at least 1")
+    at_least_one(arguments, "batch_size")
     folders = _folders(arguments.model)
 
     from speechgru.commands.recordings import load_recognizer
@@ -161,7 +161,7 @@ def _choose_familiarity(
     from speechgru.decoding.familiarity import token_entropy
     from speechgru.decoding.greedy import GreedyConfig
     from speechgru.evaluation.foreign import choose_familiarity, hear
-    from speechgru.model_folder import write_familiarity
+    from speechgru.model_folder import write_chosen
 
     recognizer.config.familiarity = None  # an older one would leave out the text of even sounds
     decoder, found = recognizer.decoder(GreedyConfig()), []
@@ -173,7 +173,7 @@ def _choose_familiarity(
             elif transcript.entropy is not None:
                 found.append(transcript.entropy)
     chosen = choose_familiarity([token_entropy(one.log_probabilities) for one in scored], found)
-    write_familiarity(folder, chosen)
+    write_chosen(folder, chosen)
     numbers = chosen.chosen_on
     print(
         f"most_entropy={chosen.most_entropy:g}: marks {numbers['own_marked']} of {numbers['own']} own recordings and "

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
-from reprlib import repr as shown
+from collections.abc import Sequence
 
 import numpy as np
 
-from speechgru.errors import ConfigError, DataError, ModelError
+from speechgru.errors import ConfigError, DataError
 
 # A posterior in float32 is often exactly 1. A distance from 1 below one in a hundred thousand shows only rounding, and
 # a logit without bounds would let a few words decide the fit.
@@ -88,31 +87,6 @@ class Calibration:
                 break
         scale = float(line[0]) / width
         return cls(scale, float(line[1]) - scale * middle) if scale > 0 else flat
-
-    def to_plain(self) -> dict[str, float]:
-        """Plain numbers for a settings file."""
-        return dataclasses.asdict(self)
-
-    @classmethod
-    def from_plain(cls, plain: Mapping[str, object], where: str = "calibration") -> Calibration:
-        """The calibration from what :meth:`to_plain` gave.
-
-        Raises:
-            ModelError: a key is missing or unknown, or a value is no legal number; ``where`` names the place.
-        """
-        names = [field.name for field in dataclasses.fields(cls)]
-        if not isinstance(plain, Mapping) or set(plain) != set(names):
-            raise ModelError(f"{where}: {shown(plain)} is not {{{', '.join(f'{name}: number' for name in names)}}}")
-        numbers = {}
-        for name in names:
-            value = plain[name]
-            if not isinstance(value, (int, float)) or isinstance(value, bool):
-                raise ModelError(f"{where}: {name}={shown(value)}: a finite number")
-            numbers[name] = value
-        try:
-            return cls(**{name: float(value) for name, value in numbers.items()})
-        except ConfigError as error:
-            raise ModelError(f"{where}: {error}") from None
 
 
 def _logit(confidences: Sequence[float] | np.ndarray) -> np.ndarray:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
-from reprlib import repr as shown
+from collections.abc import Sequence
 
 import numpy as np
 
+from speechgru.decoding.operating_point import check_chosen_on
 from speechgru.errors import ConfigError, DataError
 
 
@@ -47,11 +47,7 @@ class FamiliarityConfig:
     def __post_init__(self) -> None:
         if not (math.isfinite(self.most_entropy) and self.most_entropy > 0):
             raise ConfigError(f"most_entropy={self.most_entropy}: a finite number above 0")
-        if not isinstance(self.chosen_on, Mapping):
-            raise ConfigError(f"chosen_on={shown(self.chosen_on)}: a table")
-        for name, value in self.chosen_on.items():
-            if not isinstance(value, (str, int, float)):
-                raise ConfigError(f"chosen_on.{name}={shown(value)}: a text or a number")
+        check_chosen_on(self.chosen_on)
 
 
 def choose_most_entropy(own: Sequence[float], foreign: Sequence[float]) -> float:

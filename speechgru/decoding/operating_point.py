@@ -36,16 +36,22 @@ class KeywordConfig:
             value = getattr(self, name)
             if not (math.isfinite(value) and value >= 0):
                 raise ConfigError(f"{name}={value}: a finite number of at least 0")
-        for name in ("thresholds", "chosen_on"):
-            if not isinstance(getattr(self, name), Mapping):
-                raise ConfigError(f"{name}={shown(getattr(self, name))}: a table")
+        if not isinstance(self.thresholds, Mapping):
+            raise ConfigError(f"thresholds={shown(self.thresholds)}: a table")
         for label, threshold in self.thresholds.items():
             if isinstance(threshold, bool) or not isinstance(threshold, (int, float)) or not 0 < threshold <= 1:
                 raise ConfigError(f"thresholds.{label}={shown(threshold)}: a number above 0 and at most 1")
-        for name, value in self.chosen_on.items():
-            if not isinstance(value, (str, int, float)):
-                raise ConfigError(f"chosen_on.{name}={shown(value)}: a text or a number")
+        check_chosen_on(self.chosen_on)
 
     def threshold(self, label: str) -> float:
         """The threshold of one word; infinite where it is not detected."""
         return self.thresholds.get(label, math.inf) if self.thresholds else DEFAULT_THRESHOLD
+
+
+def check_chosen_on(chosen_on: object) -> None:
+    """Raises ConfigError unless what a threshold was chosen on is a table of texts and numbers."""
+    if not isinstance(chosen_on, Mapping):
+        raise ConfigError(f"chosen_on={shown(chosen_on)}: a table")
+    for name, value in chosen_on.items():
+        if not isinstance(value, (str, int, float)):
+            raise ConfigError(f"chosen_on.{name}={shown(value)}: a text or a number")

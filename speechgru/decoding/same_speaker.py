@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
-from reprlib import repr as shown
 
+from speechgru.decoding.operating_point import check_chosen_on
 from speechgru.errors import ConfigError
 
 
@@ -26,8 +25,4 @@ class SameSpeakerConfig:
     def __post_init__(self) -> None:
         if not (math.isfinite(self.threshold) and -1 <= self.threshold <= 1):
             raise ConfigError(f"threshold={self.threshold}: from -1 to 1")
-        if not isinstance(self.chosen_on, Mapping):
-            raise ConfigError(f"chosen_on={shown(self.chosen_on)}: a table")
-        for name, value in self.chosen_on.items():
-            if not isinstance(value, (str, int, float)):
-                raise ConfigError(f"chosen_on.{name}={shown(value)}: a text or a number")
+        check_chosen_on(self.chosen_on)

@@ -84,7 +84,7 @@ class LookAheadEncoder(RecurrentEncoder):
         if not hidden.shape[1]:
             return hidden, left
         ahead = F.pad(hidden, (0, 0, 0, self.config.context))
-        found = F.conv1d(ahead.transpose(1, 2), self._weight()[:, None], groups=self.output_size)
+        found = F.conv1d(ahead.transpose(1, 2), self.ahead_weight()[:, None], groups=self.output_size)
         return found.transpose(1, 2), left
 
     def start(self, batch: int = 1) -> EncoderState:
@@ -98,17 +98,16 @@ class LookAheadEncoder(RecurrentEncoder):
         """A step of the recurrent layers and of the convolution."""
         hidden, counts, state = super().step_layers(features, counts, ended, state)
         stretch, counts, waiting = self._windows.slide(state.ahead[0], hidden, counts, ended)
+        weight = self.ahead_weight()
         # Products and sums, because the overhead of torch's convolution alone takes longer.
-        hidden = (
-            (stretch.unfold(1, self.config.context + 1, 1) * self._weight()).sum(-1) if stretch.shape[1] else stretch
-        )
+        hidden = (stretch.unfold(1, self.config.context + 1, 1) * weight).sum(-1) if stretch.shape[1] else stretch
         return within(counts, hidden), counts, EncoderState(state.front_end, state.layers, (waiting,), state.cells)
 
     @property
     def _windows(self) -> Windows:
         return Windows(self.config.context + 1)
 
-    def _weight(self) -> Tensor:
+    def ahead_weight(self) -> Tensor:
         """What each value of a frame and of the ``context`` after it is multiplied by, (output_size, 1 + context)."""
         present, future = self.row_weight[:, :1], self.row_weight[:, 1:]
         return torch.cat((present, future / max(self.config.context, 1)), 1)

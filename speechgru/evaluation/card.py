@@ -12,12 +12,11 @@ import pathlib
 import re
 
 from speechgru.decoding.operating_point import KeywordConfig
-from speechgru.errors import ConfigError, ModelError
 from speechgru.evaluation.task import Result, Task
 from speechgru.evaluation.tasks import task_of
 from speechgru.files import write_atomically
 from speechgru.plain import Record
-from speechgru.plain_yaml import from_yaml, to_yaml
+from speechgru.plain_yaml import to_yaml
 from speechgru.wording import duration, markdown_cell, markdown_grid
 
 FILE = "card.md"
@@ -118,30 +117,6 @@ def write_card(folder: str | os.PathLike[str], card: Card) -> pathlib.Path:
     path = pathlib.Path(folder) / FILE
     write_atomically(path, f"---\n{to_yaml(front_matter(card), width=120)}---\n\n{_body(card)}")
     return path
-
-
-def read_card(folder: str | os.PathLike[str]) -> tuple[Record, str]:
-    """The front matter and the Markdown below it of a model folder's ``card.md``.
-
-    Raises:
-        ModelError: the card is missing or its front matter cannot be read.
-    """
-    path = pathlib.Path(folder) / FILE
-    try:
-        with open(path, encoding="utf-8", newline="") as file:
-            text = file.read()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ModelError(f"{path}: no card can be read ({getattr(error, 'strerror', None) or error})") from None
-    found = re.match(r"---\r?\n(.*?\n)---\r?\n", text, re.DOTALL)
-    if not found:
-        raise ModelError(f"{path}: no front matter; it stands between two lines '---' at the very top")
-    try:
-        front = from_yaml(found[1])
-    except ConfigError as error:
-        raise ModelError(f"{path}: the front matter cannot be read ({error})") from None
-    if not isinstance(front, dict):
-        raise ModelError(f"{path}: the front matter is not a list of keys and values")
-    return front, text[found.end() :].lstrip("\r\n")
 
 
 def front_matter(card: Card) -> Record:

@@ -29,17 +29,15 @@ class ClassScore:
     Attributes:
         label: the class.
         support: clips that are of this class.
-        predicted: clips that were called this class.
-        correct: clips that are both.
-        precision: correct / predicted.
+        correct: clips of this class that were called it.
+        precision: correct / clips that were called this class.
         recall: correct / support.
-        f1: harmonic mean of the two, 2 correct / (support + predicted).
+        f1: harmonic mean of the two, 2 correct / (support + clips that were called this class).
         interval: 95 % Wilson interval of the recall.
     """
 
     label: str
     support: int
-    predicted: int
     correct: int
     precision: float | None
     recall: float | None
@@ -188,7 +186,6 @@ class ClassificationResult(Result):
                 ClassScore(
                     label,
                     support,
-                    predicted,
                     correct,
                     correct / predicted if predicted else None,
                     correct / support if support else None,

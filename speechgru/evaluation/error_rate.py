@@ -80,11 +80,6 @@ class ErrorCounts:
         """Character errors over the characters of the references; None where there are none."""
         return self.character_errors / self.characters if self.characters else None
 
-    @property
-    def ser(self) -> float | None:
-        """Sentence error rate: the share of the utterances that have an error; None where there are none."""
-        return self.wrong / self.utterances if self.utterances else None
-
 
 def align(reference: Sequence[str], hypothesis: Sequence[str]) -> list[Edit]:
     """The steps from ``reference`` to ``hypothesis``, in order; words, or the letters of a string.
@@ -98,14 +93,8 @@ def align(reference: Sequence[str], hypothesis: Sequence[str]) -> list[Edit]:
     ]
 
 
-def edit_counts(reference: Sequence[str], hypothesis: Sequence[str]) -> tuple[int, int, int]:
-    """How many (substitutions, insertions, deletions) :func:`align` finds."""
-    kinds = [kind for kind, _, _ in _steps(reference, hypothesis)]
-    return kinds.count("substitute"), kinds.count("insert"), kinds.count("delete")
-
-
 def edit_distance(reference: Sequence[str], hypothesis: Sequence[str]) -> int:
-    """The sum of :func:`edit_counts`, in the memory of one row: for the letters of long texts."""
+    """How many steps of :func:`align` are not equal, in the memory of one row: for the letters of long texts."""
     start, end = _common(reference, hypothesis)
     reference, hypothesis = reference[start : len(reference) - end], hypothesis[start : len(hypothesis) - end]
     last = collections.deque(_rows(reference, hypothesis), maxlen=1)

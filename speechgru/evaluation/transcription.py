@@ -132,7 +132,7 @@ class TranscriptionResult(Result):
     @functools.cached_property
     def counts(self) -> ErrorCounts:
         """All utterances together."""
-        return _sum(one.counts for one in self.texts)
+        return sum((one.counts for one in self.texts), ErrorCounts())
 
     @property
     def wer(self) -> float:
@@ -146,7 +146,7 @@ class TranscriptionResult(Result):
 
     @property
     def ser(self) -> float:
-        """Share of the utterances with an error."""
+        """Sentence error rate: the share of the utterances with an error."""
         return self.counts.wrong / self.counts.utterances
 
     @property
@@ -299,10 +299,6 @@ def _speaker(counts: ErrorCounts) -> Record:
         "insertions": counts.insertions,
         "deletions": counts.deletions,
     }
-
-
-def _sum(counts: Iterable[ErrorCounts]) -> ErrorCounts:
-    return sum(counts, start=ErrorCounts())
 
 
 def _ranked(words: Iterable[str], most: int | None) -> list[tuple[str, int]]:

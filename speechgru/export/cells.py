@@ -27,6 +27,7 @@ from speechgru.cells import (
     MinGRUCandidate,
     SLiGRU,
 )
+from speechgru.cells.batch_norm import folded
 from speechgru.cells.layouts import to_onnx
 from speechgru.errors import ModelError
 from speechgru.export.graph import Graph, Operand, Value
@@ -215,11 +216,7 @@ def _step_mgu(g: Graph, cell: MGU, frame: Value, state: Value) -> Value:
 
 def _project_light(g: Graph, cell: LiGRU, frames: Value) -> Value:
     """The batch normalisation, with the statistics of training, is folded into the product."""
-    norm = cell.normalization
-    assert norm.running_mean is not None
-    assert norm.running_var is not None
-    factor = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()
-    shift = norm.bias.double() - norm.running_mean.double() * factor
+    factor, shift = folded(cell.normalization)
     return g.linear(frames, (cell.weight_ih.double() * factor[:, None]).float(), shift.float())
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import torch
 from torch import nn
 
+from speechgru.cells.batch_norm import folded
 from speechgru.encoders import (
     Convolution,
     GRUEncoder,
@@ -70,10 +70,7 @@ def convolve(g: Graph, front_end: Convolution, place: int, planes: Value, paddin
     convolution, norm = front_end.convolutions[place], front_end.normalizations[place]
     assert isinstance(convolution, nn.Conv2d)
     assert isinstance(norm, nn.BatchNorm2d)
-    assert norm.running_mean is not None
-    assert norm.running_var is not None
-    factor = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()
-    shift = norm.bias.double() - norm.running_mean.double() * factor
+    factor, shift = folded(norm)
     weight = (convolution.weight.double() * factor[:, None, None, None]).float()
     strides = [config.stride_time[place], config.stride_feature[place]]
     pads = [padding, config.kernel_feature // 2] * 2
@@ -112,8 +109,6 @@ def _layer(g: Graph, layer: RecurrentLayer, frames: Value, counts: Value) -> tup
 
 def look_ahead(g: Graph, encoder: LookAheadEncoder, hidden: Value) -> Value:
     """The look-ahead convolution; ``hidden`` also has the ``context`` frames after the last frame that is wanted."""
-    present, future = encoder.row_weight[:, :1], encoder.row_weight[:, 1:]
-    weight = torch.cat((present, future / max(encoder.config.context, 1)), 1)[:, None]
     by_value = g.op("Transpose", hidden, perm=[0, 2, 1])
-    seen = g.op("Conv", by_value, weight, group=encoder.output_size)
+    seen = g.op("Conv", by_value, encoder.ahead_weight()[:, None], group=encoder.output_size)
     return g.op("Transpose", seen, perm=[0, 2, 1])

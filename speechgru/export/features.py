@@ -10,11 +10,9 @@ import torch
 from speechgru.errors import ModelError
 from speechgru.export.graph import Graph, Value
 from speechgru.export.rows import count_of, masked, steps, take, valid_frames
-from speechgru.features import MFCC, Convention, LogMel, LogMelConfig, Normalization
+from speechgru.features import MFCC, LogMel, LogMelConfig, Normalization
 from speechgru.features.convention import LogScale, Padding
 from speechgru.features.frames import Framing
-from speechgru.features.mel import mel_filters
-from speechgru.features.mfcc import cosine_transform, lifter_weights
 from speechgru.features.normalization import SMALLEST_STD
 
 # 64 MB of cosines; beyond that a matrix is no sensible way to compute the transform.
@@ -80,13 +78,13 @@ def source(g: Graph, framing: Framing, index: Value, samples: Value) -> Value:
 
 def write_static(g: Graph, features: LogMel, signal: Value, valid: Value | None) -> Value:
     """Frames without deltas, from the samples under them: (batch, samples) -> (batch, time, static_size)."""
-    config, rules = features.config, features.config.resolved()
-    filters = _filters(config)[_used_bins(config)]
+    rules = features.config.resolved()
+    filters = features.spectrum.filters[_used_bins(features)]
     bins, kernel = len(filters), _transform(g, features)
     spectrum = g.op("Conv", g.op("Unsqueeze", signal, [1]), kernel, strides=[features.framing.hop])
     squares = g.op("Mul", spectrum, spectrum)
     power = g.op("Add", g.slice(squares, 0, bins, 1), g.slice(squares, bins, 2 * bins, 1))
-    mel = g.op("Transpose", g.op("MatMul", filters.T.astype(np.float32), power), perm=[0, 2, 1])
+    mel = g.op("Transpose", g.op("MatMul", filters.T, power), perm=[0, 2, 1])
     if rules.log is not LogScale.none:
         mel = g.op("Log", g.op("Max", mel, float(rules.log_floor)))
     unit = features.spectrum.log_unit
@@ -96,18 +94,13 @@ def write_static(g: Graph, features: LogMel, signal: Value, valid: Value | None)
         mel = g.op("Max", mel, g.op("Sub", loudest, features.top_db / unit))
     if isinstance(features, MFCC):
         # As the model does it: in silence all frames are the same number, and their deviations are exactly 0.
-        return g.cast(g.op("MatMul", g.cast(mel, np.float64), _cepstral(features)), np.float32)
+        return g.cast(g.op("MatMul", g.cast(mel, np.float64), features.transform.T.double()), np.float32)
     return mel if unit == 1 else g.op("Mul", mel, unit)
 
 
-def _filters(config: LogMelConfig) -> np.ndarray:
-    fft_size = config.resolved_fft_size()
-    return mel_filters(config.convention, config.sample_rate, fft_size, config.mels, *config.band_hz()).numpy()
-
-
-def _used_bins(config: LogMelConfig) -> np.ndarray:
+def _used_bins(features: LogMel) -> np.ndarray:
     """The bins of the transform that a filter uses; at least one."""
-    used = np.flatnonzero(_filters(config).any(1))
+    used = np.flatnonzero(features.spectrum.filters.numpy().any(1))
     return used if len(used) else np.zeros(1, np.int64)
 
 
@@ -119,7 +112,7 @@ def _transform(g: Graph, features: LogMel) -> Value:
     them when they load the file.
     """
     config, rules, window = features.config, features.config.resolved(), features.framing.window
-    bins, fft_size = _used_bins(config), config.resolved_fft_size()
+    bins, fft_size = _used_bins(features), config.resolved_fft_size()
     if 2 * len(bins) * window > _MOST_TRANSFORM:
         raise ModelError(
             f"window_ms={config.window_ms:g} at {config.sample_rate} Hz: a Fourier transform of {window} samples and "
@@ -138,15 +131,6 @@ def _transform(g: Graph, features: LogMel) -> Value:
     if rules.remove_dc:
         rows = g.op("Sub", rows, g.op("ReduceMean", rows, axes=[1]))
     return g.op("Unsqueeze", g.cast(rows, np.float32), [1])
-
-
-def _cepstral(features: MFCC) -> np.ndarray:
-    config = features.config
-    assert isinstance(config, type(features.config))
-    first = 1 if config.convention is Convention.librosa else 0
-    lifter = lifter_weights(features.static_size, config.resolved().lifter, first)
-    transform = cosine_transform(config.mels, features.static_size) * lifter * features.spectrum.log_unit
-    return transform.float().double().numpy()
 
 
 def with_deltas(g: Graph, frames: Value, counts: Value, time: Value, config: LogMelConfig) -> Value:

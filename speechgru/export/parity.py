@@ -41,12 +41,12 @@ class Difference:
     limit: float = LIMIT
 
 
-def session_of(content: bytes, threads: int = 1) -> onnxruntime.InferenceSession:
-    """A session of onnxruntime on the CPU."""
+def session_of(content: bytes) -> onnxruntime.InferenceSession:
+    """A session of onnxruntime on one thread of the CPU."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
+    options.intra_op_num_threads = 1
     options.log_severity_level = 3
     return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 

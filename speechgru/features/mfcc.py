@@ -63,9 +63,12 @@ class MFCC(LogMel):
 
     for the ``convention`` of that name with ``normalization=none``. Everything else is as in
     :class:`~speechgru.features.log_mel.LogMel`.
+
+    Attributes:
+        transform: from natural logarithms to coefficients, ``(coefficients, mels)``: cosines, lifter and unit.
     """
 
-    _transform: Tensor
+    transform: Tensor
 
     def __init__(self, config: MFCCConfig | None = None) -> None:
         config = config or MFCCConfig()
@@ -75,7 +78,7 @@ class MFCC(LogMel):
         first = 1 if config.convention is Convention.librosa else 0
         transform = cosine_transform(config.mels, config.coefficients)
         transform = transform * lifter_weights(config.coefficients, lifter, first) * self._log_unit
-        self.register_buffer("_transform", transform.T.float().contiguous(), persistent=False)
+        self.register_buffer("transform", transform.T.float().contiguous(), persistent=False)
 
     @property
     def static_size(self) -> int:
@@ -85,7 +88,7 @@ class MFCC(LogMel):
         if self.spectrum.fuses(log_mel):
             from speechgru.features.fused_spectrum import project
 
-            return project(log_mel, self._transform)
+            return project(log_mel, self.transform)
         # In float64: a matrix library may add the products of a few rows in another order than those of many, and a
         # frame must have the same values alone and in a batch.
-        return (log_mel.double() @ self._transform.double().T).to(log_mel.dtype)
+        return (log_mel.double() @ self.transform.double().T).to(log_mel.dtype)

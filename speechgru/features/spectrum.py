@@ -27,12 +27,13 @@ class MelSpectrum(nn.Module):
 
     Attributes:
         framing: where the frames lie.
+        filters: the filterbank, ``(fft_size // 2 + 1, mels)``.
         log_unit: what a natural logarithm is to be multiplied by: 10 / ln 10 for decibels, else 1.
         top_db: as in the settings, resolved; infinite where nothing is clipped.
     """
 
     weights: Tensor
-    _filters: Tensor
+    filters: Tensor
 
     def __init__(self, config: LogMelConfig) -> None:
         super().__init__()
@@ -61,7 +62,7 @@ class MelSpectrum(nn.Module):
                 f"mels={most_mels(*band)} or fewer, or a larger fft_size than {self._fft_size}",
                 stacklevel=3,
             )
-        self.register_buffer("_filters", filters.float(), persistent=False)
+        self.register_buffer("filters", filters.float(), persistent=False)
         self._fused: FusedSpectrum | None = None
 
     def of_signals(self, signals: Tensor) -> Tensor:
@@ -93,7 +94,7 @@ class MelSpectrum(nn.Module):
             # Imported where it is needed: numba takes half a second.
             from speechgru.features.fused_spectrum import FusedSpectrum
 
-            self._fused = FusedSpectrum(self.framing, self._rules, self.weights, self._filters)
+            self._fused = FusedSpectrum(self.framing, self._rules, self.weights, self.filters)
         return self._fused
 
     def forward(self, signal: Tensor) -> Tensor:
@@ -116,5 +117,5 @@ class MelSpectrum(nn.Module):
             frames.addcmul_(mean, self.weights, value=-keep)
         spectrum = torch.fft.rfft(frames.flatten(0, -2))
         # Squares of the parts: several times faster than the modulus of complex numbers.
-        mel = torch.view_as_real(spectrum).square().sum(-1) @ self._filters
+        mel = torch.view_as_real(spectrum).square().sum(-1) @ self.filters
         return mel if self._rules.log is LogScale.none else mel.clamp_(min=self._rules.log_floor).log_()

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from speechgru.errors import ConfigError
+from speechgru.heads.label import LabelHead
 from speechgru.heads.pooling import (
     AttentionPooling,
     BestFramePooling,
@@ -74,7 +75,7 @@ class ClassificationConfig:
 
 
 @register("head", "classification", ClassificationConfig)
-class ClassificationHead(nn.Module):
+class ClassificationHead(LabelHead):
     """Pools the frames of an utterance and scores the labels.
 
     With ``pooling=best_frame`` it scores the labels in every frame and pools the scores: a keyword has to be heard in
@@ -102,9 +103,6 @@ class ClassificationHead(nn.Module):
         ConfigError: the settings do not fit the labels or the encoder.
     """
 
-    verb = "classify"
-    needs_units = False
-    scores_frames = False
     class_weights: Tensor
 
     def __init__(
@@ -120,7 +118,7 @@ class ClassificationHead(nn.Module):
         elif config.pooling is Pooling.ends:
             self.pooling = EndsPooling(input_size, directions)
         else:
-            self.pooling = {Pooling.mean: MeanPooling, Pooling.max: MaxPooling}[config.pooling](input_size)
+            self.pooling = MeanPooling() if config.pooling is Pooling.mean else MaxPooling()
         if config.class_weights and len(config.class_weights) != len(tokens):
             raise ConfigError(f"class_weights has {len(config.class_weights)} numbers for {len(tokens)} labels")
         weights = torch.tensor(config.class_weights or [1.0] * len(tokens))
@@ -175,11 +173,6 @@ class ClassificationHead(nn.Module):
         if isinstance(self.pooling, BestFramePooling):
             self.pooling.background = self.pooling.background[:labels].clone()
         return self.config
-
-    @staticmethod
-    def feasible(lengths: Tensor, targets: Tensor, target_lengths: Tensor) -> Tensor:
-        """True, (batch,): any number of frames is enough for a label."""
-        return torch.ones_like(lengths, dtype=torch.bool)
 
     def loss(self, scores: Tensor, lengths: Tensor, targets: Tensor, target_lengths: Tensor | None = None) -> Tensor:
         """Cross entropy of each utterance: scores (batch, labels), targets (batch,) label indices -> (batch,).

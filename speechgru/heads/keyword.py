@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from speechgru.errors import ConfigError
+from speechgru.heads.label import LabelHead
 from speechgru.heads.pooling import best_frames
 from speechgru.lengths import valid_frames
 from speechgru.registry import register
@@ -37,7 +38,7 @@ class KeywordHeadConfig:
 
 
 @register("head", "keyword", KeywordHeadConfig)
-class KeywordHead(nn.Module):
+class KeywordHead(LabelHead):
     """Log-odds z_k(t) of each word k in every frame t, and the max-pooling loss.
 
     Each word has a detector of its own: it is heard in frame t with the probability 1 / (1 + exp(-z_k(t))). The labels
@@ -62,9 +63,6 @@ class KeywordHead(nn.Module):
         directions: of the encoder; not needed here, part of every head's contract.
     """
 
-    verb = "classify"
-    needs_units = False
-    scores_frames = False
     streams = True
     words: Tensor
 
@@ -130,11 +128,6 @@ class KeywordHead(nn.Module):
         self.output.out_features = labels
         self._know(tokens)
         return self.config
-
-    @staticmethod
-    def feasible(lengths: Tensor, targets: Tensor, target_lengths: Tensor) -> Tensor:
-        """True, (batch,): any number of frames is enough for a label."""
-        return torch.ones_like(lengths, dtype=torch.bool)
 
     def loss(self, scores: Tensor, lengths: Tensor, targets: Tensor, target_lengths: Tensor | None = None) -> Tensor:
         """-log p of each utterance's label: scores (batch, label), targets (batch,) label indices -> (batch,).

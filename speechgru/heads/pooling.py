@@ -12,10 +12,6 @@ from speechgru.lengths import valid_frames
 class MeanPooling(nn.Module):
     """The mean of the valid frames."""
 
-    def __init__(self, input_size: int) -> None:
-        super().__init__()
-        self.output_size = input_size
-
     def forward(self, hidden: Tensor, lengths: Tensor) -> Tensor:
         """(batch, time, hidden), (batch,) -> (batch, hidden); a row without frames gives zeros."""
         valid = valid_frames(lengths, hidden.shape[1])[..., None]
@@ -24,10 +20,6 @@ class MeanPooling(nn.Module):
 
 class MaxPooling(nn.Module):
     """The largest value of each feature over the valid frames."""
-
-    def __init__(self, input_size: int) -> None:
-        super().__init__()
-        self.output_size = input_size
 
     def forward(self, hidden: Tensor, lengths: Tensor) -> Tensor:
         """(batch, time, hidden), (batch,) -> (batch, hidden); a row without frames gives zeros."""

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from speechgru.errors import ConfigError
+from speechgru.heads.label import LabelHead
 from speechgru.heads.pooling import StatisticsPooling
 from speechgru.registry import register
 from speechgru.tokens import Tokens
@@ -46,7 +47,7 @@ class SpeakerHeadConfig:
 
 
 @register("head", "speaker", SpeakerHeadConfig)
-class SpeakerHead(nn.Module):
+class SpeakerHead(LabelHead):
     """Tells the speakers of the training set apart, so that its vectors tell other speakers apart too.
 
     Mean and standard deviation of the frames (:class:`~speechgru.heads.pooling.StatisticsPooling`) become a vector e by
@@ -63,10 +64,6 @@ class SpeakerHead(nn.Module):
         config: the settings.
         directions: of the encoder; not needed here, part of every head's contract.
     """
-
-    verb = "classify"
-    needs_units = False
-    scores_frames = False
 
     def __init__(
         self, input_size: int, tokens: Tokens, config: SpeakerHeadConfig | None = None, directions: int = 0
@@ -92,11 +89,6 @@ class SpeakerHead(nn.Module):
         with torch.no_grad():
             self.speakers = nn.Parameter(self.speakers[: len(tokens)].clone())
         return self.config
-
-    @staticmethod
-    def feasible(lengths: Tensor, targets: Tensor, target_lengths: Tensor) -> Tensor:
-        """True, (batch,): any number of frames is enough."""
-        return torch.ones_like(lengths, dtype=torch.bool)
 
     def loss(self, scores: Tensor, lengths: Tensor, targets: Tensor, target_lengths: Tensor | None = None) -> Tensor:
         """The additive margin softmax of each utterance: scores (batch, speaker), targets (batch,) -> (batch,)."""

@@ -84,6 +84,14 @@ def classify_recordings(
             results, error = [], ""
 
 
+def threshold_of(recognizer: Recognizer, asked: float | None) -> Callable[[str], float] | None:
+    """The threshold that the confidence of a word must reach: as asked for, else as chosen for the model."""
+    if asked is not None:
+        return lambda label: asked
+    own = recognizer.config.keywords
+    return own.threshold if own is not None else None
+
+
 def _judged(record: ClassifiedRecording, threshold: Callable[[str], float]) -> ClassifiedRecording:
     """The record, with a word below its threshold rejected; confidence and scores stay as they are."""
     result = record.result

@@ -20,6 +20,7 @@ from typing import BinaryIO
 
 from speechgru.errors import ConfigError, DataError, one_line
 from speechgru.files import flush, write_atomically
+from speechgru.recordings.lines import JSON_ESCAPES
 from speechgru.recordings.list_part import ListPart
 from speechgru.recordings.parquet import jsonl_to_parquet
 from speechgru.recordings.parts import Stretch
@@ -165,8 +166,8 @@ class PartFile:
 
     def write(self, values: dict[str, object]) -> None:
         """Writes the record of the next recording."""
-        line = {"index": self.places[0], **values}
-        self._file.write(_line(line))
+        line = json.dumps({"index": self.places[0], **values}, ensure_ascii=False, allow_nan=False)
+        self._file.write(line.encode("utf-8", JSON_ESCAPES) + b"\n")
         self._file.flush()
         self.places, self.failed = self.places[1:], self.failed + ("error" in values)
 
@@ -197,13 +198,6 @@ def read_records(path: Path) -> Iterator[tuple[int, bool]]:
                 yield _read(line)
             except ValueError:
                 raise DataError(f"{path}:{number}: is damaged; remove the file and start its part again") from None
-
-
-def _line(values: dict[str, object]) -> bytes:
-    try:
-        return json.dumps(values, ensure_ascii=False, allow_nan=False).encode() + b"\n"
-    except UnicodeEncodeError:  # the name of a file that is not UTF-8
-        return json.dumps(values).encode() + b"\n"
 
 
 def _read(line: bytes) -> tuple[int, bool]:

@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 
 from speechgru.errors import one_line
+from speechgru.recordings.classification import threshold_of
 from speechgru.recordings.classification_formats import JSONWriter
 from speechgru.serving.limits import Refused
 from speechgru.serving.uploads import Upload, upload
@@ -25,7 +26,6 @@ from speechgru.transcripts.pieces import PiecesConfig
 
 if TYPE_CHECKING:
     from speechgru.decoding.transcription import Word
-    from speechgru.serving.served import Served
     from speechgru.serving.service import Service
     from speechgru.transcripts.transcript import Segment, Transcript
 
@@ -68,7 +68,7 @@ async def classifications(request: Request) -> AsyncIterator[Response]:
         async with upload(request, service.limits) as form:
             served = service.model(form.text("model"), "classify")
             top_k = min(int(form.number("top_k", 1, 10_000) or _LABELS), len(served.recognizer.tokens))
-            threshold = _threshold(served, form.number("threshold", 0, 1))
+            threshold = threshold_of(served.recognizer, form.number("threshold", 0, 1))
 
             def compute(asked: Asked) -> str:
                 with form.file(service.folder, service.limits.clip_s) as path:
@@ -78,14 +78,6 @@ async def classifications(request: Request) -> AsyncIterator[Response]:
                 return text.getvalue()
 
             yield Response(await _answered(request, service, compute), media_type="application/json")
-
-
-def _threshold(served: Served, asked: float | None) -> Callable[[str], float] | None:
-    """The confidence that a word must reach: the one asked for, else the one chosen for the model."""
-    if asked is not None:
-        return lambda label: asked
-    own = served.recognizer.config.keywords
-    return own.threshold if own is not None else None
 
 
 def _granularities(form: Upload) -> set[str]:

@@ -7,11 +7,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from speechgru.decoding.operating_point import DEFAULT_THRESHOLD, KeywordConfig
+from speechgru.decoding.operating_point import KeywordConfig
 from speechgru.errors import ConfigError, ModelError
 from speechgru.tokens import is_word
-
-__all__ = ["DEFAULT_THRESHOLD", "Detection", "KeywordConfig", "KeywordSpotter"]
 
 # Scores are summed as integers of this resolution: such sums are exact, so no chunking can change a mean.
 _ONE = 1 << 30

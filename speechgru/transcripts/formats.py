@@ -88,13 +88,8 @@ def word_record(word: Word) -> dict[str, object]:
 
 
 def to_json(values: object) -> str:
-    """JSON on one line; a name that is not UTF-8 stays valid as \\\\udc.. escapes."""
-    text = json.dumps(values, ensure_ascii=False, allow_nan=False)
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return json.dumps(values) + "\n"
-    return text + "\n"
+    """JSON on one line; what writes it takes the error handler :data:`~speechgru.recordings.lines.JSON_ESCAPES`."""
+    return json.dumps(values, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def timestamp(seconds: float, mark: str = ".", hours: bool = False) -> str:

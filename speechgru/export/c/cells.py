@@ -27,6 +27,7 @@ from speechgru.cells import (
     MinGRUCandidate,
     SLiGRU,
 )
+from speechgru.cells.batch_norm import folded
 from speechgru.errors import ModelError
 from speechgru.export.c.program import Program
 
@@ -215,13 +216,11 @@ add({x}, {u}, {n});
 
 def _light(program: Program, name: str, cell: LiGRU, state: str) -> str:
     """The batch normalisation, with the statistics of training, is folded into the product."""
-    n, norm = cell.hidden_size, cell.normalization
+    n = cell.hidden_size
     x, u = _gates(program, 4 * n, 0, 2 * n)
     _use(program, "sigmoid", "light")
-    assert norm.running_mean is not None
-    assert norm.running_var is not None
-    factor = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()
-    program.matrix(f"{name}_ih", cell.weight_ih, norm.bias.double() - norm.running_mean.double() * factor, factor)
+    factor, shift = folded(cell.normalization)
+    program.matrix(f"{name}_ih", cell.weight_ih, shift, factor)
     program.matrix(f"{name}_hh", cell.weight_hh, None)
     norms = "".join(_norm(program, place, n) + "\n" for place in (u, f"{u} + {n}") if cell.normalize)
     return f"""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import torch
 from torch import nn
 
+from speechgru.cells.batch_norm import folded
 from speechgru.encoders import Convolution, GRUEncoder, LookAheadEncoder, RecurrentEncoder
 from speechgru.encoders.recurrent import RecurrentLayer
 from speechgru.errors import ModelError
@@ -61,14 +61,11 @@ def _write_convolution(program: Program, front_end: Convolution) -> None:
     ):
         assert isinstance(convolution, nn.Conv2d)
         assert isinstance(norm, nn.BatchNorm2d)
-        assert norm.running_mean is not None
-        assert norm.running_var is not None
         outputs = convolution.out_channels
         strides = config.stride_time[place - 1], config.stride_feature[place - 1]
         out_size = -(-size // strides[1])
         # The normalisation, with the statistics of training, is folded into the weights.
-        factor = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()
-        shift = norm.bias.double() - norm.running_mean.double() * factor
+        factor, shift = folded(norm)
         name = f"convolution_{place}"
         program.matrix(name, convolution.weight.flatten(1), shift, factor)
         residual = config.residual and strides[0] == 1 and (channels, size) == (outputs, out_size)
@@ -125,9 +122,7 @@ def _write_layer(program: Program, name: str, layer: RecurrentLayer) -> None:
 
 def _write_look_ahead(program: Program, encoder: LookAheadEncoder) -> None:
     context, size = encoder.config.context, encoder.output_size
-    present, future = encoder.row_weight[:, :1], encoder.row_weight[:, 1:]
-    weight = torch.cat((present, future / max(context, 1)), 1)
-    program.table("float", "ahead_weight", weight.T)
+    program.table("float", "ahead_weight", encoder.ahead_weight().T)
     arguments, kept = _window(program, "ahead", context + 1, 1, 0, size)
     program.member("float", "ahead_out", size)
     give = f"""

@@ -8,10 +8,9 @@ import torch
 
 from speechgru.errors import ModelError
 from speechgru.export.c.program import Program
-from speechgru.features import MFCC, LogMel, LogMelConfig, Normalization
+from speechgru.features import MFCC, LogMel, Normalization
 from speechgru.features.convention import Convention, LogScale, Padding
 from speechgru.features.frames import Framing, window_weights
-from speechgru.features.mel import mel_filters
 from speechgru.features.mfcc import cosine_transform, lifter_weights
 from speechgru.features.normalization import SMALLEST_STD
 
@@ -29,7 +28,7 @@ def write_features(program: Program, features: object) -> None:
         raise ModelError(f"features of the type {type(features).__name__} have no C form; log_mel and mfcc have one")
     config = features.config
     _write_framing(program, features.framing)
-    _write_spectrum(program, config, features.framing)
+    _write_spectrum(program, features)
     if isinstance(features, MFCC):
         _write_cosines(program, features)
     size = features.static_size
@@ -63,7 +62,8 @@ def _write_framing(program: Program, framing: Framing) -> None:
     program.scalar("int32_t", "held")
 
 
-def _write_spectrum(program: Program, config: LogMelConfig, framing: Framing) -> None:
+def _write_spectrum(program: Program, features: LogMel) -> None:
+    config, framing = features.config, features.framing
     rules, size = config.resolved(), config.resolved_fft_size()
     halved = size % 2 == 0
     points = size // 2 if halved else size
@@ -80,7 +80,7 @@ def _write_spectrum(program: Program, config: LogMelConfig, framing: Framing) ->
     program.table("float", "window_weight", window)
     program.constant("REMOVE_DC", int(rules.remove_dc))
     program.constant("PREEMPHASIS", float(rules.preemphasis))
-    filters = mel_filters(config.convention, config.sample_rate, size, config.mels, *config.band_hz())
+    filters = features.spectrum.filters
     used = [filters[:, band].nonzero()[:, 0].tolist() for band in range(config.mels)]
     program.table("int32_t", "mel_first", [bins[0] if bins else 0 for bins in used])
     program.table("int32_t", "mel_count", [bins[-1] - bins[0] + 1 if bins else 0 for bins in used])

@@ -23,6 +23,7 @@ from speechgru.cells import (
     MinGRU,
     SLiGRU,
 )
+from speechgru.cells.batch_norm import folded
 from speechgru.export.graph import Graph, Value
 
 Kind = TypeVar("Kind", bound=Cell)
@@ -88,11 +89,8 @@ def _variant(g: Graph, cell: GRU1 | GRU2 | GRU3, frames: Value, states: Value) -
 
 
 def _light(g: Graph, cell: LiGRU, frames: Value, states: Value) -> Value:
-    size, norm = cell.hidden_size, cell.normalization
-    assert norm.running_mean is not None
-    assert norm.running_var is not None
-    factor = (norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt())[:size]
-    shift = norm.bias.double()[:size] - norm.running_mean.double()[:size] * factor
+    size = cell.hidden_size
+    factor, shift = (one[:size] for one in folded(cell.normalization))
     own = g.linear(frames, (cell.weight_ih[:size].double() * factor[:, None]).float(), shift.float())
     product = g.linear(states, cell.weight_hh[:size])
     return g.op("Add", own, g.layer_norm(product, torch.ones(size)) if cell.normalize else product)

@@ -15,6 +15,7 @@ from speechgru.cells import Cell
 from speechgru.encoders import RecurrentEncoder
 from speechgru.encoders.recurrent import RecurrentLayer
 from speechgru.errors import SpeechGRUError
+from speechgru.export.speed import torch_answer
 from speechgru.lab.bench.timing import interleaved_ms
 from speechgru.plain import Record
 from speechgru.recognizer import Recognizer
@@ -44,7 +45,7 @@ def costs(folders: dict[str, Path], repeats: int = 20, steps: int = 5) -> dict[s
         SpeechGRUError: the fresh process failed.
     """
     loaded = {name: Recognizer.load(folder) for name, folder in folders.items()}
-    latency = interleaved_ms({name: _answer(model) for name, model in loaded.items()}, repeats)
+    latency = interleaved_ms({name: torch_answer(model) for name, model in loaded.items()}, repeats)
     step = interleaved_ms({name: training_step(model) for name, model in loaded.items()}, steps, 1, settle=False)
     return {
         name: {
@@ -95,19 +96,6 @@ def training_step(model: Recognizer, batch: int = BATCH) -> Callable[[], None]:
         model.head.loss(scores, frames, targets, target_lengths).mean().backward()
 
     return step
-
-
-def _answer(model: Recognizer) -> Callable[[], None]:
-    samples = round(DURATION_S * model.sample_rate)
-    waveform = 0.1 * torch.randn(1, samples, generator=torch.Generator().manual_seed(0))
-    lengths = torch.tensor([samples])
-
-    @torch.no_grad()
-    def answer() -> None:
-        model.eval()
-        model(waveform, lengths)
-
-    return answer
 
 
 def _memory_of_a_fresh_process(folder: Path) -> float | None:

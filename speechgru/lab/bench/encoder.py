@@ -9,9 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from speechgru.encoders import GRUEncoder
-from speechgru.errors import SpeechGRUError
 from speechgru.lab.bench.limits import bfloat16_name
-from speechgru.lab.bench.timing import interleaved_ms, row
+from speechgru.lab.bench.timing import check_equal, interleaved_ms, row
 from speechgru.plain import Record
 
 BATCH = 32
@@ -69,12 +68,12 @@ def _step(sizes: tuple[int, int, int], frames: int, repeats: int, autocast: bool
     if autocast:
         name += f", autocast in {bfloat16_name()}"
     with torch.no_grad():
-        _check_equal(name, encoder(features, lengths)[0], _packed(module, features, lengths))
+        check_equal(name, encoder(features, lengths)[0], _packed(module, features, lengths))
     # These run for so long that what was in the cache before does not matter.
     candidates = {"ours": ours, PADDED: padded, PACKED: packed}
     taken = interleaved_ms(candidates, repeats, warmup=min(1, repeats - 1), settle=False)
     norms = _gradient_norm(encoder), _gradient_norm(module)
-    _check_equal(f"{name}, norm of the gradient", *norms, 0.01 * float(norms[1]) if autocast else 1e-4)
+    check_equal(f"{name}, norm of the gradient", *norms, within=0.01 * float(norms[1]) if autocast else 1e-4)
     return [row(name, taken["ours"], peer, taken[peer]) for peer in (PACKED, PADDED)]
 
 
@@ -88,9 +87,3 @@ def _gradient_norm(module: nn.Module) -> Tensor:
     return torch.stack(
         [parameter.grad.norm() for parameter in module.parameters() if parameter.grad is not None]
     ).norm()
-
-
-def _check_equal(name: str, ours: Tensor, theirs: Tensor, within: float = 1e-4) -> None:
-    furthest = float((ours - theirs).abs().max())
-    if not furthest < within:
-        raise SpeechGRUError(f"bench {name}: differs from torch.nn.GRU by {furthest:.2g}, so the times mean nothing")

@@ -9,7 +9,7 @@ import torch
 
 from speechgru.errors import ConfigError, SpeechGRUError
 from speechgru.features import MFCC, Convention, MFCCConfig, Normalization
-from speechgru.lab.bench.timing import interleaved_ms, row
+from speechgru.lab.bench.timing import interleaved_ms, row, threads
 from speechgru.plain import Record
 
 SAMPLE_RATE = 16000
@@ -28,13 +28,8 @@ def bench_features(repeats: int = 30) -> list[Record]:
     Raises:
         SpeechGRUError: the two do not compute the same.
     """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with torch.no_grad():
-            return [one for count, seconds in ((1, 1), (32, 1), (8, 30)) for one in _compare(count, seconds, repeats)]
-    finally:
-        torch.set_num_threads(threads)
+    with threads(1), torch.no_grad():
+        return [one for count, seconds in ((1, 1), (32, 1), (8, 30)) for one in _compare(count, seconds, repeats)]
 
 
 def _compare(count: int, seconds: int, repeats: int) -> list[Record]:

@@ -11,11 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from speechgru.encoders import GRUEncoder
-from speechgru.errors import SpeechGRUError
 from speechgru.lab.bench.limits import bfloat16_name
 from speechgru.lab.bench.onnx_gru import NAME as ONNXRUNTIME
 from speechgru.lab.bench.onnx_gru import OnnxGRU
-from speechgru.lab.bench.timing import interleaved_ms, row, threads
+from speechgru.lab.bench.timing import check_equal, interleaved_ms, row, threads
 from speechgru.plain import Record
 
 TORCH = "torch.nn.GRU"
@@ -84,7 +83,7 @@ def _bfloat16(repeats: int) -> list[Record]:
     for batch in BFLOAT16_BATCHES:
         features = torch.randn(batch, 100, inputs, generator=torch.Generator().manual_seed(0))
         short, lengths = features.bfloat16(), torch.full((batch,), 100)
-        _check_equal("bfloat16", encoder(short, lengths)[0].float(), module(features)[0], 0.02)
+        check_equal("inference: bfloat16", encoder(short, lengths)[0].float(), module(features)[0], within=0.02)
         candidates = {
             "ours": functools.partial(encoder, short, lengths),
             TORCH: functools.partial(module, features),
@@ -105,8 +104,8 @@ def _whole(module: nn.GRU, batch: int, frames: int) -> dict[str, Callable[[], ob
     lengths = torch.full((batch,), frames)
     turned, states = features.transpose(0, 1).contiguous().numpy(), _states(module, batch)
     expected = module(features)[0]
-    _check_equal("speechgru", encoder(features, lengths)[0], expected)
-    _check_equal(ONNXRUNTIME, torch.from_numpy(session(turned, states)[0]).transpose(0, 1), expected)
+    check_equal("inference: speechgru", encoder(features, lengths)[0], expected)
+    check_equal(f"inference: {ONNXRUNTIME}", torch.from_numpy(session(turned, states)[0]).transpose(0, 1), expected)
     return {
         "ours": lambda: encoder(features, lengths),
         TORCH: lambda: module(features),
@@ -139,19 +138,11 @@ def _stream(module: nn.GRU) -> dict[str, Callable[[], object]]:
         return torch.from_numpy(hidden[0, 0])
 
     expected = theirs()
-    _check_equal("speechgru", ours(), expected)
-    _check_equal(ONNXRUNTIME, onnx(), expected)
+    check_equal("inference: speechgru", ours(), expected)
+    check_equal(f"inference: {ONNXRUNTIME}", onnx(), expected)
     return {"ours": ours, TORCH: theirs, ONNXRUNTIME: onnx}
 
 
 def _states(module: nn.GRU, batch: int) -> list[np.ndarray]:
     size = (2 if module.bidirectional else 1, batch, module.hidden_size)
     return [np.zeros(size, np.float32) for _ in range(module.num_layers)]
-
-
-def _check_equal(name: str, found: Tensor, expected: Tensor, within: float = 1e-4) -> None:
-    furthest = float((found - expected).abs().max())
-    if not furthest < within:
-        raise SpeechGRUError(
-            f"bench inference: {name} differs from torch.nn.GRU by {furthest:.2g}, so the times mean nothing"
-        )

@@ -8,7 +8,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 
 import torch
+from torch import Tensor
 
+from speechgru.errors import SpeechGRUError
 from speechgru.plain import Record
 
 
@@ -54,10 +56,21 @@ def row(name: str, ours_ms: float, peer: str = "", peer_ms: float | None = None)
     return {"name": name, "ours_ms": ours_ms, "peer": peer, "peer_ms": peer_ms, "ratio": ratio}
 
 
+def check_equal(name: str, found: Tensor, expected: Tensor, peer: str = "torch.nn.GRU", within: float = 1e-4) -> None:
+    """Refuses to compare the times of ``name`` and ``peer`` where they do not compute the same.
+
+    Raises:
+        SpeechGRUError: two values are ``within`` or more apart, or are no numbers.
+    """
+    furthest = float((found - expected).abs().max())
+    if not furthest < within:
+        raise SpeechGRUError(f"bench {name} differs from {peer} by {furthest:.2g}, so the times mean nothing")
+
+
 @contextlib.contextmanager
 def threads(count: int) -> Iterator[None]:
     """Limits torch's threads and those of the libraries below numpy until the block ends."""
-    # Comes with librosa; it reaches the BLAS of numpy, which torch's own setting does not.
+    # It reaches the BLAS of numpy, which torch's own setting does not.
     from threadpoolctl import threadpool_limits
 
     before = torch.get_num_threads()

@@ -194,17 +194,21 @@ def _of_the_trio(found: dict[str, Record], show: Callable[[Record], str]) -> lis
 
 
 def _claims(comparison: Comparison) -> str:
-    datasets = by_dataset(comparison)
-    rows = [["Cell", "beside", "Claim", "Source", *map(markdown_cell, datasets)], ["---"] * (4 + len(datasets))]
-    for claim in CLAIMS:
+    columns = {name: {one["model"]: one for one in entries} for name, entries in by_dataset(comparison).items()}
+    return f"**What is claimed, and what was measured on each corpus**\n\n{claims_grid(CLAIMS, columns)}"
+
+
+def claims_grid(claims: Sequence[Claim], columns: dict[str, dict[str, Record]]) -> str:
+    """A row for each claim; a column, under its name, for each set of entries by cell in which it was measured."""
+    rows = [["Cell", "beside", "Claim", "Source", *map(markdown_cell, columns)], ["---"] * (4 + len(columns))]
+    for claim in claims:
         measured = []
-        for entries in datasets.values():
-            found = {one["model"]: one for one in entries}
+        for found in columns.values():
             both = claim.cell in found and claim.peer in found
             measured.append(beside(found[claim.cell], found[claim.peer]) if both else "not run")
         names = [markdown_cell(name) for name in (claim.cell, claim.peer)]
         rows.append([*names, claim.text, claim.source, *measured])
-    return f"**What is claimed, and what was measured on each corpus**\n\n{markdown_grid(rows)}"
+    return markdown_grid(rows)
 
 
 def beside(one: Record, peer: Record) -> str:

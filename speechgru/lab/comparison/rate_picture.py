@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from speechgru.evaluation.pictures import DARK, LIGHT, png, short, style
+from speechgru.evaluation.pictures import LIGHT, png, short, style
 from speechgru.lab.comparison.pictures import TRIO_COLOURS
 from speechgru.lab.comparison.searches import best_trial, curve, rate_of
 from speechgru.plain import Record
@@ -17,9 +17,7 @@ if TYPE_CHECKING:
 MARKERS = "osD^vPX*"
 
 
-def rate_picture(
-    searches: Sequence[Record], path: str | os.PathLike[str] | None = None, *, dark: bool = False
-) -> bytes:
+def rate_picture(searches: Sequence[Record], path: str | os.PathLike[str] | None = None) -> bytes:
     """A panel for each dataset, a line for each cell: validation figure of its trials over the learning rate.
 
     The best trial of a cell has a large mark; it is off the line where its other settings are not those of the first
@@ -27,29 +25,28 @@ def rate_picture(
     """
     from matplotlib.figure import Figure
 
-    colours = DARK if dark else LIGHT
     cells = list(dict.fromkeys(one["cell"] for one in searches))
     datasets = list(dict.fromkeys(one["dataset"] for one in searches))
-    with style(colours):
+    with style(LIGHT):
         figure = Figure(figsize=(max(5.6, 4.6 * len(datasets)), 4.4), layout="constrained")
         for axes, dataset in zip(figure.subplots(1, len(datasets), squeeze=False)[0], datasets, strict=True):
             shown = [one for one in searches if one["dataset"] == dataset]
             for search in shown:
-                _line(axes, search, MARKERS[cells.index(search["cell"]) % len(MARKERS)], colours)
+                _line(axes, search, MARKERS[cells.index(search["cell"]) % len(MARKERS)])
             rates = sorted({rate_of(trial) for one in shown for trial in one["trials"] if trial["state"] == "complete"})
             axes.set_xscale("log")
             axes.set_xticks(rates, [f"{rate:.4g}" for rate in rates], rotation=45)
             axes.minorticks_off()
             axes.set(xlabel="Learning rate", ylabel=f"Validation {shown[0]['metric']} of a short training")
             axes.set_title(short(dataset, 40), fontsize=11)
-            axes.grid(color=colours["faint"], linewidth=0.6)
+            axes.grid(color=LIGHT["faint"], linewidth=0.6)
             axes.spines[["top", "right"]].set_visible(False)
             axes.legend(frameon=False, fontsize=9)
         return png(figure, path)
 
 
-def _line(axes: Axes, search: Record, marker: str, colours: dict[str, str]) -> None:
-    colour = colours[TRIO_COLOURS.get(search["cell"], "ink")]
+def _line(axes: Axes, search: Record, marker: str) -> None:
+    colour = LIGHT[TRIO_COLOURS.get(search["cell"], "ink")]
     # LSTM, GRU and RNN have colours of their own; the other cells differ by their marks and lines.
     line = "-" if search["cell"] in TRIO_COLOURS else "--" if marker in "^D" else ":"
     complete = [one for one in curve(search) if one["state"] == "complete"]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from speechgru.evaluation.results import aggregate
 from speechgru.evaluation.rounding import spread
 from speechgru.evaluation.task import Measure
-from speechgru.lab.comparison.comparison import CLAIMS, beside, judged_by
+from speechgru.lab.comparison.comparison import CLAIMS, beside, claims_grid, judged_by
 from speechgru.lab.comparison.searches import best_trial, curve, others_of, rate_of
 from speechgru.plain import Record
 from speechgru.wording import duration, markdown_cell, markdown_grid
@@ -175,19 +175,13 @@ def _claims(
 ) -> str:
     """What is claimed of two cells that were both trained with settings of their own, before and after."""
     cells = {cell for _, cell in after}
-    heading = ["Cell", "beside", "Claim", "Source"]
-    heading += [f"{markdown_cell(name)}, {which}" for name in datasets for which in ("GRU's settings", "its own")]
-    rows = [heading, ["---"] * len(heading)]
-    for claim in CLAIMS:
-        if not {claim.cell, claim.peer} <= cells:
-            continue
-        measured = []
-        for dataset in datasets:
-            for found in (before, after):
-                pair = found.get((dataset, claim.cell)), found.get((dataset, claim.peer))
-                measured.append("not run" if None in pair else beside(*pair))  # type: ignore[arg-type]
-        rows.append([markdown_cell(claim.cell), markdown_cell(claim.peer), claim.text, claim.source, *measured])
-    if len(rows) == 2:
+    claims = [claim for claim in CLAIMS if {claim.cell, claim.peer} <= cells]
+    if not claims:
         return ""
+    columns = {
+        f"{name}, {which}": {cell: one for (dataset, cell), one in found.items() if dataset == name}
+        for name in datasets
+        for which, found in (("GRU's settings", before), ("its own", after))
+    }
     said = "**What is claimed, with the GRU's settings for all and with settings of each cell's own**"
-    return f"{said}\n\n{markdown_grid(rows)}"
+    return f"{said}\n\n{claims_grid(claims, columns)}"

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from speechgru.evaluation.pictures import DARK, LIGHT, png, short, style
+from speechgru.evaluation.pictures import LIGHT, png, style
 from speechgru.lab.inspection.gradients import GradientFlow
 from speechgru.lab.inspection.pictures import LINES
 from speechgru.plain import Record
@@ -15,28 +15,21 @@ from speechgru.plain import Record
 SMALLEST = 1e-8  # shares of a gradient below it are not drawn
 
 
-def half_life_picture(
-    half_lives_s: Mapping[str, np.ndarray],
-    path: str | os.PathLike[str] | None = None,
-    *,
-    title: str = "How long units remember",
-    dark: bool = False,
-) -> bytes:
+def half_life_picture(half_lives_s: Mapping[str, np.ndarray], path: str | os.PathLike[str] | None = None) -> bytes:
     """A histogram of the units' half-lives for each layer on one logarithmic axis; the line is the median."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import LogLocator, NullFormatter
 
-    colours = DARK if dark else LIGHT
     kept = {name: np.clip(values, 1e-3, 1e3) for name, values in half_lives_s.items()}
     everything = np.concatenate(list(kept.values()))
     bins = np.geomspace(everything.min() / 1.05, everything.max() * 1.05, 31)
-    with style(colours):
+    with style(LIGHT):
         figure = Figure(figsize=(7.4, 0.9 + 1.15 * len(kept)), layout="constrained")
         plots = figure.subplots(len(kept), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
         for axes, (name, values) in zip(plots, kept.items(), strict=True):
             middle = float(np.quantile(values, 0.5, method="lower"))  # a unit's value; the mean of two may be infinite
-            axes.hist(values, bins=bins.tolist(), color=colours["blue"])
-            axes.axvline(middle, color=colours["orange"], linewidth=1.4)
+            axes.hist(values, bins=bins.tolist(), color=LIGHT["blue"])
+            axes.axvline(middle, color=LIGHT["orange"], linewidth=1.4)
             told = f"{name}: median {readable_s(middle)}, longest {readable_s(float(values.max()))}"
             axes.set_title(told, loc="left", fontsize=9, pad=2)
             axes.set_ylabel("Units")
@@ -46,23 +39,16 @@ def half_life_picture(
         plots[-1].xaxis.set_minor_formatter(NullFormatter())
         plots[-1].xaxis.set_major_formatter(lambda value, _: readable_s(value))
         plots[-1].set_xlabel("Half-life: when half of what a unit held is left, by the gate that keeps its state")
-        figure.suptitle(short(title, 80), fontsize=11)
+        figure.suptitle("How long units remember", fontsize=11)
         return png(figure, path)
 
 
-def gradient_picture(
-    flows: Sequence[GradientFlow],
-    path: str | os.PathLike[str] | None = None,
-    *,
-    title: str = "How much of a gradient arrives",
-    dark: bool = False,
-) -> bytes:
+def gradient_picture(flows: Sequence[GradientFlow], path: str | os.PathLike[str] | None = None) -> bytes:
     """The median of what is left at each lag, with the middle 80 % of samples as a band, on a logarithmic axis."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import NullFormatter
 
-    colours = DARK if dark else LIGHT
-    with style(colours):
+    with style(LIGHT):
         figure = Figure(figsize=(7.4, 4.4), layout="constrained")
         axes = figure.subplots()
         for place, flow in enumerate(flows):
@@ -78,22 +64,16 @@ def gradient_picture(
         axes.set_ylim(bottom=max(SMALLEST, axes.get_ylim()[0]))
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
         axes.yaxis.set_minor_formatter(NullFormatter())
-        axes.axhline(1, color=colours["faint"], linewidth=1)
+        axes.axhline(1, color=LIGHT["faint"], linewidth=1)
         axes.set(ylabel="Gradient left, as a share of that at lag 0")
         axes.set_xlabel("Lag in " + ("frames" if flows[0].frame_s is None else "ms"))
         axes.legend(frameon=False, fontsize=9)
         axes.spines[["top", "right"]].set_visible(False)
-        axes.set_title(short(title, 90), fontsize=11)
+        axes.set_title("How much of a gradient arrives", fontsize=11)
         return png(figure, path)
 
 
-def problem_picture(
-    records: Sequence[Record],
-    path: str | os.PathLike[str] | None = None,
-    *,
-    title: str = "Adding and copying",
-    dark: bool = False,
-) -> bytes:
+def problem_picture(records: Sequence[Record], path: str | os.PathLike[str] | None = None) -> bytes:
     """A plot for each problem and lag: the loss on unseen sequences over the training steps, a line for each cell.
 
     The dashed line is the loss of the best answer without memory; the dotted line is a tenth of it: there the problem
@@ -102,14 +82,13 @@ def problem_picture(
     from matplotlib.figure import Figure
     from matplotlib.ticker import NullFormatter
 
-    colours = DARK if dark else LIGHT
     places = list(dict.fromkeys((record["task"], record["lag"]) for record in records))
     cells = list(dict.fromkeys(record["cell"] for record in records))
     # Where possible, each problem fills whole rows of plots.
     lags = len({lag for _, lag in places})
     columns = next((columns for columns in (4, 3, 5) if lags % columns == 0), min(len(places), 4))
     rows = -(-len(places) // columns)
-    with style(colours):
+    with style(LIGHT):
         figure = Figure(figsize=(1.2 + 2.6 * columns, 0.9 + 2.4 * rows), layout="constrained")
         plots = figure.subplots(rows, columns, squeeze=False).ravel()
         for axes in plots[len(places) :]:
@@ -122,8 +101,8 @@ def problem_picture(
                 label = record["cell"] if record["seed"] == here[0]["seed"] else None
                 axes.plot(steps, losses, color=colour, linewidth=1.5, label=label)
             level = here[0]["baseline"]
-            axes.axhline(level, color=colours["ink"], linewidth=1, linestyle=(0, (4, 3)))
-            axes.axhline(level / 10, color=colours["ink"], linewidth=1, linestyle=":")
+            axes.axhline(level, color=LIGHT["ink"], linewidth=1, linestyle=(0, (4, 3)))
+            axes.axhline(level / 10, color=LIGHT["ink"], linewidth=1, linestyle=":")
             axes.set_yscale("log")
             axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
             axes.yaxis.set_minor_formatter(NullFormatter())
@@ -133,7 +112,7 @@ def problem_picture(
             axes.set_xlabel("Training step")
         plots[0].set_ylabel("Loss, never seen sequences")
         plots[0].legend(frameon=False, fontsize=9)
-        figure.suptitle(short(title, 90), fontsize=11)
+        figure.suptitle("Adding and copying", fontsize=11)
         return png(figure, path)
 
 

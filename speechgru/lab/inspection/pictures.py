@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from speechgru.evaluation.pictures import DARK, LIGHT, png, short, style
+from speechgru.evaluation.pictures import LIGHT, png, short, style
 from speechgru.lab.inspection.memory import keeping_gate, unit_order
 from speechgru.lab.inspection.replay import LayerTrace, Trace
 
@@ -31,7 +31,7 @@ MEANINGS = {
 }
 _SHARES = ("update", "reset", "forget", "input", "output", "highway")
 MOST_LABELS = 6
-# Everybody can tell them apart on light and dark paper (Okabe & Ito without yellow and black).
+# Everybody can tell them apart (Okabe & Ito without yellow and black).
 LINES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
 ORDER = "Each row of a gate is a unit, sorted by the mean of the gate that keeps: the longest memory is on top."
 
@@ -88,7 +88,6 @@ def xray_picture(
     path: str | os.PathLike[str] | None = None,
     *,
     title: str = "",
-    dark: bool = False,
     gates: Collection[str] | None = None,
 ) -> bytes:
     """What went in, every gate of every layer with a column for each direction, and what came out, over the seconds.
@@ -98,7 +97,6 @@ def xray_picture(
     """
     from matplotlib.figure import Figure
 
-    colours = DARK if dark else LIGHT
     ways = list(dict.fromkeys(layer.direction for layer in trace.layers))
     first, last = _heard(trace), _told(trace)
     columns = [list(_gates(trace, way, gates)) for way in ways]
@@ -110,7 +108,7 @@ def xray_picture(
         left_in + right_in + width_in * len(ways) + between_in * (len(ways) - 1),
         top_in + bottom_in + sum(panel.height_in + GAP_IN for panel in panels) + WAYS_IN + TIMES_IN - GAP_IN,
     )
-    with style(colours):
+    with style(LIGHT):
         figure = Figure(figsize=size)
         top = size[1] - top_in
         for number, panel in enumerate(panels):
@@ -123,7 +121,7 @@ def xray_picture(
                 place = (left / size[0], (top - panel.height_in) / size[1], width / size[0], panel.height_in / size[1])
                 axes = figure.add_axes(place)
                 axes.set_xlim(0, trace.duration_s)
-                _draw(axes, columns[column][number - 1] if own else panel, trace, colours)
+                _draw(axes, columns[column][number - 1] if own else panel, trace)
                 if number == 1:
                     end = "start" if ways[column] == "forward" else "end"
                     axes.set_title(
@@ -195,18 +193,18 @@ def _told(trace: Trace) -> list[_Panel]:
     return panels
 
 
-def _draw(axes: Axes, panel: _Panel, trace: Trace, colours: dict[str, str]) -> None:
+def _draw(axes: Axes, panel: _Panel, trace: Trace) -> None:
     axes.set_title(panel.title, loc="left", fontsize=8.5, pad=2)
     for word in trace.words:
         for edge_s in (word.start_s, word.end_s):
-            axes.axvline(edge_s, color=colours["orange"], linewidth=0.6, alpha=0.7)
+            axes.axvline(edge_s, color=LIGHT["orange"], linewidth=0.6, alpha=0.7)
     axes.tick_params(labelsize=7.5)
     if panel.colours is not None:
         extent = (0, panel.values.shape[1] * panel.frame_s, 0, len(panel.values))
         # Frames and units keep sharp edges; where there are more units than dots, several share one.
         shown = "nearest" if len(panel.values) <= 100 else "auto"
         ramp, low, high = panel.colours
-        image = axes.imshow(panel.values, cmap=_ramp(ramp, colours), vmin=low, vmax=high, aspect="auto", origin="lower")
+        image = axes.imshow(panel.values, cmap=_ramp(ramp), vmin=low, vmax=high, aspect="auto", origin="lower")
         image.set(extent=extent, interpolation=shown)
         axes.set_xlim(0, trace.duration_s)
         axes.set_yticks([])
@@ -214,15 +212,15 @@ def _draw(axes: Axes, panel: _Panel, trace: Trace, colours: dict[str, str]) -> N
             for word in trace.words:
                 middle_s = (word.start_s + word.end_s) / 2
                 axes.text(middle_s, 1.02, short(word.word, 14), ha="center", va="bottom", fontsize=9,
-                          color=colours["orange"], transform=axes.get_xaxis_transform())  # fmt: skip
+                          color=LIGHT["orange"], transform=axes.get_xaxis_transform())  # fmt: skip
             axes.set_title(panel.title, loc="left", fontsize=8.5, pad=_lift(trace))
         return
     starts_s = (np.arange(len(panel.values)) + 0.5) * panel.frame_s
     axes.spines[["top", "right"]].set_visible(False)
     if panel.title.startswith("probability"):
-        _draw_posteriors(axes, panel, starts_s, colours)
+        _draw_posteriors(axes, panel, starts_s)
         return
-    axes.set_prop_cycle(color=LINES if panel.names else [colours["blue"]])
+    axes.set_prop_cycle(color=LINES if panel.names else [LIGHT["blue"]])
     lines = axes.plot(starts_s, panel.values, linewidth=1.3)
     if panel.names:
         axes.legend(lines, panel.names, frameon=False, fontsize=7, ncols=6, loc="upper left", handlelength=1.2,
@@ -238,9 +236,9 @@ def _lift(trace: Trace) -> float:
     return 14.0 if trace.words else 2.0
 
 
-def _draw_posteriors(axes: Axes, panel: _Panel, starts_s: np.ndarray, colours: dict[str, str]) -> None:
+def _draw_posteriors(axes: Axes, panel: _Panel, starts_s: np.ndarray) -> None:
     """The blank as a grey area, every other token as a line with its name at each peak."""
-    axes.fill_between(starts_s, panel.values[:, 0], color=colours["faint"], linewidth=0)
+    axes.fill_between(starts_s, panel.values[:, 0], color=LIGHT["faint"], linewidth=0)
     axes.text(0.005, 0.75, "grey: blank", fontsize=7, transform=axes.transAxes)
     for index in range(1, panel.values.shape[1]):
         line = panel.values[:, index]
@@ -255,11 +253,11 @@ def _draw_posteriors(axes: Axes, panel: _Panel, starts_s: np.ndarray, colours: d
     axes.set_yticks([0, 1])
 
 
-def _ramp(name: str, colours: dict[str, str]) -> LinearSegmentedColormap:
+def _ramp(name: str) -> LinearSegmentedColormap:
     from matplotlib.colors import LinearSegmentedColormap
 
     ends = {"share": ["paper", "blue"], "state": ["orange", "paper", "blue"], "loudness": ["paper", "ink"]}
-    return LinearSegmentedColormap.from_list(name, [colours[one] for one in ends[name]])
+    return LinearSegmentedColormap.from_list(name, [LIGHT[one] for one in ends[name]])
 
 
 def _bar(axes: Axes, width_in: float, before: Sequence[_Panel], panel: _Panel) -> None:
