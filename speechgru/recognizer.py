@@ -137,7 +137,12 @@ class Recognizer(Model):
             return self.embed([audio], source_rate)[0]
         waveforms = [read_audio(one, self.sample_rate, source_rate=source_rate)[0] for one in audio]
         with self.in_eval_mode():
-            return self.head.embed(*self.encoder(*self.features(*self._padded(waveforms)))).float().cpu()
+            if waveforms:
+                hidden, lengths = self.encoder(*self.features(*self._padded(waveforms)))
+            else:  # the size of a vector is known to the head alone
+                hidden = torch.zeros(0, 1, self.encoder.output_size, device=self.device)
+                lengths = torch.zeros(0, dtype=torch.int64, device=self.device)
+            return self.head.embed(hidden, lengths).float().cpu()
 
     def decoder(self, config: object = None) -> Decoder:
         """The decoder that ``config`` configures, for the tokens of this model.

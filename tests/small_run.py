@@ -25,7 +25,6 @@ SMALL = [
     "trainer.batch_size=8",
     "trainer.epochs=4",
     "trainer.ema_decay=0.9",
-    "trainer.average_last=2",
     "augment.noise.probability=0.5",
     "augment.shift.probability=0.5",
     "augment.spectrogram.time_masks=1",

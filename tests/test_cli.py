@@ -34,7 +34,7 @@ from speechgru.encoders import GRUEncoderConfig
 from speechgru.errors import ModelError
 from speechgru.features import LogMelConfig
 from speechgru.heads import ClassificationConfig
-from speechgru.model_folder import RecognizerConfig, write_keywords
+from speechgru.model_folder import RecognizerConfig, write_chosen
 from speechgru.recognizer import Recognizer
 from speechgru.recordings import classification, parts
 from speechgru.recordings.classification import ClassifiedRecording, classify_recordings, windows
@@ -210,7 +210,7 @@ def test_a_word_that_is_not_sure_enough_is_unknown(
         assert (row["label"], row["rejected"]) == (label, rejected)
         assert float(row["confidence"]) == pytest.approx(confidence, abs=1e-6)
     shutil.copytree(model, tmp_path / "own")
-    write_keywords(tmp_path / "own", KeywordConfig(thresholds={word: confidence + 1e-4}))
+    write_chosen(tmp_path / "own", KeywordConfig(thresholds={word: confidence + 1e-4}))
     assert told("txt", folder=tmp_path / "own") == told("txt", "--threshold", above)
     assert told("txt", "--threshold", "0", folder=tmp_path / "own") == told("txt")
     assert main(["classify", str(audio), "--threshold", "1.5"]) == 2

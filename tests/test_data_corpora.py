@@ -137,6 +137,16 @@ def test_silence_is_scaled_noise(tree):
     assert len({one.start_s for one in clips}) > 0.9 * len(clips)
 
 
+def test_noise_that_is_hardly_long_enough_is_cut_at_its_start(tmp_path):
+    """Oracle: a sample more than a second at 44.1 kHz, which is less than one at 16 kHz."""
+    touch(tmp_path / "yes/bb05582b_nohash_3.wav")  # of the test split
+    (tmp_path / "_background_noise_").mkdir()
+    soundfile.write(tmp_path / "_background_noise_/hum.wav", np.full(44101, 0.5), 44100)
+    clip = commands(tmp_path, words=["yes"], silence=True).utterances("test")[-1]
+    assert (clip.label, clip.start_s) == (SILENCE, 0)
+    assert len(read_utterance(clip, 16000)) == 16000
+
+
 def test_canonical_folders_are_the_test_clips(tree, tmp_path):
     """Oracle: the files in them; words that may be inside ``_unknown_`` are not tested with it."""
     root = tmp_path / "sc"
@@ -250,6 +260,8 @@ def test_folder_of_ones_own(tmp_path):
     assert {one.label for one in chosen.utterances("train")} == {"ja", "nein"}
     with pytest.raises(DataError, match=r"no recordings in the test split; add some, raise data.test_percent"):
         Folder(FolderConfig(root=str(tmp_path), test_percent=0)).utterances("test")
+    with pytest.raises(DataError, match=r"no recordings in the train split; add some, lower data.valid_percent, or"):
+        Folder(FolderConfig(root=str(tmp_path), valid_percent=99.9, test_percent=0)).utterances("train")
     with pytest.raises(DataError, match="is not there"):
         Folder(FolderConfig(root=str(tmp_path / "missing"))).labels()
     with pytest.raises(DataError, match="nothing to prepare"):
@@ -387,6 +399,8 @@ def test_esc10_errors(sounds, tmp_path):
     touch(tmp_path / "rain" / "1-1-A.ogg")
     with pytest.raises(DataError, match="no folder of the class dog_bark; run `speechgru prepare esc10`"):
         ESC10(ESC10Config(root=str(tmp_path))).utterances("train")
+    with pytest.raises(DataError, match=r"is not empty and lacks dog_bark, sea_waves, baby_cry \.\.\.; move it away"):
+        ESC10(ESC10Config(root=str(tmp_path))).prepare()
     with pytest.raises(DataError, match="lacks 300 of 400 clips"):
         ESC10(ESC10Config(root=str(sounds))).prepare()
 
@@ -410,6 +424,8 @@ def test_arabic_digits(tmp_path):
         corpus.prepare()
     with pytest.raises(DataError, match="run `speechgru prepare arabic_digits`"):
         ArabicDigits(ArabicDigitsConfig(root=str(tmp_path / "dataset" / "open"))).utterances("test")
+    with pytest.raises(DataError, match="is not empty and lacks dataset; move it away"):
+        ArabicDigits(ArabicDigitsConfig(root=str(tmp_path / "dataset" / "open"))).prepare()
 
 
 def test_real_esc10_and_arabic_digits(recordings):

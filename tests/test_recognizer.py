@@ -150,6 +150,8 @@ def test_embedding_is_what_the_scores_are_made_from(name):
         probabilities = model.head.output(vector).softmax(0).detach()
         for label, value in told.scores.items():
             assert value == pytest.approx(float(probabilities[model.tokens.index(label)]), abs=1e-5)
+    none = model.embed([])
+    assert (none.shape, none.dtype) == ((0, together.shape[1]), together.dtype)
 
 
 def test_labels_that_only_helped_are_dropped(tmp_path):

@@ -13,6 +13,7 @@ from small_run import ALONE, command, cut, rows, run, same
 
 from speechgru.cli import main
 from speechgru.errors import ConfigError, DataError
+from speechgru.training.checkpoint import load_checkpoint, save_checkpoint
 from speechgru.training.run_settings import differences, flat
 
 
@@ -99,6 +100,24 @@ def test_goes_on_by_its_folder_alone(
     assert json.loads((folder / "run.json").read_text())["settings"] == json.loads(begun)["settings"]
 
 
+def test_a_setting_that_is_gone_stops_no_run(
+    three_tones: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As an older version left it: with trainer.average_last and the weights of its epochs. Oracle: the run of now."""
+    folder = tmp_path / "cut"
+    cut(monkeypatch, three_tones, folder, updates=8)
+    stored = json.loads((folder / "settings.json").read_text())
+    stored["settings"]["trainer"]["average_last"] = 2
+    (folder / "settings.json").write_text(json.dumps(stored))
+    groups, state = load_checkpoint(folder / "checkpoint.safetensors")
+    weights = {name: tensor.clone() for name, tensor in groups["average"].items()}
+    save_checkpoint(folder, groups | {"last0": weights}, state | {"snapshots": 1})
+    assert main(["train", f"run_dir={folder}", "resume=true"]) == 0
+    same(whole, folder)
+    assert main(command(three_tones, folder)[2:]) == 0
+    assert "already finished with these settings" in capsys.readouterr().err
+
+
 def test_other_recordings_are_refused(three_tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Moved recordings are the same, one more is not. Oracle: the counts of the folders."""
     import shutil
@@ -150,6 +169,35 @@ def test_a_start_that_failed_leaves_nothing(word: str, three_tones: Path, tmp_pa
     before = {path: path.read_bytes() for path in (tmp_path / "old").rglob("*") if path.is_file()}
     assert main([*command(three_tones, tmp_path / "old", "overwrite=true")[2:], word]) in (1, 2)
     assert {path: path.read_bytes() for path in (tmp_path / "old").rglob("*") if path.is_file()} == before
+
+
+def test_a_finished_run_without_its_checkpoint_is_not_trained_over(
+    three_tones: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Refused unless it is to be overwritten; a start that failed leaves it as it was. Oracle: the bytes of every file.
+
+    A damaged checkpoint does not hide why the start failed.
+    """
+    folder = tmp_path / "run"
+    words = command(three_tones, folder, "trainer.epochs=1")[2:]
+    run(three_tones, folder, "trainer.epochs=1")
+    (folder / "checkpoint.safetensors").unlink()
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    nowhere, gone = "data.root=nowhere", "holds a finished run without its checkpoint.safetensors; choose another"
+    for more, told in (
+        ([], gone),
+        (["resume=true"], gone),
+        ([nowhere], gone),
+        ([nowhere, "overwrite=true"], "nowhere: is not there"),
+    ):
+        assert main([*words, *more]) in (1, 2)
+        assert told in capsys.readouterr().err
+        assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+    (folder / "checkpoint.safetensors").write_bytes(b"damaged")
+    assert main([*words, nowhere, "overwrite=true"]) in (1, 2)
+    assert "nowhere: is not there" in capsys.readouterr().err
+    (folder / "checkpoint.safetensors").unlink()
+    assert main([*words, "overwrite=true"]) == 0
 
 
 def test_nothing_is_gone_on_with_where_no_run_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

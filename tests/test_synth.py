@@ -301,7 +301,7 @@ def test_a_killed_run_leaves_nothing_that_counts(config, monkeypatch):
     assert leftover.exists()
     assert len(contents(root)) == 20 + 3 + 1
     monkeypatch.setattr(made, "_ABANDONED_S", -1.0)
-    made._remove_abandoned(root)
+    made._remove_abandoned(root, root)
     assert os.listdir(root.parent) == ["digits"]
 
 

@@ -19,7 +19,7 @@ from speechgru.cells.subnormals import subnormals_are_flushed
 from speechgru.config import compose, plain
 from speechgru.errors import ConfigError, DataError, ModelError, TrainingStopped
 from speechgru.registry import build, names
-from speechgru.training.average import ExponentialAverage, mean_of
+from speechgru.training.average import ExponentialAverage
 from speechgru.training.logging import MetricsLog
 from speechgru.training.objective import Objective
 from speechgru.training.run import train
@@ -107,9 +107,8 @@ def test_killed_between_two_files(
 def test_cut_in_its_last_epoch(
     three_tones: Path, tmp_path: Path, uninterrupted: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What only the end needs, the weights of earlier epochs for their mean, is remembered too."""
+    """What only the end does is done after one update, too."""
     updates = rows(uninterrupted)[-1]["step"]
-    assert "averaged_valid_accuracy" in rows(uninterrupted)[-1]
     cut(monkeypatch, three_tones, tmp_path / "cut", updates - 1, OFTEN)
     assert [row["epoch"] for row in rows(tmp_path / "cut")] == [1, 2, 3]
     run(three_tones, tmp_path / "cut", OFTEN, "resume=true")
@@ -274,14 +273,7 @@ def test_torchrun_with_two_groups_of_processes(three_tones: Path, tmp_path: Path
 
 def test_accumulation_equals_the_larger_batch(three_tones: Path, tmp_path: Path) -> None:
     """Two batches summed into one update = one batch of both, where nothing is drawn per batch. Oracle: the latter."""
-    still = [
-        "~augment",
-        "encoder.dropout=0",
-        "head.dropout=0",
-        "trainer.epochs=1",
-        "trainer.average_last=0",
-        "trainer.ema_decay=0",
-    ]
+    still = ["~augment", "encoder.dropout=0", "head.dropout=0", "trainer.epochs=1", "trainer.ema_decay=0"]
     overrides = [one for one in SMALL if not one.startswith("augment")] + still
     for name, batch, accumulate in (("one", 200, 1), ("two", 24, 2)):
         config = compose("train", ["data=folder", f"data.root={three_tones}", *overrides])
@@ -362,7 +354,7 @@ def test_resume_with_another_model_is_refused(three_tones: Path, tmp_path: Path)
 
 def test_init_from_starts_where_the_other_model_ended(three_tones: Path, tmp_path: Path) -> None:
     """With a learning rate of almost nothing the weights stay those of the given model."""
-    run(three_tones, tmp_path / "a", "trainer.epochs=6", "trainer.ema_decay=0", "trainer.average_last=0")
+    run(three_tones, tmp_path / "a", "trainer.epochs=6", "trainer.ema_decay=0")
     run(
         three_tones,
         tmp_path / "b",
@@ -370,7 +362,6 @@ def test_init_from_starts_where_the_other_model_ended(three_tones: Path, tmp_pat
         "optimizer.learning_rate=1e-9",
         "trainer.epochs=1",
         "trainer.ema_decay=0",
-        "trainer.average_last=0",
     )
     a = load_file(tmp_path / "a" / "model" / "model.safetensors")
     for name, tensor in load_file(tmp_path / "b" / "model" / "model.safetensors").items():
@@ -379,7 +370,7 @@ def test_init_from_starts_where_the_other_model_ended(three_tones: Path, tmp_pat
 
 def test_init_from_may_normalise_otherwise(three_tones: Path, tmp_path: Path) -> None:
     """Oracle: the weights of the given model; what the frames of the training recordings become has mean 0."""
-    quick = ("trainer.epochs=1", "trainer.ema_decay=0", "trainer.average_last=0")
+    quick = ("trainer.epochs=1", "trainer.ema_decay=0")
     run(three_tones, tmp_path / "a", *quick)
     words = ("features.normalization=global", "optimizer.learning_rate=1e-9", *quick)
     run(three_tones, tmp_path / "b", f"init_from={tmp_path / 'a' / 'model'}", *words)
@@ -427,19 +418,14 @@ def test_unreadable_files_are_counted(three_tones: Path, tmp_path: Path, capsys:
 def test_each_epoch_leaves_a_line(three_tones: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Off a terminal, with the figures of metrics.jsonl. Oracle: that file."""
     run(three_tones, tmp_path / "run")
-    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith(("epoch ", "mean "))]
-    found, best, best_epoch = rows(tmp_path / "run"), 0.0, 0
-    assert len(lines) == len(found) + 1
-    for line, row in zip(lines, found, strict=False):
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("epoch ")]
+    best, best_epoch = 0.0, 0
+    for line, row in zip(lines, rows(tmp_path / "run"), strict=True):
         if row["valid_accuracy"] >= best:
             best, best_epoch = row["valid_accuracy"], row["epoch"]
         told = "kept" if best_epoch == row["epoch"] else f"best {best:.4f} in epoch {best_epoch}"
         losses = f"train loss {row['train_loss']:.4f}, validation loss {row['valid_loss']:.4f}"
         assert line.startswith(f"epoch {row['epoch']}/4: {losses}, accuracy {row['valid_accuracy']:.4f} ({told}), ")
-    last = found[-1]
-    kept = "kept" if last["averaged_kept"] else "not kept"
-    averaged = f"loss {last['averaged_valid_loss']:.4f}, accuracy {last['averaged_valid_accuracy']:.4f}"
-    assert lines[-1] == f"mean of the last epochs: {averaged} ({kept})"
 
 
 @pytest.mark.parametrize("name", names("schedule"))
@@ -468,12 +454,11 @@ def test_cosine_is_the_formula() -> None:
         oracle.step()
 
 
-def test_averages() -> None:
-    """The exponential average follows its formula, the plain mean is the mean. Oracle: both written out."""
+def test_exponential_average() -> None:
+    """It follows its formula, and integers are the latest. Oracle: the formula written out."""
     module = torch.nn.BatchNorm1d(2)
     average = ExponentialAverage(module, 0.5)
     expected = module.weight.detach().clone()
-    kept = []
     for step in range(4):
         with torch.no_grad():
             module.weight.fill_(float(step))
@@ -481,10 +466,8 @@ def test_averages() -> None:
         decay = min(0.5, (1 + step) / (10 + step))
         expected = decay * expected + (1 - decay) * step
         average.update(module)
-        kept.append({"weight": module.weight.detach().clone()})
     torch.testing.assert_close(average.tensors["weight"], expected)
     assert int(average.tensors["num_batches_tracked"]) == 3
-    torch.testing.assert_close(mean_of(kept)["weight"], torch.full((2,), 1.5))
 
 
 def test_weight_decay_leaves_biases_alone() -> None:
@@ -504,7 +487,7 @@ def test_weight_decay_leaves_biases_alone() -> None:
 
 def test_the_last_epoch_is_kept_where_that_is_asked_for(three_tones: Path, tmp_path: Path) -> None:
     """Oracle: the averaged weights of the checkpoint; the run resumed in its middle keeps the same."""
-    run(three_tones, tmp_path / "run", "trainer.keep_last=true", "trainer.average_last=0", "trainer.monitor=loss")
+    run(three_tones, tmp_path / "run", "trainer.keep_last=true", "trainer.monitor=loss")
     kept, last = load_file(tmp_path / "run" / "model" / "model.safetensors"), tensors(tmp_path / "run")
     assert all(torch.equal(tensor, last[f"average/{name}"]) for name, tensor in kept.items())
     assert [row["best"] for row in rows(tmp_path / "run")] == [True] * 4

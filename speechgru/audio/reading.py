@@ -23,7 +23,6 @@ if TYPE_CHECKING:  # imported by the functions that need it: the command line st
 
 _SLICE_SLACK_S = 0.05  # manifests round their times; a slice may end this far past the end and is then cut there
 _BLOCK = 1 << 20  # frames read at once: a header that falsely claims a terabyte must not allocate it
-_SILENCE = 2.0**-15  # one step of 16-bit audio
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,15 +42,13 @@ def read_audio(
     start_s: float = 0.0,
     duration_s: float | None = None,
     source_rate: int | None = None,
-    require_sound: bool = False,
 ) -> tuple[torch.Tensor, int]:
     """Reads a recording, or a slice of it, as mono float32 samples, full scale at 1.
 
     The channels are averaged. A slice is cut at the recording's own rate (nearest sample) and then resampled; only the
     slice is decoded, except in mp3, which does not allow exact seeking: everything before the slice is decoded too, and
     dropped. An mp3 of variable bit rate without a Xing header does not state its length, and libsndfile does not know
-    it either: convert such files. Silence is legitimate (a class of its own in keyword corpora), and is refused only
-    where ``require_sound`` asks for it.
+    it either: convert such files. Silence is legitimate (a class of its own in keyword corpora).
 
     Args:
         source: a path; ``"-"`` for standard input; the bytes of a file; a binary file object; or samples as a numpy
@@ -61,7 +58,6 @@ def read_audio(
         duration_s: how long it lasts, in seconds, above 0; None means to the end. It may reach 50 ms past the end
             (manifests round their times) and is then cut there.
         source_rate: the rate of an array, in Hz; not for files, which state their own.
-        require_sound: refuse a recording (or slice) that never leaves one step of 16-bit audio around its mean.
 
     Returns:
         The waveform ``(samples,)``, never sharing memory with the source, and its rate in Hz.
@@ -69,7 +65,7 @@ def read_audio(
     Raises:
         AudioError: missing, a directory, empty, not audio, truncated, no samples, NaN or infinite samples, floats
             above 16 (samples of 16 bits that were not divided), more than 32 channels, an impossible rate, a slice
-            outside the recording, silence where sound is required.
+            outside the recording.
     """
     import torch
 
@@ -87,8 +83,6 @@ def read_audio(
             blocks = list(decoder.blocks(*_span(decoder.samples, rate, start_s, duration_s, name), _BLOCK))
             values = (blocks[0] if len(blocks) == 1 else np.concatenate(blocks)).T
     samples = mono(values, name, rate)
-    if require_sound and np.abs(samples - samples.mean()).max() <= _SILENCE:
-        raise AudioError(f"{name}: silent from beginning to end; check the microphone")
     waveform = torch.from_numpy(np.ascontiguousarray(samples))
     if sample_rate is None or sample_rate == rate:
         return waveform, rate

@@ -23,6 +23,7 @@ from speechgru.errors import DataError, one_line
 _BLOCK = 1 << 20
 _MOST_MEMBERS = 1_000_000
 _SMALL_BYTES = 64 << 20
+_MOST_RATIO = 100  # bytes unpacked for each of the archive, beyond 64 MB: recordings do not compress a hundredfold
 _MOST_DEPTH = 64
 # What Python's archive readers raise at unexpected content.
 _DAMAGES = (
@@ -46,7 +47,6 @@ def extract(
     only: tuple[str, ...] = (),
     strip: int = 0,
     max_bytes: int = 32 << 30,
-    max_ratio: float = 100.0,
     progress: bool = True,
 ) -> None:
     """Unpack a tar (plain, gz, bz2, xz) or zip archive into ``folder``, all of it or nothing.
@@ -62,8 +62,6 @@ def extract(
         only: names at the top (after ``strip``) to unpack; empty: all.
         strip: leading folders to remove from all names.
         max_bytes: most bytes unpacked.
-        max_ratio: most bytes unpacked for each byte of the archive (beyond 64 MB): recordings do not compress a
-            hundredfold.
         progress: show a bar on stderr; never shown where that is not a terminal.
 
     Raises:
@@ -76,7 +74,7 @@ def extract(
     unpacked = folder.with_name(f".{folder.name}.unpacking")
     try:
         packed_bytes = archive.stat().st_size
-        budget = int(min(max_bytes, max(packed_bytes * max_ratio, _SMALL_BYTES)))
+        budget = int(min(max_bytes, max(packed_bytes * _MOST_RATIO, _SMALL_BYTES)))
         shutil.rmtree(unpacked, ignore_errors=True)
         unpacked.mkdir(parents=True)
         title = f"unpacking {archive.name}"

@@ -11,6 +11,7 @@ from typing import Protocol
 
 import numpy as np
 import torch
+from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from speechgru.data.cache import WaveformCache
@@ -101,7 +102,6 @@ class BatchLoader:
         workers: processes that read; 0 reads in this one.
         cache_mb: memory for decoded audio, in MB; kept after resampling and before augmentation.
         max_duration_s: longer utterances are left out and named in ``errors``; None for no limit.
-        pool_batches: how many batches are sorted by duration together when shuffled; 1 does not sort.
         shard_buffer: largest number of recordings in shards that are shuffled together, at least 1.
         rank: this process among ``world_size``.
         world_size: processes that share an epoch: every utterance is read by exactly one of them.
@@ -126,7 +126,6 @@ class BatchLoader:
         workers: int = 0,
         cache_mb: float = 1024,
         max_duration_s: float | None = None,
-        pool_batches: int = 20,
         shard_buffer: int = 10_000,
         rank: int = 0,
         world_size: int = 1,
@@ -136,13 +135,11 @@ class BatchLoader:
         _check("workers", workers, workers >= 0, "at least 0")
         _check("cache_mb", cache_mb, cache_mb >= 0, "at least 0")
         _check("max_duration_s", max_duration_s, max_duration_s is None or max_duration_s > 0, "above 0")
-        _check("pool_batches", pool_batches, pool_batches >= 1, "at least 1")
         _check("shard_buffer", shard_buffer, shard_buffer >= 1, "at least 1")
         if len(utterances) < world_size:
             raise DataError(f"{len(utterances)} utterances for {world_size} processes: at least one each is needed")
         self.utterances = list(utterances)
-        self.batch_size, self.seed = batch_size, seed
-        self.shuffle, self.pool_batches = shuffle, pool_batches
+        self.batch_size, self.seed, self.shuffle = batch_size, seed, shuffle
         self.rank, self.world_size = rank, world_size
         self.shard_buffer = shard_buffer
         self._shards = [sys.intern(shard_of(one.audio)) for one in self.utterances]
@@ -181,7 +178,6 @@ class BatchLoader:
             ordered = functools.partial(epoch_batches, durations_s, len(shards), shuffle=self.shuffle)
         return ordered(
             batch_size=self.batch_size,
-            pool_batches=self.pool_batches,
             seed=self.seed,
             epoch=epoch,
             rank=self.rank,
@@ -206,7 +202,7 @@ class BatchLoader:
 
     def _measured(self) -> list[float] | None:
         """Durations of all utterances in seconds, or None where the order does not need them."""
-        sorts = self.shuffle and self.pool_batches > 1 and len(self.utterances) > self.batch_size * self.world_size
+        sorts = self.shuffle and len(self.utterances) > self.batch_size * self.world_size
         return [duration_s for duration_s, _ in self._read_headers()] if sorts else None
 
     def unreadable(self) -> list[str]:
@@ -295,9 +291,7 @@ class _Recordings(Dataset[_Item]):
 def _collate(items: list[_Item]) -> Batch:
     rows = [(item, item.waveform) for item in items if item.waveform is not None]
     lengths = torch.tensor([len(waveform) for _, waveform in rows], dtype=torch.int64)
-    waveforms = torch.zeros(len(rows), int(lengths.max()) if rows else 0)
-    for row, (_, waveform) in zip(waveforms, rows, strict=True):
-        row[: len(waveform)] = waveform
+    waveforms = pad_sequence([one for _, one in rows], batch_first=True) if rows else torch.zeros(0, 0)
     targets, target_lengths = _targets([item.target for item, _ in rows])
     return Batch(
         waveforms=waveforms,
@@ -315,10 +309,7 @@ def _targets(targets: list[Target]) -> tuple[torch.Tensor, torch.Tensor]:
     if not transcripts:
         return torch.tensor(targets, dtype=torch.int64), torch.ones(len(targets), dtype=torch.int64)
     lengths = torch.tensor([len(target) for target in transcripts], dtype=torch.int64)
-    padded = torch.zeros(len(targets), int(lengths.max()), dtype=torch.int64)
-    for row, target in zip(padded, transcripts, strict=True):
-        row[: len(target)] = torch.tensor(target, dtype=torch.int64)
-    return padded, lengths
+    return pad_sequence([torch.tensor(one, dtype=torch.int64) for one in transcripts], batch_first=True), lengths
 
 
 def _header(utterance: Utterance) -> tuple[float, str]:

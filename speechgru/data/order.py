@@ -71,7 +71,6 @@ def shard_batches(
     *,
     buffer: int,
     batch_size: int,
-    pool_batches: int = 20,
     seed: int = 0,
     epoch: int = 0,
     rank: int = 0,
@@ -87,7 +86,6 @@ def shard_batches(
         shards: the shard of each utterance; the utterances of one shard are neighbours.
         buffer: largest number of utterances that are shuffled together; at least ``batch_size`` in each process are.
         batch_size: as for :func:`epoch_batches`, as are the others.
-        pool_batches: likewise.
         seed: likewise.
         epoch: likewise.
         rank: likewise.
@@ -106,7 +104,6 @@ def shard_batches(
             None if durations_s is None else np.asarray(durations_s)[window].tolist(),
             len(window),
             batch_size=batch_size,
-            pool_batches=pool_batches,
             seed=int(rng.integers(2**62)),
             epoch=number,
             rank=rank,

@@ -27,36 +27,28 @@ COLUMNS = {
 }
 
 
-def read_table(
-    path: str | os.PathLike[str], audio_folder: str | os.PathLike[str] | None = None
-) -> dict[str, list[Utterance]]:
+def read_table(path: str | os.PathLike[str]) -> dict[str, list[Utterance]]:
     """The utterances of a table by split, in order; those of no split under "". See :func:`read_rows`."""
     found: dict[str, list[Utterance]] = {}
-    for split, utterance in read_rows(path, audio_folder):
+    for split, utterance in read_rows(path):
         found.setdefault(split, []).append(utterance)
     return found
 
 
-def read_rows(
-    path: str | os.PathLike[str], audio_folder: str | os.PathLike[str] | None = None
-) -> list[tuple[str, Utterance]]:
+def read_rows(path: str | os.PathLike[str]) -> list[tuple[str, Utterance]]:
     """The rows of a table in order, each with its split; "" where it has none.
 
     The header names the columns, in any order and case (:data:`COLUMNS` lists the names understood); other columns are
     skipped. A .tsv file is separated by tabs and has no quoting; any other file is separated by what its header uses
-    (comma, semicolon or tab), with the usual quotes. An empty cell means unknown, and so does the speaker "-". A
-    speaker that no cell names may be in the path (:func:`speechgru.data.splits.speaker_of`).
-
-    Args:
-        path: the table.
-        audio_folder: what relative paths are relative to; None means the folder of the table.
+    (comma, semicolon or tab), with the usual quotes. Paths are relative to the folder of the table. An empty cell means
+    unknown, and so does the speaker "-". A speaker that no cell names may be in the path
+    (:func:`speechgru.data.splits.speaker_of`).
 
     Raises:
         DataError: unreadable, without a column for the recording, without rows, or a bad row (the message says
             ``file:line``).
     """
     path = Path(path)
-    folder = Path(audio_folder) if audio_folder is not None else path.parent
     rows = _tab_rows(path) if path.suffix.lower() == ".tsv" else _comma_rows(path)
     _, header = next(rows, (0, []))
     places = _columns(path, header) if header else {}
@@ -72,7 +64,7 @@ def read_rows(
         named = split_of(split) if split else ""
         if named is None:
             raise DataError(f"{where}: split {shown(split)} is not known; write {', '.join(SPLITS)} or leave it empty")
-        found.append((named, _utterance(row, folder, where)))
+        found.append((named, _utterance(row, path.parent, where)))
     if not found:
         raise DataError(f"{path}: has no rows; it needs a header line and one line per recording")
     return found

@@ -6,18 +6,14 @@ path below the folder of the recordings; its suffix may be left out.
 
 from __future__ import annotations
 
-import itertools
 import os
-import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
 from speechgru.data.label_folders import recordings_in
 from speechgru.data.splits import speaker_of
-from speechgru.data.utterance import Utterance
 from speechgru.errors import DataError
-from speechgru.files import write_atomically
 from speechgru.text_files import read_lines
 
 
@@ -48,11 +44,6 @@ def read_trials(path: str | os.PathLike[str]) -> list[Trial]:
     return trials
 
 
-def write_trials(path: str | os.PathLike[str], trials: Iterable[Trial]) -> None:
-    """Writes a list; the file appears whole or not at all."""
-    write_atomically(path, "".join(f"{int(one.same)} {one.first} {one.second}\n" for one in trials))
-
-
 def find_trials(trials: Sequence[Trial], roots: Sequence[str | os.PathLike[str]]) -> dict[str, str]:
     """The recording of every name in the trials, from the first of the folders that has it.
 
@@ -78,51 +69,3 @@ def find_trials(trials: Sequence[Trial], roots: Sequence[str | os.PathLike[str]]
 def speaker(name: str) -> str:
     """Who speaks in a recording of a list: the part of its name before ``_nohash_``, else the folder it is in."""
     return speaker_of(name, None) or PurePath(name).parent.name
-
-
-def draw_trials(utterances: Sequence[Utterance], folder: str, same: int, different: int, seed: int) -> list[Trial]:
-    """Trials of one speaker and of two, drawn at random, none twice; the two recordings never have the same text.
-
-    The speakers take turns in the trials of one speaker, so that none has many more than another.
-
-    Args:
-        utterances: recordings below ``folder``, with speaker and text.
-        folder: names are relative to it.
-        same: trials of one speaker.
-        different: trials of two.
-        seed: of the draw; the same one gives the same trials.
-
-    Raises:
-        DataError: there are not that many pairs.
-    """
-    draw = random.Random(seed)
-    by_speaker: dict[str, list[Utterance]] = {}
-    for one in sorted(utterances, key=lambda one: one.audio):
-        by_speaker.setdefault(one.speaker, []).append(one)
-    found: dict[tuple[Utterance, Utterance], None] = {}
-    left = [list(itertools.combinations(own, 2)) for own in by_speaker.values()]
-    for pairs in left:
-        pairs[:] = [pair for pair in pairs if pair[0].text != pair[1].text]
-        draw.shuffle(pairs)
-    while len(found) < same:
-        left = [pairs for pairs in left if pairs]
-        if not left:
-            raise DataError(f"{folder}: no {same} pairs of one speaker")
-        draw.shuffle(left)
-        found |= dict.fromkeys(pairs.pop() for pairs in left[: same - len(found)])
-    everything = [one for own in by_speaker.values() for one in own]
-    for _ in range(100 * different):
-        if len(found) == same + different:
-            break
-        first, second = sorted(draw.sample(everything, 2), key=lambda one: one.audio)
-        if first.speaker != second.speaker and first.text != second.text:
-            found[first, second] = None
-    else:
-        raise DataError(f"{folder}: no {different} pairs of two speakers")
-    return [
-        Trial(first.speaker == second.speaker, _name(first, folder), _name(second, folder)) for first, second in found
-    ]
-
-
-def _name(one: Utterance, folder: str) -> str:
-    return PurePath(os.path.relpath(one.audio, folder)).with_suffix("").as_posix()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -17,14 +16,11 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 
-def importance_picture(
-    importances: Mapping[str, float], path: str | os.PathLike[str] | None = None, *, title: str
-) -> bytes:
+def importance_picture(importances: Mapping[str, float], *, title: str) -> bytes:
     """One bar per setting: its share in how far the best trials differ from all trials; the most important on top.
 
     Args:
         importances: by key, together 1.
-        path: of the PNG.
         title: above it.
     """
     from matplotlib.figure import Figure
@@ -40,7 +36,7 @@ def importance_picture(
         axes.set(xlabel="Share of the importance, %", xlim=(0, 108))
         axes.set_title(short(title, 70), fontsize=11)
         axes.spines[["top", "right"]].set_visible(False)
-        return png(figure, path)
+        return png(figure, None)
 
 
 def coordinates_picture(
@@ -48,7 +44,6 @@ def coordinates_picture(
     ranges: Mapping[str, Range],
     metric: str,
     higher: bool,
-    path: str | os.PathLike[str] | None = None,
     *,
     title: str,
 ) -> bytes:
@@ -59,7 +54,6 @@ def coordinates_picture(
         ranges: what was tried, by key.
         metric: name of the value.
         higher: whether more of it is better.
-        path: of the PNG.
         title: above it.
     """
     from matplotlib.colors import LinearSegmentedColormap
@@ -87,7 +81,7 @@ def coordinates_picture(
         axes.set(xlim=(-0.3, len(ranges) + 0.4), ylim=(-0.05, 1.14))
         axes.axis("off")
         axes.set_title(short(title, 70), fontsize=11)
-        return png(figure, path)
+        return png(figure, None)
 
 
 def place(value: object, wanted: Range) -> float:

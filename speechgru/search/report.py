@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from speechgru.files import write_atomically
 from speechgru.search.pictures import coordinates_picture, importance_picture
 from speechgru.search.search import Search
-from speechgru.search.trial_line import seconds_of
+from speechgru.search.trial_line import brief, seconds_of
 from speechgru.wording import duration, table
 
 if TYPE_CHECKING:
@@ -63,14 +63,10 @@ def best_table(search: Search, trials: Sequence[FrozenTrial]) -> str:
     ranked = sorted(complete, key=lambda one: -one.values[0] if search.higher else one.values[0])[:SHOWN]
     keys = list(search.ranges)
     rows = [
-        [str(one.number), f"{one.values[0]:.4f}", *(_cell(one.params[key]) for key in keys), duration(seconds_of(one))]
+        [str(one.number), f"{one.values[0]:.4f}", *(brief(one.params[key]) for key in keys), duration(seconds_of(one))]
         for one in ranked
     ]
     return table(["trial", search.metric, *keys, "time"], rows, left=1)
-
-
-def _cell(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _csv(search: Search, trials: Sequence[FrozenTrial]) -> str:

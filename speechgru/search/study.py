@@ -54,9 +54,7 @@ class Study:
         if not search.storage:
             _check_there(search.folder)
         self._storage = open_storage(
-            search.storage or f"sqlite:///{quote(str(search.folder / FILE))}",
-            search.heartbeat_s,
-            lambda study, trial: put_back(study, trial),
+            search.storage or f"sqlite:///{quote(str(search.folder / FILE))}", search.heartbeat_s, put_back
         )
         import optuna
 

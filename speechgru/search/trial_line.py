@@ -22,10 +22,11 @@ def best_of(trials: Sequence[FrozenTrial], higher: bool) -> FrozenTrial | None:
 
 def settings_of(trial: FrozenTrial) -> str:
     """The settings that a trial tried, numbers with four digits."""
-    return " ".join(f"{key}={_short(value)}" for key, value in trial.params.items())
+    return " ".join(f"{key}={brief(value)}" for key, value in trial.params.items())
 
 
-def _short(value: object) -> str:
+def brief(value: object) -> str:
+    """The value of a setting, numbers with four digits."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
@@ -54,13 +55,9 @@ def trial_line(trial: FrozenTrial, trials: Sequence[FrozenTrial], search: Search
     else:
         log = search.folder / "trials" / f"{trial.user_attrs.get('folder')}.log"
         outcome = f"failed: {trial.user_attrs.get('failure', 'its process died')} ({log}){so_far}"
-    left = _seconds_left(trials, search.trials)
-    end = f"; about {duration(left)} left" if left else ""
-    return f"{ended}/{search.trials} trial {trial.number}: {settings_of(trial)}: {outcome}, {_took(trial)}{end}"
-
-
-def _took(trial: FrozenTrial) -> str:
-    return duration(seconds_of(trial))
+    took, left = seconds_of(trial), _seconds_left(trials, search.trials)
+    times = duration(took) + (f"; about {duration(left)} left" if left else "")
+    return f"{ended}/{search.trials} trial {trial.number}: {settings_of(trial)}: {outcome}, {times}"
 
 
 def _seconds_left(trials: Sequence[FrozenTrial], planned: int) -> float:

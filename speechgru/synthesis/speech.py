@@ -61,5 +61,10 @@ def share_of(split: str, count: int, most: int) -> int:
         raise ConfigError(f"split {split!r} is not known (known: {', '.join(SHARES)})")
     if not 10 <= count <= most:
         raise ConfigError(f"voices={count}: from 10 to {most}")
-    share = {name: round(SHARES[name] * count) for name in ("valid", "test")}
-    return share.get(split, count - sum(share.values()))
+    return part_of(split, count)
+
+
+def part_of(split: str, count: int) -> int:
+    """How many of ``count`` a split has, by the shares of the voices."""
+    parts = {name: round(SHARES[name] * count) for name in ("valid", "test")}
+    return parts.get(split, count - sum(parts.values()))

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Sequence
 from pathlib import Path
 
 from speechgru.errors import ConfigError, DataError
 from speechgru.registry import register
 from speechgru.text.pronunciation import Pronunciations, format_pronunciations, read_pronunciations
 from speechgru.text.units import Units, UnitsConfig
-from speechgru.tokens import Tokens
 
 FILE = "pronunciations.txt"
 
@@ -83,10 +81,6 @@ class Phones(Units):
             named = ", ".join(map(repr, missing[:5])) + (" ..." if len(missing) > 5 else "")
             raise DataError(f"{named} not in the pronunciation dictionary; add it there")
         return [phone for word in words for phone in self.pronunciations[word][0]]
-
-    def words(self, indices: Sequence[int], tokens: Tokens) -> list[tuple[str, int, int]]:
-        """Each phone as a word of its own."""
-        return [(tokens.names[index], place, place + 1) for place, index in enumerate(indices)]
 
     def files(self) -> dict[str, bytes]:
         """The dictionary, as it was read."""

@@ -83,9 +83,12 @@ class Units(abc.ABC):
             DataError: the text cannot be written in these units.
         """
 
-    @abc.abstractmethod
     def words(self, indices: Sequence[int], tokens: Tokens) -> list[tuple[str, int, int]]:
-        """Each word of a sequence of token indices, and the half-open span of its places in that sequence."""
+        """Each word of a sequence of token indices, and the half-open span of its places in that sequence.
+
+        Here each token is a word.
+        """
+        return [(tokens.names[index], place, place + 1) for place, index in enumerate(indices)]
 
     def files(self) -> dict[str, bytes]:
         """What a model folder keeps for these units beside its settings: content by file name."""

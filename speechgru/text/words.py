@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 
 from speechgru.registry import register
 from speechgru.text.units import Units, UnitsConfig
-from speechgru.tokens import Tokens
 
 
 @dataclasses.dataclass
@@ -26,7 +24,3 @@ class Words(Units):
     def split(self, text: str) -> list[str]:
         """The words."""
         return text.split()
-
-    def words(self, indices: Sequence[int], tokens: Tokens) -> list[tuple[str, int, int]]:
-        """Each token."""
-        return [(tokens.names[index], place, place + 1) for place, index in enumerate(indices)]

@@ -1,4 +1,4 @@
-"""Averages of the weights over training: exponential, and of the last epochs."""
+"""An average of the weights over training."""
 
 from __future__ import annotations
 
@@ -39,14 +39,3 @@ class ExponentialAverage:
 def snapshot(module: nn.Module) -> dict[str, Tensor]:
     """A copy of the weights and statistics of a module."""
     return {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}
-
-
-def mean_of(snapshots: list[dict[str, Tensor]]) -> dict[str, Tensor]:
-    """The plain mean of several snapshots; integers are taken from the last."""
-    mean = {}
-    for name, last in snapshots[-1].items():
-        if last.is_floating_point():
-            mean[name] = torch.stack([one[name].double() for one in snapshots]).mean(0).to(last.dtype)
-        else:
-            mean[name] = last.clone()
-    return mean

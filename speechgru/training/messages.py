@@ -30,16 +30,7 @@ def epoch_line(progress: Progress, epochs: int, row: Record, seconds: float) -> 
         if name.startswith("valid_") and name != "valid_loss"
     ]
     best = "kept" if row["best"] else f"best {progress.best_figure or 0.0:.4f} in epoch {progress.best_epoch}"
-    line = f"epoch {progress.epoch}/{epochs}: {', '.join(figures)} ({best}), {duration(seconds)}"
-    averaged = [
-        f"{name.removeprefix('averaged_valid_')} {value:.4f}"
-        for name, value in row.items()
-        if name.startswith("averaged_valid_")
-    ]
-    if averaged:
-        kept = "kept" if row["averaged_kept"] else "not kept"
-        line += f"\nmean of the last epochs: {', '.join(averaged)} ({kept})"
-    return line
+    return f"epoch {progress.epoch}/{epochs}: {', '.join(figures)} ({best}), {duration(seconds)}"
 
 
 def left_out(lines: Sequence[str], of: int, split: str) -> str:

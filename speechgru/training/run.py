@@ -45,7 +45,6 @@ from speechgru.training.run_settings import (
     earlier_run,
     go_on,
     not_shared,
-    progress_of,
     read_settings,
     write_run,
 )
@@ -167,7 +166,7 @@ def train(config: TrainConfig, folder: Path, settings: Record, words: Sequence[s
                     return before
                 return _train(config, folder, None if before else settings, words, world)
         except BaseException:
-            if leads and progress_of(folder) is None:
+            if leads and not any((folder / name).exists() for name in (NAME, "model")):
                 clear_run(folder)  # a start that failed leaves nothing
             raise
 

@@ -24,14 +24,16 @@ from speechgru.files import write_atomically
 from speechgru.plain import Record
 from speechgru.training.checkpoint import NAME, read_state
 from speechgru.training.progress import Progress
+from speechgru.training.trainer_config import TrainerConfig
 
 SETTINGS, SUMMARY = "settings.json", "run.json"
 
 # Where a run is kept does not make it another run.
 NOT_TOLD = ("run_dir", "resume", "overwrite")
-# Where and how a run is computed: another value does not make it another run.
+# Where and how a run is computed, and what is no setting any more: another value does not make it another run.
 FREE = set(NOT_TOLD) | {
-    f"trainer.{name}" for name in ("device", "threads", "workers", "cache_mb", "checkpoint_s", "tensorboard")
+    f"trainer.{name}"
+    for name in ("device", "threads", "workers", "cache_mb", "checkpoint_s", "tensorboard", *TrainerConfig.RETIRED)
 }
 # The recordings may have moved while a run was stopped; the checkpoint knows whether they are the same.
 FREE_ON_RESUME = FREE | {f"{data}.{name}" for data in ("data", "extra_data") for name in ("root", "cache", "cache_gb")}
@@ -98,10 +100,16 @@ def earlier_run(folder: Path, settings: Record, resume: bool) -> Progress | None
         resume: whether the user said to go on.
 
     Raises:
-        ConfigError: it is a run of other settings, or the user did not say to go on with it.
+        ConfigError: it is a run of other settings, or finished and its checkpoint is gone, or the user did not say to
+            go on with it.
         ModelError: its checkpoint or settings are damaged.
     """
     before, stored = progress_of(folder), read_settings(folder)
+    if before is None and (folder / SUMMARY).is_file():
+        raise ConfigError(
+            f"run_dir={folder} holds a finished run without its {NAME}; choose another run_dir=..., or discard it with "
+            "overwrite=true"
+        )
     if before is None and not (resume and stored):
         return None
     before = before or Progress()

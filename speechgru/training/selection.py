@@ -14,7 +14,7 @@ from speechgru.evaluation.task import Result, Task
 from speechgru.plain import Record
 from speechgru.recognizer import Recognizer
 from speechgru.tokens import Tokens
-from speechgru.training.average import mean_of, snapshot
+from speechgru.training.average import snapshot
 from speechgru.training.progress import Progress
 
 
@@ -26,7 +26,6 @@ class Selection:
         task: what the model is for.
         loader: the validation set.
         monitor: the figure that decides, one of the task's.
-        average_last: how many epochs' weights to remember for :meth:`try_mean_of_last`; 0 means none.
         folder: of the run; None where another process writes.
         keep_last: keep the last weights as the best, whatever their figures.
         kept: the labels of the finished model, which are the first of the recognizer's; None means all of them.
@@ -41,37 +40,17 @@ class Selection:
         task: Task[Any],
         loader: BatchLoader,
         monitor: str,
-        average_last: int,
         keep_last: bool,
         folder: Path | None,
         kept: Tokens | None,
     ) -> None:
         self.recognizer, self.task, self.loader, self.monitor = recognizer, task, loader, monitor
-        self.average_last, self.keep_last, self.folder, self.kept = average_last, keep_last, folder, kept
-        self.last: list[dict[str, Tensor]] = []
+        self.keep_last, self.folder, self.kept = keep_last, folder, kept
         self.found: Result | None = None
 
     def validate(self, progress: Progress, average: dict[str, Tensor] | None) -> Record:
         """Measures the current weights, or their ``average``, and returns the columns of the epoch's row in the log."""
-        figures, improved = self._measure(progress, average, progress.epoch + 1)
-        if self.average_last:
-            kept = average if average is not None else self.recognizer.state_dict()
-            self.last.append({name: tensor.detach().clone() for name, tensor in kept.items()})
-            self.last = self.last[-self.average_last :]
-        more = self.found.columns() if self.found is not None else {}
-        return {f"valid_{name}": figure for name, figure in figures.items()} | more | {"best": improved}
-
-    def try_mean_of_last(self, progress: Progress) -> Record:
-        """Measures the mean of the remembered weights and keeps it if it is the best; returns its columns."""
-        if len(self.last) < 2:
-            return {}
-        figures, improved = self._measure(progress, mean_of(self.last), progress.epoch)
-        return {f"averaged_valid_{name}": figure for name, figure in figures.items()} | {"averaged_kept": improved}
-
-    def _measure(
-        self, progress: Progress, weights: dict[str, Tensor] | None, epoch: int
-    ) -> tuple[dict[str, float], bool]:
-        with self._weights(weights):
+        with self._weights(average):
             # The model as it is kept: without the labels that were learned only to help.
             finished = self.recognizer if self.kept is None else self.recognizer.narrowed(self.kept)
             self.found = found = self.task.answer(finished, self.loader.epoch(0), with_loss=True)
@@ -80,10 +59,10 @@ class Selection:
             # Among equals the later epoch is kept: it has seen more, at a lower learning rate.
             improved = self.keep_last or progress.best is None or figure >= progress.best
             if improved:
-                progress.best, progress.best_epoch = figure, epoch
+                progress.best, progress.best_epoch = figure, progress.epoch + 1
                 if self.folder is not None:
                     finished.save(self.folder / "model")
-        return figures, improved
+        return {f"valid_{name}": figure for name, figure in figures.items()} | found.columns() | {"best": improved}
 
     @contextlib.contextmanager
     def _weights(self, tensors: dict[str, Tensor] | None) -> Iterator[None]:

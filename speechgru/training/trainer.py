@@ -90,9 +90,7 @@ class Trainer:
                 f"{world.size}; lower trainer.batch_size or trainer.accumulate"
             )
         where = folder if world.leads else None
-        self.selection = Selection(
-            recognizer, self.task, self.valid_loader, monitor, config.average_last, config.keep_last, where, kept
-        )
+        self.selection = Selection(recognizer, self.task, self.valid_loader, monitor, config.keep_last, where, kept)
         self.objective: nn.Module = Objective(
             recognizer, method.augment, config.precision, config.mixup, config.consistency
         )
@@ -158,13 +156,11 @@ class Trainer:
                 row = self._validate()
                 progress.epoch, progress.batch = progress.epoch + 1, 0
 
-                # Was it the last one? Then the mean of the last epochs may be better than any.
+                # Was it the last one?
                 stale = progress.epoch - progress.best_epoch
                 stopped = bool(self.config.patience) and stale >= self.config.patience
                 stopped = self.world.largest(int(stopped and self.world.leads)) > 0
                 progress.trained = progress.epoch >= self.config.epochs or stopped
-                if progress.trained:
-                    row |= self.selection.try_mean_of_last(progress)
 
                 # If the run is killed before the checkpoint below, a resumed run writes all of this again.
                 log.write(progress.step, epoch=progress.epoch, **row)

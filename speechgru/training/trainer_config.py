@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import ClassVar
 
 from speechgru.errors import ConfigError
 from speechgru.training.objective import Precision
@@ -20,7 +21,6 @@ class TrainerConfig:
         precision: fp32, or bf16 autocast (the recurrent cells stay in fp32 on CPU).
         ema_decay: decay of an exponential average of the weights, which is validated and kept instead of the weights; 0
             means none.
-        average_last: also try, at the end, the mean of this many last epochs; 0 means none.
         mixup: strength of mixing pairs of waveforms and their targets (alpha of 1710.09412); 0 means none.
         consistency: for a CTC head, weight of the disagreement between two differently masked copies of every utterance
             (2410.05101, which has 0.2); 0 means one copy. With two, a step takes about twice as long.
@@ -46,7 +46,6 @@ class TrainerConfig:
     gradient_clip: float = 5.0
     precision: Precision = Precision.fp32
     ema_decay: float = 0.0
-    average_last: int = 0
     mixup: float = 0.0
     consistency: float = 0.0
     join: float = 0.0
@@ -62,11 +61,13 @@ class TrainerConfig:
     threads: int = 0
     tensorboard: bool = False
 
+    RETIRED: ClassVar = ("average_last",)  # tried the mean of the last epochs at the end
+
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "accumulate", "max_nonfinite"):
             if not getattr(self, name) >= 1:
                 raise ConfigError(f"{name}={getattr(self, name)}: at least 1")
-        amounts = ("gradient_clip", "average_last", "mixup", "consistency", "patience")
+        amounts = ("gradient_clip", "mixup", "consistency", "patience")
         for name in (*amounts, "workers", "cache_mb", "max_duration_s", "threads"):
             if not getattr(self, name) >= 0:
                 raise ConfigError(f"{name}={getattr(self, name)}: at least 0")

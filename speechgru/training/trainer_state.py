@@ -39,20 +39,18 @@ class Training(Protocol):
 
 def save_state(trainer: Training) -> None:
     """Writes the checkpoint into the trainer's folder."""
-    average, last = trainer.average, trainer.selection.last
+    average = trainer.average
     groups = {"model": trainer.recognizer.state_dict(), "optimizer": optimizer_tensors(trainer.optimizer)}
     if average is not None:
         groups["average"] = average.tensors
     if trainer.negatives is not None:
         groups["negatives"] = trainer.negatives.state()
-    groups |= {f"last{number}": tensors for number, tensors in enumerate(last)}
     state = {
         "seed": trainer.seed,
         "data": _data(trainer),
         "monitor": trainer.selection.monitor,
         "progress": dataclasses.asdict(trainer.progress),
         "average_updates": average.updates if average is not None else 0,
-        "snapshots": len(last),
     }
     save_checkpoint(trainer.folder, groups, state)
 
@@ -91,7 +89,6 @@ def restore_state(trainer: Training, path: Path) -> None:
     if trainer.negatives is not None:
         trainer.negatives.restore(tensors["negatives"])
         trainer.loader.choose(trainer.negatives.indices())
-    trainer.selection.last = [tensors[f"last{number}"] for number in range(state["snapshots"])]
 
 
 def _data(trainer: Training) -> Record:

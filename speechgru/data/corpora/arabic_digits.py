@@ -75,7 +75,8 @@ class ArabicDigits(Corpus):
         from speechgru.data.download import fetch_archive
 
         root = Path(os.path.expanduser(self.config.root))
-        if not root.is_dir() or not any(root.iterdir()):
+        if not any((folder / word).is_dir() for folder in (root, root / "dataset") for word in DIGITS):
+            refuse_occupied(root, ["dataset"])
             fetch_archive(URL, root, only=("dataset",), strip=1, progress=progress)
         count = len(_recordings(root))
         if count != RECORDINGS:

@@ -94,7 +94,10 @@ class ESC10(Corpus):
         from speechgru.data.download import fetch_archive
 
         root = Path(os.path.expanduser(self.config.root))
-        if not root.is_dir() or not any(root.iterdir()):
+        folders = _folders(root) if root.is_dir() else {}
+        missing = [label for label in CLASSES if label not in folders]
+        if missing:
+            refuse_occupied(root, missing)
             fetch_archive(URL, root, strip=1, progress=progress)
         count = len(_clips(root))
         if count != RECORDINGS:
@@ -107,7 +110,7 @@ def _clips(root: Path) -> list[tuple[Utterance, int]]:
     Raises:
         DataError: the folder of a class is missing, or no clip has the name of one.
     """
-    folders = {_class(one.name): one for one in sorted(root.iterdir()) if one.is_dir()}
+    folders = _folders(root)
     missing = [label for label in CLASSES if label not in folders]
     if missing:
         raise DataError(f"{root}: no folder of the class {missing[0]}; run `speechgru prepare esc10`")
@@ -122,6 +125,7 @@ def _clips(root: Path) -> list[tuple[Utterance, int]]:
     return found
 
 
-def _class(folder: str) -> str:
-    """``001 - Dog bark`` -> ``dog_bark``."""
-    return re.sub(r"^[0-9]+ - ", "", folder).lower().replace(" ", "_")
+def _folders(root: Path) -> dict[str, Path]:
+    """The folders in ``root`` by class: ``001 - Dog bark`` is that of ``dog_bark``."""
+    folders = [one for one in sorted(root.iterdir()) if one.is_dir()]
+    return {re.sub(r"^[0-9]+ - ", "", one.name).lower().replace(" ", "_"): one for one in folders}

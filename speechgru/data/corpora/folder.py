@@ -82,9 +82,10 @@ class Folder(Corpus):
         check_split(split)
         found = self._read()[split]
         if not found:
+            mend = "lower data.valid_percent" if split == "train" else f"raise data.{split}_percent"
             raise DataError(
-                f"{self.config.root}: no recordings in the {split} split; add some, raise data.{split}_percent, "
-                f"or name the splits (folders or a column with train, valid, test)"
+                f"{self.config.root}: no recordings in the {split} split; add some, {mend}, or name the splits "
+                f"(folders or a column with train, valid, test)"
             )
         return found
 

@@ -62,10 +62,10 @@ class MadeCorpus(Corpus):
             return None
         try:
             root.parent.mkdir(parents=True, exist_ok=True)
-            _remove_abandoned(root)
             text = json.dumps(self._settings(), indent=2, ensure_ascii=False) + "\n"
             building = self._building(root, text)
             try:
+                _remove_abandoned(root, building)
                 self.make(building, progress)
                 (building / _SETTINGS).write_text(text, "utf-8")
                 if root.is_dir():
@@ -120,8 +120,11 @@ class MadeCorpus(Corpus):
             )
 
 
-def _remove_abandoned(root: Path) -> None:
-    """Removes what killed runs left behind; a run still at work has touched or written to its folder recently."""
-    for folder in root.parent.glob(f".{root.name}.building-*"):
+def _remove_abandoned(root: Path, building: Path) -> None:
+    """Removes what killed runs left behind; a run still at work has touched or written to its folder recently.
+
+    The folder ``building`` stays, however old it is: the run that goes on is in it.
+    """
+    for folder in set(root.parent.glob(f".{root.name}.building-*")) - {building}:
         if time.time() - max(path.stat().st_mtime for path in (folder, *folder.glob("*/*"))) > _ABANDONED_S:
             shutil.rmtree(folder, ignore_errors=True)

@@ -51,8 +51,8 @@ class Speakers(Corpus):
 
     A speaker with fewer than ``held_out_from`` recordings is in train only.
 
-    The speakers of the corpora's own validation and test splits are never among them; :meth:`strangers` gives their
-    recordings. Pairs of these are made for a model to tell apart (``speechgru compare-speakers --trials``).
+    The speakers of the corpora's own validation and test splits are never among them. Pairs of their recordings are
+    made for a model to tell apart (``speechgru compare-speakers --trials``).
 
     Args:
         config: see :class:`SpeakersConfig`.
@@ -82,21 +82,17 @@ class Speakers(Corpus):
             raise DataError(f"{self.config.root}: no speaker with enough recordings for the {split} split")
         return self._splits[split]
 
-    def strangers(self, corpus: str, split: str) -> list[Utterance]:
-        """The recordings of speakers that are never in training: of "speech_commands" or "an4", "valid" or "test"."""
-        assert split != "train"
-        return [one for one in self._corpora()[corpus].utterances(split) if one.speaker]
-
     def _by_speaker(self) -> Iterator[tuple[str, list[Utterance]]]:
         found: dict[str, list[Utterance]] = {}
-        for corpus in self._corpora().values():
+        for corpus in self.corpora().values():
             for one in corpus.utterances("train"):
                 found.setdefault(one.speaker, []).append(one)
         for name in sorted(found):
             if len(found[name]) >= self.config.least_clips:
                 yield name, found[name]
 
-    def _corpora(self) -> dict[str, Corpus]:
+    def corpora(self) -> dict[str, Corpus]:
+        """The two corpora by name, with the splits of their own."""
         root = existing_root(self.config.root, "speakers")
         return {
             "speech_commands": SpeechCommands(SpeechCommandsConfig(root=str(root / "speech_commands"), words=["all"])),
@@ -107,7 +103,7 @@ class Speakers(Corpus):
         """Download both corpora (2.5 GB) below ``config.root``; does nothing if they are there."""
         root = Path(os.path.expanduser(self.config.root))
         root.mkdir(parents=True, exist_ok=True)
-        for corpus in self._corpora().values():
+        for corpus in self.corpora().values():
             corpus.prepare(progress)
 
 

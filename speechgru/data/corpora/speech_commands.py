@@ -178,7 +178,7 @@ class SpeechCommands(Corpus):
         for _ in range(math.ceil(wanted * self.config.silence_percent / 100)):
             path = draw.choice(noises)
             # Whole samples, so that the cut is the same on every machine; -60 dB stands for the volume zero.
-            start = draw.randrange(int((lengths_s[path] - 1.0) * self.sample_rate))
+            start = draw.randrange(max(1, int((lengths_s[path] - 1.0) * self.sample_rate)))
             gain_db = 20.0 * math.log10(max(draw.random(), 1e-3))
             clips.append(
                 Utterance(path, label=SILENCE, start_s=start / self.sample_rate, duration_s=1.0, gain_db=gain_db)
@@ -204,7 +204,7 @@ SHA256 = "af14739ee7dc311471de98f5f9d2c9191b18aedfe957f4a6ff791c709868ff58"
 TEST_URL = "http://download.tensorflow.org/data/speech_commands_test_set_v0.02.tar.gz"
 
 
-def which_set(name: str, valid_percent: float = 10.0, test_percent: float = 10.0) -> str:
+def which_set(name: str) -> str:
     """The split of a clip by the SHA-1 of its speaker: ``which_set`` of input_data.py (README of the dataset).
 
     All clips of a speaker (the name before ``_nohash_``) fall into one split, and stay there when clips are added.
@@ -212,9 +212,7 @@ def which_set(name: str, valid_percent: float = 10.0, test_percent: float = 10.0
     speaker = re.sub(r"_nohash_.*$", "", Path(name).name)
     most = 2**27 - 1
     percent = (int(hashlib.sha1(speaker.encode()).hexdigest(), 16) % (most + 1)) * (100.0 / most)
-    if percent < valid_percent:
-        return "valid"
-    return "test" if percent < valid_percent + test_percent else "train"
+    return "valid" if percent < 10 else "test" if percent < 20 else "train"
 
 
 class _Rule:

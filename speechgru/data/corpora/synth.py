@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import os
 import re
 import zlib
 from collections.abc import Iterator, Sequence
@@ -207,14 +208,17 @@ def _save(clip: SpokenWord, folder: Path, sample_rate: int) -> Utterance:
 
 
 def write_flac(path: Path, waveform: np.ndarray, sample_rate: int) -> None:
-    """Writes 16-bit FLAC, and makes its folder."""
+    """Writes 16-bit FLAC, whole or not at all, and makes its folder."""
     import soundfile
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Through memory: libsndfile would sync its own file to the disk, which takes longer than making the clip.
+    # Through memory and not flushed: libsndfile would sync its own file to the disk, which takes longer than making the
+    # clip.
     encoded = io.BytesIO()
     soundfile.write(encoded, waveform, sample_rate, format="FLAC", subtype="PCM_16")
-    path.write_bytes(encoded.getbuffer())
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    temporary.write_bytes(encoded.getbuffer())
+    temporary.replace(path)
 
 
 def _check_words(words: Sequence[str]) -> None:

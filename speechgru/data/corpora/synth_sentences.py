@@ -20,18 +20,17 @@ from typing import Any
 
 import numpy as np
 
-from speechgru.data.corpora.corpus import SPLITS, check_split, existing_root
+from speechgru.data.corpora.corpus import SPLITS, check_split
 from speechgru.data.corpora.made import MadeCorpus
 from speechgru.data.corpora.synth import record, write_flac
 from speechgru.data.manifest import write_manifest
 from speechgru.data.splits import hash_percent
 from speechgru.data.utterance import Utterance
-from speechgru.errors import ConfigError, DataError
+from speechgru.errors import ConfigError
 from speechgru.registry import build, component, register
 from speechgru.synthesis import Espeak, EspeakConfig, Speech, Synthesiser, Word
 from speechgru.synthesis.espeak import MOST_VOICES
-from speechgru.synthesis.speech import SHARES
-from speechgru.text_files import read_lines
+from speechgru.synthesis.speech import part_of
 
 UNITS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 TEENS = ["ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"]
@@ -96,24 +95,6 @@ class SynthSentences(MadeCorpus):
         """None: these are transcripts."""
         return
 
-    def word_times(self, split: str) -> list[list[Word]]:
-        """When the words of each utterance of a split are spoken, in the order of :meth:`utterances`.
-
-        What espeak-ng speaks as one ("on the") is one entry.
-        """
-        check_split(split)
-        path = existing_root(self.config.root, self.made_by) / f"{split}.ctm"
-        found: dict[str, list[Word]] = {}
-        for number, line in enumerate(read_lines(path), 1):
-            try:
-                name, _, start_s, duration_s, word = line.split()
-                start = float(start_s)
-                entry = Word(start, start + float(duration_s), word.replace("_", " "))
-            except ValueError:
-                raise DataError(f"{path}:{number}: is not 'name 1 start duration word'; prepare it again") from None
-            found.setdefault(name, []).append(entry)
-        return [found[Path(one.audio).stem] for one in self.utterances(split)]
-
     def make(self, folder: Path, progress: bool) -> None:
         """Writes the recordings one by one (a minute on one core); the voices take turns."""
         from tqdm import tqdm
@@ -123,7 +104,7 @@ class SynthSentences(MadeCorpus):
         with tqdm(total=config.sentences, desc="synthesising", unit="clip", disable=not progress, leave=False) as bar:
             for split in SPLITS:
                 found, times, heard = [], [], synthesiser.voices(split, config.voices)
-                for number in range(_share(split, config.sentences)):
+                for number in range(part_of(split, config.sentences)):
                     voice = heard[number % len(heard)]
                     text, clip, words = say_sentence(split, number, voice, config.seed, config.sample_rate, synthesiser)
                     path = folder / split / f"{voice}-{number}.flac"
@@ -261,11 +242,6 @@ _KINDS: list[Callable[[np.random.Generator], str]] = [
     _time,
     _spelled,
 ]
-
-
-def _share(split: str, sentences: int) -> int:
-    shares = {name: round(SHARES[name] * sentences) for name in ("valid", "test")}
-    return shares.get(split, sentences - sum(shares.values()))
 
 
 def _recorded(speech: Speech, sample_rate: int, rng: np.random.Generator) -> tuple[np.ndarray, list[Word]]:

@@ -13,8 +13,6 @@ sentences. No voice is in two splits.
 from __future__ import annotations
 
 import dataclasses
-import io
-import os
 import re
 import sys
 import zlib
@@ -27,6 +25,7 @@ import numpy as np
 from speechgru.audio import audio_info
 from speechgru.data.corpora.corpus import SPLITS, check_split
 from speechgru.data.corpora.made import MadeCorpus
+from speechgru.data.corpora.synth import write_flac
 from speechgru.data.corpora.synth_sentences import sentence
 from speechgru.data.manifest import write_manifest
 from speechgru.data.near_misses import WORDS, near_misses, says
@@ -165,7 +164,7 @@ class WakeWord(MadeCorpus):
                 for clip in plan:
                     path = folder / split / clip.name
                     if not path.is_file():
-                        _write(path, self._say(speakers[clip.neural], clip), config.sample_rate)
+                        write_flac(path, self._say(speakers[clip.neural], clip), config.sample_rate)
                     label = config.phrase if clip.kind == "phrase" else UNKNOWN
                     found.append(
                         Utterance(
@@ -261,15 +260,3 @@ def _other_texts(split: str, count: int, seed: int) -> list[str]:
         else " ".join(rng.choice(WORDS, int(rng.integers(1, 6))).tolist())
         for number in range(count)
     ]
-
-
-def _write(path: Path, samples: np.ndarray, sample_rate: int) -> None:
-    """Writes 16-bit FLAC, whole or not at all; not flushed to the disk, which would take longer than making it."""
-    import soundfile
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    encoded = io.BytesIO()
-    soundfile.write(encoded, samples, sample_rate, format="FLAC", subtype="PCM_16")
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    temporary.write_bytes(encoded.getbuffer())
-    temporary.replace(path)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from speechgru.audio import SUFFIXES
-from speechgru.audio.tar_member import members, read_member
+from speechgru.audio.tar_member import members, read_member, split_member
 from speechgru.data.manifest import read_manifest, utterance_of_row
 from speechgru.data.shards.listing import INDEX, NAME, read_listing
 from speechgru.data.utterance import Utterance
@@ -55,8 +55,8 @@ def read_shards(folder: Path, *, are_here: bool = True) -> list[Utterance]:
 
 def shard_of(audio: str) -> str:
     """The tar file that a recording is in; empty where it is a file of its own."""
-    head, mark, _ = audio.partition(".tar/")
-    return head + ".tar" if mark else ""
+    place = split_member(audio)
+    return place[0] if place is not None else ""
 
 
 def _scan(path: Path) -> Iterator[Utterance]:
