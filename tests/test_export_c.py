@@ -233,15 +233,16 @@ def test_weights_in_8_bits(tmp_path, cell):
 def test_rounding_that_the_model_has_too_is_let_through(monkeypatch):
     """Oracle: the model in float64, whose scores of one drawn sound are 1e-4 from the model's own and more.
 
-    On noise, where little is rounded, the limit is what it is.
+    On most sounds, where little is rounded, the limit is what it is.
     """
     model = speechgru.load("english_phones").eval()
     sounds = parity.drawn_sounds(model.sample_rate)
-    assert parity._allowed(parity.LIMIT, model, sounds[14]) < 1.2 * parity.LIMIT
-    monkeypatch.setattr(parity, "drawn_sounds", lambda rate: sounds[18:19])
+    limits = [parity._allowed(parity.LIMIT, model, sound) for sound in sounds]
+    assert sorted(limits)[len(limits) // 2] < 1.2 * parity.LIMIT
+    limit, sound = max(limits), sounds[int(np.argmax(limits))]
+    monkeypatch.setattr(parity, "drawn_sounds", lambda rate: [sound])
     files = write_c(model, "phones").files
-    limit = parity._allowed(parity.LIMIT, model, sounds[18])
-    assert parity.LIMIT < parity.prove(model, files, "phones")["largest_difference"] < limit < 7 * parity.LIMIT
+    assert parity.LIMIT < parity.prove(model, files, "phones")["largest_difference"] < limit < 1e-3
     with torch.no_grad():
         model.head.output.bias[3] += 1e-3
     with pytest.raises(ModelError, match="differs from the model"):
