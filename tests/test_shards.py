@@ -35,6 +35,8 @@ from speechgru.data.shards import read_shards, write_shards
 from speechgru.data.shards.reading import shard_of
 from speechgru.data.utterance import Utterance
 from speechgru.errors import AudioError, ConfigError, DataError
+from speechgru.evaluation.detection import Alarm, Background
+from speechgru.evaluation.detection_record import cut_alarms
 
 COUNT = 24
 
@@ -326,6 +328,20 @@ def test_few_shards_are_kept(address: tuple[str, list[str]], clips: list[Utteran
     samples = read_all(clips)
     assert read_all(found) == samples
     assert 20_000 < sum(path.stat().st_size for path in tmp_path.rglob("*.tar")) <= 80_000
+
+
+def test_the_sound_around_an_alarm_is_fetched(
+    address: tuple[str, list[str]], clips: list[Utterance], tmp_path: Path
+) -> None:
+    """A false alarm is written although its shard was removed after it was heard, to make room for others."""
+    found = Shards(ShardsConfig(address[0], cache=str(tmp_path / "cache"))).utterances("train")[0]
+    whole = read_utterance(found, 8000)
+    for tar in (tmp_path / "cache").rglob("*.tar"):
+        tar.unlink()
+    background = Background(found.audio, "train", len(whole) / 8000, 0.0, {}, found.start_s, found.gain_db)
+    (row,) = cut_alarms([Alarm("yes", background, 0.1, 0.9)], tmp_path / "alarms", 8000)
+    samples, _ = soundfile.read(tmp_path / str(row["clip"]), dtype="float32")
+    np.testing.assert_allclose(samples, whole[: len(samples)], atol=1e-4)
 
 
 def test_shards_that_change_at_an_address(address: tuple[str, list[str]], shards: Path, tmp_path: Path) -> None:

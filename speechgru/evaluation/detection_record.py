@@ -8,9 +8,8 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-
-from speechgru.audio import read_audio
+from speechgru.data.reading import read_utterance
+from speechgru.data.utterance import Utterance
 from speechgru.decoding.operating_point import KeywordConfig
 from speechgru.errors import DataError
 from speechgru.evaluation.detection import Alarm, Detections, Rate, Share, hours_needed
@@ -223,9 +222,11 @@ def cut_alarms(alarms: Sequence[Alarm], folder: Path, sample_rate: int) -> list[
         recording = alarm.recording
         start_s = recording.start_s + max(0.0, alarm.end_s - _BEFORE_S)
         name = f"{number:03d}_{re.sub(r'[^0-9A-Za-z-]+', '_', alarm.word)}.wav"
-        samples = read_audio(recording.audio, sample_rate, start_s=start_s, duration_s=alarm_length_s(alarm))[0].numpy()
-        louder = np.clip(samples * 10 ** (recording.gain_db / 20), -1, 1)
-        soundfile.write(folder / name, louder, sample_rate, subtype="PCM_16")
+        around = Utterance(
+            recording.audio, start_s=start_s, duration_s=alarm_length_s(alarm), gain_db=recording.gain_db
+        )
+        samples = read_utterance(around, sample_rate).clamp(-1, 1).numpy()
+        soundfile.write(folder / name, samples, sample_rate, subtype="PCM_16")
         rows.append(
             {
                 "word": alarm.word,
