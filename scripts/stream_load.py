@@ -84,7 +84,7 @@ def sound_of(paths: list[str]) -> np.ndarray:
 async def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recordings", nargs="+")
-    parser.add_argument("--address", default="127.0.0.1:8000")
+    parser.add_argument("--address", default="127.0.0.1:8000", help="host:port (default: %(default)s)")
     parser.add_argument("--model", default="commands")
     parser.add_argument("--streams", type=int, default=50)
     parser.add_argument("--seconds", type=float, default=30)
