@@ -139,6 +139,15 @@ def test_mistyped_overrides(
     assert not (tmp_path / "run").exists()
 
 
+def test_a_second_corpus_that_is_not_there_is_named(
+    tones: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The mend names the key of the corpus that is missing, not that of the first one."""
+    given = ["train", "data=folder", f"data.root={tones}", "data@extra_data=fsdd", f"extra_data.root={tmp_path}/none"]
+    assert main([*given, f"run_dir={tmp_path / 'run'}"]) == 1
+    assert "say where it is with extra_data.root=FOLDER" in capsys.readouterr().err
+
+
 def test_cfg_job_prints_the_config(
     tones: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

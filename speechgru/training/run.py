@@ -310,7 +310,10 @@ def portable(data: Record) -> Record:
 def _unseen(corpus: Corpus, extra: list[Corpus]) -> list[Utterance]:
     """The training utterances of further corpora whose recordings are in no split of the first one."""
     own = {utterance.audio for split in SPLITS for utterance in corpus.utterances(split)} if extra else set()
-    return [one for other in extra for one in other.utterances("train") if one.audio not in own]
+    try:
+        return [one for other in extra for one in other.utterances("train") if one.audio not in own]
+    except DataError as error:  # a corpus does not know that it is the second one
+        raise DataError(str(error).replace("data.root=", "extra_data.root=")) from error
 
 
 def _facts(corpus: Corpus) -> dict[str, str]:
