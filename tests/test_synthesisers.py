@@ -5,6 +5,7 @@ Kokoro itself where its files are given by KOKORO_MODEL and KOKORO_VOICES.
 import hashlib
 import itertools
 import os
+import re
 
 import numpy as np
 import pytest
@@ -54,15 +55,21 @@ def test_a_folder_made_before_is_still_the_same_corpus(tmp_path):
 
 
 def test_no_speaker_of_kokoro_is_in_two_splits():
-    """Oracle: set algebra over the sizes: no pair twice, whichever way round, and none across splits."""
+    """Oracle: set algebra over the sizes: no voice twice, no speaker in two splits, and parts that make one whole."""
     for count in (10, 40, kokoro_module.MOST_VOICES):
         found = {split: Kokoro().voices(split, count) for split in SPLITS}
-        pairs = [frozenset(voice.split("+")) for split in SPLITS for voice in found[split]]
-        assert len(pairs) == len(set(pairs)) == count
-        speakers = {split: {name for voice in found[split] for name in voice.split("+")} for split in SPLITS}
+        assert len({voice for split in SPLITS for voice in found[split]}) == count
+        mixtures = [re.findall(r"([a-z]+_[a-z]+)(-?\d*)", voice) for split in SPLITS for voice in found[split]]
+        names = [[name for name, _ in mixture] for mixture in mixtures]
+        assert all(len(set(one)) == len(one) <= 4 for one in names)
+        assert all(sum(int(share or 100) for _, share in mixture) == 100 for mixture in mixtures)
+        speakers = {split: set(re.findall(r"[a-z]+_[a-z]+", " ".join(found[split]))) for split in SPLITS}
+        assert speakers["train"] <= set(kokoro_module.SPEAKERS["train"])
         assert not any(speakers[one] & speakers[other] for one, other in itertools.combinations(SPLITS, 2))
         for split in SPLITS:
             assert found[split] == Kokoro().voices(split, kokoro_module.MOST_VOICES)[: len(found[split])]
+    beyond = np.mean([any(share.startswith("-") for _, share in mixture) for mixture in mixtures])
+    assert 0.25 < beyond < 0.75
     for count in (9, kokoro_module.MOST_VOICES + 1):
         with pytest.raises(ConfigError, match="voices="):
             Kokoro().voices("train", count)
@@ -96,16 +103,20 @@ def test_files_that_are_not_kokoros_are_refused(tmp_path):
 @pytest.mark.slow
 @pytest.mark.skipif("KOKORO_MODEL" not in os.environ, reason="needs Kokoro's files: KOKORO_MODEL, KOKORO_VOICES")
 def test_kokoro_speaks():
-    """Oracle: the same call, twice; a faster rate is shorter; a pair is neither of the two."""
+    """Oracle: the same call, twice; a faster rate is shorter; a mixture is the sum of its parts."""
     pytest.importorskip("kokoro_onnx")
     config = KokoroConfig(os.environ["KOKORO_MODEL"], os.environ["KOKORO_VOICES"])
     one, again, pair = (Kokoro(config).speak("hey", v) for v in ("af_heart", "af_heart", "af_heart+am_adam"))
     assert np.array_equal(one.waveform, again.waveform)
     assert not np.array_equal(one.waveform[:8000], pair.waveform[:8000])
     assert 0.1 < one.words[0].end_s <= len(one.waveform) / one.sample_rate
+    halves, whole = (Kokoro(config).speak("hey", v) for v in ("af_heart50+am_adam50", "af_heart130+am_adam-30"))
+    assert np.array_equal(halves.waveform, pair.waveform)
+    assert not np.array_equal(whole.waveform[:8000], one.waveform[:8000])
     assert len(Kokoro(config).speak("hey", "af_heart", rate_wpm=300).waveform) < len(one.waveform)
-    with pytest.raises(ConfigError, match="'nobody' is not a voice of Kokoro"):
-        Kokoro(config).speak("hey", "nobody")
+    for voice in ("nobody", "af_heart50+nobody50", "af_heart+", "-30"):
+        with pytest.raises(ConfigError, match="is not a voice of Kokoro"):
+            Kokoro(config).speak("hey", voice)
     assert Espeak().speak("hey", "en-us").words  # both in one process
 
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import itertools
 import os
+import re
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -33,7 +34,9 @@ SPEAKERS = {
     "test": ("af_nova", "am_eric", "bf_emma", "bm_lewis", "af_sky"),
 }
 # fmt: on
-MOST_VOICES = 75  # the most with which no pair comes twice in a split
+MOST_VOICES = 2000
+_SEED = 0
+_BEYOND = 1.4
 _USUAL_WPM = 175
 _SPEED = (0.5, 2.0)
 
@@ -63,11 +66,12 @@ class KokoroConfig:
 
 @register("synthesiser", "kokoro", KokoroConfig)
 class Kokoro:
-    """Kokoro-82M through kokoro-onnx: 28 English voices, and pairs of them mixed into one.
+    """Kokoro-82M through kokoro-onnx: 28 English voices, and mixtures of two to four of them.
 
-    A voice is one of Kokoro's own ("af_heart") or a pair ("af_heart+am_adam"), whose voice vectors are averaged; both
-    of a pair belong to the same split. Pitch and melody are the voice's own: ``pitch``, ``pitch_range`` and ``seed``
-    have no effect.
+    A voice is one of Kokoro's own ("af_heart"), or several with their percentages ("af_heart70+am_adam45+af_sky-15";
+    without percentages in equal parts), whose voice vectors are added; all of a mixture belong to the same split. In
+    half of the mixtures the smallest part is below its share, often below 0: such a voice lies beyond the others, away
+    from it. Pitch and melody are the voice's own: ``pitch``, ``pitch_range`` and ``seed`` have no effect.
 
     Args:
         config: see :class:`KokoroConfig`.
@@ -77,16 +81,14 @@ class Kokoro:
         self.config = config or KokoroConfig()
 
     def voices(self, split: str, count: int) -> list[str]:
-        """The voices of a split in a corpus of ``count`` voices, 10 to 75: the single ones, then pairs."""
+        """The voices of a split in a corpus of ``count`` voices, 10 to 2,000: the single ones, then mixtures."""
         share = share_of(split, count, MOST_VOICES)
-        speakers = SPEAKERS[split]
-        # Neighbours first, then those two apart, and so on: the first pairs use every voice.
-        pairs = (
-            f"{speakers[first]}+{speakers[(first + apart) % len(speakers)]}"
-            for apart in range(1, len(speakers))
-            for first in range(len(speakers))
-        )
-        return list(itertools.islice(itertools.chain(speakers, pairs), share))
+        rng = np.random.default_rng([_SEED, list(SPEAKERS).index(split)])
+        found = list(SPEAKERS[split][:share])
+        while len(found) < share:
+            if (mixture := _mixture(SPEAKERS[split], rng)) not in found:
+                found.append(mixture)
+        return found
 
     def speak(
         self, text: str, voice: str, *, rate_wpm: int = 175, pitch: int = 50, pitch_range: int = 50, seed: int = 0
@@ -112,6 +114,18 @@ class Kokoro:
                 raise SpeechGRUError(f"Kokoro cannot say {text!r}: {' '.join(str(error).split())}") from error
         waveform = np.asarray(samples, np.float32)
         return Speech(waveform, int(sample_rate), _bounds(text, waveform, int(sample_rate)))
+
+
+def _mixture(speakers: Sequence[str], rng: np.random.Generator) -> str:
+    """Two to four of the voices with drawn percentages that add up to 100, the largest first."""
+    names = rng.choice(speakers, rng.integers(2, 5), replace=False)
+    parts = np.sort(rng.dirichlet(np.ones(len(names))))[::-1]
+    if rng.random() < 0.5:
+        parts *= _BEYOND
+        parts[-1] -= parts.sum() - 1
+    percent = np.round(100 * parts).astype(int)
+    percent[0] += 100 - percent.sum()
+    return "+".join(f"{name}{share}" for name, share in zip(names, percent, strict=True))
 
 
 def _bounds(text: str, waveform: np.ndarray, sample_rate: int) -> list[Word]:
@@ -156,9 +170,13 @@ def _engine(model: str, voices: str, threads: int) -> Any:
 
 
 def _style(engine: Any, voice: str) -> np.ndarray:
-    names = voice.split("+")
+    parts = [re.fullmatch(r"([^\d-]+)(-?\d+)?", part) for part in voice.split("+")]
     known = list(engine.get_voices())
-    for name in names:
-        if name not in known:
+    style = np.zeros((), np.float32)
+    for text, part in zip(voice.split("+"), parts, strict=True):
+        if part is None or part[1] not in known:
+            name = part[1] if part else text
             raise ConfigError(f"voice={voice}: {name!r} is not a voice of Kokoro (known: {', '.join(known)})")
-    return np.stack([engine.get_voice_style(name) for name in names]).mean(0)
+        share = 1 / len(parts) if part[2] is None else int(part[2]) / 100
+        style = style + np.float32(share) * engine.get_voice_style(part[1])
+    return style

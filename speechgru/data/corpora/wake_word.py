@@ -1,13 +1,13 @@
 """A phrase and what must not be taken for it, in synthetic voices: what a detector of any phrase is made from.
 
 - Licence: free; the recordings are made on this machine by espeak-ng (extra synth), and by Kokoro where its files are.
-- Size: 3,000 clips of a second or two, 16 kHz, about 60 MB and a minute or two; with Kokoro 800 more, a second each.
+- Size: 3,000 clips of a second or two, 16 kHz, about 60 MB and a minute or two; with Kokoro 1,400 more, a second each.
 - URL: https://github.com/espeak-ng/espeak-ng makes the speech; nothing is downloaded.
 - Layout: ``<phrase>/<split>/<kind>/<voice>-<number>.flac``, a manifest ``<split>.jsonl`` per split, ``settings.json``.
 
 The corpus is made when a training begins, and is there the next time; a stopped run goes on where it was. Two fifths of
 the clips are the phrase, two fifths near misses (:mod:`speechgru.data.near_misses`), and one fifth other words and
-sentences. No voice is in two splits.
+sentences; of Kokoro's, seven tenths are the phrase. No voice is in two splits.
 """
 
 from __future__ import annotations
@@ -42,7 +42,10 @@ _FEW_PHONES = 4  # a phrase with fewer is easily confused with others
 _MOST_PHONES = 40
 _NEAR_MISSES = 90
 _SHARES = {"phrase": 0.4, "near": 0.4, "other": 0.2}
-_ESPEAK_VOICES, _OTHER_VOICES = 300, 75
+# Of another synthesiser's clips: what a detector lacks are people who say the phrase.
+_NEURAL_SHARES = {"phrase": 0.7, "near": 0.2, "other": 0.1}
+_AROUND = ("hey {}", "okay {}", "I said {}", "the word is {}", "{}, please", "{}, go on")
+_ESPEAK_VOICES, _OTHER_VOICES = 300, 1000
 _MARGIN_S = 0.05
 _LAST_LATIN = "\u024f"
 
@@ -66,7 +69,7 @@ class WakeWordConfig:
     root: str = "data/wake_word"
     phrase: str = ""
     clips: int = 3000
-    neural_clips: int = 800
+    neural_clips: int = 1400
     own: str = ""
     own_repeats: int = 5
     sample_rate: int = 16000
@@ -154,7 +157,7 @@ class WakeWord(MadeCorpus):
         config = self.config
         speakers: dict[bool, Synthesiser] = {False: Espeak(), True: build("synthesiser", config.synthesiser)}
         # What the synthesiser lacks is reported now, not after all the clips of espeak.
-        speakers[True].speak(config.phrase, speakers[True].voices("train", _OTHER_VOICES)[0])
+        speakers[True].speak(config.phrase, speakers[True].voices("train", 10)[0])
         plans = {split: list(self._plan(split)) for split in SPLITS}
         total = sum(map(len, plans.values()))
         print(f"making {total:,} recordings of {config.phrase!r} and what is not, in {self.folder}", file=sys.stderr)
@@ -187,13 +190,13 @@ class WakeWord(MadeCorpus):
             voices = build("synthesiser", config.synthesiser).voices(split, _OTHER_VOICES)
             counts.append((config.neural_clips, voices, True))
         for clips, voices, neural in counts:
-            for kind, share in _SHARES.items():
+            for kind, share in (_NEURAL_SHARES if neural else _SHARES).items():
                 texts = self._texts(kind, split, round(clips * share * SHARES[split]), near, neural)
                 for number, text in enumerate(texts):
                     yield _Clip(kind, text, voices[number % len(voices)], number, neural)
 
     def _texts(self, kind: str, split: str, count: int, near: tuple[str, ...], neural: bool) -> list[str]:
-        """What is said in the clips of one kind: the phrase alone or before more words, a near miss, or anything."""
+        """What is said in the clips of one kind: the phrase or a near miss, alone or among more words, or anything."""
         rng = np.random.default_rng([self.config.seed, SPLITS.index(split), len(kind), neural])
         others = _other_texts(split, count + 50, self.config.seed + neural)
         others = [text for text, said in zip(others, pronounce(others), strict=True) if not says(said, self.phones)]
@@ -201,8 +204,8 @@ class WakeWord(MadeCorpus):
         for number in range(count):
             other = others[number % len(others)]
             text = {"phrase": self.config.phrase, "near": near[number % len(near)] if near else other}.get(kind, other)
-            if kind != "other" and not neural and rng.random() < 0.25:
-                text += ", " + other
+            if kind != "other" and rng.random() < (0.5 if neural else 0.25):
+                text = str(rng.choice(_AROUND)).format(text) if neural else f"{text}, {other}"
             found.append(text + str(rng.choice(["", ".", "!", "?", ","])))
         return found
 
