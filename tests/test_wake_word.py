@@ -1,5 +1,6 @@
 """The corpus of a wake word. Oracles: a plain recursion for the distance, what was asked for, an uninterrupted run."""
 
+import dataclasses
 import functools
 import itertools
 import os
@@ -125,6 +126,7 @@ def test_other_settings_are_another_corpus(made):
         WakeWord(WakeWordConfig(**{**vars(made), "synthesiser": KokoroConfig(path, path)}))._settings() for path in "ab"
     )
     assert one == other != WakeWord(made)._settings()
+    WakeWord(dataclasses.replace(made, neural_clips=7)).prepare()  # nobody else speaks: the same corpus
 
 
 def test_own_recordings_join(made, tmp_path):

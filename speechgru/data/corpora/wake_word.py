@@ -147,8 +147,11 @@ class WakeWord(MadeCorpus):
         return [dataclasses.replace(one, label=self.config.phrase) for one in found.get(split, [])] * repeats
 
     def _settings(self) -> dict[str, Any]:
-        # Your own recordings are read where they are.
-        return {key: value for key, value in super()._settings().items() if key not in ("own", "own_repeats")}
+        settings = super()._settings()
+        left = ["own", "own_repeats"]  # your own recordings are read where they are
+        if isinstance(self.config.synthesiser, EspeakConfig):
+            left.append("neural_clips")
+        return {key: value for key, value in settings.items() if key not in left}
 
     def make(self, folder: Path, progress: bool) -> None:
         """Writes the clips that are not in the folder yet."""
