@@ -99,6 +99,21 @@ def test_the_corpus_is_what_was_asked_for(made):
     assert not any(speakers[one] & speakers[other] for one, other in itertools.combinations(SPLITS, 2))
 
 
+def test_neural_voices_say_mostly_the_phrase_and_call_nothing_else_so(tmp_path):
+    """Oracle: the documented shares, and how espeak says each text; behind "hey" a part of the phrase is all of it."""
+    corpus = WakeWord(WakeWordConfig(root=str(tmp_path), phrase=PHRASE, clips=100, synthesiser=KokoroConfig("a", "b")))
+    plan = [clip for clip in corpus._plan("train") if clip.neural]
+    assert Counter(clip.kind for clip in plan) == {"phrase": 686, "near": 196, "other": 98}
+    for clip, phones in zip(plan, pronounce([clip.text for clip in plan]), strict=True):
+        assert says(phones, corpus.phones) == (clip.kind == "phrase"), clip.text
+    parts = corpus._texts("near", "train", 100, ("marvin",), neural=True)
+    assert not any(says(phones, corpus.phones) for phones in pronounce(parts))
+    assert len({text.rstrip(".!?,") for text in parts}) > 3
+    phrases = [clip for clip in plan if clip.kind == "phrase"]
+    assert len({clip.voice for clip in phrases}) == len(phrases)
+    assert 0.4 < np.mean([clip.text.rstrip(".!?,") != PHRASE for clip in phrases]) < 0.6
+
+
 def test_a_stopped_one_goes_on_and_is_the_same(made, tmp_path):
     """Oracle: the folder made in one go; clips that are there are not made again, however long ago it was stopped."""
     whole = contents(WakeWord(made).folder)

@@ -207,10 +207,15 @@ class WakeWord(MadeCorpus):
         for number in range(count):
             other = others[number % len(others)]
             text = {"phrase": self.config.phrase, "near": near[number % len(near)] if near else other}.get(kind, other)
+            alone = text
             if kind != "other" and rng.random() < (0.5 if neural else 0.25):
                 text = str(rng.choice(_AROUND)).format(text) if neural else f"{text}, {other}"
-            found.append(text + str(rng.choice(["", ".", "!", "?", ","])))
-        return found
+            end = str(rng.choice(["", ".", "!", "?", ","]))
+            found.append((text + end, alone + end))
+        # "Computer" is a near miss of "hey computer"; behind "hey" it is the phrase.
+        said = pronounce([text for text, _ in found])
+        whole = [kind == "phrase" or not says(phones, self.phones) for phones in said]
+        return [text if keep else alone for (text, alone), keep in zip(found, whole, strict=True)]
 
     def _say(self, synthesiser: Synthesiser, clip: _Clip) -> np.ndarray:
         """The speech alone, at a drawn pace, pitch, melody and level; nothing before and after it."""
