@@ -90,6 +90,8 @@ async def main() -> None:
     parser.add_argument("--seconds", type=float, default=30)
     arguments = parser.parse_args()
     random.seed(0)
+    if "/" in arguments.address:
+        parser.error(f"--address {arguments.address}: host:port is expected, such as 127.0.0.1:8000")
     sound, load, before = sound_of(arguments.recordings), Load(), counted(arguments.address)
     url = f"ws://{arguments.address}/v1/stream?model={arguments.model}&rate={RATE}"
     begins = [time.perf_counter() + 0.5 + random.random() for _ in range(arguments.streams)]
